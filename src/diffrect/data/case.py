@@ -1,0 +1,93 @@
+"""One scan as every source yields it, and its way to the slices that networks see."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from diffrect.data.volume import Volume
+from diffrect.errors import InputError
+
+
+@dataclass(frozen=True)
+class Case:
+    """One scan of one patient.
+
+    Attributes:
+        id: unique in its data set; names the case's folder in the store.
+        patient: splits are made by patient, never by case.
+        image: intensities.
+        label: class codes 0..C-1 on the image's grid; None means unlabelled.
+        normalised: the intensities are in [0, 1] already and stay as they are.
+    """
+
+    id: str
+    patient: str
+    image: Volume
+    label: Volume | None
+    normalised: bool = False
+
+
+def image_slices(volume: Volume, *, normalised: bool = False) -> np.ndarray:
+    """Slices along the file's third axis, (Z, C, H, W) float32 in [0, 1].
+
+    Each channel of the volume is scaled as a whole, (v - min) / (max - min), unless it is
+    ``normalised`` already.
+
+    Raises:
+        InputError: a constant channel; or ``normalised`` intensities outside [0, 1].
+    """
+    array = volume.array if volume.array.ndim == 4 else volume.array[..., np.newaxis]
+    channels = [_scale(array[..., c], volume, normalised) for c in range(array.shape[3])]
+    return np.stack(channels, axis=1)
+
+
+def label_slices(volume: Volume, classes: int) -> np.ndarray:
+    """Slices of a label map, (Z, H, W) uint8 with codes 0..classes-1.
+
+    Raises:
+        InputError: a code of ``classes`` or more.
+    """
+    highest = int(volume.array.max())
+    if highest >= classes:
+        expected = f"expected label codes 0 to {classes - 1} ({classes} classes)"
+        raise InputError(f"{volume.path}: {expected}, found {highest}")
+    return np.ascontiguousarray(volume.array.T, dtype=np.uint8)
+
+
+def grid_labels(slices: np.ndarray) -> np.ndarray:
+    """Label slices (Z, H, W) back in the file's axis order (X, Y, Z)."""
+    return np.ascontiguousarray(slices.T)
+
+
+def check_case(case: Case, channels: int) -> None:
+    """Refuse a case whose parts do not fit each other or its data set.
+
+    Raises:
+        InputError: image and label of different shape, or another number of channels.
+    """
+    shape = case.image.array.shape
+    found = shape[3] if len(shape) == 4 else 1
+    if found != channels:
+        raise InputError(f"{case.image.path}: expected {channels} channel(s), got {found}")
+    if case.label is not None and case.label.array.shape != shape[:3]:
+        expected = f"expected the shape of its image, {shape[:3]}"
+        raise InputError(f"{case.label.path}: {expected}, got {case.label.array.shape}")
+
+
+def _scale(channel: np.ndarray, volume: Volume, normalised: bool) -> np.ndarray:
+    """One channel (X, Y, Z) as (Z, H, W) float32 in [0, 1]."""
+    # In float64, so that integers and large intensities keep their differences.
+    values = channel.T.astype(np.float64)
+    low, high = float(values.min()), float(values.max())
+    if not high > low:
+        raise InputError(f"{volume.path}: expected varying intensities, every voxel is {low:g}")
+    if not normalised:
+        with np.errstate(over="ignore"):
+            scale = np.float64(high) - np.float64(low)
+        if not np.isfinite(scale):
+            raise InputError(f"{volume.path}: intensities from {low:g} to {high:g} are too large")
+        values = (values - low) / scale
+    elif low < -1e-6 or high > 1 + 1e-6:
+        expected = "expected intensities already scaled to [0, 1]"
+        raise InputError(f"{volume.path}: {expected}, found {low:g} to {high:g}")
+    return np.ascontiguousarray(values, dtype=np.float32)

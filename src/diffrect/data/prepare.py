@@ -1,0 +1,256 @@
+"""Foreign files in, a store out; the only reader of foreign layouts.
+
+Interrupted at any moment, even killed, the store is left without its store.json: nothing mistakes
+it for a finished one, and `resume` goes on with the cases that are missing.
+"""
+
+import json
+import multiprocessing
+import os
+import shutil
+import signal
+import threading
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import contextmanager
+from dataclasses import asdict
+from multiprocessing.connection import wait
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import track
+
+from diffrect.data.sources import Reference, SourceListing, find_source
+from diffrect.data.store import (
+    CASES_FOLDER,
+    FORMAT_VERSION,
+    INTENSITY,
+    PROGRESS_FILE,
+    STORE_FILE,
+    Store,
+    find_fault,
+    read_record,
+    write_case,
+    write_json,
+)
+from diffrect.errors import InputError
+
+
+def prepare(
+    source: Path | str,
+    store: Path | str,
+    *,
+    format: str = "auto",
+    workers: int = 1,
+    overwrite: bool = False,
+    resume: bool = False,
+    progress: bool = True,
+) -> Store:
+    """Convert a data set into a store.
+
+    A prepare that fails on bad input leaves nothing behind (with ``overwrite``, the old store); one
+    that is interrupted or killed keeps its finished cases for ``resume``.
+
+    Args:
+        source: folder in one of the layouts of `diffrect.data.sources`.
+        store: folder to make.
+        format: name of the layout, or "auto" to recognise it.
+        workers: processes; 1 works in this one.
+        overwrite: replace a store that exists already; any other folder is left alone.
+        resume: go on with an interrupted prepare of the same source.
+        progress: show a bar. Patients missing from an official list are told either way.
+
+    Raises:
+        InputError: bad input, in one line that names it.
+    """
+    source, store = Path(source), Path(store)
+    if workers < 1:
+        raise InputError(f"--workers: expected at least 1, got {workers}")
+    if overwrite and resume:
+        raise InputError("--overwrite and --resume: expected one of them, got both")
+    layout = find_source(source, format)
+    listing = layout.list(source)
+    _check_ids(source, listing.references)
+    settings = _settings(source, layout.name, listing)
+    _tell_missing(listing)
+    if resume and (store / STORE_FILE).is_file():
+        return _finished(store, settings)
+    with _construction(store, settings, overwrite=overwrite, resume=resume):
+        todo = _unfinished(store, listing.references)
+        _write_cases(store, listing, todo, workers, progress)
+        records = [read_record(store, reference.id) for reference in listing.references]
+        cases = [asdict(record) for record in records]
+        write_json(store / STORE_FILE, {**settings, "cases": cases})
+    return Store(store)
+
+
+def _check_ids(source: Path, references: Sequence[Reference]) -> None:
+    if not references:
+        raise InputError(f"{source}: expected at least one case, found none")
+    seen: set[str] = set()
+    for reference in references:
+        if reference.id in seen:
+            raise InputError(f"{source}: expected unique case ids, found {reference.id} twice")
+        # The id becomes a folder's name; a leading dot marks what is not finished.
+        if reference.id.startswith(".") or not reference.id or set(reference.id) & set('/\\:*?"'):
+            raise InputError(f"{source}: expected ids usable as names, got {reference.id!r}")
+        seen.add(reference.id)
+
+
+def _settings(source: Path, format: str, listing: SourceListing) -> dict[str, Any]:
+    """What store.json says besides the cases; an interrupted prepare must agree on all of it."""
+    split = listing.official_split
+    return {
+        "version": FORMAT_VERSION,
+        "source": str(source.resolve()),
+        "format": format,
+        "classes": list(listing.classes),
+        "channels": listing.channels,
+        "intensity": INTENSITY,
+        "official_split": None if split is None else split.to_dict(),
+        "missing_patients": listing.missing_patients,
+    }
+
+
+def _tell_missing(listing: SourceListing) -> None:
+    missing = listing.missing_patients
+    if missing:
+        text = f"{len(missing)} patients of the official lists are missing: {', '.join(missing)}"
+        Console(stderr=True, soft_wrap=True, highlight=False, markup=False).print(text)
+
+
+def _finished(store: Path, settings: dict[str, Any]) -> Store:
+    """The store of an earlier prepare that had nothing left to do."""
+    finished = Store(store)
+    content = json.loads((store / STORE_FILE).read_text(encoding="utf-8"))
+    _check_settings(store, content, settings)
+    return finished
+
+
+def _check_settings(store: Path, before: dict[str, Any], settings: dict[str, Any]) -> None:
+    for name, value in settings.items():
+        if before.get(name) != value:
+            old, new = _brief(before.get(name)), _brief(value)
+            raise InputError(f"{store}: --resume expected the {name} as before, {old}, got {new}")
+
+
+def _brief(value: Any) -> str:
+    text = str(value)
+    return text if len(text) <= 80 else text[:77] + "..."
+
+
+@contextmanager
+def _construction(
+    store: Path, settings: dict[str, Any], *, overwrite: bool, resume: bool
+) -> Iterator[None]:
+    """Make or find the store's folder, marked as being prepared until the block has ended well."""
+    marker = store / PROGRESS_FILE
+    # A store that is replaced waits beside the new one until that is complete.
+    replaced = store.with_name(f".{store.name}.replaced")
+    resuming = _make_room(store, settings, replaced, overwrite=overwrite, resume=resume)
+    if not resuming:
+        (store / CASES_FOLDER).mkdir(parents=True, exist_ok=True)
+        write_json(marker, settings)
+    try:
+        yield
+    except InputError:
+        if not resuming:
+            shutil.rmtree(store)
+            if replaced.exists():
+                replaced.replace(store)
+        raise
+    marker.unlink(missing_ok=True)
+    if replaced.exists():
+        shutil.rmtree(replaced)
+
+
+def _make_room(
+    store: Path, settings: dict[str, Any], replaced: Path, *, overwrite: bool, resume: bool
+) -> bool:
+    """Clear the way for a new store; True if an interrupted one is there to go on with."""
+    if not store.exists() or (store.is_dir() and not any(store.iterdir())):
+        return False
+    finished, started = (store / STORE_FILE).is_file(), (store / PROGRESS_FILE).is_file()
+    if not finished and not started:
+        raise InputError(f"{store}: expected a new folder or a store, found something else")
+    if resume:
+        before = json.loads((store / PROGRESS_FILE).read_text(encoding="utf-8"))
+        _check_settings(store, before, settings)
+        return True
+    if not overwrite:
+        state, options = (
+            ("a store", "--overwrite") if finished else ("an interrupted one", "--resume")
+        )
+        raise InputError(f"{store}: expected a new folder, found {state} (give {options})")
+    if finished and not replaced.exists():
+        store.replace(replaced)
+    else:
+        shutil.rmtree(store)
+    return False
+
+
+def _unfinished(store: Path, references: Sequence[Reference]) -> list[Reference]:
+    """Remove what is half-written or damaged; the references of the cases still to write."""
+    for partial in (store / CASES_FOLDER).glob(".*.partial"):
+        shutil.rmtree(partial)
+    todo = []
+    for reference in references:
+        folder = store / CASES_FOLDER / reference.id
+        if not folder.exists():
+            todo.append(reference)
+        elif find_fault(store, reference.id):
+            shutil.rmtree(folder)
+            todo.append(reference)
+    return todo
+
+
+def _write_cases(
+    store: Path, listing: SourceListing, todo: list[Reference], workers: int, progress: bool
+) -> None:
+    classes, channels = len(listing.classes), listing.channels
+    if workers == 1:
+        done: Iterator[str] = (_convert(store, one, classes, channels) for one in todo)
+    else:
+        done = _in_parallel(store, todo, classes, channels, workers)
+    bar = track(
+        done,
+        description="Preparing",
+        total=len(todo),
+        console=Console(stderr=True),
+        disable=not progress,
+    )
+    for _ in bar:
+        pass
+
+
+def _convert(store: Path, reference: Reference, classes: int, channels: int) -> str:
+    write_case(store, reference.load(), classes, channels)
+    return reference.id
+
+
+def _in_parallel(
+    store: Path, todo: list[Reference], classes: int, channels: int, workers: int
+) -> Iterator[str]:
+    executor = ProcessPoolExecutor(
+        workers, multiprocessing.get_context("spawn"), initializer=_start_worker
+    )
+    try:
+        jobs = [executor.submit(_convert, store, one, classes, channels) for one in todo]
+        for job in as_completed(jobs):
+            yield job.result()
+    finally:
+        executor.shutdown(wait=True, cancel_futures=True)
+
+
+def _start_worker() -> None:
+    """Leave Ctrl-C to the parent, and end with it: a killed prepare leaves no workers behind."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        threading.Thread(target=_end_with, args=(parent.sentinel,), daemon=True).start()
+
+
+def _end_with(sentinel: int) -> None:
+    wait([sentinel])
+    os._exit(1)

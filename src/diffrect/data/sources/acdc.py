@@ -1,0 +1,107 @@
+"""ACDC as published: patientXXX/ with Info.cfg, patientXXX_frameYY.nii.gz and their _gt.nii.gz.
+
+Each patient has two cases, named as the SSL4MIS benchmark names them: _frame01 is end-diastole (ED)
+and _frame02 end-systole (ES). Which frames of the film these are stands in Info.cfg; ED is not
+always frame 01 of the film.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from diffrect.data.case import Case
+from diffrect.data.sources.base import SourceListing
+from diffrect.data.splits import restrict_to, acdc_split
+from diffrect.data.volume import read_image, read_label
+from diffrect.errors import InputError
+
+ACDC_CLASSES = ("background", "right ventricle", "myocardium", "left ventricle")
+
+_PHASES = (("ED", "frame01"), ("ES", "frame02"))
+_SUFFIXES = (".nii.gz", ".nii")
+
+
+@dataclass(frozen=True)
+class AcdcCase:
+    """One frame of one patient; without a _gt file it is unlabelled."""
+
+    id: str
+    patient: str
+    image: Path
+    label: Path | None
+
+    def load(self) -> Case:
+        """Read image and label."""
+        label = None if self.label is None else read_label(self.label)
+        return Case(self.id, self.patient, read_image(self.image), label)
+
+
+class Acdc:
+    """The published layout: patient folders, either directly or under training/ and testing/."""
+
+    name = "acdc"
+
+    def detect(self, path: Path) -> bool:
+        """Whether there is a patient folder with an Info.cfg."""
+        return any((folder / "Info.cfg").is_file() for folder in _patient_folders(path))
+
+    def list(self, path: Path) -> SourceListing:
+        """List ED and ES of every patient, in the order of their ids."""
+        cases = [case for folder in _patient_folders(path) for case in _cases(folder)]
+        if not cases:
+            raise InputError(f"{path}: expected patient folders with an Info.cfg, found none")
+        split, missing = restrict_to(acdc_split(), {case.patient for case in cases})
+        return SourceListing(
+            references=sorted(cases, key=lambda case: case.id),
+            classes=ACDC_CLASSES,
+            channels=1,
+            official_split=split,
+            missing_patients=missing,
+        )
+
+
+def _patient_folders(path: Path) -> list[Path]:
+    parts = [path, path / "training", path / "testing"]
+    folders = [folder for part in parts if part.is_dir() for folder in sorted(part.iterdir())]
+    return [folder for folder in folders if _is_patient(folder)]
+
+
+def _is_patient(folder: Path) -> bool:
+    if not folder.is_dir() or folder.name.startswith("."):
+        return False
+    return folder.name.startswith("patient") or (folder / "Info.cfg").is_file()
+
+
+def _cases(folder: Path) -> list[AcdcCase]:
+    frames = _frames(folder / "Info.cfg")
+    patient = folder.name
+    cases = []
+    for phase, name in _PHASES:
+        stem = f"{patient}_frame{frames[phase]:02d}"
+        image = _find(folder, stem)
+        if image is None:
+            raise InputError(f"{folder / stem}.nii.gz: expected the {phase} frame, no such file")
+        cases.append(AcdcCase(f"{patient}_{name}", patient, image, _find(folder, f"{stem}_gt")))
+    return cases
+
+
+def _find(folder: Path, stem: str) -> Path | None:
+    paths = (folder / f"{stem}{suffix}" for suffix in _SUFFIXES)
+    return next((path for path in paths if path.is_file()), None)
+
+
+def _frames(file: Path) -> dict[str, int]:
+    """The frame numbers of ED and ES."""
+    try:
+        lines = file.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        raise InputError(f"{file}: expected the patient's Info.cfg: {reason}") from None
+    entries = dict(line.split(":", 1) for line in lines if ":" in line)
+    values = {key.strip(): value.strip() for key, value in entries.items()}
+    for phase, _ in _PHASES:
+        if not values.get(phase, "").isdecimal():
+            found = values.get(phase, "none")
+            raise InputError(f"{file}: expected a frame number '{phase}: N', found {found}")
+    if int(values["ED"]) == int(values["ES"]):
+        raise InputError(f"{file}: expected ED and ES in two frames, both are {values['ED']}")
+    return {phase: int(values[phase]) for phase, _ in _PHASES}

@@ -1,0 +1,64 @@
+"""What every layout of files must offer."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from diffrect.data.case import Case
+from diffrect.data.splits import Split
+
+
+class Reference(Protocol):
+    """Where one case lies; small and picklable, so that workers can load cases in parallel."""
+
+    @property
+    def id(self) -> str:
+        """The case's id."""
+
+    @property
+    def patient(self) -> str:
+        """The patient's id."""
+
+    def load(self) -> Case:
+        """Read the case's files.
+
+        Raises:
+            InputError: a file that is missing, unreadable or does not hold what it should.
+        """
+
+
+@dataclass(frozen=True)
+class SourceListing:
+    """What a source holds, found without reading any image.
+
+    Attributes:
+        references: the cases, in the order in which they are stored.
+        classes: names of the label codes 0..C-1; the first is "background".
+        channels: image channels of every case.
+        official_split: the data set's own split, of the patients that are there; None if it has
+            none.
+        missing_patients: patients of the official lists that are not there.
+    """
+
+    references: Sequence[Reference]
+    classes: tuple[str, ...]
+    channels: int
+    official_split: Split | None = None
+    missing_patients: list[str] = field(default_factory=list)
+
+
+class Source(Protocol):
+    """A layout of files."""
+
+    name: str
+
+    def detect(self, path: Path) -> bool:
+        """Whether the folder looks like this layout."""
+
+    def list(self, path: Path) -> SourceListing:
+        """List the folder's cases.
+
+        Raises:
+            InputError: the folder does not hold what the layout asks for.
+        """

@@ -1,0 +1,148 @@
+"""ACDC in the layout of the SSL4MIS benchmark: HDF5 files with the keys image and label.
+
+    data/slices/ID_slice_N.h5   training cases, (H, W) each, N from 1
+    data/ID.h5                  validation and test cases, (Z, H, W)
+    train_slices.list, val.list, test.list      the split, one case or slice a line
+
+Intensities are scaled to [0, 1] already; the voxel spacing is not recorded.
+"""
+
+import re
+from collections import defaultdict
+from dataclasses import dataclass
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from diffrect.data.case import Case
+from diffrect.data.sources.acdc import ACDC_CLASSES
+from diffrect.data.sources.base import SourceListing
+from diffrect.data.splits import Split, acdc_split, restrict_to
+from diffrect.data.volume import Volume, whole_numbers
+from diffrect.errors import InputError
+
+_SLICE = re.compile(r"(?P<case>.+)_slice_(?P<number>\d+)$")
+
+
+@dataclass(frozen=True)
+class Ssl4misCase:
+    """One case: the files of its slices in order, or one file with the whole volume."""
+
+    id: str
+    patient: str
+    files: tuple[Path, ...]
+
+    def load(self) -> Case:
+        """Read all slices."""
+        parts = [_read(file) for file in self.files]
+        for file, (image, _) in zip(self.files, parts, strict=True):
+            if image.shape[1:] != parts[0][0].shape[1:]:
+                expected = f"expected slices of {parts[0][0].shape[1:]} as in {self.files[0].name}"
+                raise InputError(f"{file}: {expected}, got {image.shape[1:]}")
+        labels = [label for _, label in parts if label is not None]
+        if labels and len(labels) != len(parts):
+            raise InputError(f"{self.files[0]}: expected a label in every slice or in none")
+        image = self._volume([image for image, _ in parts])
+        label = self._volume(labels) if labels else None
+        return Case(self.id, self.patient, image, label, normalised=True)
+
+    def _volume(self, parts: list[np.ndarray]) -> Volume:
+        # (Z, H, W) -> (X, Y, Z), the axis order of image files.
+        return Volume(np.concatenate(parts).T, None, np.eye(4), self.files[0])
+
+
+class Ssl4mis:
+    """The benchmark's folder, with its lists or, without them, with ACDC's official ones."""
+
+    name = "ssl4mis"
+
+    def detect(self, path: Path) -> bool:
+        """Whether there are HDF5 files under data/."""
+        data = path / "data"
+        return any(data.glob("*.h5")) or any((data / "slices").glob("*_slice_*.h5"))
+
+    def list(self, path: Path) -> SourceListing:
+        """List the cases in the order of their ids."""
+        volumes = {file.stem: (file,) for file in (path / "data").glob("[!.]*.h5")}
+        # A case that is there as slices and as a volume is read as the reference trains on it.
+        files = {**volumes, **_grouped_slices(path / "data" / "slices")}
+        if not files:
+            raise InputError(f"{path}: expected HDF5 files under data/, found none")
+        cases = [Ssl4misCase(name, _patient(name), files[name]) for name in sorted(files)]
+        lists = _own_lists(path) or acdc_split()
+        split, missing = restrict_to(lists, {case.patient for case in cases})
+        return SourceListing(
+            references=cases,
+            classes=ACDC_CLASSES,
+            channels=1,
+            official_split=split,
+            missing_patients=missing,
+        )
+
+
+def _patient(case: str) -> str:
+    return case.rsplit("_frame", 1)[0]
+
+
+def _grouped_slices(folder: Path) -> dict[str, tuple[Path, ...]]:
+    """The slice files of each case in the order of their numbers, which must be 1, 2, 3 ..."""
+    groups: dict[str, dict[int, Path]] = defaultdict(dict)
+    for file in folder.glob("[!.]*.h5"):
+        match = _SLICE.match(file.stem)
+        if match is None:
+            raise InputError(f"{file}: expected a name of the form CASE_slice_N.h5")
+        groups[match["case"]][int(match["number"])] = file
+    for case, slices in groups.items():
+        absent = sorted(set(range(1, max(slices) + 1)) - set(slices))
+        if absent:
+            file = folder / f"{case}_slice_{absent[0]}.h5"
+            raise InputError(f"{file}: expected slices 1 to {max(slices)} of {case}, no such file")
+    return {case: tuple(slices[n] for n in sorted(slices)) for case, slices in groups.items()}
+
+
+def _own_lists(path: Path) -> Split | None:
+    """The split of the folder's own lists, None where they are not complete."""
+    if not all((path / name).is_file() for name in ("train_slices.list", "val.list")):
+        return None
+    test = path / "test.list"
+    return Split(
+        train=_listed_patients(path / "train_slices.list"),
+        val=_listed_patients(path / "val.list"),
+        test=_listed_patients(test) if test.is_file() else (),
+    )
+
+
+def _listed_patients(file: Path) -> tuple[str, ...]:
+    """Patients in the order in which they first appear."""
+    try:
+        lines = file.read_text(encoding="utf-8-sig").split()
+    except (OSError, ValueError) as error:
+        raise InputError(f"{file}: expected a readable list of cases: {error}") from None
+    return tuple(dict.fromkeys(_patient(line) for line in lines))
+
+
+def _read(file: Path) -> tuple[np.ndarray, np.ndarray | None]:
+    """Image and label of one file, both (Z, H, W); a single slice has Z = 1."""
+    try:
+        with h5py.File(file, "r") as content:
+            image = np.asarray(content["image"])
+            label = np.asarray(content["label"]) if "label" in content else None
+    except (OSError, KeyError, ValueError, TypeError, RuntimeError) as error:
+        reason = " ".join(str(error).split())
+        raise InputError(f"{file}: expected HDF5 with image and label: {reason}") from None
+    if image.ndim not in (2, 3) or 0 in image.shape or image.dtype.kind not in "iuf":
+        expected = "expected a slice (H, W) or a volume (Z, H, W) of numbers"
+        raise InputError(f"{file}: {expected}, got {image.dtype} {image.shape}")
+    if not np.isfinite(image).all():
+        raise InputError(f"{file}: expected finite intensities, found NaN or infinity")
+    if label is None:
+        return _as_volume(image), None
+    if label.shape != image.shape:
+        expected = f"expected a label of the image's shape, {image.shape}"
+        raise InputError(f"{file}: {expected}, got {label.shape}")
+    return _as_volume(image), _as_volume(whole_numbers(label, file))
+
+
+def _as_volume(array: np.ndarray) -> np.ndarray:
+    return array if array.ndim == 3 else array[np.newaxis]

@@ -1,0 +1,246 @@
+"""The prepared store: one folder per case, compressed arrays that are read slice by slice.
+
+    STORE/store.json            written last; a folder without it is not a store yet
+    STORE/prepare.json          only while `prepare` is at work
+    STORE/cases/ID/image.b2nd   (Z, C, H, W) float32 in [0, 1], one chunk a slice
+    STORE/cases/ID/label.b2nd   (Z, H, W) uint8, one chunk a slice; absent when unlabelled
+    STORE/cases/ID/case.json    shape, spacing, affine, source files and checksums
+
+A case's folder appears under its name only when complete, so training never sees half a case.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import blosc2
+import numpy as np
+
+from diffrect.data.case import Case, check_case, image_slices, label_slices
+from diffrect.data.splits import Split
+from diffrect.errors import InputError
+
+FORMAT_VERSION = 1
+STORE_FILE = "store.json"
+PROGRESS_FILE = "prepare.json"
+CASES_FOLDER = "cases"
+_CASE_FILE = "case.json"
+_IMAGE_FILE = "image.b2nd"
+_LABEL_FILE = "label.b2nd"
+INTENSITY = "minmax"
+
+# One thread: a slice is too small to share out, and several readers work at a time.
+_COMPRESSION = blosc2.CParams(
+    codec=blosc2.Codec.ZSTD, clevel=5, filters=[blosc2.Filter.SHUFFLE], nthreads=1
+)
+_DECOMPRESSION = blosc2.DParams(nthreads=1)
+
+
+@dataclass(frozen=True)
+class CaseRecord:
+    """What is known of a case without reading its arrays.
+
+    Attributes:
+        id: names its folder under cases/.
+        patient: whose scan it is.
+        labelled: whether it has a label map.
+        slices: their number, Z.
+        shape: (H, W) of each.
+        spacing: millimetres along Z, H, W; None where the source does not record it.
+    """
+
+    id: str
+    patient: str
+    labelled: bool
+    slices: int
+    shape: tuple[int, int]
+    spacing: tuple[float, float, float] | None
+
+    @classmethod
+    def from_dict(cls, entry: dict[str, Any]) -> "CaseRecord":
+        """The record written as JSON."""
+        spacing = entry["spacing"]
+        height, width = entry["shape"]
+        return cls(
+            id=entry["id"],
+            patient=entry["patient"],
+            labelled=entry["labelled"],
+            slices=entry["slices"],
+            shape=(height, width),
+            spacing=None if spacing is None else (spacing[0], spacing[1], spacing[2]),
+        )
+
+
+class Store:
+    """A prepared data set, opened for reading; cheap to open, to pickle and to share.
+
+    Attributes:
+        path: its folder.
+        format: name of the source's layout.
+        classes: names of the label codes; the first is "background".
+        channels: image channels, C.
+        intensity: how intensities were scaled, "minmax".
+        cases: records by case id.
+        official_split: the data set's own split, None if it has none.
+        missing_patients: patients of the official lists that the source did not hold.
+    """
+
+    def __init__(self, path: Path | str) -> None:
+        """Read store.json.
+
+        Raises:
+            InputError: no store, an unfinished one, or one of another version.
+        """
+        self.path = Path(path)
+        settings = _read_settings(self.path)
+        self.format: str = settings["format"]
+        self.classes: tuple[str, ...] = tuple(settings["classes"])
+        self.channels: int = settings["channels"]
+        self.intensity: str = settings["intensity"]
+        self.missing_patients: list[str] = settings["missing_patients"]
+        records = map(CaseRecord.from_dict, settings["cases"])
+        self.cases: dict[str, CaseRecord] = {record.id: record for record in records}
+        split = settings["official_split"]
+        self.official_split: Split | None = None if split is None else Split.from_dict(split)
+
+    def image(self, case_id: str, index: int | None = None) -> np.ndarray:
+        """One slice (C, H, W), or without an index all of them (Z, C, H, W); float32 in [0, 1]."""
+        return self._read(case_id, _IMAGE_FILE, index)
+
+    def label(self, case_id: str, index: int | None = None) -> np.ndarray:
+        """One slice (H, W), or without an index all of them (Z, H, W); uint8 class codes.
+
+        Raises:
+            InputError: the case is unlabelled.
+        """
+        if not self.cases[case_id].labelled:
+            raise InputError(f"{self.path}: expected a label of case {case_id}, it is unlabelled")
+        return self._read(case_id, _LABEL_FILE, index)
+
+    def verify(self) -> None:
+        """Compare every file with the checksum taken when it was written.
+
+        Raises:
+            InputError: naming the first file that is missing or has changed.
+        """
+        for case_id in self.cases:
+            fault = find_fault(self.path, case_id)
+            if fault:
+                raise InputError(fault)
+
+    def _read(self, case_id: str, name: str, index: int | None) -> np.ndarray:
+        path = self.path / CASES_FOLDER / case_id / name
+        slices = self.cases[case_id].slices
+        if index is not None and not -slices <= index < slices:
+            raise IndexError(f"case {case_id} has {slices} slices, got index {index}")
+        try:
+            array = blosc2.open(str(path), mode="r", dparams=_DECOMPRESSION)
+            return np.asarray(array[:] if index is None else array[index % slices])
+        except (OSError, RuntimeError, ValueError) as error:
+            raise InputError(f"{path}: expected a readable array of the store: {error}") from None
+
+
+def write_case(store: Path, case: Case, classes: int, channels: int) -> None:
+    """Add a case to a store under construction; its folder appears only when complete.
+
+    Raises:
+        InputError: image and label do not fit each other, the classes or the channels.
+    """
+    check_case(case, channels)
+    arrays = {_IMAGE_FILE: image_slices(case.image, normalised=case.normalised)}
+    if case.label is not None:
+        arrays[_LABEL_FILE] = label_slices(case.label, classes)
+    final = store / CASES_FOLDER / case.id
+    partial = store / CASES_FOLDER / f".{case.id}.{os.getpid()}.partial"
+    partial.mkdir(parents=True)
+    try:
+        for name, array in arrays.items():
+            _write_array(partial / name, array)
+        checksums = {name: _checksum(partial / name) for name in arrays}
+        write_json(partial / _CASE_FILE, _describe(case, arrays[_IMAGE_FILE], checksums))
+        partial.replace(final)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def read_record(store: Path, case_id: str) -> CaseRecord:
+    """The record of a case that has been written."""
+    text = (store / CASES_FOLDER / case_id / _CASE_FILE).read_text(encoding="utf-8")
+    return CaseRecord.from_dict(json.loads(text))
+
+
+def find_fault(store: Path, case_id: str) -> str | None:
+    """What is wrong with a case's files in one line, None if nothing is."""
+    folder = store / CASES_FOLDER / case_id
+    try:
+        checksums = json.loads((folder / _CASE_FILE).read_text(encoding="utf-8"))["checksums"]
+    except (OSError, ValueError, KeyError):
+        return f"{folder / _CASE_FILE}: expected the description of a case, cannot read it"
+    for name, expected in checksums.items():
+        if not (folder / name).is_file():
+            return f"{folder / name}: expected an array of the store, found no such file"
+        if _checksum(folder / name) != expected:
+            return f"{folder / name}: expected the contents written by prepare, they have changed"
+    return None
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write a JSON file in one step: readers see the old one or the new one."""
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    partial.write_text(json.dumps(content, indent=1), encoding="utf-8")
+    partial.replace(path)
+
+
+def _read_settings(path: Path) -> dict[str, Any]:
+    file = path / STORE_FILE
+    if not file.is_file():
+        if (path / PROGRESS_FILE).is_file():
+            raise InputError(
+                f"{path}: expected a finished store, this one is half prepared: "
+                "run prepare with --resume"
+            )
+        raise InputError(f"{path}: expected a store made by prepare, found no {STORE_FILE}")
+    try:
+        settings: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+        version = settings["version"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{file}: expected the description of a store: {error}") from None
+    if version != FORMAT_VERSION:
+        raise InputError(f"{file}: expected store version {FORMAT_VERSION}, got {version}")
+    return settings
+
+
+def _write_array(path: Path, array: np.ndarray) -> None:
+    one_slice = (1, *array.shape[1:])
+    blosc2.asarray(
+        array, chunks=one_slice, blocks=one_slice, urlpath=str(path), mode="w", cparams=_COMPRESSION
+    )
+
+
+def _describe(case: Case, image: np.ndarray, checksums: dict[str, str]) -> dict[str, Any]:
+    slices, _, height, width = image.shape
+    spacing = case.image.spacing
+    record = CaseRecord(
+        id=case.id,
+        patient=case.patient,
+        labelled=case.label is not None,
+        slices=slices,
+        shape=(height, width),
+        spacing=None if spacing is None else (spacing[2], spacing[1], spacing[0]),
+    )
+    label = None if case.label is None else str(case.label.path)
+    return {
+        **asdict(record),
+        "affine": case.image.affine.tolist(),
+        "files": {"image": str(case.image.path), "label": label},
+        "checksums": checksums,
+    }
+
+
+def _checksum(path: Path) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

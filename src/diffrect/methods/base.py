@@ -1,0 +1,141 @@
+"""What a training method is: networks, optimisers and a generator of updates.
+
+A method that takes several optimiser steps per batch, and forwards again in between, cannot be
+expressed by one returned loss. So `updates` is a generator: the training loop asks it for an
+`Update`, back-propagates its loss, steps the optimiser it names, and asks again.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
+from copy import deepcopy
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+from torch.optim import SGD, Optimizer
+
+from diffrect.losses import poly_rate
+from diffrect.models.unet import UNet
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What every method is told about the task and the schedule."""
+
+    channels: int
+    """Image channels."""
+    classes: int
+    """Classes, background included."""
+    iterations: int
+    """Length of the training; schedules scale with it."""
+    rate: float = 0.01
+    """Initial learning rate of SGD."""
+    momentum: float = 0.9
+    weight_decay: float = 1e-4
+
+
+@dataclass(frozen=True)
+class Batch:
+    """One training batch on its device; labelled rows come first.
+
+    Attributes:
+        weak: (B, channels, H, W) in [0, 1], geometry changed only.
+        strong: the same rows and geometry with changed intensities.
+        label: (L, H, W) int64 class maps of the L labelled rows; `losses.IGNORED` counts nowhere.
+    """
+
+    weak: Tensor
+    strong: Tensor
+    label: Tensor
+
+    @property
+    def labelled(self) -> int:
+        """L, the number of labelled rows."""
+        return len(self.label)
+
+
+@dataclass(frozen=True)
+class Update:
+    """One optimiser step: `loss` moves the parameters of the optimiser called `name`."""
+
+    name: str
+    loss: Tensor
+    logs: Mapping[str, Tensor | float] = field(default_factory=dict)
+
+
+class Method(nn.Module, ABC):
+    """Base of all methods. A subclass sets `Options` and writes `updates`.
+
+    Attributes:
+        Options: frozen dataclass of the method's own settings, with its published values as
+            defaults and an `presets` of named changes to them (see `config`).
+        presets: for each preset name, the options that differ from `Options()`.
+        unlabelled: whether the method learns from unlabelled rows.
+    """
+
+    Options: ClassVar[type]
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+    unlabelled: ClassVar[bool] = True
+
+    def __init__(self, problem: Problem, options: Any) -> None:
+        super().__init__()
+        self.problem = problem
+        self.options = options
+        self.segmenter = UNet(problem.channels, problem.classes)
+
+    @abstractmethod
+    def updates(self, batch: Batch, step: int) -> Iterator[Update]:
+        """Yields the updates of iteration `step`; never inside `no_grad` or `autocast`."""
+
+    def after_step(self, step: int) -> None:
+        """Called once after all updates of iteration `step`, e.g. for a moving average."""
+
+    @property
+    def predictor(self) -> nn.Module:
+        """The network that predicts after training: images (B, channels, H, W) -> logits."""
+        return self.segmenter
+
+    def optimizers(self) -> dict[str, Optimizer]:
+        """The optimisers by the names that `updates` uses."""
+        return {"segmenter": self.sgd(self.segmenter)}
+
+    def set_rates(self, optimizers: Mapping[str, Optimizer], step: int) -> None:
+        """Sets the learning rates of iteration `step`: polynomial decay for all optimisers."""
+        for optimizer in optimizers.values():
+            self.set_rate(optimizer, poly_rate(self.problem.rate, step, self.problem.iterations))
+
+    def sgd(self, network: nn.Module) -> SGD:
+        """SGD with the problem's rate, momentum and weight decay."""
+        problem = self.problem
+        return SGD(
+            network.parameters(),
+            lr=problem.rate,
+            momentum=problem.momentum,
+            weight_decay=problem.weight_decay,
+        )
+
+    @staticmethod
+    def set_rate(optimizer: Optimizer, rate: float) -> None:
+        """Sets one learning rate for all parameter groups."""
+        for group in optimizer.param_groups:
+            group["lr"] = rate
+
+
+def make_teacher(student: nn.Module) -> nn.Module:
+    """A copy of `student` in eval mode whose parameters learn nothing."""
+    return deepcopy(student).requires_grad_(False).eval()
+
+
+@torch.no_grad()
+def move_average(teacher: nn.Module, student: nn.Module, decay: float, step: int) -> None:
+    """teacher = a teacher + (1 - a) student, a = min(1 - 1 / (step + 1), decay), buffers too.
+
+    Tarvainen & Valpola, NeurIPS 2017; the early limit makes the first average a plain copy.
+    """
+    amount = 1 - min(1 - 1 / (step + 1), decay)
+    mine, theirs = teacher.state_dict(), student.state_dict()
+    floats = [name for name, value in mine.items() if value.is_floating_point()]
+    torch._foreach_lerp_([mine[n] for n in floats], [theirs[n] for n in floats], amount)
+    for name in mine.keys() - set(floats):
+        mine[name].copy_(theirs[name])

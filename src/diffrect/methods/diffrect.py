@@ -1,0 +1,282 @@
+"""DiffRect: pseudo-labels corrected by latent diffusion.
+
+Liu, Li, Yuan, "DiffRect: Latent Diffusion Label Rectification for Semi-supervised Medical Image
+Segmentation", MICCAI 2024. Each iteration makes three updates: the segmenter learns from labels
+and from its own pseudo-labels; the rectifier learns two transports, coarse to fine (strong view ->
+weak view) and fine to precise (weak view -> ground truth); the segmenter learns once more, from
+pseudo-labels that the rectifier has corrected.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from diffrect.losses import (
+    IGNORED,
+    complementary_loss,
+    consistency_ramp,
+    cross_entropy_dice,
+    pseudo_label,
+)
+from diffrect.methods.base import Batch, Method, Problem, Update, make_teacher, move_average
+from diffrect.models.calibration import calibration_guidance
+from diffrect.models.rectifier import DenoiserInput, Rectifier
+
+
+@dataclass(frozen=True)
+class DiffRectOptions:
+    """Settings of DiffRect. The defaults are the method as described; see `presets`."""
+
+    rectify_from: int | None = None
+    """First iteration with the third update; None = 1/30 of the training (1,000 of 30,000)."""
+    confidence: float = 0.8
+    """Pixels whose best class is not this far above the worst are unsure, see `pseudo_label`."""
+    unsure_pixels: Literal["ignore", "background"] = "ignore"
+    """Unsure pixels of a pseudo-label count in no loss, or are taught as background."""
+    guidance: Literal["row", "batch"] = "row"
+    """Calibration guidance per slice, or one value for the whole batch."""
+    denoiser_input: DenoiserInput = "sum"
+    """The denoiser sees condition + noisy latent, or the noisy latent alone."""
+    clamp_latent: bool = False
+    """Limit the predicted clean latent to [-1, 1] while sampling."""
+    diffusion_steps: int = 10
+    """T, the length of the noise schedule."""
+    sample_steps: int = 2
+    """DDIM steps when rectifying."""
+    sampling_mode: Literal["eval", "train"] = "eval"
+    """Rectify without dropout and with running batch statistics, or as in training."""
+    rectifier_decay: bool = True
+    """The rectifier's learning rate decays as the segmenter's does."""
+    complementary: bool = True
+    """Add the complementary loss to both consistency losses."""
+    teacher_decay: float = 0.99
+    """Pseudo-labels come from this moving average of the segmenter, in eval mode; 0 = from the
+    segmenter's own forward in training mode."""
+    consistency_weight: float = 0.1
+    """Largest weight of the losses on pseudo-labels."""
+    ramp_stairs: int = 200
+    """The weight rises in this many stairs over the training."""
+    rectification_weight: float = 1.0
+    """Weight of the third update's loss."""
+    rectification_view: Literal["weak", "strong"] = "weak"
+    """View of the unlabelled slices that the third update trains on."""
+
+
+REFERENCE = {
+    "unsure_pixels": "background",
+    "guidance": "batch",
+    "denoiser_input": "noisy",
+    "clamp_latent": True,
+    "sampling_mode": "train",
+    "rectifier_decay": False,
+    "teacher_decay": 0.0,
+}
+
+
+class PseudoLabel(NamedTuple):
+    """A pseudo-label (B, H, W) as input of the rectifier and as target of a loss."""
+
+    given: Tensor
+    """Class map, every pixel a class."""
+    target: Tensor
+    """The same where unsure pixels are marked, see `DiffRectOptions.unsure_pixels`."""
+
+
+class Draws:
+    """Random draws of an iteration, in one place so that a test can replay recorded ones."""
+
+    def timestep(self, name: str, rows: int, steps: int, like: Tensor) -> Tensor:
+        """Diffusion steps (rows,), uniform on 0 to steps - 1."""
+        return torch.randint(steps, (rows,), device=like.device)
+
+    def normal(self, name: str, shape: tuple[int, ...], like: Tensor) -> Tensor:
+        """Standard normal noise of `shape`."""
+        return torch.randn(shape, device=like.device, dtype=like.dtype)
+
+
+class DiffRect(Method):
+    """The segmenter, the rectifier and their three updates."""
+
+    Options = DiffRectOptions
+    presets = {"reference": REFERENCE}  # noqa: RUF012
+
+    def __init__(self, problem: Problem, options: DiffRectOptions) -> None:
+        super().__init__(problem, options)
+        self.options: DiffRectOptions = options
+        self.rectifier = Rectifier(
+            problem.channels,
+            problem.classes,
+            denoiser_input=options.denoiser_input,
+            clamp_latent=options.clamp_latent,
+            diffusion_steps=options.diffusion_steps,
+            sample_steps=options.sample_steps,
+        )
+        self.teacher = make_teacher(self.segmenter) if options.teacher_decay else None
+        self.draws = Draws()
+        start = options.rectify_from
+        self.rectify_from = problem.iterations // 30 if start is None else start
+
+    # ---- the three updates -------------------------------------------------------------------
+
+    def updates(self, batch: Batch, step: int) -> Iterator[Update]:
+        weight = self.options.consistency_weight * consistency_ramp(
+            step, self.problem.iterations, self.options.ramp_stairs
+        )
+        weak_logits, strong_logits = self.segmenter(batch.weak), self.segmenter(batch.strong)
+        weak, strong = self.pseudo_labels(batch, weak_logits, strong_logits)
+
+        yield self.segmenter_update(batch, weak_logits, strong_logits, weak, weight)
+        del weak_logits, strong_logits  # their graph is not needed any more
+
+        rectifier_update, guidance = self.rectifier_update(batch, weak, strong, weight)
+        yield rectifier_update
+
+        if step >= self.rectify_from:
+            yield self.rectification_update(batch, weak, guidance)
+
+    def segmenter_update(
+        self,
+        batch: Batch,
+        weak_logits: Tensor,
+        strong_logits: Tensor,
+        weak: PseudoLabel,
+        weight: float,
+    ) -> Update:
+        """First update: labels, and weak-to-strong consistency on unlabelled rows."""
+        rows = batch.labelled
+        supervised = cross_entropy_dice(weak_logits[:rows], batch.label)
+        unsupervised = cross_entropy_dice(strong_logits[rows:], weak.target[rows:])
+        logs = {"supervised": supervised, "consistency_weight": weight}
+        if self.options.complementary:
+            complementary, confidence = complementary_loss(weak_logits, strong_logits)
+            unsupervised = unsupervised + confidence * complementary
+            logs |= {"complementary": complementary, "confidence_weight": confidence}
+        total = supervised + weight * unsupervised
+        logs |= {"unsupervised": unsupervised, "segmenter_total": total}
+        return Update("segmenter", total, detached(logs))
+
+    def rectifier_update(
+        self, batch: Batch, weak: PseudoLabel, strong: PseudoLabel, weight: float
+    ) -> tuple[Update, Tensor]:
+        """Second update: both transports; also returns the fine-to-precise guidance."""
+        rows = batch.labelled
+
+        # fine to precise: weak view -> ground truth where there is one, else itself
+        precise = torch.cat([batch.label, weak.given[rows:]])
+        precise = torch.where(precise == IGNORED, weak.given, precise)
+        to_label = self.guidance(weak.given, precise, slice(rows))
+        weak_rectified, latent_to_label = self.transport(
+            "weak_to_label", batch.weak, weak.given, precise, to_label
+        )
+        supervised = cross_entropy_dice(weak_rectified[:rows], batch.label)
+
+        # coarse to fine: strong view -> weak view
+        finer = self.pseudo_label(weak_rectified)
+        to_weak = self.guidance(strong.given, finer.given, slice(rows, None))
+        strong_rectified, latent_to_weak = self.transport(
+            "strong_to_weak", batch.strong, strong.given, weak.given, to_weak
+        )
+        unsupervised = cross_entropy_dice(strong_rectified[rows:], finer.target[rows:])
+        if self.options.complementary:
+            complementary, confidence = complementary_loss(weak_rectified, strong_rectified)
+            unsupervised = unsupervised + confidence * complementary
+
+        total = supervised + latent_to_label + weight * (unsupervised + latent_to_weak)
+        logs = {
+            "rectifier_supervised": supervised,
+            "rectifier_unsupervised": unsupervised,
+            "latent_weak_to_label": latent_to_label,
+            "latent_strong_to_weak": latent_to_weak,
+            "guidance_weak_to_label": to_label.mean(),
+            "guidance_strong_to_weak": to_weak.mean(),
+            "rectifier_total": total,
+        }
+        return Update("rectifier", total, detached(logs)), to_label
+
+    def rectification_update(self, batch: Batch, weak: PseudoLabel, guidance: Tensor) -> Update:
+        """Third update: the segmenter learns the rectified pseudo-labels of unlabelled rows."""
+        rows = batch.labelled
+        target = self.rectify(batch.weak, weak, guidance).target
+        images = batch.weak if self.options.rectification_view == "weak" else batch.strong
+        logits = self.segmenter(images)
+        loss = cross_entropy_dice(logits[rows:], target[rows:])
+        total = self.options.rectification_weight * loss
+        return Update("segmenter", total, detached({"rectification": loss}))
+
+    # ---- their parts --------------------------------------------------------------------------
+
+    def pseudo_labels(
+        self, batch: Batch, weak_logits: Tensor, strong_logits: Tensor
+    ) -> tuple[PseudoLabel, PseudoLabel]:
+        """Pseudo-labels of both views: the segmenter's own, or its moving average's."""
+        if self.teacher is not None:
+            with torch.no_grad():
+                weak_logits = self.teacher(batch.weak)
+                strong_logits = self.teacher(batch.strong)
+        return self.pseudo_label(weak_logits), self.pseudo_label(strong_logits)
+
+    def pseudo_label(self, logits: Tensor) -> PseudoLabel:
+        """Hard labels of logits, with the pixels marked that are not sure."""
+        if self.options.unsure_pixels == "background":
+            label = pseudo_label(logits, self.options.confidence, unsure=0)
+            return PseudoLabel(label, label)
+        return PseudoLabel(
+            logits.detach().argmax(dim=1), pseudo_label(logits, self.options.confidence, IGNORED)
+        )
+
+    def guidance(self, coarse: Tensor, fine: Tensor, rows: slice) -> Tensor:
+        """Calibration guidance per row (B,), or (1,) over `rows` alone for the whole batch."""
+        per_row = self.options.guidance == "row"
+        if not per_row:
+            coarse, fine = coarse[rows], fine[rows]
+        dtype = next(self.rectifier.parameters()).dtype
+        return calibration_guidance(coarse, fine, self.problem.classes, per_row, dtype)
+
+    def transport(
+        self, name: str, images: Tensor, coarse: Tensor, target: Tensor, guidance: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """One training pass of the rectifier with fresh diffusion steps and noise."""
+        step = self.draws.timestep(name, len(images), self.options.diffusion_steps, images)
+        noise = self.draws.normal(name, self.rectifier.latent_shape(images), images)
+        return self.rectifier.transport(images, coarse, target, guidance, step, noise)
+
+    def rectify(self, images: Tensor, coarse: PseudoLabel, guidance: Tensor) -> PseudoLabel:
+        """Pseudo-labels corrected by the rectifier, sampled from noise."""
+        noise = self.draws.normal("sampling", self.rectifier.latent_shape(images), images)
+        self.rectifier.train(self.options.sampling_mode == "train")
+        logits = self.rectifier.rectify(images, coarse.given, guidance, noise)
+        self.rectifier.train()
+        return self.pseudo_label(logits)
+
+    # ---- what the training loop asks for ------------------------------------------------------
+
+    def after_step(self, step: int) -> None:
+        if self.teacher is not None:
+            move_average(self.teacher, self.segmenter, self.options.teacher_decay, step)
+
+    def train(self, mode: bool = True) -> "DiffRect":
+        super().train(mode)
+        if self.teacher is not None:
+            self.teacher.eval()
+        return self
+
+    @property
+    def predictor(self) -> nn.Module:
+        return self.segmenter if self.teacher is None else self.teacher
+
+    def optimizers(self) -> dict[str, Optimizer]:
+        return {"segmenter": self.sgd(self.segmenter), "rectifier": self.sgd(self.rectifier)}
+
+    def set_rates(self, optimizers: Mapping[str, Optimizer], step: int) -> None:
+        super().set_rates(optimizers, step)
+        if not self.options.rectifier_decay:
+            self.set_rate(optimizers["rectifier"], self.problem.rate)
+
+
+def detached(logs: Mapping[str, Tensor | float]) -> dict[str, Tensor | float]:
+    """Logs without their graphs; plain numbers stay as they are."""
+    return {k: v.detach() if isinstance(v, Tensor) else v for k, v in logs.items()}

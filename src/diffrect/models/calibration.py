@@ -1,0 +1,101 @@
+"""Label Context Calibration (LCC): what the rectifier is told about a label map.
+
+Section 2.1 of DiffRect: semantic colouring (SCS) turns a class map into an image, and the
+calibration guidance (CG) measures how far two label maps are apart.
+"""
+
+import math
+from functools import cache
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+REFERENCE_PALETTE = ((0.0, 0.0, 0.0), (1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0))
+GUIDANCE_SCALE = 999.0
+
+
+@cache
+def palette(classes: int) -> tuple[tuple[float, float, float], ...]:
+    """RGB colours in [0, 1], one a class, as far apart as they can be.
+
+    The first four are the reference's (black, red, green, blue). Each further one is the point of a
+    grid over the colour cube that lies farthest from all colours before it; the grid is refined
+    until it holds enough points, so any number of classes gets distinct colours.
+    """
+    colours = list(REFERENCE_PALETTE[:classes])
+    steps = 2
+    while (steps + 1) ** 3 < 2 * classes:
+        steps *= 2
+    axis = [i / steps for i in range(steps + 1)]
+    candidates = [(r, g, b) for r in axis for g in axis for b in axis]
+    nearest = [min(math.dist(c, k) for k in colours) for c in candidates]
+    while len(colours) < classes:
+        farthest = max(range(len(candidates)), key=nearest.__getitem__)
+        colours.append(candidates[farthest])
+        nearest = [
+            min(d, math.dist(c, colours[-1])) for d, c in zip(nearest, candidates, strict=True)
+        ]
+    return tuple(colours)
+
+
+class SemanticColouring(nn.Module):
+    """Class maps (B, H, W), values 0 to classes - 1, -> images (B, 3, H, W) in [0, 1] (SCS)."""
+
+    def __init__(self, classes: int) -> None:
+        super().__init__()
+        self.register_buffer("colours", torch.tensor(palette(classes)), persistent=False)
+        self.colours: Tensor
+
+    def forward(self, label: Tensor) -> Tensor:
+        # (B, H, W) -> (B, H, W, 3) -> (B, 3, H, W), a channels-last view of the gather
+        return F.embedding(label.long(), self.colours).permute(0, 3, 1, 2)
+
+
+class GuidanceEmbedding(nn.Module):
+    """A scalar per row -> sinusoidal features -> two linear layers (Sec. 2.1; Ho et al. 2020).
+
+    (B,) -> (B, width); `features` sines and cosines in all, frequencies 10000^(-i / (half - 1)).
+    Serves the calibration guidance and, in the denoiser, the diffusion step.
+    """
+
+    def __init__(self, features: int = 128, width: int = 512) -> None:
+        super().__init__()
+        self.first = nn.Linear(features, width)
+        self.second = nn.Linear(width, width)
+        self.half = features // 2
+
+    def forward(self, scalar: Tensor) -> Tensor:
+        # float32 at least: in half precision a scalar near 999 has lost its phase
+        dtype = torch.promote_types(self.first.weight.dtype, torch.float32)
+        exponents = torch.arange(self.half, dtype=dtype, device=scalar.device) / (self.half - 1)
+        phase = scalar.to(dtype)[:, None] * 10000.0**-exponents
+        features = torch.cat([phase.sin(), phase.cos()], dim=1)
+        return self.second(F.silu(self.first(features.to(self.first.weight.dtype))))
+
+
+def calibration_guidance(
+    coarse: Tensor, fine: Tensor, classes: int, per_row: bool, dtype: torch.dtype = torch.float32
+) -> Tensor:
+    """Calibration guidance tau (CG) of DiffRect, Sec. 2.1, as the reference computes it.
+
+    The paper writes tau = Dice(coarse, fine); the reference uses the Dice *loss* of the two hard
+    label maps, mean over classes, so 0 means that nothing needs correcting. The rectifier scales
+    it by `GUIDANCE_SCALE` before embedding it.
+
+    Args:
+        coarse, fine: class maps (B, H, W), values 0 to classes - 1.
+        classes: number of classes, background included.
+        per_row: one value per row, shape (B,), instead of one pooled over all rows, shape (1,).
+        dtype: float type of the result.
+
+    Returns:
+        Values in [0, 1).
+    """
+    codes = torch.arange(classes, device=coarse.device)[None, :, None, None]
+    in_coarse, in_fine = coarse[:, None] == codes, fine[:, None] == codes  # (B, C, H, W)
+    overlap = (in_coarse & in_fine).sum(dim=(2, 3))
+    size = in_coarse.sum(dim=(2, 3)) + in_fine.sum(dim=(2, 3))
+    if not per_row:
+        overlap, size = overlap.sum(dim=0, keepdim=True), size.sum(dim=0, keepdim=True)
+    return (1 - (2 * overlap.to(dtype) + 1e-5) / (size.to(dtype) + 1e-5)).mean(dim=1)
