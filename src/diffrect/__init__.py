@@ -16,8 +16,7 @@ if TYPE_CHECKING:
     from diffrect.demo import demo
     from diffrect.errors import InputError
     from diffrect.evaluate import evaluate
-    from diffrect.model import Model
-    from diffrect.models.reference import load_reference_checkpoint
+    from diffrect.model import Model, load_reference_checkpoint
     from diffrect.predict import predict
     from diffrect.train import train
 
@@ -45,7 +44,7 @@ _MODULES = {
     "TrainConfig": "diffrect.config",
     "demo": "diffrect.demo",
     "evaluate": "diffrect.evaluate",
-    "load_reference_checkpoint": "diffrect.models.reference",
+    "load_reference_checkpoint": "diffrect.model",
     "predict": "diffrect.predict",
     "prepare": "diffrect.data.prepare",
     "train": "diffrect.train",

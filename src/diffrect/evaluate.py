@@ -2,28 +2,27 @@
 
 import math
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Literal
 
 import diffrect
+from diffrect.config import config_to_dict
 from diffrect.data.splits import Split
 from diffrect.data.store import CaseRecord, Store, write_json
 from diffrect.errors import InputError
 from diffrect.metrics import EMPTY_CONVENTIONS, EmptyConvention, case_metrics, summarise
+from diffrect.model import Model
 from diffrect.report import progress_bar
-
-if TYPE_CHECKING:
-    from diffrect.model import Model
+from diffrect.train import SPLIT_FILE, STORE_LINK_FILE
 
 FORMAT_VERSION = 1
 SPLITS = ("val", "test")
-SPLIT_FILE = "split.json"
 
 
 def evaluate(
     run: Path | str,
     *,
     split: str = "val",
-    checkpoint: str = "best",
+    checkpoint: Literal["best", "last"] = "best",
     empty: EmptyConvention = "undefined",
     store: Path | str | None = None,
     device: str = "auto",
@@ -42,14 +41,13 @@ def evaluate(
         InputError: no such run, checkpoint or store, a store with other classes or channels than
             the model's, or a split without labelled cases.
     """
-    from diffrect.model import Model
-
     run = Path(run)
     _check_choice("--split", split, SPLITS)
     _check_choice("--empty", empty, EMPTY_CONVENTIONS)
     model = Model.load(run, checkpoint=checkpoint, device=device)
     data = _open_store(run, model, None if store is None else Path(store))
-    records = _labelled_cases(run, split, data)
+    parts = _read_split(run)
+    records = _labelled_cases(data, getattr(parts, split), split)
     cases = [
         _score(model, data, record, empty)
         for record in progress_bar(records, f"evaluating {split}", progress)
@@ -60,7 +58,7 @@ def evaluate(
         "checkpoint": checkpoint,
         "step": model.step,
         "empty": empty,
-        **_facts(run, model, data),
+        **_facts(run, model, data, parts),
         "mean": mean,
         "classes": classes,
         "undefined": undefined,
@@ -72,7 +70,7 @@ def evaluate(
 
 
 def _score(
-    model: "Model", store: Store, record: CaseRecord, empty: EmptyConvention
+    model: Model, store: Store, record: CaseRecord, empty: EmptyConvention
 ) -> dict[str, Any]:
     prediction = model.predict_slices(store.image(record.id))
     truth = store.label(record.id)
@@ -80,43 +78,57 @@ def _score(
     return {"id": record.id, "patient": record.patient, "classes": scores}
 
 
-def _open_store(run: Path, model: "Model", store: Path | None) -> Store:
-    """The store given, or the one the run remembers; it must be of the model's kind."""
-    path = store or Path(model.config.store)
-    if store is None and not path.exists():
-        raise InputError(f"{path}: the store of {run} is not there; name it with --store")
-    data = Store(path)
+def _open_store(run: Path, model: Model, given: Path | None) -> Store:
+    """The store given, or the one the run was trained on; it must suit the model."""
+    path = given or _remembered_store(run)
+    store = Store(path)
     for name in ("classes", "channels", "intensity"):
-        expected, found = getattr(model, name), getattr(data, name)
+        expected, found = getattr(model, name), getattr(store, name)
         if found != expected:
             raise InputError(f"{path}: expected the {name} of {run}, {expected}, got {found}")
-    return data
+    return store
 
 
-def _labelled_cases(run: Path, split: str, store: Store) -> list[CaseRecord]:
+def _remembered_store(run: Path) -> Path:
+    file = run / STORE_LINK_FILE
+    path = Path(file.read_text("utf-8").strip()) if file.is_file() else None
+    if path is None or not path.is_dir():
+        found = "does not say where" if path is None else f"{path} is not there"
+        raise InputError(f"{run}: expected the store it was trained on, {found}; give --store")
+    return path
+
+
+def _read_split(run: Path) -> Split:
     file = run / SPLIT_FILE
     try:
-        parts = Split.from_json(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError, TypeError) as error:
+        return Split.from_json(file.read_text("utf-8"))
+    except (OSError, ValueError, TypeError, AttributeError) as error:
         raise InputError(f"{file}: expected the split of the run: {error}") from None
-    patients = set(getattr(parts, split))
-    records = [record for record in store.cases.values() if record.patient in patients]
-    labelled = [record for record in records if record.labelled]
+
+
+def _labelled_cases(store: Store, patients: tuple[str, ...], split: str) -> list[CaseRecord]:
     if not patients:
-        raise InputError(f"--split {split}: expected patients in that part of {file}, it is empty")
+        raise InputError(f"--split {split}: expected patients in it, the run's split has none")
+    records = [record for record in store.cases.values() if record.patient in set(patients)]
+    labelled = [record for record in records if record.labelled]
     if not labelled:
-        found = f"{len(records)} unlabelled cases" if records else "no case"
+        found = f"{len(records)} cases without labels" if records else "none of its patients"
         raise InputError(f"{store.path}: expected labelled cases of split {split}, found {found}")
     return labelled
 
 
-def _facts(run: Path, model: "Model", store: Store) -> dict[str, Any]:
+def _facts(run: Path, model: Model, store: Store, parts: Split) -> dict[str, Any]:
     """What has to stand beside every number."""
     return {
-        "run": str(run),
+        "run": str(run.resolve()),
         "store": str(store.path.resolve()),
         "diffrect": diffrect.__version__,
         "format": FORMAT_VERSION,
+        "protocol": {
+            **config_to_dict(model.config),
+            "labelled_patients": list(parts.labelled),
+            "unlabelled_patients": len(parts.unlabelled),
+        },
     }
 
 

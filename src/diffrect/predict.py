@@ -2,15 +2,13 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Literal
 
 from diffrect.data.case import Case, check_case, grid_labels, image_slices
 from diffrect.data.volume import read_image, write_label
 from diffrect.errors import InputError
+from diffrect.model import Model
 from diffrect.report import progress_bar
-
-if TYPE_CHECKING:
-    from diffrect.model import Model
 
 SUFFIXES = (".nii.gz", ".nii")
 
@@ -37,7 +35,7 @@ def predict(
     out: Path | str,
     inputs: Sequence[Path | str],
     *,
-    checkpoint: str = "best",
+    checkpoint: Literal["best", "last"] = "best",
     device: str = "auto",
     overwrite: bool = False,
     progress: bool = True,
@@ -53,8 +51,6 @@ def predict(
             that exist already without `overwrite`), or the only input is bad.
         PredictionError: of several inputs some failed; the others were written.
     """
-    from diffrect.model import Model
-
     files = list_images([Path(path) for path in inputs])
     outputs = _name_outputs(Path(out), files, overwrite)
     model = Model.load(Path(run), checkpoint=checkpoint, device=device)
@@ -73,7 +69,7 @@ def predict(
     return written
 
 
-def predict_file(model: "Model", file: Path, output: Path) -> None:
+def predict_file(model: Model, file: Path, output: Path) -> None:
     """Segment one image file (X, Y, Z) or (X, Y, Z, C) and write its labels (X, Y, Z).
 
     Raises:

@@ -64,7 +64,7 @@ def prepare(
     Raises:
         InputError: bad input, in one line that names it.
     """
-    source, store = Path(source), Path(store)
+    source, store = Path(source), Path(store).resolve()
     if workers < 1:
         raise InputError(f"--workers: expected at least 1, got {workers}")
     if overwrite and resume:
@@ -157,11 +157,11 @@ def _construction(
     except InputError:
         if not resuming:
             shutil.rmtree(store)
-            if replaced.exists():
+            if _is_store(replaced):
                 replaced.replace(store)
         raise
     marker.unlink(missing_ok=True)
-    if replaced.exists():
+    if _is_store(replaced):
         shutil.rmtree(replaced)
 
 
@@ -171,38 +171,40 @@ def _make_room(
     """Clear the way for a new store; True if an interrupted one is there to go on with."""
     if not store.exists() or (store.is_dir() and not any(store.iterdir())):
         return False
-    finished, started = (store / STORE_FILE).is_file(), (store / PROGRESS_FILE).is_file()
-    if not finished and not started:
+    if not _is_store(store):
         raise InputError(f"{store}: expected a new folder or a store, found something else")
+    finished = (store / STORE_FILE).is_file()
     if resume:
         before = json.loads((store / PROGRESS_FILE).read_text(encoding="utf-8"))
         _check_settings(store, before, settings)
         return True
     if not overwrite:
-        state, options = (
-            ("a store", "--overwrite") if finished else ("an interrupted one", "--resume")
-        )
-        raise InputError(f"{store}: expected a new folder, found {state} (give {options})")
-    if finished and not replaced.exists():
-        store.replace(replaced)
-    else:
+        found = "a store (give --overwrite)" if finished else "an interrupted one (give --resume)"
+        raise InputError(f"{store}: expected a new folder, found {found}")
+    if not finished:
         shutil.rmtree(store)
+        return False
+    if _is_store(replaced):
+        shutil.rmtree(replaced)
+    store.replace(replaced)
     return False
+
+
+def _is_store(folder: Path) -> bool:
+    """Whether the folder is ours, finished or not; no other folder is ever removed."""
+    return (folder / STORE_FILE).is_file() or (folder / PROGRESS_FILE).is_file()
 
 
 def _unfinished(store: Path, references: Sequence[Reference]) -> list[Reference]:
     """Remove what is half-written or damaged; the references of the cases still to write."""
-    for partial in (store / CASES_FOLDER).glob(".*.partial"):
-        shutil.rmtree(partial)
-    todo = []
-    for reference in references:
-        folder = store / CASES_FOLDER / reference.id
-        if not folder.exists():
-            todo.append(reference)
-        elif find_fault(store, reference.id):
+    wanted = {reference.id for reference in references}
+    kept = set()
+    for folder in (store / CASES_FOLDER).iterdir():
+        if folder.name in wanted and find_fault(store, folder.name) is None:
+            kept.add(folder.name)
+        else:
             shutil.rmtree(folder)
-            todo.append(reference)
-    return todo
+    return [reference for reference in references if reference.id not in kept]
 
 
 def _write_cases(

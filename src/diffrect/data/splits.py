@@ -1,8 +1,22 @@
 """Who is trained on, who is labelled, who is held out: always whole patients."""
 
 import json
-from dataclasses import asdict, dataclass
-from typing import Any
+from collections.abc import Collection, Iterable
+from dataclasses import asdict, dataclass, replace
+from fractions import Fraction
+from functools import cache
+from importlib import resources
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from diffrect.errors import InputError
+
+if TYPE_CHECKING:  # the store keeps the official split, so it imports this module
+    from diffrect.data.store import Store
+
+_PARTS = ("train", "val", "test", "labelled")
 
 
 @dataclass(frozen=True)
@@ -37,10 +51,204 @@ class Split:
 
     @classmethod
     def from_json(cls, text: str) -> "Split":
-        """The split written by ``to_json``."""
-        return cls.from_dict(json.loads(text))
+        """The split written by ``to_json``; "test" and "labelled" may be left out.
+
+        Raises:
+            InputError: not JSON, another part, or a part that is not a list of ids.
+        """
+        try:
+            parts = json.loads(text)
+        except ValueError as error:
+            raise InputError(f"expected a split as JSON: {error}") from None
+        if not isinstance(parts, dict) or not {"train", "val"} <= parts.keys() <= set(_PARTS):
+            found = ", ".join(parts) if isinstance(parts, dict) else type(parts).__name__
+            raise InputError(f"expected the lists train, val, test and labelled, got {found}")
+        for name, patients in parts.items():
+            if not isinstance(patients, list) or not all(isinstance(p, str) for p in patients):
+                raise InputError(f"expected a list of patient ids under '{name}', got {patients!r}")
+        return cls.from_dict(parts)
 
     @classmethod
     def from_dict(cls, parts: dict[str, Any]) -> "Split":
         """The split whose parts are lists of ids."""
         return cls(**{name: tuple(patients) for name, patients in parts.items()})
+
+
+@cache
+def acdc_split() -> Split:
+    """ACDC's official lists in the order of the SSL4MIS benchmark: 70, 10 and 20 patients.
+
+    With 1, 3 or 7 labelled patients they are the first ones of ``train``.
+    """
+    file = resources.files("diffrect.data").joinpath("acdc_split.json")
+    return Split.from_json(file.read_text(encoding="utf-8"))
+
+
+def restrict_to(split: Split, present: Collection[str]) -> tuple[Split | None, list[str]]:
+    """The part of a split that is there, and the sorted ids of the patients that are not.
+
+    The split is None where its training or its validation part is not there at all; then, and
+    where no patient of it is there, it is of no use. In the latter case nothing counts as missing:
+    the data set is another one.
+    """
+    kept = {
+        name: [patient for patient in patients if patient in present]
+        for name, patients in split.to_dict().items()
+    }
+    everyone = {*split.train, *split.val, *split.test}
+    if everyone.isdisjoint(present):
+        return None, []
+    usable = kept["train"] and kept["val"]
+    return Split.from_dict(kept) if usable else None, sorted(everyone.difference(present))
+
+
+def resolve_split(
+    store: "Store", *, split_file: Path | None = None, labelled: str | None = None, seed: int = 1337
+) -> Split:
+    """The split to train with, checked against the store.
+
+    The parts come from ``split_file``, else from the store's official split, else from the seed:
+    20 per cent of the patients with labels for testing, 10 for validation, everyone else for
+    training.
+
+    Args:
+        store: the prepared data set.
+        split_file: JSON with the lists train, val, and optionally test and labelled.
+        labelled: a count of patients ("3"), a percentage of the training patients rounded down
+            ("5%"), or a text file with one patient id a line. None takes the file's list, else 1.
+        seed: draws the split where there is none.
+
+    Raises:
+        InputError: an id that is unknown or in two parts, an empty part, a patient to be
+            labelled or held out who has no labels, more labelled patients than there are.
+    """
+    patients = _patients_by_label(store)
+    if split_file is not None:
+        split, origin = _read_split(split_file), str(split_file)
+    elif store.official_split is not None:
+        split, origin = store.official_split, f"{store.path}: official split"
+    else:
+        split, origin = _draw_split(store, patients, seed), f"{store.path}: drawn split"
+    _check_parts(split, patients, origin)
+    if labelled is not None or not split.labelled:
+        chosen = _choose_labelled(labelled or "1", split.train, patients)
+        split, origin = replace(split, labelled=chosen), f"--labelled {labelled or 1}"
+    _check_labelled(split, patients, origin)
+    return split
+
+
+def _patients_by_label(store: "Store") -> dict[str, bool]:
+    """Every patient of the store, and whether all of the patient's cases have labels."""
+    patients: dict[str, bool] = {}
+    for case in store.cases.values():
+        patients[case.patient] = patients.get(case.patient, True) and case.labelled
+    return patients
+
+
+def _read_split(file: Path) -> Split:
+    try:
+        return Split.from_json(Path(file).read_text(encoding="utf-8-sig"))
+    except InputError as error:
+        raise InputError(f"{file}: {error}") from None
+    except (OSError, ValueError) as error:
+        raise InputError(f"{file}: expected a readable split file: {error}") from None
+
+
+def _draw_split(store: "Store", patients: dict[str, bool], seed: int) -> Split:
+    with_labels = sorted(patient for patient, labelled in patients.items() if labelled)
+    count = len(with_labels)
+    if count < 3:
+        raise InputError(f"{store.path}: expected at least 3 patients with labels, got {count}")
+    shuffled = [with_labels[i] for i in np.random.default_rng(seed).permutation(count)]
+    val = max(1, round(0.1 * count))
+    held_out = val + max(1, round(0.2 * count))
+    without_labels = sorted(set(patients).difference(with_labels))
+    return Split(
+        train=(*shuffled[held_out:], *without_labels),
+        val=tuple(shuffled[:val]),
+        test=tuple(shuffled[val:held_out]),
+    )
+
+
+def _choose_labelled(
+    labelled: str, train: tuple[str, ...], patients: dict[str, bool]
+) -> tuple[str, ...]:
+    """The first ``labelled`` of the training patients, or those named in a file."""
+    text = labelled.strip()
+    share = text.removesuffix("%")
+    if text.isdecimal():
+        count = int(text)
+    elif text != share:
+        count = max(1, int(len(train) * _percentage(share)))
+    else:
+        return _listed(Path(labelled))
+    if count < 1:
+        raise InputError(f"--labelled: expected at least 1 patient, got {text}")
+    available = [patient for patient in train if patients[patient]]
+    if count > len(available):
+        expected = f"expected at most the {len(available)} training patients with labels"
+        raise InputError(f"--labelled: {expected}, got {text}")
+    return tuple(available[:count])
+
+
+def _percentage(share: str) -> Fraction:
+    try:
+        fraction = Fraction(share.strip()) / 100
+    except (ValueError, ZeroDivisionError):
+        fraction = Fraction(0)
+    if not 0 < fraction <= 1:
+        raise InputError(f"--labelled: expected a percentage above 0, up to 100, got {share}%")
+    return fraction
+
+
+def _listed(file: Path) -> tuple[str, ...]:
+    if not file.is_file():
+        raise InputError(f"--labelled: expected a count, a percentage or a text file, got {file}")
+    try:
+        lines = file.read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, ValueError) as error:
+        raise InputError(f"{file}: expected one patient id a line: {error}") from None
+    patients = tuple(dict.fromkeys(line.strip() for line in lines if line.strip()))
+    if not patients:
+        raise InputError(f"{file}: expected one patient id a line, found none")
+    return patients
+
+
+def _check_parts(split: Split, patients: dict[str, bool], origin: str) -> None:
+    seen: dict[str, str] = {}
+    for name in ("train", "val", "test"):
+        part: tuple[str, ...] = getattr(split, name)
+        if not part and name != "test":
+            raise InputError(f"{origin}: expected at least one patient under '{name}', got none")
+        for patient in part:
+            if patient in seen:
+                where = f"under '{seen[patient]}' and '{name}'"
+                raise InputError(f"{origin}: expected each patient once, got {patient} {where}")
+            seen[patient] = name
+        _check_known(part, patients, origin)
+    _check_have_labels((*split.val, *split.test), patients, origin)
+
+
+def _check_labelled(split: Split, patients: dict[str, bool], origin: str) -> None:
+    _check_known(split.labelled, patients, origin)
+    outside = set(split.labelled).difference(split.train)
+    if outside:
+        raise InputError(f"{origin}: expected training patients, got {_brief(outside)}")
+    _check_have_labels(split.labelled, patients, origin)
+
+
+def _check_known(part: Iterable[str], patients: dict[str, bool], origin: str) -> None:
+    unknown = set(part).difference(patients)
+    if unknown:
+        raise InputError(f"{origin}: expected patients of the store, got {_brief(unknown)}")
+
+
+def _check_have_labels(part: Iterable[str], patients: dict[str, bool], origin: str) -> None:
+    without = {patient for patient in part if not patients[patient]}
+    if without:
+        raise InputError(f"{origin}: expected labels of {_brief(without)}, the store has none")
+
+
+def _brief(patients: Collection[str]) -> str:
+    first = sorted(patients)[:5]
+    return ", ".join(first) + (" ..." if len(patients) > 5 else "")

@@ -35,7 +35,7 @@ INTENSITY = "minmax"
 
 # One thread: a slice is too small to share out, and several readers work at a time.
 _COMPRESSION = blosc2.CParams(
-    codec=blosc2.Codec.ZSTD, clevel=5, filters=[blosc2.Filter.SHUFFLE], nthreads=1
+    codec=blosc2.Codec.ZSTD, clevel=1, filters=[blosc2.Filter.SHUFFLE], nthreads=1
 )
 _DECOMPRESSION = blosc2.DParams(nthreads=1)
 
@@ -139,7 +139,7 @@ class Store:
             raise IndexError(f"case {case_id} has {slices} slices, got index {index}")
         try:
             array = blosc2.open(str(path), mode="r", dparams=_DECOMPRESSION)
-            return np.asarray(array[:] if index is None else array[index % slices])
+            return np.asarray(array[:] if index is None else array[int(index) % slices])
         except (OSError, RuntimeError, ValueError) as error:
             raise InputError(f"{path}: expected a readable array of the store: {error}") from None
 

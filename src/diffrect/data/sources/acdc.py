@@ -10,7 +10,7 @@ from pathlib import Path
 
 from diffrect.data.case import Case
 from diffrect.data.sources.base import SourceListing
-from diffrect.data.splits import restrict_to, acdc_split
+from diffrect.data.splits import acdc_split, restrict_to
 from diffrect.data.volume import read_image, read_label
 from diffrect.errors import InputError
 

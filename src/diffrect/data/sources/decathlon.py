@@ -27,12 +27,8 @@ class DecathlonCase:
 
     def load(self) -> Case:
         """Read image and label."""
-        image = read_image(self.image)
-        if image.array.ndim == 4:
-            channels = image.array.shape[3]
-            raise InputError(f"{self.image}: expected one channel, got a 4-D image of {channels}")
         label = None if self.label is None else read_label(self.label)
-        return Case(self.id, self.patient, image, label)
+        return Case(self.id, self.patient, read_image(self.image), label)
 
 
 class Decathlon:
@@ -50,8 +46,7 @@ class Decathlon:
         settings = _read_settings(file)
         modalities = settings.get("modality")
         if not isinstance(modalities, dict) or len(modalities) != 1:
-            found = "none" if not modalities else ", ".join(map(str, _values(modalities)))
-            raise InputError(f"{file}: expected one entry under 'modality', found {found}")
+            raise InputError(f"{file}: expected one entry under 'modality', found {modalities!r}")
         entries = settings.get("training")
         if not isinstance(entries, list) or not entries:
             raise InputError(f"{file}: expected a list of images under 'training', found none")
@@ -104,7 +99,3 @@ def _inside(file: Path, name: str) -> Path:
     if not path.is_file():
         raise InputError(f"{path}: expected the file named in {file.name}, found no such file")
     return path
-
-
-def _values(modalities: Any) -> list[Any]:
-    return list(modalities.values()) if isinstance(modalities, dict) else [modalities]

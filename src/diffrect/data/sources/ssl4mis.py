@@ -43,13 +43,20 @@ class Ssl4misCase:
         labels = [label for _, label in parts if label is not None]
         if labels and len(labels) != len(parts):
             raise InputError(f"{self.files[0]}: expected a label in every slice or in none")
-        image = self._volume([image for image, _ in parts])
-        label = self._volume(labels) if labels else None
-        return Case(self.id, self.patient, image, label, normalised=True)
+        return Case(
+            self.id,
+            self.patient,
+            image=self._volume([image for image, _ in parts]),
+            label=self._volume(labels) if labels else None,
+            normalised=True,
+        )
 
     def _volume(self, parts: list[np.ndarray]) -> Volume:
         # (Z, H, W) -> (X, Y, Z), the axis order of image files.
-        return Volume(np.concatenate(parts).T, None, np.eye(4), self.files[0])
+        file = self.files[0]
+        if len(self.files) > 1:
+            file = file.with_name(f"{self.id}_slice_*.h5")
+        return Volume(np.concatenate(parts).T, None, np.eye(4), file)
 
 
 class Ssl4mis:
@@ -103,14 +110,13 @@ def _grouped_slices(folder: Path) -> dict[str, tuple[Path, ...]]:
 
 def _own_lists(path: Path) -> Split | None:
     """The split of the folder's own lists, None where they are not complete."""
-    if not all((path / name).is_file() for name in ("train_slices.list", "val.list")):
+    train, val, test = path / "train_slices.list", path / "val.list", path / "test.list"
+    if not train.is_file():
+        train = path / "train.list"
+    if not train.is_file() or not val.is_file():
         return None
-    test = path / "test.list"
-    return Split(
-        train=_listed_patients(path / "train_slices.list"),
-        val=_listed_patients(path / "val.list"),
-        test=_listed_patients(test) if test.is_file() else (),
-    )
+    held_back = _listed_patients(test) if test.is_file() else ()
+    return Split(train=_listed_patients(train), val=_listed_patients(val), test=held_back)
 
 
 def _listed_patients(file: Path) -> tuple[str, ...]:

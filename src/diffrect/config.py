@@ -1,0 +1,223 @@
+"""Training configuration: frozen dataclasses that check themselves, and YAML in and out.
+
+This module imports no torch, so that `diffrect --help` is quick.
+"""
+
+import dataclasses
+import types
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+
+import yaml
+
+from diffrect.errors import InputError
+
+T = TypeVar("T")
+Preset = Literal["default", "reference"]
+Precision = Literal["32-true", "16-mixed", "bf16-mixed", "bf16-true", "64-true"]
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """What `diffrect train` is told."""
+
+    method: str = "diffrect"
+    """A method by name, or your own as package.module:Class."""
+    preset: Preset = "default"
+    """Which values the options start from: the method as described, or the authors' code bug for
+    bug."""
+    labelled: str | None = None
+    """Labelled patients: a count, a percentage of the training patients (5%) or a text file of ids.
+    Without it what the split file says, else 1."""
+    split_file: Path | None = None
+    """JSON file with train, val and optionally test and labelled patients; without it the data
+    set's official split, else a seeded one."""
+    size: int = 256
+    """Slices are resized to size x size pixels."""
+    iterations: int = 30000
+    """Length of the training; every schedule scales with it."""
+    batch_labelled: int = 3
+    """Labelled slices per batch and device."""
+    batch_unlabelled: int = 3
+    """Unlabelled slices per batch and device; methods without unlabelled data take labelled ones
+    instead."""
+    seed: int = 1337
+    """Seed of everything random."""
+    rectify_from: int | None = None
+    """First iteration that learns from rectified pseudo-labels; without it 1/30 of the training."""
+    validate_every: int | None = None
+    """Iterations between validations; without it 1/150 of the training."""
+    learning_rate: float = 0.01
+    """Initial learning rate of SGD (momentum 0.9, weight decay 1e-4, polynomial decay)."""
+    devices: int = 1
+    """Number of GPUs, or of processes on a CPU."""
+    accelerator: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    """Kind of device."""
+    precision: Precision = "32-true"
+    """Floating-point precision, as Lightning Fabric names it."""
+    workers: int = 0
+    """Processes that read slices ahead; 0 reads in the training process."""
+    options: Mapping[str, Any] = field(default_factory=dict)
+    """Settings of the method and of the views that differ from the preset, by name."""
+
+    def __post_init__(self) -> None:
+        for name in ("iterations", "batch_labelled", "devices", "size"):
+            _at_least(name, getattr(self, name), 1)
+        for name in ("batch_unlabelled", "seed", "workers"):
+            _at_least(name, getattr(self, name), 0)
+        if self.rectify_from is not None:
+            _at_least("rectify_from", self.rectify_from, 0)
+        if self.validate_every is not None:
+            _at_least("validate_every", self.validate_every, 1)
+        if not 0 < self.learning_rate < float("inf"):
+            raise InputError(
+                f"learning_rate: expected a positive number, got {self.learning_rate}"
+            )
+
+    @property
+    def validation_interval(self) -> int:
+        """Iterations between validations: 200 of 30,000, scaled, unless given."""
+        return self.validate_every or max(1, round(self.iterations / 150))
+
+
+@dataclass(frozen=True)
+class ViewOptions:
+    """How slices become the weak and the strong view. The names are unique among all options."""
+
+    interpolation: Literal["linear", "nearest"] = "linear"
+    """How images are resized, in training, validation and prediction; `nearest` also resizes the
+    predicted label instead of the probabilities."""
+    eight_bit: bool = False
+    """Cut training images to 256 grey levels, as the reference (validation is not cut)."""
+    rotation_degrees: float = 20.0
+    """Largest rotation of the weak view; half of the slices get a quarter turn and flip instead."""
+    jitter_low: float = 0.5
+    """Contrast, brightness and sharpness of the strong view are multiplied by a random factor from
+    `jitter_low` ..."""
+    jitter_high: float = 1.5
+    """... to `jitter_high`, each with probability `jitter_probability`, in random order."""
+    jitter_probability: float = 0.8
+    """See above."""
+    blur_sigma: float = 1.5
+    """Largest standard deviation (pixels) of the strong view's Gaussian blur, probability 0.5."""
+
+
+VIEW_PRESETS: Mapping[str, Mapping[str, Any]] = {
+    "default": {},
+    "reference": {
+        "interpolation": "nearest",
+        "eight_bit": True,
+        "jitter_low": 1.0,
+        "jitter_high": 1.1,
+        "jitter_probability": 0.5,
+        "blur_sigma": 1.0,
+    },
+}
+
+
+def read_config(path: Path, base: TrainConfig | None = None) -> TrainConfig:
+    """The configuration in a YAML file; fields it leaves out keep the values of `base`.
+
+    Raises:
+        InputError: no such file, not YAML, or a field that does not exist or has the wrong type.
+    """
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        reason = " ".join(str(error).split())
+        raise InputError(f"{path}: expected a readable YAML file: {reason}") from None
+    if not isinstance(content, dict):
+        raise InputError(f"{path}: expected a mapping of options, got {type(content).__name__}")
+    return update_dataclass(base or TrainConfig(), content, str(path))
+
+
+def write_config(config: TrainConfig, path: Path) -> None:
+    """Writes every field as YAML."""
+    path.write_text(
+        yaml.safe_dump(config_to_dict(config), sort_keys=False, allow_unicode=True), "utf-8"
+    )
+
+
+def config_to_dict(config: TrainConfig) -> dict[str, Any]:
+    """Plain values only: what YAML and checkpoints hold."""
+    values = {f.name: getattr(config, f.name) for f in dataclasses.fields(config)}
+    values["split_file"] = None if config.split_file is None else str(config.split_file)
+    values["options"] = dict(config.options)
+    return values
+
+
+def config_from_dict(values: Mapping[str, Any]) -> TrainConfig:
+    """The inverse of `config_to_dict`."""
+    return update_dataclass(TrainConfig(), values, "config")
+
+
+def update_dataclass(instance: T, values: Mapping[str, Any], where: str) -> T:
+    """A copy of a dataclass instance with `values` put in, checked against the fields' types.
+
+    Raises:
+        InputError: an unknown name or a value of the wrong type; `where` says whose it is.
+    """
+    hints = get_type_hints(type(instance))
+    for name in values:
+        if name not in hints:
+            known = ", ".join(sorted(hints))
+            raise InputError(f"{where}: unknown option {name}; expected one of {known}")
+    checked = {name: _coerce(value, hints[name], where, name) for name, value in values.items()}
+    return dataclasses.replace(instance, **checked)  # type: ignore[type-var]
+
+
+def parse_options(pairs: list[str]) -> dict[str, Any]:
+    """NAME=VALUE strings -> plain values, read as YAML does (true, 0.5, null, text).
+
+    Raises:
+        InputError: a string without '='.
+    """
+    options = {}
+    for pair in pairs:
+        name, equals, value = pair.partition("=")
+        if not equals:
+            raise InputError(f"--option {pair}: expected NAME=VALUE")
+        try:
+            options[name.strip().replace("-", "_")] = yaml.safe_load(value)
+        except yaml.YAMLError:
+            raise InputError(f"--option {pair}: expected a plain value after '='") from None
+    return options
+
+
+def _at_least(name: str, value: int, least: int) -> None:
+    if value < least:
+        raise InputError(f"{name}: expected at least {least}, got {value}")
+
+
+def _coerce(value: Any, hint: Any, where: str, name: str) -> Any:
+    """`value` as the type of a field; int becomes float and text becomes Path where asked."""
+    kinds = get_args(hint) if get_origin(hint) in (Union, types.UnionType) else (hint,)
+    for kind in kinds:
+        if get_origin(kind) is Literal:
+            if value in get_args(kind):
+                return value
+        elif get_origin(kind) is Mapping or kind is Mapping:
+            if isinstance(value, dict):
+                return value
+        elif kind is types.NoneType:
+            if value is None:
+                return value
+        elif kind in (float, Path) or (kind is str and not isinstance(value, bool)):
+            accepted = {float: (int, float), Path: (str, Path), str: (str, int, float)}[kind]
+            if isinstance(value, accepted) and not isinstance(value, bool):
+                return kind(value)
+        elif type(value) is kind:
+            return value
+    raise InputError(f"{where}: {name}: expected {_describe(kinds)}, got {value!r}")
+
+
+def _describe(kinds: tuple[Any, ...]) -> str:
+    words = []
+    for kind in kinds:
+        if get_origin(kind) is Literal:
+            words += [str(choice) for choice in get_args(kind)]
+        else:
+            words.append("nothing" if kind is types.NoneType else getattr(kind, "__name__", str(kind)))
+    return " or ".join(words)

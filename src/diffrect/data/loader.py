@@ -1,0 +1,124 @@
+"""Two-stream batches: labelled slices first, then unlabelled ones, resumable at any step.
+
+Which slices an iteration gets is a function of (seed, step, rank) alone: each stream is an endless
+row of shuffled passes over its slices, and iteration `step` of rank r takes the next few of them.
+"""
+
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, Dataset
+
+from diffrect.config import TrainConfig
+from diffrect.data.augment import RawBatch
+from diffrect.data.splits import Split
+from diffrect.data.store import Store
+from diffrect.errors import InputError
+
+
+class SliceIndex(NamedTuple):
+    """One slice of a case."""
+
+    case: str
+    index: int
+
+
+def slices_of(store: Store, patients: Sequence[str]) -> list[SliceIndex]:
+    """All slices of some patients, in the order of the store's cases."""
+    wanted = set(patients)
+    return [
+        SliceIndex(case.id, i)
+        for case in store.cases.values()
+        if case.patient in wanted
+        for i in range(case.slices)
+    ]
+
+
+@lru_cache(maxsize=8)
+def shuffled(count: int, seed: int, stream: int, epoch: int) -> np.ndarray:
+    """The order of one pass over `count` slices."""
+    return np.random.default_rng((seed, stream, epoch)).permutation(count)
+
+
+class Batches(Dataset[RawBatch]):
+    """Item `step` is the batch of that iteration on one rank."""
+
+    def __init__(
+        self,
+        store: Store,
+        labelled: Sequence[SliceIndex],
+        unlabelled: Sequence[SliceIndex],
+        sizes: tuple[int, int],
+        seed: int,
+        rank: int = 0,
+        world: int = 1,
+    ) -> None:
+        self.store = store
+        self.streams = (list(labelled), list(unlabelled))
+        self.sizes, self.seed, self.rank, self.world = sizes, seed, rank, world
+
+    def __getitem__(self, step: int) -> RawBatch:
+        labelled, unlabelled = (self._take(stream, step) for stream in (0, 1))
+        images = [self.store.image(s.case, s.index) for s in [*labelled, *unlabelled]]
+        labels = [self.store.label(s.case, s.index) for s in labelled]
+        shapes = [image.shape[-2:] for image in images]
+        largest = tuple(max(side) for side in zip(*shapes, strict=True))
+        return RawBatch(
+            torch.from_numpy(np.stack([_pad(image, largest) for image in images])),
+            torch.from_numpy(np.stack([_pad(label, largest) for label in labels])),
+            torch.tensor(shapes),
+            tuple(s.case for s in [*labelled, *unlabelled]),
+        )
+
+    def _take(self, stream: int, step: int) -> list[SliceIndex]:
+        slices, size = self.streams[stream], self.sizes[stream]
+        first = (step * self.world + self.rank) * size
+        taken = []
+        for position in range(first, first + size):
+            epoch, place = divmod(position, len(slices))
+            taken.append(slices[shuffled(len(slices), self.seed, stream, epoch)[place]])
+        return taken
+
+
+def training_batches(
+    store: Store, split: Split, config: TrainConfig, unlabelled: bool, rank: int, world: int
+) -> Batches:
+    """The batches of a configuration; without `unlabelled` all rows are labelled ones.
+
+    Raises:
+        InputError: a semi-supervised method has no unlabelled patients to learn from.
+    """
+    sizes = (config.batch_labelled, config.batch_unlabelled)
+    others = [patient for patient in split.train if patient not in set(split.labelled)]
+    if not unlabelled:
+        sizes = (sum(sizes), 0)
+    elif not others or not sizes[1]:
+        raise InputError(
+            f"--method {config.method}: expected unlabelled training patients and "
+            f"--batch-unlabelled of at least 1, got {len(others)} patients and {sizes[1]}"
+        )
+    labelled_slices, other_slices = slices_of(store, split.labelled), slices_of(store, others)
+    return Batches(store, labelled_slices, other_slices, sizes, config.seed, rank, world)
+
+
+def iterate(batches: Batches, start: int, stop: int, workers: int) -> Iterator[RawBatch]:
+    """Batches of iterations `start` to `stop` - 1, read ahead by `workers` processes."""
+    loader: DataLoader[RawBatch] = DataLoader(
+        batches,
+        batch_size=None,
+        sampler=range(start, stop),
+        num_workers=workers,
+        persistent_workers=False,
+        multiprocessing_context="spawn" if workers else None,
+    )
+    yield from loader
+
+
+def _pad(array: np.ndarray, shape: Sequence[int]) -> np.ndarray:
+    """Zero-pads (..., H, W) at the bottom and right to `shape`."""
+    height, width = array.shape[-2:]
+    margins = [(0, 0)] * (array.ndim - 2) + [(0, shape[0] - height), (0, shape[1] - width)]
+    return np.pad(array, margins)

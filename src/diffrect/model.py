@@ -1,0 +1,191 @@
+"""A trained network with all it needs to label new slices."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from diffrect.checkpoint import checkpoint_path, load_checkpoint
+from diffrect.config import TrainConfig, config_from_dict
+from diffrect.data.resample import Interpolation, labels_from_logits, resize
+from diffrect.errors import InputError
+from diffrect.methods import resolve
+from diffrect.methods.base import Problem
+from diffrect.models.reference import read_reference_network
+from diffrect.models.unet import UNet
+
+
+@dataclass(frozen=True)
+class Task:
+    """What is segmented: remembered by every checkpoint."""
+
+    channels: int
+    """Image channels."""
+    classes: tuple[str, ...]
+    """Names of the class codes; the first is the background."""
+    intensity: str
+    """How raw intensities become network input, see `prepare`."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values only."""
+        return {
+            "channels": self.channels,
+            "classes": list(self.classes),
+            "intensity": self.intensity,
+        }
+
+
+@torch.inference_mode()
+def predict_slices(
+    network: nn.Module,
+    images: np.ndarray,
+    size: int,
+    interpolation: Interpolation,
+    device: torch.device | str,
+    batch: int = 16,
+) -> np.ndarray:
+    """Class maps of slices, on the slices' own grid.
+
+    Args:
+        network: in eval mode, images (B, C, size, size) -> logits.
+        images: float32 (Z, C, H, W), intensities as the network was trained on.
+        size: side of the network's input.
+        interpolation: see `ViewOptions.interpolation`.
+        device: where the network is.
+        batch: slices per forward pass.
+
+    Returns:
+        uint8 (Z, H, W).
+    """
+    shape = (images.shape[-2], images.shape[-1])
+    labels = []
+    for start in range(0, len(images), batch):
+        part: Tensor = torch.from_numpy(images[start : start + batch]).to(device)
+        logits = network(resize(part, (size, size), interpolation))
+        labels.append(labels_from_logits(logits, shape, interpolation).cpu().numpy())
+    return np.concatenate(labels)
+
+
+class Model:
+    """A trained segmenter.
+
+    Attributes:
+        network: images (B, channels, H, W) -> logits (B, classes, H, W), in eval mode.
+        task: channels, class names and intensity normalisation.
+        config: the configuration it was trained with.
+        step: iterations it has seen.
+        interpolation: how slices are resized.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        task: Task,
+        config: TrainConfig,
+        step: int,
+        interpolation: Interpolation,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        self.device = torch.device(device)
+        self.network = network.to(self.device).eval()
+        self.task, self.config, self.step = task, config, step
+        self.interpolation: Interpolation = interpolation
+
+    @classmethod
+    def load(
+        cls,
+        run: Path | str,
+        checkpoint: Literal["best", "last"] = "best",
+        device: str = "auto",
+    ) -> "Model":
+        """The model of a RUN folder.
+
+        Raises:
+            InputError: the folder holds no readable checkpoint of that name.
+        """
+        path = checkpoint_path(Path(run), checkpoint)
+        state = load_checkpoint(path)
+        config = config_from_dict(state["config"])
+        task = task_from_dict(state["task"])
+        resolved = resolve(config)
+        problem = Problem(task.channels, len(task.classes), config.iterations)
+        method = resolved.method(problem, resolved.method_options)
+        try:
+            method.load_state_dict(state["method"])
+        except RuntimeError as error:
+            reason = str(error).splitlines()[0]
+            raise InputError(f"{path}: its weights do not fit its configuration: {reason}") from None
+        interpolation = resolved.view_options.interpolation
+        where = pick_device(device)
+        return cls(method.predictor, task, config, state["step"], interpolation, where)
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the class codes; the first is the background."""
+        return self.task.classes
+
+    @property
+    def channels(self) -> int:
+        """Image channels."""
+        return self.task.channels
+
+    @property
+    def intensity(self) -> str:
+        """How raw intensities become network input."""
+        return self.task.intensity
+
+    @property
+    def size(self) -> int:
+        """Side of the network's input, pixels."""
+        return self.config.size
+
+    def predict_slices(self, images: np.ndarray, batch: int = 16) -> np.ndarray:
+        """uint8 class maps (Z, H, W) of normalised slices (Z, C, H, W), see `predict_slices`."""
+        return predict_slices(
+            self.network, images, self.size, self.interpolation, self.device, batch
+        )
+
+
+def task_from_dict(values: dict[str, Any]) -> Task:
+    """The inverse of `Task.to_dict`."""
+    return Task(values["channels"], tuple(values["classes"]), values["intensity"])
+
+
+def pick_device(name: str) -> torch.device:
+    """ "auto" is the GPU where there is one.
+
+    Raises:
+        InputError: torch has no such device here.
+    """
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        return torch.empty(0, device=name).device
+    except (RuntimeError, AssertionError):
+        raise InputError(f"--device {name}: expected a device torch can use here") from None
+
+
+def load_reference_checkpoint(
+    path: Path | str, classes: tuple[str, ...] | None = None, size: int = 256
+) -> Model:
+    """A segmenter trained with the authors' code, ready to predict as their code does.
+
+    Args:
+        path: the .pth file their training wrote.
+        classes: names of the classes, background first; default "background", "class 1", ...
+        size: the size it was trained at.
+
+    Raises:
+        InputError: not such a checkpoint, or it has another number of classes.
+    """
+    network = read_reference_network(Path(path))
+    if not isinstance(network, UNet):
+        raise InputError(f"{path}: expected a segmenter's checkpoint, it holds a rectifier")
+    names = classes or ("background", *(f"class {i}" for i in range(1, network.classes)))
+    if len(names) != network.classes:
+        raise InputError(f"{path}: expected {network.classes} class names, got {len(names)}")
+    config = TrainConfig(preset="reference", size=size)
+    return Model(network, Task(network.channels, names, "minmax"), config, 0, "nearest")

@@ -1,0 +1,151 @@
+"""What a user sees of a training: progress bar, metrics.jsonl, TensorBoard; and how to stop it."""
+
+import json
+import math
+import signal
+import threading
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from types import FrameType, TracebackType
+from typing import IO, Any
+
+from lightning_fabric import Fabric
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from torch import Tensor
+from torch.utils.tensorboard import SummaryWriter
+
+METRICS_FILE = "metrics.jsonl"
+TENSORBOARD_FOLDER = "tensorboard"
+LOG_EVERY = 10
+
+
+class Monitor:
+    """Reports a training on its first process; silent on the others."""
+
+    def __init__(
+        self, run: Path, iterations: int, first: int, progress: bool, fabric: Fabric
+    ) -> None:
+        self.active = fabric.is_global_zero
+        self.iterations, self.first = iterations, first
+        self.console = Console(stderr=True, quiet=not (progress and self.active))
+        self.bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[status]}"),
+            TimeRemainingColumn(),
+            console=self.console,
+            refresh_per_second=2,
+        )
+        self.task = self.bar.add_task("training", total=iterations, completed=first, status="")
+        self.started = time.perf_counter()
+        self.file: IO[str] | None = None
+        self.board: SummaryWriter | None = None
+        if self.active:
+            self.file = reopen_metrics(run / METRICS_FILE, first)
+            self.board = SummaryWriter(str(run / TENSORBOARD_FOLDER), purge_step=first or None)
+
+    def iteration(
+        self, step: int, logs: Mapping[str, Tensor | float], validation_dice: float
+    ) -> None:
+        """Called after every iteration; `step` iterations are done."""
+        if not self.active or (step % LOG_EVERY and step != self.iterations):
+            return
+        seconds = (time.perf_counter() - self.started) / (step - self.first)
+        values = {name: float(value) for name, value in logs.items()}
+        self.write("train", step, {**values, "seconds_per_iteration": seconds})
+        losses = " ".join(f"{n} {v:.3f}" for n, v in values.items() if n in SHOWN)
+        dice = "" if math.isnan(validation_dice) else f" · val Dice {100 * validation_dice:.1f}"
+        status = f"{losses} · {seconds:.2f} s/it{dice}"
+        self.bar.update(self.task, completed=step, status=status)
+
+    def validation(self, step: int, scores: Mapping[str, float], best: float) -> None:
+        """Called after every validation."""
+        if not self.active:
+            return
+        self.write("val", step, {**scores, "best_dice": best})
+        minutes = (time.perf_counter() - self.started) / 60
+        classes = ", ".join(
+            f"{n.removeprefix('dice_')} {100 * v:.1f}" for n, v in scores.items() if n != "dice"
+        )
+        self.console.print(
+            f"iteration {step} of {self.iterations}: validation Dice {100 * scores['dice']:.2f} "
+            f"({classes}), best {100 * best:.2f}, {minutes:.1f} min",
+            highlight=False,
+            soft_wrap=True,
+        )
+
+    def write(self, kind: str, step: int, values: Mapping[str, float]) -> None:
+        """One line of metrics.jsonl and the same numbers for TensorBoard."""
+        assert self.file is not None
+        assert self.board is not None
+        finite = {n: v if math.isfinite(v) else None for n, v in values.items()}
+        line: dict[str, Any] = {"kind": kind, "step": step, **finite}
+        self.file.write(json.dumps(line) + "\n")
+        self.file.flush()
+        for name, value in values.items():
+            self.board.add_scalar(f"{kind}/{name}", value, step)
+
+    def __enter__(self) -> "Monitor":
+        self.bar.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.bar.stop()
+        if self.file is not None:
+            self.file.close()
+        if self.board is not None:
+            self.board.close()
+
+
+SHOWN = {"supervised", "unsupervised", "rectifier_total", "rectification"}
+
+
+def reopen_metrics(path: Path, step: int) -> IO[str]:
+    """metrics.jsonl opened for appending, without the lines after iteration `step`."""
+    kept = []
+    if step and path.exists():
+        for line in path.read_text("utf-8").splitlines():
+            try:
+                if json.loads(line)["step"] <= step:
+                    kept.append(line + "\n")
+            except (ValueError, KeyError):  # the line that a crash cut
+                continue
+    path.write_text("".join(kept), "utf-8")
+    return path.open("a", encoding="utf-8")
+
+
+class StopRequest:
+    """Ctrl-C and SIGTERM ask for a stop after the iteration; a second Ctrl-C stops at once."""
+
+    def __init__(self) -> None:
+        self.requested = False
+        self.previous: dict[int, Any] = {}
+
+    def __enter__(self) -> "StopRequest":
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGINT, signal.SIGTERM):
+                self.previous[number] = signal.signal(number, self.handle)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        for number, handler in self.previous.items():
+            signal.signal(number, handler)
+
+    def handle(self, number: int, frame: FrameType | None) -> None:
+        """The signal handler."""
+        if self.requested and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        self.requested = True

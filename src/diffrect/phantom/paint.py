@@ -1,0 +1,275 @@
+"""Painting the anatomy: the tissue at every point of a plane.
+
+Painted from the back to the front (lungs, abdomen, vessels, chest wall, heart), so that every
+point holds exactly one tissue and the labels, which follow from the tissues, are exact.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from diffrect.phantom.basics import (
+    ANGLES,
+    FloatArray,
+    IndexArray,
+    LabelArray,
+    Plane,
+    Tissue,
+)
+from diffrect.phantom.heart import (
+    GROUPS,
+    Contours,
+    Heart,
+    Phase,
+    contours_at,
+    draw_heart,
+    trabecular_depth,
+)
+from diffrect.phantom.thorax import Blob, ChestWall, Diaphragm, Thorax, draw_thorax
+
+RV_WALL_MM = 3.0  # the free wall of the right ventricle; not labelled, as in ACDC
+STRIDE = 8  # samples skipped when looking for the part of a plane that a blob reaches
+
+
+@dataclass(frozen=True)
+class Anatomy:
+    """A patient: heart, thorax and the smooth deformation that leaves neither ideal."""
+
+    heart: Heart
+    thorax: Thorax
+    waves: FloatArray  # (waves, 6): wave vector x y z in rad/mm, phase, displacement x y in mm
+
+
+def draw_anatomy(random: np.random.Generator, group: str) -> Anatomy:
+    """Draw a patient of one of `GROUPS`."""
+    heart = draw_heart(random, GROUPS[group])
+    thorax = draw_thorax(random, heart)
+    count = 7
+    length = random.uniform(45, 110, count)  # mm
+    towards, start, angle = random.uniform(-np.pi, np.pi, (3, count))
+    size = length * random.uniform(0.005, 0.022, count)
+    number = 2 * np.pi / length
+    along = random.normal(0, 2 * np.pi / 200, count)
+    waves = np.stack(
+        [
+            number * np.cos(towards),
+            number * np.sin(towards),
+            along,
+            start,
+            size * np.cos(angle),
+            size * np.sin(angle),
+        ],
+        axis=1,
+    )
+    return Anatomy(heart, thorax, waves.astype(np.float32))
+
+
+def paint_plane(anatomy: Anatomy, phase: Phase, plane: Plane) -> LabelArray:
+    """The `Tissue` at every point of a plane, in the shape of its x."""
+    tissue = np.full(plane.x.shape, Tissue.LUNG, dtype=np.uint8)
+    plane = _deform(anatomy.waves, plane)
+    thorax = anatomy.thorax
+    for blob in thorax.lung_vessels:
+        _paint_blob(tissue, blob, plane)
+    _paint_abdomen(tissue, thorax.diaphragm, thorax.abdomen, plane)
+    for blob in thorax.mediastinum:
+        _paint_blob(tissue, blob, plane)
+    outside = _depth_in_wall(thorax.wall, plane)
+    _paint_chest_wall(tissue, thorax.wall, outside, plane)
+    to_wall, to_diaphragm = -outside, -_depth_below(thorax.diaphragm, plane)
+    corner = np.minimum(to_wall - thorax.pads[0], to_diaphragm - thorax.pads[1])
+    tilt_x, tilt_y = anatomy.heart.tilt
+    x, y = plane.x - np.float32(tilt_x * plane.z), plane.y - np.float32(tilt_y * plane.z)
+    _paint_heart(tissue, anatomy.heart, phase, Plane(x, y, plane.z), corner)
+    return tissue
+
+
+def _deform(waves: FloatArray, plane: Plane) -> Plane:
+    x, y = plane.x.copy(), plane.y.copy()
+    for kx, ky, kz, start, dx, dy in waves:
+        wave = np.sin(kx * plane.x + ky * plane.y + (kz * np.float32(plane.z) + start))
+        x += dx * wave
+        y += dy * wave
+    return Plane(x, y, plane.z)
+
+
+def _paint_blob(
+    tissue: LabelArray, blob: Blob, plane: Plane, where: NDArray[np.bool_] | None = None
+) -> None:
+    """Paint an ellipsoid, of which the part inside `where` if given."""
+    above = plane.z - blob.centre[2]
+    section = 1 - (above / blob.half_axes[2]) ** 2
+    if section <= 0:
+        return
+    x, y = (c + lean * above for c, lean in zip(blob.centre[:2], blob.lean, strict=True))
+    a, b = (half * section**0.5 for half in blob.half_axes[:2])
+    window = _window(plane, x, y, max(a, b))
+    if window is None:
+        return
+    dx, dy = plane.x[window] - np.float32(x), plane.y[window] - np.float32(y)
+    cos, sin = np.float32(np.cos(blob.angle)), np.float32(np.sin(blob.angle))
+    squared = ((cos * dx + sin * dy) / np.float32(a)) ** 2
+    squared += ((cos * dy - sin * dx) / np.float32(b)) ** 2
+    inside = squared < 1
+    if where is not None:
+        inside &= where[window]
+    if blob.shell:
+        tissue[window][inside] = Tissue.MUSCLE
+        inside &= squared < max(1 - blob.shell / min(a, b), 0) ** 2
+    tissue[window][inside] = blob.tissue
+
+
+def _window(plane: Plane, x: float, y: float, reach: float) -> tuple[slice, slice] | None:
+    """The rows and columns that hold every point within `reach` of (x, y), found coarsely."""
+    away = np.hypot(plane.x[::STRIDE, ::STRIDE] - x, plane.y[::STRIDE, ::STRIDE] - y)
+    near = away < reach + 1.5 * STRIDE  # samples are less than 1 mm apart
+    if not near.any():
+        return None
+    rows, columns = (np.flatnonzero(near.any(axis=axis)) * STRIDE for axis in (1, 0))
+    return (
+        slice(max(int(rows[0]) - STRIDE, 0), int(rows[-1]) + STRIDE),
+        slice(max(int(columns[0]) - STRIDE, 0), int(columns[-1]) + STRIDE),
+    )
+
+
+def _depth_below(diaphragm: Diaphragm, plane: Plane) -> FloatArray:
+    """How far points lie below the diaphragm, in mm."""
+    dome = diaphragm.y - diaphragm.rise * plane.z
+    fall = np.float32(diaphragm.curvature) * (plane.x - diaphragm.x) ** 2
+    return np.asarray(plane.y - np.float32(dome) - fall, dtype=np.float32)
+
+
+def _paint_abdomen(
+    tissue: LabelArray, diaphragm: Diaphragm, organs: tuple[Blob, ...], plane: Plane
+) -> None:
+    below = _depth_below(diaphragm, plane)
+    tissue[below > 0] = Tissue.MUSCLE  # the diaphragm itself
+    abdomen = below > 2.5
+    tissue[abdomen] = Tissue.MESENTERY
+    for organ in organs:
+        _paint_blob(tissue, organ, plane, abdomen)
+
+
+def _depth_in_wall(wall: ChestWall, plane: Plane) -> FloatArray:
+    """How far points lie outside the pleura, in mm; negative inside."""
+    dx, dy = _towards_wall(wall, plane)
+    return np.asarray((np.hypot(dx, dy) - 1) * np.float32(wall.half_axes[0]), dtype=np.float32)
+
+
+def _towards_wall(wall: ChestWall, plane: Plane) -> tuple[FloatArray, FloatArray]:
+    """Points relative to the tube's axis, in half-axes."""
+    a, b = wall.half_axes
+    dx = (plane.x - np.float32(wall.centre[0] + wall.approach * plane.z)) / np.float32(a)
+    return dx, (plane.y - np.float32(wall.centre[1])) / np.float32(b)
+
+
+def _paint_chest_wall(
+    tissue: LabelArray, wall: ChestWall, outside: FloatArray, plane: Plane
+) -> None:
+    tissue[outside > -1.5] = Tissue.FAT
+    chest = outside > 0
+    tissue[chest] = Tissue.MUSCLE
+    dx, dy = _towards_wall(wall, plane)
+    angle = np.arctan2(dy, dx)
+    along = angle / np.float32(wall.rib_spacing) + np.float32(0.02 * plane.z)
+    across = (outside - 0.45 * wall.muscle) / (0.36 * wall.muscle)
+    rib = across**2 + ((along - np.round(along)) / 0.27) ** 2
+    tissue[chest & (rib < 1)] = Tissue.BONE
+    tissue[outside > wall.muscle] = Tissue.FAT
+    size, start = wall.unevenness
+    skin = wall.muscle + wall.fat * (1 + size * np.sin(2 * angle + np.float32(start)))
+    tissue[outside > skin] = Tissue.AIR
+    # Fat parts the layers of muscle.
+    tissue[(np.abs(outside - 0.87 * wall.muscle) < 0.6) & (np.sin(7 * angle) > 0)] = Tissue.FAT
+
+
+@dataclass(frozen=True)
+class _Polar:
+    """A plane around the LV axis: radius in mm, index of each point's direction."""
+
+    radius: FloatArray
+    index: IndexArray
+
+    def inside(self, contour: FloatArray) -> NDArray[np.bool_]:
+        """The points within a contour given per direction."""
+        return np.asarray(self.radius < contour.astype(np.float32)[self.index])
+
+
+def _paint_heart(
+    tissue: LabelArray, heart: Heart, phase: Phase, plane: Plane, corner: FloatArray
+) -> None:
+    """`corner`: mm to the chest wall or diaphragm beyond which the gap no longer holds fat."""
+    lines = contours_at(heart, phase, plane.z)
+    if lines.apical_fat.max() <= 0:
+        return
+    direction = np.arctan2(plane.y, plane.x)
+    index = ((direction + np.pi) * (ANGLES / (2 * np.pi))).astype(np.int32) % ANGLES
+    polar = _Polar(np.hypot(plane.x, plane.y), index)
+    has_rv = (lines.rv > lines.epicardium) & (lines.rv_depth < 1)
+    outer = np.where(has_rv, lines.rv + RV_WALL_MM, lines.epicardium)
+    # Fat evens out the grooves between the ventricles.
+    fat = np.maximum(outer, ndimage.gaussian_filter1d(outer, ANGLES / 24, mode="wrap"))
+    fat = np.maximum(fat + heart.fat, lines.apical_fat)
+    gap = polar.radius - fat.astype(np.float32)[index]
+    tissue[(gap + corner < 0) & (tissue == Tissue.LUNG)] = Tissue.FAT
+    tissue[polar.inside(fat + 1.2)] = Tissue.MUSCLE  # the pericardium
+    tissue[polar.inside(fat)] = Tissue.FAT
+    if lines.depth < 0.12:
+        _paint_aortic_root(tissue, heart, lines, plane)
+    if lines.rv_depth < 1:
+        tissue[polar.inside(np.where(has_rv, outer, 0))] = Tissue.RV_WALL
+        _paint_right(tissue, heart, phase, lines, polar, plane.z)
+    _paint_left(tissue, heart, phase, lines, polar, plane.z)
+    if 0.15 < lines.depth < 0.8:
+        _paint_papillaries(tissue, heart, phase, lines, plane)
+
+
+def _paint_aortic_root(tissue: LabelArray, heart: Heart, lines: Contours, plane: Plane) -> None:
+    distance = float(lines.cavity.mean()) + 0.55 * heart.root_radius
+    x, y = distance * np.cos(heart.outlet), distance * np.sin(heart.outlet)
+    away = np.hypot(plane.x - x, plane.y - y)
+    tissue[away < heart.root_radius] = Tissue.MUSCLE
+    tissue[away < heart.root_radius - 1.5] = Tissue.ATRIUM
+
+
+def _paint_right(
+    tissue: LabelArray, heart: Heart, phase: Phase, lines: Contours, polar: _Polar, z: float
+) -> None:
+    cavity = polar.inside(lines.rv) & ~polar.inside(lines.epicardium)
+    if lines.rv_depth < 0:  # above the tricuspid valve: the right atrium
+        tissue[cavity] = Tissue.ATRIUM
+        return
+    tissue[cavity] = Tissue.RV_BLOOD
+    size = 2.2 * phase.trabeculation * (0.4 + lines.rv_depth)
+    core = polar.inside(lines.rv - trabecular_depth(heart, size, z + 40))
+    tissue[cavity & ~core] = Tissue.RV_TRABECULA
+
+
+def _paint_left(
+    tissue: LabelArray, heart: Heart, phase: Phase, lines: Contours, polar: _Polar, z: float
+) -> None:
+    if lines.depth < 0:  # above the mitral valve: the left atrium, thin-walled and not labelled
+        tissue[polar.inside(lines.epicardium)] = Tissue.MUSCLE
+        tissue[polar.inside(lines.epicardium - 2)] = Tissue.ATRIUM
+        return
+    tissue[polar.inside(lines.epicardium)] = Tissue.MYOCARDIUM
+    tissue[polar.inside(lines.cavity)] = Tissue.PAPILLARY
+    ridge = trabecular_depth(heart, phase.trabeculation * (0.5 + lines.depth), z)
+    tissue[polar.inside(lines.cavity - ridge)] = Tissue.LV_BLOOD
+
+
+def _paint_papillaries(
+    tissue: LabelArray, heart: Heart, phase: Phase, lines: Contours, plane: Plane
+) -> None:
+    mean = float(lines.cavity.mean())
+    for direction, distance, size in heart.papillaries:
+        cos, sin = np.cos(direction), np.sin(direction)
+        reach = mean * (distance + 0.15 * lines.depth)  # their roots lie towards the apex
+        dx, dy = plane.x - reach * cos, plane.y - reach * sin
+        outwards, sideways = dx * cos + dy * sin, dy * cos - dx * sin
+        inside = (outwards / 1.35) ** 2 + sideways**2 < (size * mean / phase.radius) ** 2
+        tissue[inside & (tissue == Tissue.LV_BLOOD)] = Tissue.PAPILLARY

@@ -1,0 +1,66 @@
+"""Writing synthetic patients to disk as ACDC is published."""
+
+from __future__ import annotations
+
+import gzip
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+from numpy.typing import NDArray
+
+from diffrect.errors import InputError
+from diffrect.phantom.patient import PhantomPatient, phantom_patient
+
+
+def write_phantom(folder: Path | str, patients: int = 24, seed: int = 0) -> list[Path]:
+    """Write `patients` synthetic patients under `folder` as ACDC is published; their folders.
+
+    Each gets `patientXXX/` with `Info.cfg` and, for end-diastole and end-systole,
+    `patientXXX_frameYY.nii.gz` (int16) and `patientXXX_frameYY_gt.nii.gz` (uint8; 1 RV cavity,
+    2 myocardium, 3 LV cavity). The same arguments give the same bytes.
+
+    Raises InputError if `patients` is not in 1..999 or a patient's folder exists already.
+    """
+    if not 1 <= patients <= 999:
+        raise InputError(f"patients: expected 1 to 999, got {patients}")
+    folders = [Path(folder) / f"patient{index + 1:03d}" for index in range(patients)]
+    for place in folders:
+        if place.exists():
+            raise InputError(f"{place}: expected a new folder, but it exists already")
+    for index, place in enumerate(folders):
+        place.mkdir(parents=True)
+        _write_patient(place, phantom_patient(seed, index))
+    return folders
+
+
+def _write_patient(folder: Path, patient: PhantomPatient) -> None:
+    for frame in (patient.diastole, patient.systole):
+        stem = f"{folder.name}_frame{frame.number:02d}"
+        _write_nifti(folder / f"{stem}.nii.gz", frame.image, patient.spacing)
+        _write_nifti(folder / f"{stem}_gt.nii.gz", frame.label, patient.spacing)
+    information = {
+        "ED": patient.diastole.number,
+        "ES": patient.systole.number,
+        "Group": patient.group,
+        "Height": patient.height_cm,
+        "NbFrame": patient.frames,
+        "Weight": patient.weight_kg,
+    }
+    text = "".join(f"{key}: {value}\n" for key, value in information.items())
+    (folder / "Info.cfg").write_text(text, encoding="utf-8", newline="\n")
+
+
+def _write_nifti(
+    path: Path, array: NDArray[np.generic], spacing: tuple[float, float, float]
+) -> None:
+    # Columns run to the patient's left and rows to the back, so both are flipped against NIfTI's
+    # right-anterior-superior axes; the origin is the middle of the volume.
+    affine = np.diag([-spacing[0], -spacing[1], spacing[2], 1.0])
+    affine[:3, 3] = -affine[:3, :3] @ ((np.array(array.shape) - 1) / 2)
+    image = nib.Nifti1Image(array, affine)
+    image.header.set_xyzt_units("mm")
+    image.set_sform(affine, code="scanner")
+    image.set_qform(affine, code="scanner")
+    # No time and no name in the gzip header: the same arrays give the same bytes.
+    path.write_bytes(gzip.compress(image.to_bytes(), compresslevel=6, mtime=0))

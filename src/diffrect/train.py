@@ -1,0 +1,284 @@
+"""The only training loop. A method supplies updates; everything else is here once for all methods.
+
+Randomness is a function of (seed, rank, step), never of history, so a run that was stopped and
+resumed ends with the same weights as one that was not.
+"""
+
+import math
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor
+from torch.optim import Optimizer
+
+from diffrect.checkpoint import checkpoint_path, load_checkpoint, save_checkpoint
+from diffrect.config import TrainConfig, ViewOptions, config_to_dict, read_config, write_config
+from diffrect.data.augment import RawBatch, make_views
+from diffrect.data.loader import iterate, training_batches
+from diffrect.data.splits import Split, resolve_split
+from diffrect.data.store import Store
+from diffrect.errors import InputError
+from diffrect.methods import resolve
+from diffrect.methods.base import Batch, Method, Problem
+from diffrect.model import Task
+from diffrect.monitor import Monitor, StopRequest
+from diffrect.validation import validate
+
+CONFIG_FILE = "config.yaml"
+SPLIT_FILE = "split.json"
+STORE_LINK_FILE = "store.txt"
+# What may differ when a run is resumed: it changes where and how the work is done, not what.
+RESUMABLE_CHANGES = {"devices", "accelerator", "workers", "split_file", "labelled"}
+
+
+class Trainer:
+    """Everything that one training holds: networks, optimisers, data and progress."""
+
+    def __init__(self, store: Store, run: Path, config: TrainConfig, split: Split) -> None:
+        self.store, self.run, self.config, self.split = store, run, config, split
+        resolved = resolve(config)
+        self.views: ViewOptions = resolved.view_options
+        self.task = Task(store.channels, store.classes, store.intensity)
+        self.fabric = make_fabric(config)
+        self.fabric.launch()
+        self.batches = training_batches(
+            store,
+            split,
+            config,
+            resolved.method.unlabelled,
+            self.fabric.global_rank,
+            self.fabric.world_size,
+        )
+        torch.manual_seed(config.seed)  # the same initial weights on every rank
+        problem = Problem(
+            store.channels, len(store.classes), config.iterations, config.learning_rate
+        )
+        method = resolved.method(problem, resolved.method_options)
+        self.method: Method = method.to(self.fabric.device, memory_format=torch.channels_last)
+        self.optimizers: dict[str, Optimizer] = {
+            name: self.fabric.setup_optimizers(optimizer)
+            for name, optimizer in self.method.optimizers().items()
+        }
+        self.step = 0
+        self.best = -math.inf
+        self.last_dice = math.nan
+
+    # ---- one iteration ------------------------------------------------------------------------
+
+    def iteration(self, raw: RawBatch) -> dict[str, float]:
+        """Views, updates and optimiser steps of iteration `self.step`; returns its losses."""
+        seed_everything(self.config.seed, self.fabric.global_rank, self.step)
+        batch = self.make_batch(raw.to(self.fabric.device))
+        self.method.train()
+        self.method.set_rates(self.optimizers, self.step)
+        logs: dict[str, Any] = {}
+        updates = self.method.updates(batch, self.step)
+        while True:
+            with self.fabric.autocast():
+                update = next(updates, None)
+            if update is None:
+                break
+            self.check_finite(update.loss, update.name, raw)
+            optimizer = self.optimizers[update.name]
+            optimizer.zero_grad(set_to_none=True)
+            self.fabric.backward(update.loss)
+            average_gradients(self.fabric, optimizer)
+            optimizer.step()
+            logs |= update.logs
+        self.method.after_step(self.step)
+        self.step += 1
+        return logs
+
+    def make_batch(self, raw: RawBatch) -> Batch:
+        """The two views of a batch of slices, on the device and in channels-last layout."""
+        weak, strong, label = make_views(raw, self.config.size, self.views)
+        return Batch(
+            weak.contiguous(memory_format=torch.channels_last),
+            strong.contiguous(memory_format=torch.channels_last),
+            label,
+        )
+
+    def check_finite(self, loss: Tensor, name: str, raw: RawBatch) -> None:
+        """Stops at the first loss that is not a number."""
+        if not torch.isfinite(loss):
+            cases = ", ".join(dict.fromkeys(raw.cases))
+            raise InputError(
+                f"{self.run}: the {name} loss became {loss.item()} at iteration {self.step} "
+                f"(cases {cases}); try a lower --learning-rate or --precision 32-true"
+            )
+
+    # ---- state --------------------------------------------------------------------------------
+
+    def state(self) -> dict[str, Any]:
+        """All that going on needs: tensors and plain values."""
+        return {
+            "step": self.step,
+            "best": self.best,
+            "last_dice": self.last_dice,
+            "config": config_to_dict(self.config),
+            "task": self.task.to_dict(),
+            "split": self.split.to_dict(),
+            "method": self.method.state_dict(),
+            "optimizers": {name: o.state_dict() for name, o in self.optimizers.items()},
+        }
+
+    def load(self, state: Mapping[str, Any]) -> None:
+        """Goes back to a saved state."""
+        self.method.load_state_dict(state["method"])
+        for name, optimizer in self.optimizers.items():
+            optimizer.load_state_dict(state["optimizers"][name])
+        self.step, self.best = state["step"], state["best"]
+        self.last_dice = state["last_dice"]
+
+    def save(self, name: str) -> None:
+        """Writes the checkpoint called `name`, on the first process only."""
+        if self.fabric.is_global_zero:
+            save_checkpoint(self.state(), checkpoint_path(self.run, name))
+
+    # ---- the loop -----------------------------------------------------------------------------
+
+    def fit(self, monitor: Monitor, stop: StopRequest) -> None:
+        """Runs to the last iteration, or until a stop is asked for; saves either way."""
+        config = self.config
+        for raw in iterate(self.batches, self.step, config.iterations, config.workers):
+            logs = self.iteration(raw)
+            monitor.iteration(self.step, logs, self.last_dice)
+            if self.step % config.validation_interval == 0 or self.step == config.iterations:
+                self.validate(monitor)
+            if stop.requested and self.step < config.iterations:
+                self.save("last")
+                raise KeyboardInterrupt(
+                    f"stopped after iteration {self.step} of {config.iterations}; go on with: "
+                    f"diffrect train {self.store.path} {self.run} --resume"
+                )
+
+    def validate(self, monitor: Monitor) -> None:
+        """Scores the predictor on the validation patients and keeps the best checkpoint."""
+        scores = validate(
+            self.method.predictor,
+            self.store,
+            self.split.val,
+            self.config.size,
+            self.views.interpolation,
+            self.fabric,
+        )
+        self.last_dice = scores["dice"]
+        better = self.last_dice > self.best
+        if better:
+            self.best = self.last_dice
+        monitor.validation(self.step, scores, self.best)
+        if better:
+            self.save("best")
+        self.save("last")
+
+
+def train(
+    store: Path | str,
+    run: Path | str,
+    config: TrainConfig | None = None,
+    *,
+    resume: bool = False,
+    overwrite: bool = False,
+    progress: bool = True,
+) -> Path:
+    """Trains a method on a prepared store and writes everything into the folder `run`.
+
+    Args:
+        store: folder made by `prepare`.
+        run: folder to write: configuration, split, metrics, checkpoints.
+        config: what to train; the defaults train DiffRect as on ACDC.
+        resume: go on from the last checkpoint of `run` (start where there is none).
+        overwrite: replace an existing `run`.
+        progress: show a progress bar and one line per validation.
+
+    Returns:
+        The folder `run`.
+
+    Raises:
+        InputError: something given is wrong; nothing is left half-written.
+        KeyboardInterrupt: a stop was asked for; the state is saved.
+    """
+    store, run, config = Store(store), Path(run), config or TrainConfig()
+    last = checkpoint_path(run, "last")
+    resuming = resume and last.is_file()
+    if resuming:
+        check_same_config(read_config(run / CONFIG_FILE), config, run)
+        state = load_checkpoint(last)
+        split = Split.from_dict(state["split"])
+    else:
+        split = resolve_split(
+            store, split_file=config.split_file, labelled=config.labelled, seed=config.seed
+        )
+        if run.exists() and any(run.iterdir()) and not (overwrite or resume):
+            raise InputError(f"{run}: exists already; expected --resume or --overwrite")
+    trainer = Trainer(store, run, config, split)
+    if resuming:
+        trainer.load(state)
+    elif trainer.fabric.is_global_zero:
+        start_run(run, config, split, store)
+    trainer.fabric.barrier()
+    monitor = Monitor(run, config.iterations, trainer.step, progress, trainer.fabric)
+    with monitor, StopRequest() as stop:
+        trainer.fit(monitor, stop)
+    return run
+
+
+def start_run(run: Path, config: TrainConfig, split: Split, store: Store) -> None:
+    """A fresh RUN folder with what the training was told."""
+    if run.exists():
+        shutil.rmtree(run)
+    run.mkdir(parents=True)
+    write_config(config, run / CONFIG_FILE)
+    (run / SPLIT_FILE).write_text(split.to_json(), "utf-8")
+    (run / STORE_LINK_FILE).write_text(f"{store.path.resolve()}\n", "utf-8")
+
+
+def check_same_config(saved: TrainConfig, given: TrainConfig, run: Path) -> None:
+    """A run is resumed with the configuration it was started with."""
+    before, now = config_to_dict(saved), config_to_dict(given)
+    for name in before.keys() - RESUMABLE_CHANGES:
+        if before[name] != now[name]:
+            raise InputError(
+                f"{run}: --resume expected {name} {before[name]} as the run was started with, "
+                f"got {now[name]}"
+            )
+
+
+def make_fabric(config: TrainConfig) -> Fabric:
+    """Device, precision and processes."""
+    try:
+        return Fabric(
+            accelerator=config.accelerator,
+            devices=config.devices,
+            strategy="ddp" if config.devices > 1 else "auto",
+            precision=config.precision,
+        )
+    except (RuntimeError, ValueError) as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(
+            f"--accelerator {config.accelerator} --devices {config.devices}: {reason}"
+        ) from None
+
+
+def seed_everything(seed: int, rank: int, step: int) -> None:
+    """Makes all random draws of an iteration a function of (seed, rank, step)."""
+    state = np.random.SeedSequence((seed, rank, step)).generate_state(1, np.uint64)
+    torch.manual_seed(int(state[0]))
+
+
+def average_gradients(fabric: Fabric, optimizer: Optimizer) -> None:
+    """Mean of the gradients over all processes, as one message."""
+    if fabric.world_size == 1:
+        return
+    parameters = [p for g in optimizer.param_groups for p in g["params"] if p.grad is not None]
+    flat = torch.cat([p.grad.flatten() for p in parameters if p.grad is not None])
+    flat = fabric.all_reduce(flat, reduce_op="mean")
+    for parameter, part in zip(
+        parameters, flat.split([p.numel() for p in parameters]), strict=True
+    ):
+        parameter.grad = part.view_as(parameter)

@@ -1,0 +1,49 @@
+"""Tiny data sets, built once a session; tests that change one make their own copy."""
+
+import os
+from pathlib import Path
+
+import pytest
+from tiny import write_acdc, write_decathlon, write_ssl4mis
+
+from diffrect.data.prepare import prepare
+from diffrect.data.store import Store
+
+
+@pytest.fixture(scope="session")
+def acdc_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Five patients in ACDC's published layout."""
+    return write_acdc(tmp_path_factory.mktemp("acdc"))
+
+
+@pytest.fixture(scope="session")
+def decathlon_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Seven labelled cases and an unlabelled one in the Decathlon's layout, 3 classes."""
+    return write_decathlon(tmp_path_factory.mktemp("decathlon"))
+
+
+@pytest.fixture(scope="session")
+def ssl4mis_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The scans of ``acdc_folder`` in the layout of the SSL4MIS benchmark."""
+    return write_ssl4mis(tmp_path_factory.mktemp("ssl4mis"))
+
+
+@pytest.fixture(scope="session")
+def store(acdc_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Store:
+    """``acdc_folder``, prepared: ten cases of three slices, 4 classes, the official split."""
+    return prepare(acdc_folder, tmp_path_factory.mktemp("stores") / "acdc", progress=False)
+
+
+@pytest.fixture(scope="session")
+def decathlon_store(decathlon_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Store:
+    """``decathlon_folder``, prepared: eight cases of four slices, 3 classes, no split."""
+    return prepare(decathlon_folder, tmp_path_factory.mktemp("stores") / "tiny", progress=False)
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """The folder of real scans that some tests read."""
+    folder = os.environ.get("DIFFRECT_DATA")
+    if not folder:
+        pytest.skip("needs real scans: set DIFFRECT_DATA to their folder")
+    return Path(folder)
