@@ -4,10 +4,10 @@ import os
 from pathlib import Path
 
 import pytest
-from tiny import write_acdc, write_decathlon, write_ssl4mis
 
 from diffrect.data.prepare import prepare
 from diffrect.data.store import Store
+from tiny import write_acdc, write_decathlon, write_ssl4mis
 
 
 @pytest.fixture(scope="session")
@@ -47,3 +47,13 @@ def real_data() -> Path:
     if not folder:
         pytest.skip("needs real scans: set DIFFRECT_DATA to their folder")
     return Path(folder)
+
+
+@pytest.fixture(scope="session")
+def tiny_run(store: Store, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A RUN folder: the supervised method after two iterations on ``store`` at 32 x 32."""
+    from diffrect.config import TrainConfig
+    from diffrect.train import train
+
+    config = TrainConfig(method="supervised", size=32, iterations=2, batch_labelled=2)
+    return train(store.path, tmp_path_factory.mktemp("runs") / "tiny", config, progress=False)

@@ -72,9 +72,7 @@ class TrainConfig:
         if self.validate_every is not None:
             _at_least("validate_every", self.validate_every, 1)
         if not 0 < self.learning_rate < float("inf"):
-            raise InputError(
-                f"learning_rate: expected a positive number, got {self.learning_rate}"
-            )
+            raise InputError(f"learning_rate: expected a positive number, got {self.learning_rate}")
 
     @property
     def validation_interval(self) -> int:
@@ -102,6 +100,8 @@ class ViewOptions:
     """See above."""
     blur_sigma: float = 1.5
     """Largest standard deviation (pixels) of the strong view's Gaussian blur, probability 0.5."""
+    cutmix_probability: float = 0.5
+    """Share of the unlabelled rows whose strong view gets a box of another one pasted in."""
 
 
 VIEW_PRESETS: Mapping[str, Mapping[str, Any]] = {
@@ -113,6 +113,7 @@ VIEW_PRESETS: Mapping[str, Mapping[str, Any]] = {
         "jitter_high": 1.1,
         "jitter_probability": 0.5,
         "blur_sigma": 1.0,
+        "cutmix_probability": 0.0,
     },
 }
 
@@ -219,5 +220,7 @@ def _describe(kinds: tuple[Any, ...]) -> str:
         if get_origin(kind) is Literal:
             words += [str(choice) for choice in get_args(kind)]
         else:
-            words.append("nothing" if kind is types.NoneType else getattr(kind, "__name__", str(kind)))
+            words.append(
+                "nothing" if kind is types.NoneType else getattr(kind, "__name__", str(kind))
+            )
     return " or ".join(words)

@@ -47,7 +47,9 @@ def evaluate(
     model = Model.load(run, checkpoint=checkpoint, device=device)
     data = _open_store(run, model, None if store is None else Path(store))
     parts = _read_split(run)
-    records = _labelled_cases(data, getattr(parts, split), split)
+    patients = getattr(parts, split)
+    records = _labelled_cases(data, patients, split)
+    scored = {record.patient for record in records}
     cases = [
         _score(model, data, record, empty)
         for record in progress_bar(records, f"evaluating {split}", progress)
@@ -59,6 +61,7 @@ def evaluate(
         "step": model.step,
         "empty": empty,
         **_facts(run, model, data, parts),
+        "missing_patients": [patient for patient in patients if patient not in scored],
         "mean": mean,
         "classes": classes,
         "undefined": undefined,

@@ -67,8 +67,9 @@ def confidence_weight(logits: Tensor) -> Tensor:
     class map of the softmax, normalised to sum to 1. Not detached, as in the reference.
     """
     maps = logits.softmax(dim=1).flatten(2)  # (B, C, HW)
-    maps = maps / maps.sum(dim=2, keepdim=True)
-    entropy = torch.special.entr(maps).sum(dim=2)
+    tiny = torch.finfo(maps.dtype).tiny  # a probability that underflows to 0 has no logarithm
+    maps = maps / maps.sum(dim=2, keepdim=True).clamp(min=tiny)
+    entropy = -(maps * maps.clamp(min=tiny).log()).sum(dim=2)
     return (1 - entropy / math.log(maps.shape[2])).mean()
 
 
@@ -96,5 +97,5 @@ def consistency_ramp(step: int, iterations: int, stairs: int) -> float:
 
 
 def poly_rate(base: float, step: int, iterations: int) -> float:
-    """Learning rate of `step`: base (1 - i/I)^0.9 as set after step i, so 0 and 1 share the base."""
+    """Learning rate of `step`: base (1 - i/I)^0.9, set after step i, so 0 and 1 share the base."""
     return base * (1.0 - max(step - 1, 0) / iterations) ** 0.9

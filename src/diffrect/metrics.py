@@ -137,14 +137,6 @@ def summarise(cases: Iterable[dict[str, Scores]]) -> tuple[dict[str, Scores], Sc
     return classes, mean, undefined
 
 
-def mean_dice(cases: Iterable[Scores]) -> float:
-    """Mean over classes of the mean Dice over cases; `cases` as `case_dice` returns them."""
-    _, mean, _ = summarise(
-        {name: {"dice": value} for name, value in case.items()} for case in cases
-    )
-    return mean.get("dice", float("nan"))
-
-
 class _Surfaces(NamedTuple):
     """The surface voxels of two masks in one grid, worked out once for every spacing."""
 

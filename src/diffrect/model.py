@@ -117,7 +117,9 @@ class Model:
             method.load_state_dict(state["method"])
         except RuntimeError as error:
             reason = str(error).splitlines()[0]
-            raise InputError(f"{path}: its weights do not fit its configuration: {reason}") from None
+            raise InputError(
+                f"{path}: its weights do not fit its configuration: {reason}"
+            ) from None
         interpolation = resolved.view_options.interpolation
         where = pick_device(device)
         return cls(method.predictor, task, config, state["step"], interpolation, where)

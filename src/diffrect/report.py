@@ -13,12 +13,12 @@ from diffrect.metrics import METRICS
 Item = TypeVar("Item")
 
 _HEADINGS = {
-    "dice": "Dice %",
-    "jaccard": "Jaccard %",
-    "hd95_mm": "95HD mm",
-    "hd95_voxel": "95HD voxels",
-    "asd_mm": "ASD mm",
-    "asd_voxel": "ASD voxels",
+    "dice": ("Dice", "%"),
+    "jaccard": ("Jaccard", "%"),
+    "hd95_mm": ("95HD", "mm"),
+    "hd95_voxel": ("95HD", "voxels"),
+    "asd_mm": ("ASD", "mm"),
+    "asd_voxel": ("ASD", "voxels"),
 }
 
 
@@ -37,7 +37,7 @@ def scores_table(result: dict[str, Any]) -> Table:
     table = Table(title=_title(result), caption=_caption(result), caption_justify="left")
     table.add_column("class")
     for metric in METRICS:
-        table.add_column(_HEADINGS[metric], justify="right")
+        table.add_column("\n".join(_HEADINGS[metric]), justify="right")
     for name, scores in result["classes"].items():
         table.add_row(name, *_cells(scores))
     table.add_section()
@@ -51,25 +51,32 @@ def print_scores(result: dict[str, Any], console: Console | None = None) -> None
 
 
 def _title(result: dict[str, Any]) -> str:
-    cases, empty = len(result["cases"]), result["empty"]
+    patients = len({case["patient"] for case in result["cases"]})
     parts = [
-        f"{result['split']} split, {cases} case{'s' if cases != 1 else ''}",
+        f"{result['split']} split: {_count(len(result['cases']), 'case')}, "
+        f"{_count(patients, 'patient')}",
         f"checkpoint {result['checkpoint']} (step {result['step']})",
     ]
-    if empty != "undefined":
-        parts.append(f"empty masks: {empty} convention")
+    if result["empty"] != "undefined":
+        parts.append(f"empty masks as in the {result['empty']}")
     return "; ".join(parts)
 
 
 def _caption(result: dict[str, Any]) -> str | None:
-    """One line per class and reason: which values were left out of the means."""
-    total = len(result["cases"])
+    """What was left out of the means: patients, and undefined values per class."""
+    total = _count(len(result["cases"]), "case")
     lines = []
+    if result["missing_patients"]:
+        lines.append(f"without a labelled case: {', '.join(result['missing_patients'])}")
     for name, counts in result["undefined"].items():
-        missing = [f"{_HEADINGS[metric]} {count}" for metric, count in counts.items() if count]
-        if missing:
-            lines.append(f"{name}: undefined in {', '.join(missing)} of {total} cases")
+        for count in sorted({count for count in counts.values() if count}):
+            metrics = [" ".join(_HEADINGS[metric]) for metric in counts if counts[metric] == count]
+            lines.append(f"{name}: undefined in {count} of {total}: {', '.join(metrics)}")
     return "\n".join(lines) or None
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def _cells(scores: dict[str, float | None]) -> list[str]:

@@ -18,7 +18,7 @@ from torch.optim import Optimizer
 
 from diffrect.checkpoint import checkpoint_path, load_checkpoint, save_checkpoint
 from diffrect.config import TrainConfig, ViewOptions, config_to_dict, read_config, write_config
-from diffrect.data.augment import RawBatch, make_views
+from diffrect.data.augment import RawBatch, make_views, random_boxes
 from diffrect.data.loader import iterate, training_batches
 from diffrect.data.splits import Split, resolve_split
 from diffrect.data.store import Store
@@ -97,10 +97,17 @@ class Trainer:
     def make_batch(self, raw: RawBatch) -> Batch:
         """The two views of a batch of slices, on the device and in channels-last layout."""
         weak, strong, label = make_views(raw, self.config.size, self.views)
+        pasted = partner = None
+        if self.views.cutmix_probability:
+            pasted, partner = random_boxes(len(weak), len(label), self.config.size, self.views)
+            pasted, partner = pasted.to(weak.device), partner.to(weak.device)
+            strong = torch.where(pasted[:, None], strong[partner], strong)
         return Batch(
             weak.contiguous(memory_format=torch.channels_last),
             strong.contiguous(memory_format=torch.channels_last),
             label,
+            pasted,
+            partner,
         )
 
     def check_finite(self, loss: Tensor, name: str, raw: RawBatch) -> None:

@@ -149,3 +149,29 @@ def gaussian_blur(images: Tensor, sigma: Tensor, largest: float) -> Tensor:
 def eight_bit(images: Tensor) -> Tensor:
     """[0, 1] cut to 256 levels."""
     return (images * 255).floor() / 255
+
+
+def random_boxes(
+    rows: int, labelled: int, size: int, options: ViewOptions
+) -> tuple[Tensor, Tensor]:
+    """CutMix among the unlabelled rows (Yun et al., ICCV 2019).
+
+    Returns:
+        Where each row shows its partner, (B, size, size) bool, and the partner's row (B,).
+    """
+    unlabelled = rows - labelled
+    area = torch.empty(rows).uniform_(0.02, 0.4)
+    aspect = torch.empty(rows).uniform_(math.log(0.3), math.log(1 / 0.3)).exp()
+    height = (area * aspect).sqrt().clamp(max=1) * size
+    width = (area / aspect).sqrt().clamp(max=1) * size
+    top, left = torch.rand(rows) * (size - height), torch.rand(rows) * (size - width)
+    here = torch.rand(rows) < options.cutmix_probability
+    here[:labelled] = False
+    pixels = torch.arange(size) + 0.5
+    inside_y = (pixels >= top[:, None]) & (pixels < (top + height)[:, None])
+    inside_x = (pixels >= left[:, None]) & (pixels < (left + width)[:, None])
+    pasted = inside_y[:, :, None] & inside_x[:, None, :] & here[:, None, None]
+    partner = torch.arange(rows)
+    if unlabelled > 1:
+        partner[labelled:] = labelled + (torch.arange(unlabelled) + 1) % unlabelled
+    return pasted, partner

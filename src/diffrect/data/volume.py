@@ -113,13 +113,14 @@ def write_label(path: Path, labels: np.ndarray, like: Path) -> None:
     # What belongs to the image's intensities says nothing about labels.
     header["scl_slope"], header["scl_inter"] = 1, 0
     header["cal_min"], header["cal_max"] = 0, 0
-    header.extensions.clear()
-    single = nib.Nifti2Image if isinstance(image, nib.Nifti2Pair) else nib.Nifti1Image
-    # Without an affine, nibabel leaves sform, qform and their codes as the header has them.
-    output = single(np.asarray(labels, dtype=np.uint8), None, header)
+    header["magic"], header["vox_offset"] = header.single_magic, header.single_vox_offset
+    # Put together here, because nibabel's own writer would repair the geometry it is given.
+    no_extensions = bytes(4)
+    voxels = np.asarray(labels, dtype=np.uint8).tobytes(order="F")
+    content = gzip.compress(header.binaryblock + no_extensions + voxels, 6, mtime=0)
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
-        partial.write_bytes(gzip.compress(output.to_bytes(), 6, mtime=0))
+        partial.write_bytes(content)
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)

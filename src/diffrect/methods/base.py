@@ -43,16 +43,26 @@ class Batch:
         weak: (B, channels, H, W) in [0, 1], geometry changed only.
         strong: the same rows and geometry with changed intensities.
         label: (L, H, W) int64 class maps of the L labelled rows; `losses.IGNORED` counts nowhere.
+        pasted: (B, H, W) bool, where the strong view shows a box of row `partner` instead (CutMix).
+        partner: (B,) int64.
     """
 
     weak: Tensor
     strong: Tensor
     label: Tensor
+    pasted: Tensor | None = None
+    partner: Tensor | None = None
 
     @property
     def labelled(self) -> int:
         """L, the number of labelled rows."""
         return len(self.label)
+
+    def as_strong(self, maps: Tensor) -> Tensor:
+        """Maps (B, H, W) of the weak view, such as labels, as the strong view shows them."""
+        if self.pasted is None or self.partner is None:
+            return maps
+        return torch.where(self.pasted, maps[self.partner], maps)
 
 
 @dataclass(frozen=True)

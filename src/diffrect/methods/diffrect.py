@@ -51,7 +51,9 @@ class DiffRectOptions:
     """Rectify without dropout and with running batch statistics, or as in training."""
     rectifier_decay: bool = True
     """The rectifier's learning rate decays as the segmenter's does."""
-    complementary: bool = True
+    labelled_view: Literal["strong", "weak"] = "strong"
+    """View of the labelled slices that the first update trains on."""
+    complementary: bool = False
     """Add the complementary loss to both consistency losses."""
     teacher_decay: float = 0.99
     """Pseudo-labels come from this moving average of the segmenter, in eval mode; 0 = from the
@@ -68,6 +70,8 @@ class DiffRectOptions:
 
 REFERENCE = {
     "unsure_pixels": "background",
+    "labelled_view": "weak",
+    "complementary": True,
     "guidance": "batch",
     "denoiser_input": "noisy",
     "clamp_latent": True,
@@ -126,8 +130,10 @@ class DiffRect(Method):
         weight = self.options.consistency_weight * consistency_ramp(
             step, self.problem.iterations, self.options.ramp_stairs
         )
-        weak_logits, strong_logits = self.segmenter(batch.weak), self.segmenter(batch.strong)
-        weak, strong = self.pseudo_labels(batch, weak_logits, strong_logits)
+        weak_logits = self.segmenter(batch.weak) if self.learns_weak_view else None
+        strong_logits = self.segmenter(batch.strong)
+        weak = self.weak_pseudo_label(batch, weak_logits)
+        strong = self.pseudo_label(strong_logits)
 
         yield self.segmenter_update(batch, weak_logits, strong_logits, weak, weight)
         del weak_logits, strong_logits  # their graph is not needed any more
@@ -141,17 +147,19 @@ class DiffRect(Method):
     def segmenter_update(
         self,
         batch: Batch,
-        weak_logits: Tensor,
+        weak_logits: Tensor | None,
         strong_logits: Tensor,
         weak: PseudoLabel,
         weight: float,
     ) -> Update:
         """First update: labels, and weak-to-strong consistency on unlabelled rows."""
         rows = batch.labelled
-        supervised = cross_entropy_dice(weak_logits[:rows], batch.label)
-        unsupervised = cross_entropy_dice(strong_logits[rows:], weak.target[rows:])
-        logs = {"supervised": supervised, "consistency_weight": weight}
-        if self.options.complementary:
+        labelled_logits = strong_logits if weak_logits is None else weak_logits
+        supervised = cross_entropy_dice(labelled_logits[:rows], batch.label)
+        target = batch.as_strong(weak.target)
+        unsupervised = cross_entropy_dice(strong_logits[rows:], target[rows:])
+        logs: dict[str, Tensor | float] = {"supervised": supervised, "consistency_weight": weight}
+        if weak_logits is not None and self.options.complementary:
             complementary, confidence = complementary_loss(weak_logits, strong_logits)
             unsupervised = unsupervised + confidence * complementary
             logs |= {"complementary": complementary, "confidence_weight": confidence}
@@ -176,9 +184,10 @@ class DiffRect(Method):
 
         # coarse to fine: strong view -> weak view
         finer = self.pseudo_label(weak_rectified)
+        finer = PseudoLabel(batch.as_strong(finer.given), batch.as_strong(finer.target))
         to_weak = self.guidance(strong.given, finer.given, slice(rows, None))
         strong_rectified, latent_to_weak = self.transport(
-            "strong_to_weak", batch.strong, strong.given, weak.given, to_weak
+            "strong_to_weak", batch.strong, strong.given, batch.as_strong(weak.given), to_weak
         )
         unsupervised = cross_entropy_dice(strong_rectified[rows:], finer.target[rows:])
         if self.options.complementary:
@@ -201,23 +210,29 @@ class DiffRect(Method):
         """Third update: the segmenter learns the rectified pseudo-labels of unlabelled rows."""
         rows = batch.labelled
         target = self.rectify(batch.weak, weak, guidance).target
-        images = batch.weak if self.options.rectification_view == "weak" else batch.strong
-        logits = self.segmenter(images)
+        if self.options.rectification_view == "weak":
+            logits = self.segmenter(batch.weak)
+        else:
+            logits, target = self.segmenter(batch.strong), batch.as_strong(target)
         loss = cross_entropy_dice(logits[rows:], target[rows:])
         total = self.options.rectification_weight * loss
         return Update("segmenter", total, detached({"rectification": loss}))
 
     # ---- their parts --------------------------------------------------------------------------
 
-    def pseudo_labels(
-        self, batch: Batch, weak_logits: Tensor, strong_logits: Tensor
-    ) -> tuple[PseudoLabel, PseudoLabel]:
-        """Pseudo-labels of both views: the segmenter's own, or its moving average's."""
-        if self.teacher is not None:
-            with torch.no_grad():
-                weak_logits = self.teacher(batch.weak)
-                strong_logits = self.teacher(batch.strong)
-        return self.pseudo_label(weak_logits), self.pseudo_label(strong_logits)
+    @property
+    def learns_weak_view(self) -> bool:
+        """Whether the segmenter's own forward of the weak view is needed."""
+        options = self.options
+        return options.labelled_view == "weak" or options.complementary or self.teacher is None
+
+    def weak_pseudo_label(self, batch: Batch, weak_logits: Tensor | None) -> PseudoLabel:
+        """The weak view's pseudo-label: the moving average's, or the segmenter's own."""
+        if self.teacher is None:
+            assert weak_logits is not None
+            return self.pseudo_label(weak_logits)
+        with torch.no_grad():
+            return self.pseudo_label(self.teacher(batch.weak))
 
     def pseudo_label(self, logits: Tensor) -> PseudoLabel:
         """Hard labels of logits, with the pixels marked that are not sure."""

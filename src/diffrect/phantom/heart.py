@@ -16,8 +16,8 @@ import numpy as np
 from diffrect.phantom.basics import FloatArray, Range, away_from, bump, harmonics
 
 APEX_WALL_MM = 6.0
-VALVE_TO_APEX_MM = Range(68, 92)
-APEX_FAT_MM = 9.0
+VALVE_TO_APEX_MM = Range(74, 98)
+APEX_FAT_MM = 6.0
 USUAL_FLATTENING = Range(0.0, 0.08)
 USUAL_UNEVENNESS = Range(0.0, 0.1)
 
@@ -38,32 +38,32 @@ class Group:
 # The five groups of ACDC: normal, dilated, hypertrophic, after infarction, abnormal RV.
 GROUPS = {
     "NOR": Group(
-        cavity_diameter=Range(44, 54),
+        cavity_diameter=Range(46, 56),
         wall=Range(7.5, 10),
         ejection=Range(0.55, 0.68),
-        rv_width=Range(24, 36),
+        rv_width=Range(26, 38),
         rv_ejection=Range(0.45, 0.62),
     ),
     "DCM": Group(
-        cavity_diameter=Range(58, 70),
+        cavity_diameter=Range(60, 74),
         wall=Range(7, 9),
         ejection=Range(0.15, 0.35),
         rv_width=Range(26, 42),
         rv_ejection=Range(0.25, 0.45),
     ),
     "HCM": Group(
-        cavity_diameter=Range(40, 48),
+        cavity_diameter=Range(42, 50),
         wall=Range(12, 16),
         ejection=Range(0.62, 0.75),
-        rv_width=Range(20, 32),
+        rv_width=Range(22, 34),
         rv_ejection=Range(0.5, 0.65),
         uneven_wall=Range(0.2, 0.45),
     ),
     "MINF": Group(
-        cavity_diameter=Range(50, 60),
+        cavity_diameter=Range(52, 62),
         wall=Range(7.5, 10),
         ejection=Range(0.3, 0.45),
-        rv_width=Range(24, 36),
+        rv_width=Range(26, 38),
         rv_ejection=Range(0.4, 0.6),
         uneven_wall=Range(-0.5, -0.3),
     ),
@@ -71,7 +71,7 @@ GROUPS = {
         cavity_diameter=Range(42, 50),
         wall=Range(7.5, 10),
         ejection=Range(0.5, 0.64),
-        rv_width=Range(38, 50),
+        rv_width=Range(40, 52),
         rv_ejection=Range(0.25, 0.4),
         septum_flattening=Range(0.12, 0.25),
     ),
@@ -143,8 +143,8 @@ def draw_heart(random: np.random.Generator, group: Group) -> Heart:
         diastole=diastole,
         systole=systole,
         septum=septum,
-        rv_half_angle=float(random.uniform(1.1, 1.35)),
-        rv_shape=1 + harmonics(random, 2, 6, 0.09) + random.uniform(-0.2, 0.2) * away_from(septum),
+        rv_half_angle=float(random.uniform(1.25, 1.55)),
+        rv_shape=_draw_rv_shape(random, septum),
         cavity_shape=cavity_shape,
         wall_shape=np.maximum(wall_shape, 0.4),
         fat=np.maximum(fat, 0).astype(np.float32),
@@ -158,21 +158,28 @@ def draw_heart(random: np.random.Generator, group: Group) -> Heart:
 
 def _draw_diastole(random: np.random.Generator, group: Group) -> Phase:
     radius = group.cavity_diameter.draw(random) / 2
-    length = float(np.clip(radius * random.uniform(2.9, 3.4), *VALVE_TO_APEX_MM))
+    length = float(np.clip(radius * random.uniform(3.1, 3.6), *VALVE_TO_APEX_MM))
     return Phase(
         base=0.0,
         length=length,
         radius=radius,
         wall=group.wall.draw(random),
-        rv_base=float(random.uniform(-8, 4)),
-        rv_length=length * float(random.uniform(0.82, 0.98)),
+        rv_base=float(random.uniform(-8, 2)),
+        rv_length=length * float(random.uniform(0.85, 1.0)),
         rv_width=group.rv_width.draw(random),
         trabeculation=float(random.uniform(1.0, 3.2)),
     )
 
 
+def _draw_rv_shape(random: np.random.Generator, septum: float) -> FloatArray:
+    """The free wall runs fairly straight between a corner in front and a sharper one below."""
+    front = random.uniform(0.0, 0.35) * bump(septum + random.normal(0.85, 0.1), 0.3)
+    below = random.uniform(0.1, 0.5) * bump(septum - random.normal(0.9, 0.1), 0.25)
+    return np.asarray(0.95 + front + below + harmonics(random, 2, 6, 0.07), dtype=np.float32)
+
+
 def _draw_trabeculae(random: np.random.Generator) -> FloatArray:
-    frequency = np.arange(7, 19)
+    frequency = np.arange(6, 24)
     start = random.uniform(-np.pi, np.pi, frequency.size)
     twist = random.normal(0, 0.08, frequency.size)
     amplitude = random.normal(0, 1 / np.sqrt(frequency.size / 2), frequency.size)
@@ -199,15 +206,18 @@ def contract(diastole: Phase, ejection: float, rv_ejection: float, shortening: f
     radius = float(diastole.radius * np.sqrt((1 - ejection) / left))
     section = ((diastole.radius + diastole.wall) ** 2 - diastole.radius**2) / left
     descent = shortening * diastole.length
+    rv_descent = 1.2 * descent
+    # The crescent's section falls with its width and with the LV that it leans on.
+    rv_left = (1 - rv_ejection) / (1 - rv_descent / diastole.rv_length)
     return replace(
         diastole,
         base=diastole.base + descent,
         length=left * diastole.length,
         radius=radius,
         wall=float(np.sqrt(radius**2 + section) - radius),
-        rv_base=diastole.rv_base + 1.4 * descent,
-        rv_length=diastole.rv_length - 1.4 * descent,
-        rv_width=diastole.rv_width * (1 - rv_ejection) / (1 - 1.4 * shortening) ** 0.5,
+        rv_base=diastole.rv_base + rv_descent,
+        rv_length=diastole.rv_length - rv_descent,
+        rv_width=diastole.rv_width * rv_left**0.85,
     )
 
 
@@ -239,7 +249,7 @@ def _taper(depth: float, power: float) -> float:
 def _rv_border(heart: Heart, phase: Phase, depth: float, epicardium: FloatArray) -> FloatArray:
     """The crescent: a circle that leaves the LV at both insertions and bulges over the septum."""
     below = float(np.clip(depth, 0, 1))
-    width = phase.rv_width * (1 - below**1.8)
+    width = phase.rv_width * (1 - below**2.2)
     half_angle = heart.rv_half_angle * (1 - 0.35 * below)
     inner = float(epicardium.mean())
     outer = inner + width
@@ -257,4 +267,4 @@ def trabecular_depth(heart: Heart, size: float, z: float) -> FloatArray:
     ridge = np.zeros(away_from(0).shape)
     for frequency, start, twist, amplitude in heart.trabeculae:
         ridge += amplitude * np.cos(frequency * away_from(0) + start + twist * z)
-    return (size * np.maximum(ridge - 0.4, 0)).astype(np.float32)
+    return (size * np.maximum(1.4 * ridge - 0.8, 0)).astype(np.float32)

@@ -194,9 +194,9 @@ class _Polar:
     radius: FloatArray
     index: IndexArray
 
-    def inside(self, contour: FloatArray) -> NDArray[np.bool_]:
+    def inside(self, contour: NDArray[np.floating]) -> NDArray[np.bool_]:
         """The points within a contour given per direction."""
-        return np.asarray(self.radius < contour.astype(np.float32)[self.index])
+        return np.asarray(self.radius < np.asarray(contour, dtype=np.float32)[self.index])
 
 
 def _paint_heart(
@@ -214,8 +214,9 @@ def _paint_heart(
     # Fat evens out the grooves between the ventricles.
     fat = np.maximum(outer, ndimage.gaussian_filter1d(outer, ANGLES / 24, mode="wrap"))
     fat = np.maximum(fat + heart.fat, lines.apical_fat)
-    gap = polar.radius - fat.astype(np.float32)[index]
-    tissue[(gap + corner < 0) & (tissue == Tissue.LUNG)] = Tissue.FAT
+    gap = polar.radius - np.asarray(fat, dtype=np.float32)[index]
+    ragged = 4 * np.sin(0.17 * plane.x + 0.11 * plane.y + 0.05 * plane.z)
+    tissue[(gap + corner < ragged) & (tissue == Tissue.LUNG)] = Tissue.FAT
     tissue[polar.inside(fat + 1.2)] = Tissue.MUSCLE  # the pericardium
     tissue[polar.inside(fat)] = Tissue.FAT
     if lines.depth < 0.12:

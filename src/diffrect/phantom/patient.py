@@ -37,16 +37,23 @@ class PhantomPatient:
 
 def phantom_patient(seed: int, index: int) -> PhantomPatient:
     """Draw patient `index` (from 0) of the data set `seed`: a pure function of the two."""
-    random = np.random.default_rng((seed, index))
+    # A stream for each part, so that a change to one leaves the others as they were.
+    body, plan, machine, noise, facts = (
+        np.random.default_rng((seed, index, part)) for part in range(5)
+    )
     group = tuple(GROUPS)[index % len(GROUPS)]
-    anatomy = draw_anatomy(random, group)
-    grid = draw_grid(random, anatomy.heart.diastole.length)
-    scanner = draw_scanner(random)
-    frames = int(random.integers(20, 36))
-    end_systole = round(frames * float(random.uniform(0.32, 0.42)))
+    anatomy = draw_anatomy(body, group)
     heart = anatomy.heart
-    diastole = Frame(1, *scan(random, anatomy, heart.diastole, grid, scanner))
-    systole = Frame(end_systole, *scan(random, anatomy, heart.systole, grid, scanner))
-    height_cm = float(random.integers(155, 190))
-    weight_kg = float(random.integers(52, 105))
-    return PhantomPatient(group, height_cm, weight_kg, frames, grid.spacing, diastole, systole)
+    grid = draw_grid(plan, heart.diastole.length)
+    scanner = draw_scanner(machine)
+    frames = int(facts.integers(20, 36))
+    end_systole = round(frames * float(facts.uniform(0.32, 0.42)))
+    return PhantomPatient(
+        group=group,
+        height_cm=float(facts.integers(155, 190)),
+        weight_kg=float(facts.integers(52, 105)),
+        frames=frames,
+        spacing=grid.spacing,
+        diastole=Frame(1, *scan(noise, anatomy, heart.diastole, grid, scanner)),
+        systole=Frame(end_systole, *scan(noise, anatomy, heart.systole, grid, scanner)),
+    )

@@ -19,6 +19,7 @@ from diffrect.phantom.paint import Anatomy, paint_plane
 SAMPLES = 2  # per pixel along x and y
 PLANES = (-0.3, 0.0, 0.3)  # sampled through a slice, as fractions of the slice spacing
 LABELS = 4
+GRAIN = 1.0  # size of the texture, pixels
 
 
 @dataclass(frozen=True)
@@ -50,10 +51,10 @@ class Scanner:
 
 def draw_grid(random: np.random.Generator, length: float) -> Grid:
     """Plan a stack over an LV of `length` mm: 7 to 9 slices, 8 to 10 mm apart."""
-    slices = int(random.integers(7, 10))
     pixel = round(float(random.uniform(1.4, 1.7)), 4)
     first = float(random.uniform(2, 8))
-    end = length + float(random.uniform(-2, 10))
+    end = length + float(random.uniform(-14, 6))
+    slices = int(np.clip(round((end - first) / random.uniform(8, 10)) + 1, 7, 9))
     between = float(np.clip(round(2 * (end - first) / (slices - 1)) / 2, 8, 10))
     width, height = (int(size) for size in 2 * random.integers(48, 65, 2))
     # Most centres plan with the sternum to the left of the picture, some with it on top.
@@ -74,7 +75,7 @@ def draw_scanner(random: np.random.Generator) -> Scanner:
     myocardium = random.uniform(0.33, 0.6)
     signal = {
         Tissue.AIR: 0.01,
-        Tissue.LUNG: random.uniform(0.06, 0.16),
+        Tissue.LUNG: random.uniform(0.06, 0.22),
         Tissue.FAT: -random.uniform(0.8, 1.7),
         Tissue.MESENTERY: -random.uniform(0.5, 0.9),
         Tissue.MUSCLE: myocardium * random.uniform(0.5, 0.9),
@@ -91,7 +92,7 @@ def draw_scanner(random: np.random.Generator) -> Scanner:
         Tissue.LV_BLOOD: 1.0,
         Tissue.PAPILLARY: myocardium,
     }
-    blood = random.uniform(0.03, 0.09)  # flow
+    blood = random.uniform(0.02, 0.07)  # flow
     texture = {
         **dict.fromkeys(Tissue, 0.04),
         **dict.fromkeys((Tissue.RV_BLOOD, Tissue.LV_BLOOD, Tissue.ATRIUM), blood),
@@ -100,7 +101,7 @@ def draw_scanner(random: np.random.Generator) -> Scanner:
     return Scanner(
         signal=np.array([signal[tissue] for tissue in Tissue], dtype=np.float32),
         texture=np.array([texture[tissue] for tissue in Tissue], dtype=np.float32),
-        gradient=(float(random.uniform(-0.9, 0.0)), float(random.normal(0, 0.3))),
+        gradient=(float(random.uniform(-0.6, 0.0)), float(random.normal(0, 0.3))),
         curvature=float(random.normal(0, 0.3)),
         band=(
             float(random.uniform(-np.pi, np.pi)),
@@ -179,8 +180,8 @@ def _receive(
     signal = scanner.signal[tissues].mean(axis=0)
     # Fat and water of one voxel cancel: the dark outlines of cine MR.
     signal = _pool(ndimage.gaussian_filter(signal, SAMPLES * scanner.blur))
-    grain = ndimage.gaussian_filter(random.standard_normal(signal.shape, dtype=np.float32), 1.5)
-    amount = _pool(scanner.texture[tissues].mean(axis=0)) * (2 * 1.5 * np.sqrt(np.pi))
+    grain = ndimage.gaussian_filter(random.standard_normal(signal.shape, dtype=np.float32), GRAIN)
+    amount = _pool(scanner.texture[tissues].mean(axis=0)) * (2 * GRAIN * np.sqrt(np.pi))
     signal = signal * (1 + amount * grain) * sensitivity
     noise = scanner.noise * random.standard_normal((2, *signal.shape), dtype=np.float32)
     magnitude = np.hypot(signal + noise[0], noise[1])  # Rician

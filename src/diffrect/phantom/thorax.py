@@ -83,7 +83,7 @@ def draw_thorax(random: np.random.Generator, heart: Heart) -> Thorax:
         rise=float(random.uniform(0.05, 0.3)),
     )
     vessels = tuple(_draw_lung_vessel(random) for _ in range(70))
-    pads = (float(random.uniform(4, 30)), float(random.uniform(4, 22)))
+    pads = (float(random.uniform(4, 22)), float(random.uniform(4, 22)))
     mediastinum = _draw_vessels(random, phase, floor)
     return Thorax(wall, pads, diaphragm, vessels, _draw_abdomen(random, floor), mediastinum)
 
@@ -133,7 +133,7 @@ def _draw_abdomen(random: np.random.Generator, floor: float) -> tuple[Blob, ...]
             Range(48, 66),
             Tissue.LIVER,
         ),
-        organ((float(random.uniform(-15, 15)), floor + 12, 35), 5, Range(13, 28), Tissue.LIVER),
+        organ((float(random.uniform(-15, 15)), floor + 12, 35), 5, Range(18, 34), Tissue.LIVER),
     ]
     upper = [
         organ((66, floor + 20, 30), 8, Range(18, 30), Tissue.SPLEEN),

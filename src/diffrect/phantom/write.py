@@ -18,7 +18,7 @@ def write_phantom(folder: Path | str, patients: int = 24, seed: int = 0) -> list
 
     Each gets `patientXXX/` with `Info.cfg` and, for end-diastole and end-systole,
     `patientXXX_frameYY.nii.gz` (int16) and `patientXXX_frameYY_gt.nii.gz` (uint8; 1 RV cavity,
-    2 myocardium, 3 LV cavity). The same arguments give the same bytes.
+    2 myocardium, 3 LV cavity). The same arguments give the same bytes on the same machine.
 
     Raises InputError if `patients` is not in 1..999 or a patient's folder exists already.
     """

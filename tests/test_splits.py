@@ -1,0 +1,196 @@
+"""Patient-level splits: official, drawn or from a file; the choice of labelled patients."""
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from diffrect.data.splits import Split, acdc_split, resolve_split, restrict_to
+from diffrect.data.store import Store
+from diffrect.errors import InputError
+
+
+def fake_store(
+    patients: int = 20, unlabelled: int = 0, official: Split | None = None, cases: int = 2
+) -> Store:
+    """A store of p00, p01, ... whose last patients have no labels."""
+    records = {
+        f"p{number:02d}_{case}": SimpleNamespace(
+            patient=f"p{number:02d}", labelled=number < patients - unlabelled
+        )
+        for number in range(patients)
+        for case in range(cases)
+    }
+    return cast(Store, SimpleNamespace(path="STORE", cases=records, official_split=official))
+
+
+def ids(*numbers: int) -> tuple[str, ...]:
+    return tuple(f"p{number:02d}" for number in numbers)
+
+
+OFFICIAL = Split(train=ids(*range(9, -1, -1)), val=ids(10, 11), test=ids(12))
+
+
+def write_split(path: Path, **parts: Any) -> Path:
+    path.write_text(json.dumps(parts))
+    return path
+
+
+def test_acdcs_official_lists() -> None:
+    split = acdc_split()
+    assert [len(split.train), len(split.val), len(split.test)] == [70, 10, 20]
+    assert len({*split.train, *split.val, *split.test}) == 100
+    labelled = ["099", "038", "050", "100", "058", "021", "049"]
+    assert split.train[:7] == tuple(f"patient{number}" for number in labelled)
+
+
+def test_official_lists_equal_those_of_the_benchmark(real_data: Path) -> None:
+    for part, name in (("train", "train_slices"), ("val", "val"), ("test", "test")):
+        lines = (real_data / "acdc_h5" / f"{name}.list").read_text().split()
+        patients = tuple(dict.fromkeys(line.split("_")[0] for line in lines))
+        assert getattr(acdc_split(), part) == patients
+
+
+def test_json_round_trip() -> None:
+    split = Split(train=ids(1, 0), val=ids(2), test=ids(3), labelled=ids(1))
+    assert Split.from_json(split.to_json()) == split
+    assert split.unlabelled == ids(0)
+
+
+def test_a_split_is_restricted_to_who_is_there() -> None:
+    split, missing = restrict_to(OFFICIAL, set(ids(0, 9, 10)))
+    assert split == Split(train=ids(9, 0), val=ids(10))
+    assert missing == list(ids(1, 2, 3, 4, 5, 6, 7, 8, 11, 12))
+    assert restrict_to(OFFICIAL, {"other"}) == (None, [])
+    assert restrict_to(OFFICIAL, set(ids(0, 1)))[0] is None
+
+
+def test_drawn_splits_are_by_patient_and_repeatable() -> None:
+    split = resolve_split(fake_store(), seed=3)
+    assert [len(split.train), len(split.val), len(split.test)] == [14, 2, 4]
+    assert len({*split.train, *split.val, *split.test}) == 20
+    assert split.labelled == split.train[:1]
+    assert resolve_split(fake_store(), seed=3) == split
+    assert resolve_split(fake_store(), seed=4) != split
+
+
+def test_drawn_splits_hold_out_only_patients_with_labels() -> None:
+    split = resolve_split(fake_store(20, unlabelled=10), labelled="7")
+    assert [len(split.train), len(split.val), len(split.test)] == [17, 1, 2]
+    assert not {*split.val, *split.test} & set(ids(*range(10, 20)))
+    assert split.unlabelled == ids(*range(10, 20))
+    with pytest.raises(InputError, match=r"at most the 7 training patients with labels, got 8"):
+        resolve_split(fake_store(20, unlabelled=10), labelled="8")
+
+
+def test_the_smallest_drawn_split() -> None:
+    split = resolve_split(fake_store(3))
+    assert [len(split.train), len(split.val), len(split.test)] == [1, 1, 1]
+    with pytest.raises(InputError, match="at least 3 patients with labels, got 2"):
+        resolve_split(fake_store(3, unlabelled=1))
+
+
+def test_precedence_file_then_official_then_drawn(tmp_path: Path) -> None:
+    store = fake_store(official=OFFICIAL)
+    assert resolve_split(store).train == OFFICIAL.train
+    file = write_split(tmp_path / "split.json", train=ids(3, 4), val=ids(5))
+    split = resolve_split(store, split_file=file)
+    assert split == Split(train=ids(3, 4), val=ids(5), labelled=ids(3))
+
+
+def test_labelled_of_the_file_unless_given(tmp_path: Path) -> None:
+    file = write_split(tmp_path / "split.json", train=ids(0, 1, 2), val=ids(5), labelled=ids(2))
+    assert resolve_split(fake_store(), split_file=file).labelled == ids(2)
+    assert resolve_split(fake_store(), split_file=file, labelled="2").labelled == ids(0, 1)
+
+
+@pytest.mark.parametrize(
+    ("labelled", "count"), [("1", 1), ("3", 3), ("5%", 1), ("39%", 3), ("12.5 %", 1), ("100%", 10)]
+)
+def test_counts_and_percentages_follow_the_order(labelled: str, count: int) -> None:
+    split = resolve_split(fake_store(official=OFFICIAL), labelled=labelled)
+    assert split.labelled == OFFICIAL.train[:count]
+
+
+def test_percentages_of_acdc_are_those_of_the_papers() -> None:
+    split = acdc_split()
+    patients = [*split.train, *split.val, *split.test]
+    cases = {patient: SimpleNamespace(patient=patient, labelled=True) for patient in patients}
+    store = cast(Store, SimpleNamespace(path="STORE", cases=cases, official_split=split))
+    assert len(resolve_split(store, labelled="5%").labelled) == 3
+    assert len(resolve_split(store, labelled="10%").labelled) == 7
+
+
+def test_labelled_from_a_text_file(tmp_path: Path) -> None:
+    store = fake_store(official=OFFICIAL)
+    file = tmp_path / "labelled.txt"
+    file.write_bytes(b"\xef\xbb\xbfp03\r\n\r\n p01 \r\np03\r\n")
+    assert resolve_split(store, labelled=str(file)).labelled == ids(3, 1)
+    for text, message in {
+        "p77": "expected patients of the store, got p77",
+        "p10": "expected training patients, got p10",
+        "": "labelled.txt: expected one patient id a line, found none",
+    }.items():
+        file.write_text(text)
+        with pytest.raises(InputError, match=message):
+            resolve_split(store, labelled=str(file))
+
+
+@pytest.mark.parametrize(
+    ("labelled", "message"),
+    [
+        ("0", "at least 1 patient, got 0"),
+        ("11", "at most the 10 training patients with labels, got 11"),
+        ("-1", "a count, a percentage or a text file, got -1"),
+        ("nonsense.txt", "a count, a percentage or a text file, got nonsense.txt"),
+        ("0%", "a percentage above 0"),
+        ("101%", "a percentage above 0, up to 100, got 101%"),
+        ("x%", "a percentage above 0"),
+    ],
+)
+def test_labelled_refused(labelled: str, message: str) -> None:
+    with pytest.raises(InputError, match=f"--labelled: expected {message}"):
+        resolve_split(fake_store(official=OFFICIAL), labelled=labelled)
+
+
+@pytest.mark.parametrize(
+    ("parts", "message"),
+    [
+        ({"train": ids(0), "val": ids(99)}, "expected patients of the store, got p99"),
+        ({"train": ids(0, 1), "val": ids(1)}, "got p01 under 'train' and 'val'"),
+        ({"train": ids(0, 0), "val": ids(1)}, "got p00 under 'train' and 'train'"),
+        ({"train": ids(), "val": ids(1)}, "at least one patient under 'train'"),
+        ({"train": ids(0), "val": ids()}, "at least one patient under 'val'"),
+        ({"train": ids(0)}, "expected the lists train, val, test and labelled, got train"),
+        ({"train": ids(0), "valid": ids(1), "val": ids(2)}, "expected the lists"),
+        ({"train": "p00", "val": ids(1)}, "expected a list of patient ids under 'train'"),
+        ({"train": ids(0), "val": [1]}, "expected a list of patient ids under 'val'"),
+        ({"train": ids(0), "val": ids(1), "labelled": ids(1)}, "expected training patients"),
+        ({"train": ids(0), "val": ids(19)}, "expected labels of p19, the store has none"),
+        ({"train": ids(0), "val": ids(1), "test": ids(19)}, "expected labels of p19"),
+        ({"train": ids(0, 19), "val": ids(1), "labelled": ids(19)}, "expected labels of p19"),
+    ],
+)
+def test_split_files_refused(tmp_path: Path, parts: dict[str, Any], message: str) -> None:
+    file = write_split(tmp_path / "split.json", **parts)
+    with pytest.raises(InputError, match=f"split.json: .*{message}"):
+        resolve_split(fake_store(unlabelled=1), split_file=file)
+
+
+@pytest.mark.parametrize("content", [b"{", b"[]", b"\xff\xfe", None])
+def test_unreadable_split_files_refused(tmp_path: Path, content: bytes | None) -> None:
+    file = tmp_path / "split.json"
+    if content is not None:
+        file.write_bytes(content)
+    with pytest.raises(InputError, match=r"split.json: expected") as caught:
+        resolve_split(fake_store(), split_file=file)
+    assert "\n" not in str(caught.value)
+
+
+def test_prepared_stores_bring_their_split(store: Store, decathlon_store: Store) -> None:
+    assert resolve_split(store).labelled == ("patient099",)
+    assert resolve_split(store, labelled="3").labelled == ("patient099", "patient038", "patient050")
+    drawn = resolve_split(decathlon_store)
+    assert "part_007" in drawn.train  # the unlabelled case
