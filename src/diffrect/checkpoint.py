@@ -16,6 +16,17 @@ from diffrect.errors import InputError
 
 FORMAT_VERSION = 1
 FOLDER = "checkpoints"
+# what torch.load raises for files that are cut, overwritten, foreign or hostile
+_DAMAGED = (
+    RuntimeError,
+    pickle.UnpicklingError,
+    EOFError,
+    OSError,
+    ValueError,
+    LookupError,
+    AttributeError,
+    TypeError,
+)
 REQUIRED = {"format", "step", "config", "task", "method"}
 
 
@@ -45,7 +56,7 @@ def load_checkpoint(path: Path, device: torch.device | str = "cpu") -> dict[str,
         raise InputError(f"{path}: expected a checkpoint, found no such file")
     try:
         state = torch.load(path, map_location=device, weights_only=True)
-    except (RuntimeError, pickle.UnpicklingError, EOFError, OSError, ValueError, KeyError):
+    except _DAMAGED:
         raise InputError(
             f"{path}: expected a checkpoint of tensors and plain values, the file is damaged or "
             "something else"

@@ -5,7 +5,7 @@ This module imports no torch, so that `diffrect --help` is quick.
 
 import dataclasses
 import types
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
@@ -199,19 +199,23 @@ def _coerce(value: Any, hint: Any, where: str, name: str) -> Any:
         if get_origin(kind) is Literal:
             if value in get_args(kind):
                 return value
-        elif get_origin(kind) is Mapping or kind is Mapping:
-            if isinstance(value, dict):
-                return value
-        elif kind is types.NoneType:
-            if value is None:
-                return value
-        elif kind in (float, Path) or (kind is str and not isinstance(value, bool)):
-            accepted = {float: (int, float), Path: (str, Path), str: (str, int, float)}[kind]
-            if isinstance(value, accepted) and not isinstance(value, bool):
-                return kind(value)
-        elif type(value) is kind:
-            return value
+            continue
+        accepted, convert = _CONVERSIONS.get(get_origin(kind) or kind, ((), lambda v: v))
+        if isinstance(value, accepted) and (kind is bool or not isinstance(value, bool)):
+            return convert(value)
     raise InputError(f"{where}: {name}: expected {_describe(kinds)}, got {value!r}")
+
+
+# Type of a field -> the types that YAML gives it as, and how they become it.
+_CONVERSIONS: dict[Any, tuple[tuple[type, ...], Callable[[Any], Any]]] = {
+    bool: ((bool,), bool),
+    int: ((int,), int),
+    float: ((int, float), float),
+    str: ((str, int, float), str),
+    Path: ((str, Path), Path),
+    Mapping: ((Mapping,), dict),
+    types.NoneType: ((types.NoneType,), lambda value: value),
+}
 
 
 def _describe(kinds: tuple[Any, ...]) -> str:
@@ -220,7 +224,5 @@ def _describe(kinds: tuple[Any, ...]) -> str:
         if get_origin(kind) is Literal:
             words += [str(choice) for choice in get_args(kind)]
         else:
-            words.append(
-                "nothing" if kind is types.NoneType else getattr(kind, "__name__", str(kind))
-            )
+            words.append("null" if kind is types.NoneType else getattr(kind, "__name__", str(kind)))
     return " or ".join(words)

@@ -67,9 +67,9 @@ def confidence_weight(logits: Tensor) -> Tensor:
     class map of the softmax, normalised to sum to 1. Not detached, as in the reference.
     """
     maps = logits.softmax(dim=1).flatten(2)  # (B, C, HW)
-    tiny = torch.finfo(maps.dtype).tiny  # a probability that underflows to 0 has no logarithm
-    maps = maps / maps.sum(dim=2, keepdim=True).clamp(min=tiny)
-    entropy = -(maps * maps.clamp(min=tiny).log()).sum(dim=2)
+    # limits for classes and pixels whose probability underflows: 0 log 0 has no gradient
+    maps = maps / maps.sum(dim=2, keepdim=True).clamp(min=1e-12)
+    entropy = -(maps * maps.clamp(min=torch.finfo(maps.dtype).tiny).log()).sum(dim=2)
     return (1 - entropy / math.log(maps.shape[2])).mean()
 
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -13,7 +13,7 @@ from diffrect.config import TrainConfig, config_from_dict
 from diffrect.data.resample import Interpolation, labels_from_logits, resize
 from diffrect.errors import InputError
 from diffrect.methods import resolve
-from diffrect.methods.base import Problem
+from diffrect.methods.base import Method, Problem
 from diffrect.models.reference import read_reference_network
 from diffrect.models.unet import UNet
 
@@ -106,23 +106,10 @@ class Model:
         Raises:
             InputError: the folder holds no readable checkpoint of that name.
         """
-        path = checkpoint_path(Path(run), checkpoint)
-        state = load_checkpoint(path)
-        config = config_from_dict(state["config"])
-        task = task_from_dict(state["task"])
-        resolved = resolve(config)
-        problem = Problem(task.channels, len(task.classes), config.iterations)
-        method = resolved.method(problem, resolved.method_options)
-        try:
-            method.load_state_dict(state["method"])
-        except RuntimeError as error:
-            reason = str(error).splitlines()[0]
-            raise InputError(
-                f"{path}: its weights do not fit its configuration: {reason}"
-            ) from None
-        interpolation = resolved.view_options.interpolation
+        method, task, config, step = load_method(run, checkpoint)
+        interpolation = resolve(config).view_options.interpolation
         where = pick_device(device)
-        return cls(method.predictor, task, config, state["step"], interpolation, where)
+        return cls(method.predictor, task, config, step, interpolation, where)
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -149,6 +136,36 @@ class Model:
         return predict_slices(
             self.network, images, self.size, self.interpolation, self.device, batch
         )
+
+
+class LoadedMethod(NamedTuple):
+    """A training method as a checkpoint holds it, on the CPU."""
+
+    method: Method
+    task: Task
+    config: TrainConfig
+    step: int
+
+
+def load_method(run: Path | str, checkpoint: Literal["best", "last"] = "best") -> LoadedMethod:
+    """All networks of a RUN folder's method, those that training alone needs included.
+
+    Raises:
+        InputError: the folder holds no readable checkpoint of that name.
+    """
+    path = checkpoint_path(Path(run), checkpoint)
+    state = load_checkpoint(path)
+    config = config_from_dict(state["config"])
+    task = task_from_dict(state["task"])
+    resolved = resolve(config)
+    problem = Problem(task.channels, len(task.classes), config.iterations)
+    method = resolved.method(problem, resolved.method_options)
+    try:
+        method.load_state_dict(state["method"])
+    except RuntimeError as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(f"{path}: its weights do not fit its configuration: {reason}") from None
+    return LoadedMethod(method, task, config, state["step"])
 
 
 def task_from_dict(values: dict[str, Any]) -> Task:

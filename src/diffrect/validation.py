@@ -1,5 +1,8 @@
 """Validation during training: Dice of the predictor on whole volumes."""
 
+import math
+from typing import cast
+
 import numpy as np
 import torch
 from lightning_fabric import Fabric
@@ -25,7 +28,7 @@ def validate(
         "dice" (mean over classes) and "dice_CLASS" for each, in [0, 1].
     """
     wanted = set(patients)
-    cases = [case.id for case in store.cases.values() if case.patient in wanted]
+    cases = [c.id for c in store.cases.values() if c.patient in wanted and c.labelled]
     foreground = store.classes[1:]
     scores = torch.zeros(len(cases), len(foreground), dtype=torch.float64)
     training = network.training
@@ -39,7 +42,18 @@ def validate(
         dice = case_dice(prediction, store.label(case), store.classes)
         scores[row] = torch.tensor([dice[name] for name in foreground], dtype=torch.float64)
     network.train(training)
-    scores = fabric.all_reduce(scores.to(fabric.device), reduce_op="sum").cpu()
-    means = np.nanmean(scores.numpy(), axis=0)
-    named = {f"dice_{name}": float(mean) for name, mean in zip(foreground, means, strict=True)}
-    return {"dice": float(np.nanmean(means)), **named}
+    if fabric.world_size > 1:  # each process filled its own rows; the others are 0
+        scores = cast(torch.Tensor, fabric.all_reduce(scores.to(fabric.device), reduce_op="sum"))
+    return summarise_dice(scores.cpu().numpy(), foreground)
+
+
+def summarise_dice(scores: np.ndarray, foreground: tuple[str, ...]) -> dict[str, float]:
+    """Means over cases (rows) of each class, and over classes; undefined (NaN) values left out."""
+    defined = ~np.isnan(scores)
+    means = np.where(defined, scores, 0).sum(axis=0) / np.maximum(defined.sum(axis=0), 1)
+    seen = defined.any(axis=0)
+    named = {
+        f"dice_{name}": float(mean) if there else math.nan
+        for name, mean, there in zip(foreground, means, seen, strict=True)
+    }
+    return {"dice": float(means[seen].mean()) if seen.any() else 0.0, **named}

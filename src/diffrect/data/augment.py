@@ -119,7 +119,7 @@ def change_intensities(images: Tensor, options: ViewOptions) -> Tensor:
             ]
         )
         anchor = anchor[kind, torch.arange(rows, device=device)]
-        images = (anchor + factor * (images - anchor)).clamp(0, 1)
+        images = torch.lerp(anchor, images, factor).clamp(0, 1)
     return gaussian_blur(images, sigma, options.blur_sigma)
 
 

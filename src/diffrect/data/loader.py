@@ -23,7 +23,7 @@ class SliceIndex(NamedTuple):
     """One slice of a case."""
 
     case: str
-    index: int
+    position: int
 
 
 def slices_of(store: Store, patients: Sequence[str]) -> list[SliceIndex]:
@@ -62,8 +62,8 @@ class Batches(Dataset[RawBatch]):
 
     def __getitem__(self, step: int) -> RawBatch:
         labelled, unlabelled = (self._take(stream, step) for stream in (0, 1))
-        images = [self.store.image(s.case, s.index) for s in [*labelled, *unlabelled]]
-        labels = [self.store.label(s.case, s.index) for s in labelled]
+        images = [self.store.image(s.case, s.position) for s in [*labelled, *unlabelled]]
+        labels = [self.store.label(s.case, s.position) for s in labelled]
         shapes = [image.shape[-2:] for image in images]
         largest = tuple(max(side) for side in zip(*shapes, strict=True))
         return RawBatch(

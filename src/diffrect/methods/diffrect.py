@@ -51,8 +51,10 @@ class DiffRectOptions:
     """Rectify without dropout and with running batch statistics, or as in training."""
     rectifier_decay: bool = True
     """The rectifier's learning rate decays as the segmenter's does."""
-    labelled_view: Literal["strong", "weak"] = "strong"
-    """View of the labelled slices that the first update trains on."""
+    forward: Literal["joint", "separate"] = "joint"
+    """The first update forwards both views at once (shared batch statistics), or one by one."""
+    labelled_views: Literal["both", "weak"] = "both"
+    """Views of the labelled slices that the segmenter learns from."""
     complementary: bool = False
     """Add the complementary loss to both consistency losses."""
     teacher_decay: float = 0.99
@@ -70,7 +72,8 @@ class DiffRectOptions:
 
 REFERENCE = {
     "unsure_pixels": "background",
-    "labelled_view": "weak",
+    "forward": "separate",
+    "labelled_views": "weak",
     "complementary": True,
     "guidance": "batch",
     "denoiser_input": "noisy",
@@ -130,8 +133,7 @@ class DiffRect(Method):
         weight = self.options.consistency_weight * consistency_ramp(
             step, self.problem.iterations, self.options.ramp_stairs
         )
-        weak_logits = self.segmenter(batch.weak) if self.learns_weak_view else None
-        strong_logits = self.segmenter(batch.strong)
+        weak_logits, strong_logits = self.forward_views(batch)
         weak = self.weak_pseudo_label(batch, weak_logits)
         strong = self.pseudo_label(strong_logits)
 
@@ -147,19 +149,20 @@ class DiffRect(Method):
     def segmenter_update(
         self,
         batch: Batch,
-        weak_logits: Tensor | None,
+        weak_logits: Tensor,
         strong_logits: Tensor,
         weak: PseudoLabel,
         weight: float,
     ) -> Update:
         """First update: labels, and weak-to-strong consistency on unlabelled rows."""
         rows = batch.labelled
-        labelled_logits = strong_logits if weak_logits is None else weak_logits
-        supervised = cross_entropy_dice(labelled_logits[:rows], batch.label)
+        supervised = cross_entropy_dice(weak_logits[:rows], batch.label)
+        if self.options.labelled_views == "both":
+            supervised = (supervised + cross_entropy_dice(strong_logits[:rows], batch.label)) / 2
         target = batch.as_strong(weak.target)
         unsupervised = cross_entropy_dice(strong_logits[rows:], target[rows:])
         logs: dict[str, Tensor | float] = {"supervised": supervised, "consistency_weight": weight}
-        if weak_logits is not None and self.options.complementary:
+        if self.options.complementary:
             complementary, confidence = complementary_loss(weak_logits, strong_logits)
             unsupervised = unsupervised + confidence * complementary
             logs |= {"complementary": complementary, "confidence_weight": confidence}
@@ -220,16 +223,26 @@ class DiffRect(Method):
 
     # ---- their parts --------------------------------------------------------------------------
 
-    @property
-    def learns_weak_view(self) -> bool:
-        """Whether the segmenter's own forward of the weak view is needed."""
-        options = self.options
-        return options.labelled_view == "weak" or options.complementary or self.teacher is None
+    def forward_views(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Logits of the weak view and of the strong view.
 
-    def weak_pseudo_label(self, batch: Batch, weak_logits: Tensor | None) -> PseudoLabel:
+        In one forward the views share their batch statistics, and the weak view's unlabelled rows
+        are left out where nothing needs them.
+        """
+        if self.options.forward == "separate":
+            return self.segmenter(batch.weak), self.segmenter(batch.strong)
+        needed = len(batch.weak) if self.needs_whole_weak_view else batch.labelled
+        logits = self.segmenter(torch.cat([batch.weak[:needed], batch.strong]))
+        return logits[:needed], logits[needed:]
+
+    @property
+    def needs_whole_weak_view(self) -> bool:
+        """Whether a loss or a pseudo-label reads the segmenter's logits of unlabelled weak rows."""
+        return self.options.complementary or self.teacher is None
+
+    def weak_pseudo_label(self, batch: Batch, weak_logits: Tensor) -> PseudoLabel:
         """The weak view's pseudo-label: the moving average's, or the segmenter's own."""
         if self.teacher is None:
-            assert weak_logits is not None
             return self.pseudo_label(weak_logits)
         with torch.no_grad():
             return self.pseudo_label(self.teacher(batch.weak))

@@ -63,12 +63,12 @@ class GuidanceEmbedding(nn.Module):
         super().__init__()
         self.first = nn.Linear(features, width)
         self.second = nn.Linear(width, width)
-        self.half = features // 2
+        self.pairs = features // 2
 
     def forward(self, scalar: Tensor) -> Tensor:
         # float32 at least: in half precision a scalar near 999 has lost its phase
         dtype = torch.promote_types(self.first.weight.dtype, torch.float32)
-        exponents = torch.arange(self.half, dtype=dtype, device=scalar.device) / (self.half - 1)
+        exponents = torch.arange(self.pairs, dtype=dtype, device=scalar.device) / (self.pairs - 1)
         phase = scalar.to(dtype)[:, None] * 10000.0**-exponents
         features = torch.cat([phase.sin(), phase.cos()], dim=1)
         return self.second(F.silu(self.first(features.to(self.first.weight.dtype))))

@@ -1,0 +1,181 @@
+"""The slices that the demo's picture shows, chosen by rules that do not favour a method."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from diffrect.data.resample import resize
+from diffrect.data.store import CaseRecord, Store
+from diffrect.methods import resolve
+from diffrect.methods.diffrect import DiffRect
+from diffrect.metrics import case_dice
+from diffrect.model import Model, load_method
+from diffrect.pictures import Panel, Row
+
+NAMES = {"supervised": "supervised", "diffrect": "DiffRect"}
+PHASES = {"frame01": "end-diastole", "frame02": "end-systole"}
+NOISE_SEED = 0
+
+
+def median_case(supervised: Mapping[str, Any], diffrect: Mapping[str, Any]) -> str:
+    """The test case with the median gain in mean Dice from one evaluation to the other."""
+    gains = {
+        after["id"]: mean_dice(after["classes"]) - mean_dice(before["classes"])
+        for before, after in zip(supervised["cases"], diffrect["cases"], strict=True)
+    }
+    return sorted(gains, key=lambda case: (gains[case], case))[len(gains) // 2]
+
+
+def mean_dice(classes: Mapping[str, Mapping[str, float | None]]) -> float:
+    """Mean over the classes of what `evaluate` says of a case; undefined ones are left out."""
+    values = [scores["dice"] for scores in classes.values()]
+    defined = [value for value in values if value is not None]
+    return float(np.mean(defined)) if defined else 0.0
+
+
+def test_rows(store: Store, case: CaseRecord, runs: Mapping[str, Path]) -> list[Row]:
+    """A mid-ventricular and an apical slice of a case: image, truth, every run's prediction."""
+    images, truth = store.image(case.id), store.label(case.id)
+    predictions = {
+        NAMES[name]: Model.load(run).predict_slices(images) for name, run in runs.items()
+    }
+    complete = complete_slices(truth, len(store.classes))
+    chosen = {"mid-ventricular": complete[len(complete) // 2], "apical": complete[-1]}
+    return [
+        Row(
+            f"test {case.patient}, {phase_of(case)}\n{level} slice",
+            images[index, 0],
+            pixel_size(case),
+            [
+                Panel("image"),
+                Panel("truth", truth[index]),
+                *(Panel(name, p[index], truth[index]) for name, p in predictions.items()),
+            ],
+        )
+        for level, index in chosen.items()
+    ]
+
+
+def complete_slices(truth: np.ndarray, classes: int) -> list[int]:
+    """The slices of (Z, H, W) that hold every class, base first; all slices if none does."""
+    found = [z for z, labels in enumerate(truth) if len(np.unique(labels)) == classes]
+    return found or list(range(len(truth)))
+
+
+@dataclass(frozen=True)
+class Rectified:
+    """An unlabelled slice's pseudo-label, as the rectifier gets it and as it gives it back."""
+
+    case: CaseRecord
+    index: int
+    changed: int
+    """Pixels that went to another class, at the size of the training."""
+    before: np.ndarray
+    """(H, W) on the slice's own grid."""
+    after: np.ndarray
+    """The same, rectified."""
+    truth: np.ndarray
+    """The same, true; training never sees it."""
+
+
+@dataclass(frozen=True)
+class Rectification:
+    """The row of the picture about rectified pseudo-labels, and what it stands for."""
+
+    row: Row
+    slices: int
+    """Unlabelled slices that show the heart."""
+    before: float
+    """Mean Dice of their pseudo-labels, in [0, 1]."""
+    after: float
+    """The same, rectified."""
+
+
+def rectification(run: Path, store: Store, patients: Sequence[str]) -> Rectification:
+    """Rectifies the pseudo-labels of unlabelled patients and shows the one that changed most.
+
+    It is chosen among the slices that hold every class.
+    """
+    rectified = list(rectify_patients(run, store, patients))
+    complete = [r for r in rectified if len(np.unique(r.truth)) == len(store.classes)]
+    shown = max(complete or rectified, key=lambda r: r.changed)
+    row = Row(
+        f"unlabelled {shown.case.patient}\n{phase_of(shown.case)}, "
+        f"slice {shown.index + 1} of {shown.case.slices}",
+        store.image(shown.case.id, shown.index)[0],
+        pixel_size(shown.case),
+        [
+            Panel("image"),
+            Panel("truth (not trained on)", shown.truth),
+            Panel("pseudo-label", shown.before, shown.truth),
+            Panel("pseudo-label, rectified", shown.after, shown.truth),
+        ],
+    )
+    heart = [r for r in rectified if r.truth.any()]
+    before, after = (
+        float(np.mean([slice_dice(getattr(r, name), r.truth, store.classes) for r in heart]))
+        for name in ("before", "after")
+    )
+    return Rectification(row, len(heart), before, after)
+
+
+def rectify_patients(run: Path, store: Store, patients: Sequence[str]) -> Iterator[Rectified]:
+    """Every slice of some patients with its pseudo-label before and after rectification."""
+    loaded = load_method(run)
+    method = loaded.method.eval()
+    assert isinstance(method, DiffRect)
+    interpolation = resolve(loaded.config).view_options.interpolation
+    size = loaded.config.size
+    with torch.random.fork_rng(devices=[]):  # noise of its own, and no trace in the caller's draws
+        torch.manual_seed(NOISE_SEED)
+        for case in store.cases.values():
+            if case.patient not in set(patients):
+                continue
+            images = resize(torch.from_numpy(store.image(case.id)), (size, size), interpolation)
+            before, after = rectify_slices(method, images)
+            changed = (before != after).flatten(1).sum(dim=1).tolist()
+            labels = [to_grid(part, case.shape, len(store.classes)) for part in (before, after)]
+            for index, (old, new, true) in enumerate(
+                zip(*labels, store.label(case.id), strict=True)
+            ):
+                yield Rectified(case, index, changed[index], old, new, true)
+
+
+@torch.inference_mode()
+def rectify_slices(method: DiffRect, images: Tensor) -> tuple[Tensor, Tensor]:
+    """Pseudo-labels (B, H, W) of images (B, C, H, W), and what the rectifier makes of them.
+
+    As in training, but for views and dropout: the guidance of an unlabelled slice compares its
+    pseudo-label with itself.
+    """
+    pseudo = method.pseudo_label(method.predictor(images))
+    guidance = method.guidance(pseudo.given, pseudo.given, slice(None))
+    return pseudo.given, method.rectify(images, pseudo, guidance).given
+
+
+def to_grid(labels: Tensor, shape: tuple[int, int], classes: int) -> np.ndarray:
+    """Class maps (B, h, w) -> uint8 (B, *shape), class borders interpolated linearly."""
+    shares = F.one_hot(labels, classes).permute(0, 3, 1, 2).float()  # (B, classes, h, w)
+    return resize(shares, shape, "linear").argmax(dim=1).to(torch.uint8).numpy()
+
+
+def slice_dice(labels: np.ndarray, truth: np.ndarray, classes: Sequence[str]) -> float:
+    """Mean Dice of a slice over the classes that are in one of the two, at least one."""
+    return float(np.nanmean(list(case_dice(labels, truth, classes).values())))
+
+
+def phase_of(case: CaseRecord) -> str:
+    """What the frame is called; synthetic cases are named as ACDC's."""
+    return PHASES[case.id.rpartition("_")[2]]
+
+
+def pixel_size(case: CaseRecord) -> tuple[float, float]:
+    """Millimetres along H and W."""
+    assert case.spacing is not None
+    return case.spacing[1], case.spacing[2]

@@ -1,0 +1,120 @@
+"""Configuration: presets, options, YAML, and what is said about wrong ones."""
+
+from pathlib import Path
+
+import pytest
+
+from diffrect.config import (
+    TrainConfig,
+    config_from_dict,
+    config_to_dict,
+    parse_options,
+    read_config,
+    write_config,
+)
+from diffrect.errors import InputError
+from diffrect.methods import METHODS, find_method, resolve
+from diffrect.methods.diffrect import REFERENCE, DiffRectOptions
+from diffrect.methods.supervised import Supervised
+
+
+def test_yaml_and_back(tmp_path: Path) -> None:
+    config = TrainConfig(
+        labelled="5%", split_file=tmp_path / "split.json", options={"confidence": 0.9}
+    )
+    write_config(config, tmp_path / "config.yaml")
+    assert read_config(tmp_path / "config.yaml") == config
+    assert config_from_dict(config_to_dict(config)) == config
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("iterations: many", "iterations: expected int, got 'many'"),
+        ("iteration: 3", "unknown option iteration"),
+        ("preset: best", "preset: expected default or reference, got 'best'"),
+        ("learning_rate: true", "learning_rate: expected float, got True"),
+        ("- 1", "expected a mapping of options, got list"),
+        ("a: [", "expected a readable YAML file"),
+        ("size: 0", "size: expected at least 1, got 0"),
+        ("learning_rate: 0", "learning_rate: expected a positive number"),
+        ("rectify_from: -1", "rectify_from: expected at least 0"),
+        ("validate_every: 0", "validate_every: expected at least 1"),
+    ],
+)
+def test_wrong_yaml_is_named(tmp_path: Path, text: str, message: str) -> None:
+    file = tmp_path / "config.yaml"
+    file.write_text(text)
+    with pytest.raises(InputError, match=message) as caught:
+        read_config(file)
+    assert "\n" not in str(caught.value)
+
+
+def test_missing_yaml_is_named(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"none\.yaml"):
+        read_config(tmp_path / "none.yaml")
+
+
+def test_presets_differ_where_they_say() -> None:
+    default = resolve(TrainConfig())
+    reference = resolve(TrainConfig(preset="reference"))
+    assert default.method_options == DiffRectOptions()
+    for name, value in REFERENCE.items():
+        assert getattr(reference.method_options, name) == value
+        assert getattr(default.method_options, name) != value
+    assert reference.view_options.interpolation == "nearest"
+    assert reference.view_options.eight_bit
+
+
+def test_every_departure_is_an_option_of_its_own() -> None:
+    for name, value in REFERENCE.items():
+        resolved = resolve(TrainConfig(options={name: value}))
+        assert getattr(resolved.method_options, name) == value
+    viewed = resolve(TrainConfig(preset="reference", options={"interpolation": "linear"}))
+    assert viewed.view_options.interpolation == "linear"
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        (TrainConfig(method="best"), "--method best: expected one of supervised"),
+        (TrainConfig(method="diffrect.losses:dice_loss"), "expected a subclass"),
+        (TrainConfig(method="no.such:Method"), "--method no.such:Method"),
+        (TrainConfig(options={"confidense": 1}), "--option confidense: expected one of"),
+        (TrainConfig(options={"confidence": "high"}), "confidence: expected float, got 'high'"),
+        (TrainConfig(options={"guidance": "pixel"}), "guidance: expected row or batch"),
+    ],
+)
+def test_wrong_methods_and_options_are_named(config: TrainConfig, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        resolve(config)
+
+
+def test_methods_by_name_and_by_path() -> None:
+    assert find_method("supervised") is Supervised
+    assert find_method("diffrect.methods.supervised:Supervised") is Supervised
+    assert all(find_method(name) for name in METHODS)
+
+
+def test_rectify_from_reaches_methods_that_know_it() -> None:
+    assert resolve(TrainConfig(rectify_from=7)).method_options.rectify_from == 7
+    resolve(TrainConfig(method="supervised", rectify_from=7))
+
+
+def test_options_are_read_as_yaml() -> None:
+    pairs = ["teacher-decay=0", "clamp_latent=true", "rectify_from=null", "guidance=row"]
+    assert parse_options(pairs) == {
+        "teacher_decay": 0,
+        "clamp_latent": True,
+        "rectify_from": None,
+        "guidance": "row",
+    }
+    for wrong in ("guidance", "a=["):
+        with pytest.raises(InputError, match=r"--option"):
+            parse_options([wrong])
+
+
+def test_intervals_scale() -> None:
+    assert TrainConfig().validation_interval == 200
+    assert TrainConfig(iterations=10).validation_interval == 1
+    assert TrainConfig(validate_every=7).validation_interval == 7

@@ -1,0 +1,210 @@
+"""The training loop: resuming, stopping, what is written, what is refused."""
+
+import json
+import math
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from diffrect import monitor
+from diffrect.checkpoint import checkpoint_path, load_checkpoint, save_checkpoint
+from diffrect.config import TrainConfig, read_config
+from diffrect.data.store import Store
+from diffrect.errors import InputError
+from diffrect.methods.base import Batch, Update, make_teacher, move_average
+from diffrect.methods.supervised import Supervised, SupervisedOptions
+from diffrect.model import Model
+from diffrect.train import train
+from diffrect.validation import summarise_dice
+
+CONFIG = TrainConfig(
+    size=64, iterations=4, rectify_from=1, batch_labelled=1, batch_unlabelled=2, validate_every=3
+)
+
+
+class StopAfter(monitor.StopRequest):
+    """Asks for a stop after some iterations, as Ctrl-C does."""
+
+    iterations = 2
+
+    @property
+    def requested(self) -> bool:  # type: ignore[override]
+        self.iterations -= 1
+        return self.iterations <= 0
+
+    @requested.setter
+    def requested(self, value: bool) -> None:
+        pass
+
+
+def same(one: Any, other: Any) -> bool:
+    """Bit for bit, through dicts and lists of tensors."""
+    if isinstance(one, dict):
+        return one.keys() == other.keys() and all(same(one[k], other[k]) for k in one)
+    if isinstance(one, list):
+        return len(one) == len(other) and all(map(same, one, other))
+    return torch.equal(one, other) if isinstance(one, torch.Tensor) else one == other
+
+
+def lines(run: Path) -> list[dict[str, Any]]:
+    """metrics.jsonl without the times."""
+    parsed = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    return [{k: v for k, v in line.items() if "seconds" not in k} for line in parsed]
+
+
+@pytest.mark.parametrize("preset", ["default", "reference"])
+def test_resumed_equals_uninterrupted(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, preset: Any
+) -> None:
+    config = TrainConfig(**{**vars(CONFIG), "preset": preset})
+    train(store.path, tmp_path / "whole", config, progress=False)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(sys.modules["diffrect.train"], "StopRequest", StopAfter)
+        with pytest.raises(KeyboardInterrupt, match=r"after iteration 2 of 4.*--resume"):
+            train(store.path, tmp_path / "halves", config, progress=False)
+    train(store.path, tmp_path / "halves", config, resume=True, progress=False)
+
+    whole, halves = (
+        load_checkpoint(checkpoint_path(tmp_path / name, "last")) for name in ("whole", "halves")
+    )
+    assert whole["step"] == 4
+    assert {"segmenter", "rectifier"} <= {name.split(".")[0] for name in whole["method"]}
+    assert whole["optimizers"].keys() == {"segmenter", "rectifier"}
+    for part in ("method", "optimizers", "best", "step"):
+        assert same(whole[part], halves[part]), part
+    assert lines(tmp_path / "whole") == lines(tmp_path / "halves")
+
+
+def test_run_folder_tells_what_was_done(store: Store, tmp_path: Path) -> None:
+    config = TrainConfig(method="supervised", size=32, iterations=12, validate_every=6)
+    run = train(store.path, tmp_path / "run", config)
+    assert read_config(run / "config.yaml") == config
+    assert json.loads((run / "split.json").read_text())["labelled"] == ["patient099"]
+    assert Path((run / "store.txt").read_text().strip()) == store.path.resolve()
+    assert list((run / "tensorboard").iterdir())
+    kinds = [(line["kind"], line["step"]) for line in lines(run)]
+    assert kinds == [("val", 6), ("train", 10), ("train", 12), ("val", 12)]
+    scores = [line["dice"] for line in lines(run) if line["kind"] == "val"]
+    best = load_checkpoint(checkpoint_path(run, "best"))
+    assert best["best"] == max(scores)
+    model = Model.load(run)
+    assert (model.channels, model.size, model.intensity) == (1, 32, "minmax")
+    assert model.step == best["step"]
+
+
+def test_existing_run_is_kept(store: Store, tiny_run: Path, tmp_path: Path) -> None:
+    before = (tiny_run / "config.yaml").read_bytes()
+    with pytest.raises(InputError, match="expected --resume or --overwrite"):
+        train(store.path, tiny_run, CONFIG, progress=False)
+    with pytest.raises(InputError, match=r"--resume expected \w+ .* got"):
+        train(store.path, tiny_run, CONFIG, resume=True, progress=False)
+    assert (tiny_run / "config.yaml").read_bytes() == before
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "old").touch()
+    config = TrainConfig(method="supervised", size=32, iterations=1)
+    train(store.path, tmp_path / "run", config, overwrite=True, progress=False)
+    assert not (tmp_path / "run" / "old").exists()
+
+
+def test_bad_input_writes_nothing(store: Store, tmp_path: Path) -> None:
+    wrong = (
+        TrainConfig(labelled="99"),
+        TrainConfig(options={"nonsense": 1}),
+        TrainConfig(batch_unlabelled=0),
+    )
+    for config in wrong:
+        with pytest.raises(InputError):
+            train(store.path, tmp_path / "run", config, progress=False)
+    assert not (tmp_path / "run").exists()
+
+
+class Exploding(Supervised):
+    """A method whose loss is no number."""
+
+    Options = SupervisedOptions
+
+    def updates(self, batch: Batch, step: int) -> Any:
+        for update in super().updates(batch, step):
+            yield Update(update.name, update.loss * math.nan)
+
+
+def test_a_loss_that_is_no_number_stops_the_run(store: Store, tmp_path: Path) -> None:
+    config = TrainConfig(method=f"{__name__}:Exploding", size=32, iterations=3)
+    with pytest.raises(InputError, match=r"segmenter loss became nan at iteration 0 \(cases pat"):
+        train(store.path, tmp_path / "run", config, progress=False)
+    assert not checkpoint_path(tmp_path / "run", "last").exists()
+
+
+def test_learning_lowers_the_loss(store: Store, tmp_path: Path) -> None:
+    config = TrainConfig(
+        method="supervised", size=32, iterations=40, validate_every=40, learning_rate=0.05
+    )
+    train(store.path, tmp_path / "run", config, progress=False)
+    losses = [line["supervised"] for line in lines(tmp_path / "run") if line["kind"] == "train"]
+    assert losses[-1] < 0.8 * losses[0]
+
+
+def test_checkpoints_load_no_code(tmp_path: Path) -> None:
+    class Hostile:
+        def __reduce__(self) -> tuple[Any, ...]:
+            return Path.touch, (tmp_path / "written",)
+
+    torch.save(Hostile(), tmp_path / "hostile.pt")
+    with pytest.raises(InputError, match=r"hostile\.pt: expected a checkpoint of tensors"):
+        load_checkpoint(tmp_path / "hostile.pt")
+    assert not (tmp_path / "written").exists()
+
+
+def test_broken_checkpoints_are_named(tmp_path: Path) -> None:
+    path = tmp_path / "last.pt"
+    with pytest.raises(InputError, match="found no such file"):
+        load_checkpoint(path)
+    state = {"step": 1, "config": {}, "task": {}, "method": {"w": torch.rand(100)}}
+    save_checkpoint(state, path)
+    assert load_checkpoint(path)["step"] == 1
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(InputError, match="damaged"):
+        load_checkpoint(path)
+    torch.save({"step": 1}, path)
+    with pytest.raises(InputError, match="lacks its entries"):
+        load_checkpoint(path)
+    torch.save({**state, "format": 99}, path)
+    with pytest.raises(InputError, match="expected checkpoint format 1, got 99"):
+        load_checkpoint(path)
+
+
+def test_moving_average_starts_as_a_copy_and_lags() -> None:
+    student = nn.BatchNorm1d(1)
+    teacher = make_teacher(student)
+    nn.init.constant_(student.weight, 5.0)
+    move_average(teacher, student, 0.99, step=0)
+    assert teacher.weight.item() == 5.0
+    nn.init.constant_(student.weight, 0.0)
+    move_average(teacher, student, 0.99, step=4)  # a = .8
+    assert teacher.weight.item() == pytest.approx(4.0)
+    assert not teacher.weight.requires_grad
+
+
+def test_validation_leaves_undefined_classes_out() -> None:
+    import numpy as np
+
+    scores = summarise_dice(np.array([[0.5, np.nan], [0.7, np.nan]]), ("a", "b"))
+    assert scores["dice"] == scores["dice_a"] == pytest.approx(0.6)
+    assert math.isnan(scores["dice_b"])
+    assert summarise_dice(np.full((1, 1), np.nan), ("a",))["dice"] == 0.0
+
+
+def test_second_ctrl_c_stops_at_once() -> None:
+    import signal
+
+    with monitor.StopRequest() as stop:
+        signal.raise_signal(signal.SIGINT)
+        assert stop.requested
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)

@@ -1,0 +1,211 @@
+"""Weak and strong views, resizing and batches."""
+
+import numpy as np
+import pytest
+import scipy.ndimage
+import torch
+
+from diffrect.config import TrainConfig, ViewOptions
+from diffrect.data import augment
+from diffrect.data.augment import (
+    RawBatch,
+    change_intensities,
+    gaussian_blur,
+    make_views,
+    random_boxes,
+    random_geometry,
+    sampling_grid,
+)
+from diffrect.data.loader import Batches, SliceIndex, iterate, slices_of, training_batches
+from diffrect.data.resample import labels_from_logits, resize
+from diffrect.data.splits import Split
+from diffrect.data.store import Store
+from diffrect.errors import InputError
+from diffrect.methods.base import Batch
+
+STILL = ViewOptions(
+    interpolation="nearest", jitter_probability=0.0, blur_sigma=0.0, cutmix_probability=0.0
+)
+
+
+def one_slice(array: np.ndarray, padding: int = 0) -> RawBatch:
+    """A batch of one labelled slice whose label equals its image, padded."""
+    padded = np.pad(array, (0, padding))
+    return RawBatch(
+        torch.from_numpy(padded)[None, None].float(),
+        torch.from_numpy(padded)[None].to(torch.uint8),
+        torch.tensor([array.shape]),
+    )
+
+
+def warp(raw: RawBatch, geometry: torch.Tensor, size: int) -> torch.Tensor:
+    grid = sampling_grid(raw, geometry, size)
+    return torch.nn.functional.grid_sample(raw.images, grid, mode="nearest", align_corners=True)
+
+
+@pytest.mark.parametrize("padding", [0, 5])
+def test_identity_geometry_is_the_reference_s_zoom(padding: int) -> None:
+    array = np.random.default_rng(0).integers(0, 200, (18, 27))
+    raw = one_slice(array, padding)
+    ours = warp(raw, torch.eye(2)[None], 32)[0, 0].numpy()
+    zoomed = scipy.ndimage.zoom(array, (32 / 18, 32 / 27), order=0)
+    assert (ours == zoomed).mean() > 0.99  # a coordinate of exactly one half may round either way
+
+
+@pytest.mark.parametrize("turns", range(4))
+def test_quarter_turns_are_exact(turns: int) -> None:
+    array = np.arange(16 * 16).reshape(16, 16) % 251
+    geometry = augment.rotation(torch.tensor([turns * np.pi / 2])).float().round()
+    turned = warp(one_slice(array), geometry, 16)[0, 0].numpy()
+    assert any((turned == np.rot90(array, k)).all() for k in range(4))
+
+
+def test_rotation_is_rigid_on_the_slice_s_own_pixels() -> None:
+    # a bar along the long axis of a 21 x 41 slice, turned by 90 degrees through `random_geometry`'s
+    # formula, keeps its length in pixels: it must not be squeezed to the short side
+    shapes = torch.tensor([[21, 41]])
+    half = (shapes.flip(1).float() - 1) / 2
+    rotated = augment.rotation(torch.tensor([0.3])) * half[:, None, :] / half[:, :, None]
+    offset = torch.tensor([0.2, 0.1]) * half[0]  # pixels
+    normalised = rotated[0] @ (offset / half[0])
+    assert (normalised * half[0]).norm().item() == pytest.approx(offset.norm().item(), rel=1e-6)
+
+
+def test_geometry_is_a_flip_turn_or_small_rotation() -> None:
+    torch.manual_seed(0)
+    geometry = random_geometry(torch.full((200, 2), 32), degrees=20)
+    determinant = torch.linalg.det(geometry)
+    flipped = determinant < 0
+    assert 60 < flipped.sum() < 140
+    assert torch.allclose(determinant.abs(), torch.ones(200), atol=1e-5)
+    angles = torch.rad2deg(torch.atan2(geometry[~flipped, 1, 0], geometry[~flipped, 0, 0]))
+    assert angles.abs().max() <= 20
+
+
+def test_labels_move_with_their_image() -> None:
+    torch.manual_seed(1)
+    array = np.random.default_rng(0).integers(0, 2, (20, 24))
+    weak, strong, label = make_views(one_slice(array, padding=3), 32, STILL)
+    assert torch.equal(weak[0, 0].long(), label[0])
+    assert torch.equal(weak, strong)
+
+
+def test_reference_views_have_256_levels() -> None:
+    raw = RawBatch(
+        torch.rand(2, 1, 16, 16), torch.zeros(1, 16, 16, dtype=torch.uint8), torch.full((2, 2), 16)
+    )
+    options = ViewOptions(interpolation="nearest", eight_bit=True, cutmix_probability=0.0)
+    for view in make_views(raw, 16, options)[:2]:
+        levels = view * 255
+        assert torch.allclose(levels, levels.round(), atol=1e-3)
+
+
+def test_intensities_change_within_their_range_and_per_row() -> None:
+    torch.manual_seed(0)
+    images = torch.rand(1, 1, 24, 24).expand(64, 1, 24, 24).contiguous()
+    changed = change_intensities(images, ViewOptions())
+    assert changed.min() >= 0
+    assert changed.max() <= 1
+    assert len({round(row.mean().item(), 6) for row in changed}) > 32
+    unchanged = change_intensities(images, STILL)
+    assert torch.equal(unchanged, images)
+
+
+def test_blur_is_scipy_s() -> None:
+    image = torch.rand(1, 1, 32, 32, dtype=torch.float64)
+    blurred = gaussian_blur(image, torch.tensor([1.2], dtype=torch.float64), 1.5)
+    expected = scipy.ndimage.gaussian_filter(image[0, 0].numpy(), 1.2, radius=5, mode="nearest")
+    np.testing.assert_allclose(blurred[0, 0].numpy(), expected, atol=1e-10)
+    same = gaussian_blur(image, torch.zeros(1, dtype=torch.float64), 1.5)
+    torch.testing.assert_close(same, image)
+
+
+def test_boxes_stay_among_unlabelled_rows() -> None:
+    torch.manual_seed(0)
+    pasted, partner = random_boxes(6, 3, 32, ViewOptions(cutmix_probability=1.0))
+    assert not pasted[:3].any()
+    assert pasted[3:].flatten(1).any(dim=1).all()
+    assert pasted[3:].float().mean(dim=(1, 2)).max() <= 0.45
+    assert partner.tolist() == [0, 1, 2, 4, 5, 3]
+    maps = torch.arange(6)[:, None, None].expand(6, 32, 32)
+    batch = Batch(torch.empty(0), torch.empty(0), maps[:3], pasted, partner)
+    mixed = batch.as_strong(maps)
+    assert set(mixed[3].unique().tolist()) == {3, 4}
+    assert torch.equal(Batch(maps, maps, maps).as_strong(maps), maps)
+
+
+def test_nearest_resize_is_the_reference_s_zoom_and_back() -> None:
+    images = torch.randint(0, 9, (2, 1, 13, 21))
+    resized = resize(images, (32, 32), "nearest")
+    zoomed = scipy.ndimage.zoom(images[1, 0].numpy(), (32 / 13, 32 / 21), order=0)
+    assert (resized[1, 0].numpy() == zoomed).mean() > 0.99
+    assert torch.equal(resize(resized, (13, 21), "nearest"), images)
+    assert resize(images, (13, 21), "linear") is images
+
+
+@pytest.mark.parametrize("interpolation", ["linear", "nearest"])
+def test_labels_come_back_on_the_slice_s_grid(interpolation: str) -> None:
+    label = torch.zeros(1, 20, 30, dtype=torch.long)
+    label[:, 5:15, 8:20] = 2
+    logits = 10 * torch.nn.functional.one_hot(label, 3).permute(0, 3, 1, 2).float()
+    small = resize(logits, (64, 64), "linear")
+    back = labels_from_logits(small, (20, 30), interpolation)  # type: ignore[arg-type]
+    assert back.dtype == torch.uint8
+    assert (back != label).float().mean() < 0.02
+
+
+def batches(store: Store, **changes: int) -> Batches:
+    cases = list(store.cases)
+    labelled = [SliceIndex(cases[0], i) for i in range(3)]
+    unlabelled = [SliceIndex(c, i) for c in cases[1:4] for i in range(3)]
+    settings = {"seed": 1, "rank": 0, "world": 1, **changes}
+    return Batches(store, labelled, unlabelled, (2, 2), **settings)
+
+
+def rows(batch: RawBatch) -> list[float]:
+    return batch.images.flatten(1).sum(dim=1).tolist()
+
+
+def test_each_slice_comes_once_per_pass(store: Store) -> None:
+    items = [batches(store)[step] for step in range(9)]
+    seen = [value for item in items for value in rows(item)[2:]]
+    assert len(set(seen[:9])) == 9  # 9 unlabelled slices, two a step
+    assert len(set(seen[9:18])) == 9
+    assert sorted(seen[:9]) == sorted(seen[9:18])
+
+
+def test_ranks_share_a_pass_without_overlap(store: Store) -> None:
+    one = [batches(store)[step] for step in range(2)]
+    two = [batches(store, rank=rank, world=2)[0] for rank in range(2)]
+    assert [rows(b) for b in one] == [rows(b) for b in two]
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_batches_do_not_depend_on_workers_or_start(store: Store, workers: int) -> None:
+    data = batches(store)
+    resumed = [rows(b) for b in iterate(data, 3, 5, workers)]
+    assert resumed == [rows(data[3]), rows(data[4])]
+
+
+def test_slices_are_padded_to_the_largest(store: Store) -> None:
+    item = batches(store)[0]
+    assert item.images.shape[0] == 4
+    assert item.labels.shape[0] == 2
+    assert item.images.shape[-2:] == item.labels.shape[-2:]
+    assert (item.shapes <= torch.tensor(item.images.shape[-2:])).all()
+    assert len(item.cases) == 4
+
+
+def test_streams_of_a_split(store: Store) -> None:
+    patients = list(dict.fromkeys(c.patient for c in store.cases.values()))
+    split = Split(tuple(patients[:3]), (patients[3],), (), (patients[0],))
+    config = TrainConfig(batch_labelled=1, batch_unlabelled=3)
+    data = training_batches(store, split, config, True, 0, 1)
+    assert data.streams[0] == slices_of(store, [patients[0]])
+    assert data.streams[1] == slices_of(store, patients[1:3])
+    supervised = training_batches(store, split, config, False, 0, 1)
+    assert supervised.sizes == (4, 0)
+    assert len(supervised[0].labels) == 4
+    everyone = Split(split.train, split.val, (), split.train)
+    with pytest.raises(InputError, match="expected unlabelled training patients"):
+        training_batches(store, everyone, config, True, 0, 1)
