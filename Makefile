@@ -1,0 +1,32 @@
+# make demo   the whole method on synthetic hearts, in an environment of its own
+# make test   format, lint, types, tests, coverage
+PYTHON ?= python3.11
+VENV ?= .venv
+BIN := $(VENV)/bin
+FOLDER ?= demo
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+
+.PHONY: demo test clean
+
+demo: $(VENV)/run.stamp
+	$(BIN)/diffrect demo $(FOLDER)
+
+test: $(VENV)/dev.stamp
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	OMP_NUM_THREADS=2 $(BIN)/python -m pytest --cov --cov-report=term
+
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/run.stamp: pyproject.toml constraints.txt | $(VENV)/bin/python
+	$(PIP) -e .
+	touch $@
+
+$(VENV)/dev.stamp: pyproject.toml constraints.txt | $(VENV)/bin/python
+	$(PIP) -e '.[dev]'
+	touch $@ $(VENV)/run.stamp
+
+clean:
+	rm -rf $(VENV) demo
