@@ -90,7 +90,9 @@ class ViewOptions:
     eight_bit: bool = False
     """Cut training images to 256 grey levels, as the reference (validation is not cut)."""
     rotation_degrees: float = 20.0
-    """Largest rotation of the weak view; half of the slices get a quarter turn and flip instead."""
+    """Largest rotation of the weak view."""
+    turn_probability: float = 0.5
+    """Share of the slices that get a random quarter turn and a flip instead of a rotation."""
     jitter_low: float = 0.5
     """Contrast, brightness and sharpness of the strong view are multiplied by a random factor from
     `jitter_low` ..."""
@@ -101,7 +103,9 @@ class ViewOptions:
     blur_sigma: float = 1.5
     """Largest standard deviation (pixels) of the strong view's Gaussian blur, probability 0.5."""
     cutmix_probability: float = 0.5
-    """Share of the unlabelled rows whose strong view gets a box of another one pasted in."""
+    """Share of the unlabelled rows whose strong view gets a box of another row pasted in."""
+    cutmix_area: float = 0.4
+    """Largest share of the slice that such a box covers."""
 
 
 VIEW_PRESETS: Mapping[str, Mapping[str, Any]] = {

@@ -15,7 +15,7 @@ from diffrect.data.prepare import prepare
 from diffrect.data.splits import Split
 from diffrect.data.store import Store, write_json
 from diffrect.demo_report import print_comparison, write_report
-from diffrect.demo_slices import median_case, rectification, test_rows
+from diffrect.demo_slices import median_case, rectification, rows_of_case
 from diffrect.errors import InputError
 from diffrect.evaluate import evaluate
 from diffrect.phantom import write_phantom
@@ -217,14 +217,16 @@ def show_slices(
     images = sorted((folder / "data" / case.patient).glob("*_frame??.nii.gz"))
     predict(folder / "diffrect", folder / "predictions", images, progress=progress)
     with console.status("rectifying the pseudo-labels of the unlabelled slices"):
-        tests = test_rows(store, case, {method: folder / method for method in METHODS})
-        shown = rectification(folder / "diffrect", store, split.unlabelled)
+        tests = rows_of_case(store, case, {method: folder / method for method in METHODS})
+        shown = rectification(folder / "diffrect", store, split)
     caption = (
-        "Upper rows: the test scan with the median gain in Dice from supervised to DiffRect.\n"
-        f"Last row: of all unlabelled training slices, the pseudo-label that rectification changed "
-        f"most. Mean Dice over all {shown.slices} of them:\n"
-        f"{100 * shown.before:.1f} % before and {100 * shown.after:.1f} % after rectification. "
-        "Below a panel: Dice of the slice, mean (and each structure in the legend's order)."
+        "Upper rows: the test scan with the median change in Dice from supervised to DiffRect. "
+        "Last row: of the unlabelled training slices that show every structure, the one whose "
+        "pseudo-label rectification changed most. Over all "
+        f"{shown.slices} unlabelled slices that show the heart, the mean Dice of the pseudo-label "
+        f"is {100 * shown.before:.1f} % before and {100 * shown.after:.1f} % after rectification. "
+        "Below a panel: Dice of the slice, mean and in brackets each structure in the legend's "
+        "order."
     )
     draw_rows([*tests, shown.row], store.classes, caption, folder / "demo.png")
     return caption

@@ -104,12 +104,12 @@ def write_report(
     """Writes claim, picture, table and protocol as Markdown."""
     heading = ["structure", "method", *COLUMNS.values()]
     lines = ["# DiffRect on synthetic hearts", "", claim(results), ""]
-    lines += ["![image, truth, predictions, rectification](demo.png)", "", *caption.split("\n"), ""]
+    lines += ["![image, truth, predictions, rectification](demo.png)", "", caption, ""]
     lines += [_markdown_row(heading), _markdown_row(["---", "---", *["---:"] * len(COLUMNS)])]
     for row in table_rows(results):
         cells = [f"**{cell}**" for cell in row] if row[0] == "mean" else row
         lines.append(_markdown_row(cells))
-    lines += ["", *undefined_notes(results), "", "## Protocol", ""]
+    lines += ["", *(f"- {note}" for note in undefined_notes(results)), "", "## Protocol", ""]
     lines += [f"- {line}" for line in protocol(results, split, settings, minutes)]
     path.write_text("\n".join(lines) + "\n", "utf-8")
 

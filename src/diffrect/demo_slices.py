@@ -1,6 +1,6 @@
 """The slices that the demo's picture shows, chosen by rules that do not favour a method."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,12 +10,15 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from diffrect.config import TrainConfig
 from diffrect.data.resample import resize
+from diffrect.data.splits import Split
 from diffrect.data.store import CaseRecord, Store
 from diffrect.methods import resolve
 from diffrect.methods.diffrect import DiffRect
 from diffrect.metrics import case_dice
 from diffrect.model import Model, load_method
+from diffrect.models.calibration import calibration_guidance
 from diffrect.pictures import Panel, Row
 
 NAMES = {"supervised": "supervised", "diffrect": "DiffRect"}
@@ -39,23 +42,28 @@ def mean_dice(classes: Mapping[str, Mapping[str, float | None]]) -> float:
     return float(np.mean(defined)) if defined else 0.0
 
 
-def test_rows(store: Store, case: CaseRecord, runs: Mapping[str, Path]) -> list[Row]:
+def rows_of_case(store: Store, case: CaseRecord, runs: Mapping[str, Path]) -> list[Row]:
     """A mid-ventricular and an apical slice of a case: image, truth, every run's prediction."""
     images, truth = store.image(case.id), store.label(case.id)
     predictions = {
         NAMES[name]: Model.load(run).predict_slices(images) for name, run in runs.items()
     }
     complete = complete_slices(truth, len(store.classes))
-    chosen = {"mid-ventricular": complete[len(complete) // 2], "apical": complete[-1]}
+    # the middle of the heart, and of its last third
+    chosen = {
+        "mid-ventricular": complete[len(complete) // 2],
+        "apical": complete[5 * len(complete) // 6],
+    }
     return [
         Row(
             f"test {case.patient}, {phase_of(case)}\n{level} slice",
             images[index, 0],
+            truth[index],
             pixel_size(case),
             [
                 Panel("image"),
                 Panel("truth", truth[index]),
-                *(Panel(name, p[index], truth[index]) for name, p in predictions.items()),
+                *(Panel(name, p[index], scored=True) for name, p in predictions.items()),
             ],
         )
         for level, index in chosen.items()
@@ -97,24 +105,25 @@ class Rectification:
     """The same, rectified."""
 
 
-def rectification(run: Path, store: Store, patients: Sequence[str]) -> Rectification:
-    """Rectifies the pseudo-labels of unlabelled patients and shows the one that changed most.
+def rectification(run: Path, store: Store, split: Split) -> Rectification:
+    """Rectifies the pseudo-labels of the unlabelled patients and shows the one that changed most.
 
     It is chosen among the slices that hold every class.
     """
-    rectified = list(rectify_patients(run, store, patients))
+    rectified = rectify_unlabelled(run, store, split)
     complete = [r for r in rectified if len(np.unique(r.truth)) == len(store.classes)]
     shown = max(complete or rectified, key=lambda r: r.changed)
     row = Row(
         f"unlabelled {shown.case.patient}\n{phase_of(shown.case)}, "
         f"slice {shown.index + 1} of {shown.case.slices}",
         store.image(shown.case.id, shown.index)[0],
+        shown.truth,
         pixel_size(shown.case),
         [
             Panel("image"),
-            Panel("truth (not trained on)", shown.truth),
-            Panel("pseudo-label", shown.before, shown.truth),
-            Panel("pseudo-label, rectified", shown.after, shown.truth),
+            Panel("truth, hidden in training", shown.truth),
+            Panel("pseudo-label", shown.before, scored=True),
+            Panel("rectified pseudo-label", shown.after, scored=True),
         ],
     )
     heart = [r for r in rectified if r.truth.any()]
@@ -125,38 +134,62 @@ def rectification(run: Path, store: Store, patients: Sequence[str]) -> Rectifica
     return Rectification(row, len(heart), before, after)
 
 
-def rectify_patients(run: Path, store: Store, patients: Sequence[str]) -> Iterator[Rectified]:
-    """Every slice of some patients with its pseudo-label before and after rectification."""
-    loaded = load_method(run)
-    method = loaded.method.eval()
-    assert isinstance(method, DiffRect)
-    interpolation = resolve(loaded.config).view_options.interpolation
-    size = loaded.config.size
-    with torch.random.fork_rng(devices=[]):  # noise of its own, and no trace in the caller's draws
+def rectify_unlabelled(run: Path, store: Store, split: Split) -> list[Rectified]:
+    """Every unlabelled slice with its pseudo-label before and after rectification.
+
+    As in training, but for views and dropout: calibration guidance says how far pseudo-labels of
+    labelled slices are off, on average, and unlabelled ones are taken to be as bad.
+    """
+    with torch.random.fork_rng(devices=[]):  # leaves no trace in the caller's random draws
+        method, _, config, _ = load_method(run)
+        assert isinstance(method, DiffRect)
+        method.eval()
         torch.manual_seed(NOISE_SEED)
-        for case in store.cases.values():
-            if case.patient not in set(patients):
-                continue
-            images = resize(torch.from_numpy(store.image(case.id)), (size, size), interpolation)
-            before, after = rectify_slices(method, images)
-            changed = (before != after).flatten(1).sum(dim=1).tolist()
-            labels = [to_grid(part, case.shape, len(store.classes)) for part in (before, after)]
-            for index, (old, new, true) in enumerate(
-                zip(*labels, store.label(case.id), strict=True)
-            ):
-                yield Rectified(case, index, changed[index], old, new, true)
+        labelled, unlabelled = (
+            [case for case in store.cases.values() if case.patient in patients]
+            for patients in (split.labelled, split.unlabelled)
+        )
+        rows = [guidance_rows(method, config, store, case) for case in labelled]
+        guidance = torch.cat(rows).mean(dim=0, keepdim=True)
+        return [
+            rectified
+            for case in unlabelled
+            for rectified in rectify_case(method, config, store, case, guidance)
+        ]
 
 
 @torch.inference_mode()
-def rectify_slices(method: DiffRect, images: Tensor) -> tuple[Tensor, Tensor]:
-    """Pseudo-labels (B, H, W) of images (B, C, H, W), and what the rectifier makes of them.
+def guidance_rows(method: DiffRect, config: TrainConfig, store: Store, case: CaseRecord) -> Tensor:
+    """Calibration guidance from pseudo-label to truth of every slice of a labelled case, (Z,)."""
+    images = network_input(config, store, case)
+    truth = torch.from_numpy(store.label(case.id))[:, None]
+    truth = resize(truth, (config.size, config.size), "nearest")[:, 0]
+    pseudo = method.predictor(images).argmax(dim=1)
+    return calibration_guidance(pseudo, truth.long(), len(store.classes), per_row=True)
 
-    As in training, but for views and dropout: the guidance of an unlabelled slice compares its
-    pseudo-label with itself.
-    """
-    pseudo = method.pseudo_label(method.predictor(images))
-    guidance = method.guidance(pseudo.given, pseudo.given, slice(None))
-    return pseudo.given, method.rectify(images, pseudo, guidance).given
+
+@torch.inference_mode()
+def rectify_case(
+    method: DiffRect, config: TrainConfig, store: Store, case: CaseRecord, guidance: Tensor
+) -> list[Rectified]:
+    """Every slice of a case with its pseudo-label before and after rectification."""
+    images = network_input(config, store, case)
+    before = method.predictor(images).argmax(dim=1)
+    noise = torch.randn(method.rectifier.latent_shape(images))
+    after = method.rectifier.rectify(images, before, guidance, noise).argmax(dim=1)
+    changed = (before != after).flatten(1).sum(dim=1).tolist()
+    shown = [to_grid(labels, case.shape, len(store.classes)) for labels in (before, after)]
+    return [
+        Rectified(case, index, changed[index], *labels)
+        for index, labels in enumerate(zip(*shown, store.label(case.id), strict=True))
+    ]
+
+
+def network_input(config: TrainConfig, store: Store, case: CaseRecord) -> Tensor:
+    """The slices of a case at the size of the training, (Z, C, size, size)."""
+    interpolation = resolve(config).view_options.interpolation
+    slices = torch.from_numpy(store.image(case.id))
+    return resize(slices, (config.size, config.size), interpolation)
 
 
 def to_grid(labels: Tensor, shape: tuple[int, int], classes: int) -> np.ndarray:

@@ -5,6 +5,7 @@ they are.
 """
 
 import math
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,12 +23,18 @@ from diffrect.metrics import case_dice
 
 # Okabe & Ito's colours, told apart by colour-blind readers; the first three also differ in grey.
 COLOURS = ("#d55e00", "#f0e442", "#56b4e9", "#cc79a7", "#009e73", "#0072b2", "#e69f00")
-LineStyle = Literal["-", "--", ":"]
-LINE_STYLES: tuple[LineStyle, ...] = ("-", "--", ":")
+LineStyle = tuple[float, tuple[float, ...]] | Literal["-"]
+LINE_STYLES: tuple[LineStyle, ...] = ("-", (0, (4, 1.5)), (0, (1.3, 1.3)))
 FILL_OPACITY = 0.28
 PANEL_INCHES = 2.15
+NAME_INCHES = 0.34
+ROW_GAP_INCHES = 0.36
+TITLE_INCHES = 0.24
+LEGEND_INCHES = 0.44
 TEXT_POINTS = 8.5
 SMALL_POINTS = 7.5
+LINE_INCHES = 0.145
+CHARACTER_INCHES = 0.057  # of a letter of the caption, on average, with some to spare
 
 
 @dataclass(frozen=True)
@@ -37,12 +44,12 @@ class Panel:
     Attributes:
         title: what it shows.
         labels: class map (H, W), or None.
-        truth: class map (H, W) to compare the labels with; their Dice stands below the panel.
+        scored: whether the Dice of labels and truth stands below the panel.
     """
 
     title: str
     labels: np.ndarray | None = None
-    truth: np.ndarray | None = None
+    scored: bool = False
 
 
 @dataclass(frozen=True)
@@ -52,12 +59,14 @@ class Row:
     Attributes:
         name: stands left of the row.
         image: intensities (H, W).
+        truth: class map (H, W).
         spacing: mm along H and W.
         panels: from left to right.
     """
 
     name: str
     image: np.ndarray
+    truth: np.ndarray
     spacing: tuple[float, float]
     panels: Sequence[Panel]
 
@@ -65,46 +74,37 @@ class Row:
 def draw_rows(rows: Sequence[Row], classes: Sequence[str], caption: str, path: Path) -> None:
     """Write a PNG of rows of panels, each cropped to a square around what is labelled in it.
 
-    `classes` names the class codes, background first; `caption` stands below the legend.
+    `classes` names the class codes, background first; `caption`, one paragraph, stands below the
+    legend.
     """
-    columns = max(len(row.panels) for row in rows)
-    lines = caption.count("\n") + 1
-    margins = Margins(left=0.34, top=0.06, bottom=0.42 + 0.145 * lines)
-    width = margins.left + columns * PANEL_INCHES
-    height = margins.top + margins.bottom + len(rows) * (PANEL_INCHES + 0.4)
+    width = NAME_INCHES + max(len(row.panels) for row in rows) * PANEL_INCHES
+    text = textwrap.wrap(caption, round(width / CHARACTER_INCHES))
+    bottom = LEGEND_INCHES + LINE_INCHES * len(text)
+    height = bottom + len(rows) * (PANEL_INCHES + ROW_GAP_INCHES)
     figure = Figure(figsize=(width, height), facecolor="white")
     FigureCanvasAgg(figure)
     for index, row in enumerate(rows):
-        top = height - margins.top - index * (PANEL_INCHES + 0.4) - 0.2
-        _draw_row(figure, row, top, margins.left, len(classes))
-    _draw_legend(figure, classes, 0.145 * lines + 0.22)
-    figure.text(
-        0.06 / width, 0.06 / height, caption, fontsize=SMALL_POINTS, va="bottom", linespacing=1.25
-    )
+        top = height - index * (PANEL_INCHES + ROW_GAP_INCHES) - TITLE_INCHES
+        _draw_row(figure, row, top, len(classes))
+    _draw_legend(figure, classes, bottom - LEGEND_INCHES / 2)
+    for line, words in enumerate(reversed(text)):
+        y = 0.07 + line * LINE_INCHES
+        figure.text(0.06 / width, y / height, words, fontsize=SMALL_POINTS)
     figure.savefig(path, dpi=200)
 
 
-@dataclass(frozen=True)
-class Margins:
-    """Space around the panels, inches."""
-
-    left: float
-    top: float
-    bottom: float
-
-
-def _draw_row(figure: Figure, row: Row, top: float, left: float, classes: int) -> None:
+def _draw_row(figure: Figure, row: Row, top: float, classes: int) -> None:
     """One row of panels whose upper edge is `top` inches above the lower edge of the figure."""
     width, height = figure.get_size_inches()
     box = _square_around(row)
     side = PANEL_INCHES - 0.08
     centre = (top - side / 2) / height
     figure.text(
-        left / 2 / width, centre, row.name, rotation=90, ha="center", va="center",
+        NAME_INCHES / 2 / width, centre, row.name, rotation=90, ha="center", va="center",
         fontsize=TEXT_POINTS, linespacing=1.3,
     )  # fmt: skip
     for column, panel in enumerate(row.panels):
-        x = left + column * PANEL_INCHES
+        x = NAME_INCHES + column * PANEL_INCHES
         axes = figure.add_axes((x / width, (top - side) / height, side / width, side / height))
         _draw_panel(axes, row, panel, box, classes)
         if column == 0:
@@ -112,11 +112,12 @@ def _draw_row(figure: Figure, row: Row, top: float, left: float, classes: int) -
 
 
 def _draw_panel(axes: Axes, row: Row, panel: Panel, box: "Box", classes: int) -> None:
-    low, high = np.percentile(row.image[box.rows, box.columns], (0.5, 99.5))
+    low, high = _window(row, box)
     axes.imshow(
         row.image, cmap="gray", vmin=low, vmax=high, interpolation="bilinear",
         aspect=row.spacing[0] / row.spacing[1],
     )  # fmt: skip
+    axes.set_facecolor("black")
     axes.set_xlim(box.left, box.right)
     axes.set_ylim(box.bottom, box.top)
     axes.set_xticks([])
@@ -128,8 +129,8 @@ def _draw_panel(axes: Axes, row: Row, panel: Panel, box: "Box", classes: int) ->
         return
     for code in range(1, classes):
         _draw_class(axes, panel.labels == code, code)
-    if panel.truth is not None:
-        axes.set_xlabel(describe_dice(panel.labels, panel.truth, classes), labelpad=3)
+    if panel.scored:
+        axes.set_xlabel(describe_dice(panel.labels, row.truth, classes), labelpad=3)
         axes.xaxis.label.set_fontsize(SMALL_POINTS)
 
 
@@ -142,20 +143,25 @@ def _draw_class(axes: Axes, mask: np.ndarray, code: int) -> None:
     x, y = (np.arange(-1, size + 1) for size in (mask.shape[1], mask.shape[0]))
     colour = COLOURS[(code - 1) % len(COLOURS)]
     axes.contourf(x, y, padded, levels=[0.5, 1.5], colors=[colour], alpha=FILL_OPACITY)
-    outline = axes.contour(
-        x, y, padded, levels=[0.5], colors=[colour], linewidths=1.3, linestyles=_style(code)
+    # A dark line below keeps outlines visible on bright tissue, and dashes readable as one line.
+    axes.contour(x, y, padded, levels=[0.5], colors="black", linewidths=2.1, alpha=0.6)
+    axes.contour(
+        x, y, padded, levels=[0.5], colors=[colour], linewidths=1.3, linestyles=[_style(code)]
     )
-    outline.set_path_effects([Stroke(linewidth=2.2, foreground=(0, 0, 0, 0.55)), Normal()])
 
 
 def _draw_scale(axes: Axes, row: Row, box: "Box", length: float = 20.0) -> None:
     """A bar of `length` mm in the lower left corner."""
     x = box.left + 0.06 * (box.right - box.left)
     y = box.bottom - 0.06 * (box.bottom - box.top)
-    axes.plot([x, x + length / row.spacing[1]], [y, y], color="white", linewidth=2)
+    axes.plot(
+        [x, x + length / row.spacing[1]], [y, y], color="white", linewidth=2,
+        path_effects=[Stroke(linewidth=3.5, foreground="black"), Normal()],
+    )  # fmt: skip
     axes.text(
         x, y - 0.025 * (box.bottom - box.top), f"{length:g} mm", color="white",
         fontsize=SMALL_POINTS, va="bottom",
+        path_effects=[Stroke(linewidth=2, foreground="black"), Normal()],
     )  # fmt: skip
 
 
@@ -205,9 +211,19 @@ class Box:
         return slice(max(0, round(self.left)), round(self.right) + 1)
 
 
+def _window(row: Row, box: Box) -> tuple[float, float]:
+    """Darkest and brightest intensity to tell apart: the heart's, since fat is far brighter."""
+    shown = row.image[box.rows, box.columns]
+    found = np.argwhere(row.truth > 0)
+    if not len(found):
+        return float(np.percentile(shown, 0.5)), float(np.percentile(shown, 99.5))
+    (top, left), (bottom, right) = found.min(axis=0), found.max(axis=0) + 1
+    return float(shown.min()), 1.1 * float(np.percentile(row.image[top:bottom, left:right], 99))
+
+
 def _square_around(row: Row, margin: float = 12.0) -> Box:
-    """A square, in mm, around everything that is labelled in a row's panels, inside the slice."""
-    labelled = np.zeros(row.image.shape, dtype=bool)
+    """A square, in mm, around everything that is labelled in a row's panels."""
+    labelled = row.truth > 0
     for panel in row.panels:
         if panel.labels is not None:
             labelled |= panel.labels > 0
@@ -216,9 +232,11 @@ def _square_around(row: Row, margin: float = 12.0) -> Box:
     shape, spacing = np.array(row.image.shape), np.array(row.spacing)
     found = np.argwhere(labelled)
     first, last = found.min(axis=0) * spacing, found.max(axis=0) * spacing
-    # mm; no larger than the shorter side of the slice
-    side = min(float((last - first).max()) + 2 * margin, float((shape * spacing).min()))
-    start = np.clip((first + last) / 2 - side / 2, -spacing / 2, (shape - 0.5) * spacing - side)
+    extent = float((last + spacing - first).max())
+    # mm; beyond the slice only where the labels take more than its shorter side
+    side = max(extent, min(extent + 2 * margin, float((shape * spacing).min())))
+    least, most = -spacing / 2, (shape - 0.5) * spacing - side
+    start = np.clip((first + last - side) / 2, np.minimum(least, most), np.maximum(least, most))
     (top, left), (bottom, right) = start / spacing, (start + side) / spacing
     return Box(left, right, top, bottom)
 

@@ -42,7 +42,7 @@ class RawBatch:
 
 def make_views(raw: RawBatch, size: int, options: ViewOptions) -> tuple[Tensor, Tensor, Tensor]:
     """Weak view (B, C, size, size), strong view (same), labels (L, size, size) int64."""
-    grid = sampling_grid(raw, random_geometry(raw.shapes, options.rotation_degrees), size)
+    grid = sampling_grid(raw, random_geometry(raw.shapes, options), size)
     mode = "bilinear" if options.interpolation == "linear" else "nearest"
     weak = F.grid_sample(raw.images, grid, mode=mode, align_corners=True)
     labelled = len(raw.labels)
@@ -57,17 +57,17 @@ def make_views(raw: RawBatch, size: int, options: ViewOptions) -> tuple[Tensor, 
     return weak, strong, labels[:, 0].long()
 
 
-def random_geometry(shapes: Tensor, degrees: float) -> Tensor:
+def random_geometry(shapes: Tensor, options: ViewOptions) -> Tensor:
     """Per row a matrix (B, 2, 2), (x, y) order, from output to input in coordinates of [-1, 1].
 
-    With probability 1/2 a random multiple of 90 degrees and a flip along a random axis, else a
-    rotation by up to `degrees`, rigid on the slice's own pixels.
+    With `turn_probability` a random multiple of 90 degrees and a flip along a random axis, else a
+    rotation by up to `rotation_degrees`, rigid on the slice's own pixels.
     """
     rows = len(shapes)
-    quarter = torch.rand(rows) < 0.5
+    quarter = torch.rand(rows) < options.turn_probability
     turns = torch.randint(4, (rows,)) * (math.pi / 2)
     flip = torch.randint(2, (rows,))
-    angle = (torch.rand(rows) * 2 - 1) * math.radians(degrees)
+    angle = (torch.rand(rows) * 2 - 1) * math.radians(options.rotation_degrees)
 
     turned = rotation(turns)
     turned = turned.round()  # exact quarter turns
@@ -154,13 +154,13 @@ def eight_bit(images: Tensor) -> Tensor:
 def random_boxes(
     rows: int, labelled: int, size: int, options: ViewOptions
 ) -> tuple[Tensor, Tensor]:
-    """CutMix among the unlabelled rows (Yun et al., ICCV 2019).
+    """CutMix into the unlabelled rows, from any other row (Yun et al., ICCV 2019).
 
     Returns:
-        Where each row shows its partner, (B, size, size) bool, and the partner's row (B,).
+        Where each row shows its partner, (B, size, size) bool, and the partner's row (B,). Labelled
+        rows show nobody else, so their labels stay as they are.
     """
-    unlabelled = rows - labelled
-    area = torch.empty(rows).uniform_(0.02, 0.4)
+    area = torch.empty(rows).uniform_(0.02, options.cutmix_area)
     aspect = torch.empty(rows).uniform_(math.log(0.3), math.log(1 / 0.3)).exp()
     height = (area * aspect).sqrt().clamp(max=1) * size
     width = (area / aspect).sqrt().clamp(max=1) * size
@@ -171,7 +171,5 @@ def random_boxes(
     inside_y = (pixels >= top[:, None]) & (pixels < (top + height)[:, None])
     inside_x = (pixels >= left[:, None]) & (pixels < (left + width)[:, None])
     pasted = inside_y[:, :, None] & inside_x[:, None, :] & here[:, None, None]
-    partner = torch.arange(rows)
-    if unlabelled > 1:
-        partner[labelled:] = labelled + (torch.arange(unlabelled) + 1) % unlabelled
-    return pasted, partner
+    others = torch.randint(1, max(rows, 2), (rows,))
+    return pasted, (torch.arange(rows) + others) % rows

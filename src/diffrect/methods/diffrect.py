@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from diffrect.errors import InputError
 from diffrect.losses import (
     IGNORED,
     complementary_loss,
@@ -55,8 +56,11 @@ class DiffRectOptions:
     """The first update forwards both views at once (shared batch statistics), or one by one."""
     labelled_views: Literal["both", "weak"] = "both"
     """Views of the labelled slices that the segmenter learns from."""
+    transports: Literal["joint", "separate"] = "joint"
+    """The second update trains each transport on its own rows in one pass, or both on all rows one
+    after the other, where the coarse-to-fine target is the rectified weak view."""
     complementary: bool = False
-    """Add the complementary loss to both consistency losses."""
+    """Add the complementary loss to both consistency losses; needs separate transports."""
     teacher_decay: float = 0.99
     """Pseudo-labels come from this moving average of the segmenter, in eval mode; 0 = from the
     segmenter's own forward in training mode."""
@@ -66,15 +70,24 @@ class DiffRectOptions:
     """The weight rises in this many stairs over the training."""
     rectification_weight: float = 1.0
     """Weight of the third update's loss."""
-    rectification_view: Literal["weak", "strong"] = "weak"
-    """View of the unlabelled slices that the third update trains on."""
+    rectification_view: Literal["strong", "weak"] = "strong"
+    """View of the slices that the third update trains on."""
+    rectification_labelled: bool = True
+    """The third update also learns the labels of the labelled rows it forwards."""
+
+    def __post_init__(self) -> None:
+        if self.complementary and self.transports == "joint":
+            raise InputError("complementary: expected transports=separate with it, got joint")
 
 
 REFERENCE = {
     "unsure_pixels": "background",
     "forward": "separate",
     "labelled_views": "weak",
+    "transports": "separate",
     "complementary": True,
+    "rectification_view": "weak",
+    "rectification_labelled": False,
     "guidance": "batch",
     "denoiser_input": "noisy",
     "clamp_latent": True,
@@ -140,7 +153,10 @@ class DiffRect(Method):
         yield self.segmenter_update(batch, weak_logits, strong_logits, weak, weight)
         del weak_logits, strong_logits  # their graph is not needed any more
 
-        rectifier_update, guidance = self.rectifier_update(batch, weak, strong, weight)
+        if self.options.transports == "joint":
+            rectifier_update, guidance = self.joint_transports(batch, weak, strong, weight)
+        else:
+            rectifier_update, guidance = self.separate_transports(batch, weak, strong, weight)
         yield rectifier_update
 
         if step >= self.rectify_from:
@@ -159,7 +175,7 @@ class DiffRect(Method):
         supervised = cross_entropy_dice(weak_logits[:rows], batch.label)
         if self.options.labelled_views == "both":
             supervised = (supervised + cross_entropy_dice(strong_logits[:rows], batch.label)) / 2
-        target = batch.as_strong(weak.target)
+        target = batch.as_strong(with_labels(batch, weak.target))
         unsupervised = cross_entropy_dice(strong_logits[rows:], target[rows:])
         logs: dict[str, Tensor | float] = {"supervised": supervised, "consistency_weight": weight}
         if self.options.complementary:
@@ -170,10 +186,39 @@ class DiffRect(Method):
         logs |= {"unsupervised": unsupervised, "segmenter_total": total}
         return Update("segmenter", total, detached(logs))
 
-    def rectifier_update(
+    def joint_transports(
         self, batch: Batch, weak: PseudoLabel, strong: PseudoLabel, weight: float
     ) -> tuple[Update, Tensor]:
-        """Second update: both transports; also returns the fine-to-precise guidance."""
+        """Second update, each transport on the rows it is about; also returns the guidance.
+
+        Labelled rows go from fine to precise (weak view -> ground truth), unlabelled rows from
+        coarse to fine (strong view -> weak view).
+        """
+        rows = batch.labelled
+        finer = PseudoLabel(*(batch.as_strong(with_labels(batch, part)) for part in weak))
+        images = torch.cat([batch.weak[:rows], batch.strong[rows:]])
+        coarse = torch.cat([weak.given[:rows], strong.given[rows:]])
+        precise = torch.where(batch.label == IGNORED, weak.given[:rows], batch.label)
+        target = torch.cat([precise, finer.given[rows:]])
+        guidance = self.guidance(coarse, target, slice(rows))
+        logits, latent = self.transport("joint", images, coarse, target, guidance)
+        supervised = cross_entropy_dice(logits[:rows], batch.label)
+        unsupervised = cross_entropy_dice(logits[rows:], finer.target[rows:])
+        total = supervised + latent + weight * unsupervised
+        logs = {
+            "rectifier_supervised": supervised,
+            "rectifier_unsupervised": unsupervised,
+            "latent": latent,
+            "guidance_weak_to_label": guidance[:rows].mean(),
+            "guidance_strong_to_weak": guidance[rows:].mean() if len(guidance) > 1 else guidance[0],
+            "rectifier_total": total,
+        }
+        return Update("rectifier", total, detached(logs)), guidance
+
+    def separate_transports(
+        self, batch: Batch, weak: PseudoLabel, strong: PseudoLabel, weight: float
+    ) -> tuple[Update, Tensor]:
+        """Second update, both transports on all rows; also returns fine-to-precise's guidance."""
         rows = batch.labelled
 
         # fine to precise: weak view -> ground truth where there is one, else itself
@@ -210,15 +255,19 @@ class DiffRect(Method):
         return Update("rectifier", total, detached(logs)), to_label
 
     def rectification_update(self, batch: Batch, weak: PseudoLabel, guidance: Tensor) -> Update:
-        """Third update: the segmenter learns the rectified pseudo-labels of unlabelled rows."""
+        """Third update: the segmenter learns rectified pseudo-labels of unlabelled rows."""
         rows = batch.labelled
-        target = self.rectify(batch.weak, weak, guidance).target
+        if len(guidance) > 1:  # how far weak pseudo-labels are off is known of labelled rows alone
+            guidance = guidance[:rows].mean(dim=0, keepdim=True)
+        target = self.rectify(batch, weak, guidance)
         if self.options.rectification_view == "weak":
             logits = self.segmenter(batch.weak)
         else:
             logits, target = self.segmenter(batch.strong), batch.as_strong(target)
         loss = cross_entropy_dice(logits[rows:], target[rows:])
         total = self.options.rectification_weight * loss
+        if self.options.rectification_labelled:
+            total = total + cross_entropy_dice(logits[:rows], target[:rows])
         return Update("segmenter", total, detached({"rectification": loss}))
 
     # ---- their parts --------------------------------------------------------------------------
@@ -272,13 +321,21 @@ class DiffRect(Method):
         noise = self.draws.normal(name, self.rectifier.latent_shape(images), images)
         return self.rectifier.transport(images, coarse, target, guidance, step, noise)
 
-    def rectify(self, images: Tensor, coarse: PseudoLabel, guidance: Tensor) -> PseudoLabel:
-        """Pseudo-labels corrected by the rectifier, sampled from noise."""
+    def rectify(self, batch: Batch, coarse: PseudoLabel, guidance: Tensor) -> Tensor:
+        """The weak view's pseudo-labels (B, H, W) corrected by the rectifier, sampled from noise.
+
+        Labelled rows keep their labels; they are sampled along only in training mode, where they
+        are part of the batch statistics.
+        """
+        training = self.options.sampling_mode == "train"
+        first = 0 if training else batch.labelled
+        images = batch.weak[first:]
         noise = self.draws.normal("sampling", self.rectifier.latent_shape(images), images)
-        self.rectifier.train(self.options.sampling_mode == "train")
-        logits = self.rectifier.rectify(images, coarse.given, guidance, noise)
+        self.rectifier.train(training)
+        logits = self.rectifier.rectify(images, coarse.given[first:], guidance, noise)
         self.rectifier.train()
-        return self.pseudo_label(logits)
+        rectified = self.pseudo_label(logits[batch.labelled - first :]).target
+        return torch.cat([batch.label, rectified])
 
     # ---- what the training loop asks for ------------------------------------------------------
 
@@ -303,6 +360,11 @@ class DiffRect(Method):
         super().set_rates(optimizers, step)
         if not self.options.rectifier_decay:
             self.set_rate(optimizers["rectifier"], self.problem.rate)
+
+
+def with_labels(batch: Batch, maps: Tensor) -> Tensor:
+    """Class maps (B, H, W) with the true labels in the labelled rows."""
+    return torch.cat([batch.label, maps[batch.labelled :]])
 
 
 def detached(logs: Mapping[str, Tensor | float]) -> dict[str, Tensor | float]:
