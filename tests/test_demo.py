@@ -52,10 +52,10 @@ def test_makes_everything_and_nothing_else(made: Path):
 def test_split_has_one_labelled_patient_and_held_out_ones(made: Path):
     split = json.loads((made / "split.json").read_text())
     assert split == {
-        "train": ["patient001", "patient002"],
-        "val": ["patient003"],
-        "test": ["patient004", "patient005"],
-        "labelled": ["patient001"],
+        "train": ["phantom001", "phantom002"],
+        "val": ["phantom003"],
+        "test": ["phantom004", "phantom005"],
+        "labelled": ["phantom001"],
     }
 
 
@@ -65,14 +65,14 @@ def test_both_methods_are_trained_and_tested_alike(made: Path):
     assert [protocol.pop("method") for protocol in protocols] == list(METHODS)
     assert [protocol.pop("rectify_from") for protocol in protocols] == [None, 1]
     assert protocols[0] == protocols[1]
-    assert protocols[0]["labelled_patients"] == ["patient001"]
-    assert {case["patient"] for case in results[1]["cases"]} == {"patient004", "patient005"}
+    assert protocols[0]["labelled_patients"] == ["phantom001"]
+    assert {case["patient"] for case in results[1]["cases"]} == {"phantom004", "phantom005"}
 
 
 def test_predictions_are_a_test_patients(made: Path):
     files = sorted((made / "predictions").iterdir())
     patient = files[0].name[:10]
-    assert patient in ("patient004", "patient005")
+    assert patient in ("phantom004", "phantom005")
     assert len(files) == 2
     for file in files:
         label, image = nib.load(file), nib.load(made / "data" / patient / file.name)
@@ -87,7 +87,7 @@ def test_report_holds_the_numbers_and_the_protocol(made: Path):
         score = f"{100 * result['mean']['dice']:.1f}"
         assert f"| **mean** | **{name}** | **{score}** |" in text
     assert text.count("| left ventricle |") == 2
-    for fact in (diffrect.__version__, "4 iterations", "64 x 64", "seed 1337", "patient005"):
+    for fact in (diffrect.__version__, "4 iterations", "64 x 64", "seed 1337", "phantom005"):
         assert fact in text
     assert re.search(r"the mean Dice of the pseudo-label is \d+\.\d % before and \d+\.\d %", text)
 
@@ -231,7 +231,7 @@ def test_rectified_slices_lie_on_their_own_grid_and_repeat(made: Path):
     first = rectify_unlabelled(made / "diffrect", store, split)
     assert torch.equal(torch.get_rng_state(), before)
     again = rectify_unlabelled(made / "diffrect", store, split)
-    assert len(first) == sum(c.slices for c in store.cases.values() if c.patient == "patient002")
+    assert len(first) == sum(c.slices for c in store.cases.values() if c.patient == "phantom002")
     for one, two in zip(first, again, strict=True):
         assert one.before.shape == one.after.shape == one.truth.shape == one.case.shape
         assert np.array_equal(one.truth, store.label(one.case.id, one.index))

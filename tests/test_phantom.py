@@ -43,7 +43,7 @@ def information(folder: Path) -> dict[str, str]:
 
 
 def test_layout_is_that_of_acdc(written: Path) -> None:
-    assert sorted(path.name for path in written.iterdir()) == ["patient001", "patient002"]
+    assert sorted(path.name for path in written.iterdir()) == ["phantom001", "phantom002"]
     for folder in written.iterdir():
         facts = information(folder)
         assert list(facts) == ["ED", "ES", "Group", "Height", "NbFrame", "Weight"]
@@ -57,9 +57,9 @@ def test_layout_is_that_of_acdc(written: Path) -> None:
 def test_files_hold_the_patient_with_its_geometry(
     written: Path, patients: list[PhantomPatient]
 ) -> None:
-    folder, patient = written / "patient001", patients[0]
-    image = nib.Nifti1Image.from_filename(folder / "patient001_frame01.nii.gz")
-    label = nib.Nifti1Image.from_filename(folder / "patient001_frame01_gt.nii.gz")
+    folder, patient = written / "phantom001", patients[0]
+    image = nib.Nifti1Image.from_filename(folder / "phantom001_frame01.nii.gz")
+    label = nib.Nifti1Image.from_filename(folder / "phantom001_frame01_gt.nii.gz")
     assert image.get_data_dtype() == np.int16
     assert label.get_data_dtype() == np.uint8
     np.testing.assert_array_equal(np.asarray(image.dataobj), patient.diastole.image)
@@ -74,9 +74,9 @@ def test_files_hold_the_patient_with_its_geometry(
 
 def test_same_arguments_give_the_same_bytes(written: Path, tmp_path: Path) -> None:
     write_phantom(tmp_path / "again", patients=1)
-    for path in (written / "patient001").iterdir():
+    for path in (written / "phantom001").iterdir():
         content = path.read_bytes()
-        assert content == (tmp_path / "again" / "patient001" / path.name).read_bytes()
+        assert content == (tmp_path / "again" / "phantom001" / path.name).read_bytes()
         if path.suffix == ".gz":
             assert content[4:8] == bytes(4)  # no time in the gzip header
 
@@ -192,7 +192,7 @@ def test_impossible_number_of_patients(tmp_path: Path, patients: int) -> None:
 
 
 def test_existing_patients_are_not_overwritten(tmp_path: Path) -> None:
-    (tmp_path / "patient002").mkdir()
-    with pytest.raises(InputError, match=r"patient002: expected a new folder"):
+    (tmp_path / "phantom002").mkdir()
+    with pytest.raises(InputError, match=r"phantom002: expected a new folder"):
         write_phantom(tmp_path, patients=2)
-    assert [path.name for path in tmp_path.iterdir()] == ["patient002"]
+    assert [path.name for path in tmp_path.iterdir()] == ["phantom002"]

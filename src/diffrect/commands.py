@@ -170,11 +170,15 @@ class Demo:
 
     folder: Positional[Path] = Path("demo")
     """Folder for everything that it makes."""
+    overwrite: Flag = False
+    """Replace an earlier demo."""
+    quiet: Flag = False
+    """Show no progress."""
 
     def __call__(self) -> None:
         from diffrect.demo import demo
 
-        demo(self.folder)
+        demo(self.folder, overwrite=self.overwrite, progress=not self.quiet)
 
 
 COMMANDS = (

@@ -1,7 +1,5 @@
 """The method at work without any data: synthetic hearts, two trainings, one picture, one table."""
 
-import contextlib
-import io
 import shutil
 import time
 from dataclasses import asdict, dataclass, replace
@@ -162,13 +160,11 @@ def make_data(folder: Path, settings: DemoSettings, console: Console) -> tuple[S
     """Draws the patients, prepares the store and writes the split.
 
     The first patients train, the first of all labelled; then come those that validate and test.
-    Diagnoses take turns, so every part holds several. An explicit split is needed because the
-    synthetic patients' ids are also ids of ACDC's official lists.
+    Diagnoses take turns, so every part holds several.
     """
     with console.status(f"drawing {settings.patients} synthetic patients"):
         places = write_phantom(folder / "data", settings.patients, settings.phantom_seed)
-        with contextlib.redirect_stderr(io.StringIO()):  # it misses the rest of ACDC
-            store = prepare(folder / "data", folder / "store", format="acdc", progress=False)
+        store = prepare(folder / "data", folder / "store", format="acdc", progress=False)
     patients = tuple(place.name for place in places)
     held_out = settings.validation + settings.test
     split = Split(

@@ -73,10 +73,11 @@ def prepare(
     listing = layout.list(source)
     _check_ids(source, listing.references)
     settings = _settings(source, layout.name, listing)
-    _tell_missing(listing)
     if resume and (store / STORE_FILE).is_file():
         return _finished(store, settings)
     with _construction(store, settings, overwrite=overwrite, resume=resume):
+        if progress:
+            _tell_missing(listing)
         todo = _unfinished(store, listing.references)
         _write_cases(store, listing, todo, workers, progress)
         records = [read_record(store, reference.id) for reference in listing.references]

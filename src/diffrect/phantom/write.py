@@ -16,15 +16,15 @@ from diffrect.phantom.patient import PhantomPatient, phantom_patient
 def write_phantom(folder: Path | str, patients: int = 24, seed: int = 0) -> list[Path]:
     """Write `patients` synthetic patients under `folder` as ACDC is published; their folders.
 
-    Each gets `patientXXX/` with `Info.cfg` and, for end-diastole and end-systole,
-    `patientXXX_frameYY.nii.gz` (int16) and `patientXXX_frameYY_gt.nii.gz` (uint8; 1 RV cavity,
+    Each gets `phantomXXX/` with `Info.cfg` and, for end-diastole and end-systole,
+    `phantomXXX_frameYY.nii.gz` (int16) and `phantomXXX_frameYY_gt.nii.gz` (uint8; 1 RV cavity,
     2 myocardium, 3 LV cavity). The same arguments give the same bytes on the same machine.
 
     Raises InputError if `patients` is not in 1..999 or a patient's folder exists already.
     """
     if not 1 <= patients <= 999:
         raise InputError(f"patients: expected 1 to 999, got {patients}")
-    folders = [Path(folder) / f"patient{index + 1:03d}" for index in range(patients)]
+    folders = [Path(folder) / f"phantom{index + 1:03d}" for index in range(patients)]
     for place in folders:
         if place.exists():
             raise InputError(f"{place}: expected a new folder, but it exists already")
