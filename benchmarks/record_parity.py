@@ -60,7 +60,7 @@ def noise(random: np.random.Generator, *leading: int) -> np.ndarray:
 def write_keys(folder: Path) -> None:
     """Names and shapes of the two networks, as the authors' checkpoints have them."""
     from diffrect.methods.base import Problem
-    from diffrect.methods.diffrect import DiffRectOptions
+    from diffrect.methods.diffrect_options import DiffRectOptions
 
     method = DiffRect(Problem(CHANNELS, CLASSES, 1), DiffRectOptions())
     keys = {}

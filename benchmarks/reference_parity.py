@@ -23,7 +23,8 @@ import torch
 from torch import Tensor, nn
 
 from diffrect.methods.base import Batch, Problem
-from diffrect.methods.diffrect import REFERENCE, DiffRect, DiffRectOptions, Draws
+from diffrect.methods.diffrect import DiffRect, Draws
+from diffrect.methods.diffrect_options import REFERENCE, DiffRectOptions
 from diffrect.models.diffusion import alphas_cumulative, cosine_betas
 from diffrect.models.rectifier import Rectifier
 from diffrect.models.reference import load_reference_state

@@ -14,7 +14,7 @@ from diffrect.config import (
 )
 from diffrect.errors import InputError
 from diffrect.methods import METHODS, find_method, resolve
-from diffrect.methods.diffrect import REFERENCE, DiffRectOptions
+from diffrect.methods.diffrect_options import REFERENCE, DiffRectOptions
 from diffrect.methods.supervised import Supervised
 
 

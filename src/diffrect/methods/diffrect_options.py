@@ -1,0 +1,76 @@
+"""Settings of DiffRect: the method as described, and what the authors' code does instead.
+
+docs/presets.md has the table of both with the reason for each.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from diffrect.models.rectifier import DenoiserInput
+
+
+@dataclass(frozen=True)
+class DiffRectOptions:
+    """Settings of DiffRect. The defaults are the method as described; see `presets`."""
+
+    rectify_from: int | None = None
+    """First iteration with the third update; None = 1/30 of the training (1,000 of 30,000)."""
+    confidence: float = 0.8
+    """Pixels whose best class is not this far above the worst are unsure, see `pseudo_label`."""
+    unsure_pixels: Literal["ignore", "background"] = "ignore"
+    """Unsure pixels of a pseudo-label count in no loss, or are taught as background."""
+    guidance: Literal["row", "batch"] = "row"
+    """Calibration guidance per slice, or one value for the whole batch."""
+    denoiser_input: DenoiserInput = "sum"
+    """The denoiser sees condition + noisy latent, or the noisy latent alone."""
+    clamp_latent: bool = False
+    """Limit the predicted clean latent to [-1, 1] while sampling."""
+    diffusion_steps: int = 10
+    """T, the length of the noise schedule."""
+    sample_steps: int = 2
+    """DDIM steps when rectifying."""
+    sampling_mode: Literal["eval", "train"] = "eval"
+    """Rectify without dropout and with running batch statistics, or as in training."""
+    rectifier_decay: bool = True
+    """The rectifier's learning rate decays as the segmenter's does."""
+    forward: Literal["joint", "separate"] = "joint"
+    """The first update forwards both views at once (shared batch statistics), or one by one."""
+    labelled_views: Literal["both", "weak"] = "both"
+    """Views of the labelled slices that the segmenter learns from."""
+    transports: Literal["joint", "separate"] = "joint"
+    """The second update trains each transport on its own rows in one pass, or both on all rows one
+    after the other, where the coarse-to-fine target is the rectified weak view."""
+    complementary: bool = False
+    """Add the complementary loss of the two views to the consistency losses; to the rectifier's
+    only with separate transports, where both views are rectified."""
+    teacher_decay: float = 0.99
+    """Pseudo-labels come from this moving average of the segmenter, in eval mode; 0 = from the
+    segmenter's own forward in training mode."""
+    consistency_weight: float = 0.1
+    """Largest weight of the losses on pseudo-labels."""
+    ramp_stairs: int = 200
+    """The weight rises in this many stairs over the training."""
+    rectification_weight: float = 1.0
+    """Weight of the third update's loss."""
+    rectification_view: Literal["strong", "weak"] = "strong"
+    """View of the slices that the third update trains on."""
+    rectification_labelled: bool = True
+    """The third update also learns the labels of the labelled rows it forwards."""
+
+
+REFERENCE: Mapping[str, Any] = {
+    "unsure_pixels": "background",
+    "forward": "separate",
+    "labelled_views": "weak",
+    "transports": "separate",
+    "complementary": True,
+    "rectification_view": "weak",
+    "rectification_labelled": False,
+    "guidance": "batch",
+    "denoiser_input": "noisy",
+    "clamp_latent": True,
+    "sampling_mode": "train",
+    "rectifier_decay": False,
+    "teacher_decay": 0.0,
+}
