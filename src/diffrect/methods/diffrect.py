@@ -18,6 +18,7 @@ from diffrect.losses import (
     IGNORED,
     complementary_loss,
     consistency_ramp,
+    cross_entropy,
     cross_entropy_dice,
     pseudo_label,
 )
@@ -106,7 +107,7 @@ class DiffRect(Method):
         if self.options.labelled_views == "both":
             supervised = (supervised + cross_entropy_dice(strong_logits[:rows], batch.label)) / 2
         target = batch.as_strong(with_labels(batch, weak.target))
-        unsupervised = cross_entropy_dice(strong_logits[rows:], target[rows:])
+        unsupervised = self.pseudo_label_loss(strong_logits[rows:], target[rows:])
         logs: dict[str, Tensor | float] = {"supervised": supervised, "consistency_weight": weight}
         if self.options.complementary:
             complementary, confidence = complementary_loss(weak_logits, strong_logits)
@@ -133,7 +134,7 @@ class DiffRect(Method):
         guidance = self.guidance(coarse, target, slice(rows))
         logits, latent = self.transport("joint", images, coarse, target, guidance)
         supervised = cross_entropy_dice(logits[:rows], batch.label)
-        unsupervised = cross_entropy_dice(logits[rows:], finer.target[rows:])
+        unsupervised = self.pseudo_label_loss(logits[rows:], finer.target[rows:])
         total = supervised + latent + weight * unsupervised
         logs = {
             "rectifier_supervised": supervised,
@@ -167,7 +168,7 @@ class DiffRect(Method):
         strong_rectified, latent_to_weak = self.transport(
             "strong_to_weak", batch.strong, strong.given, batch.as_strong(weak.given), to_weak
         )
-        unsupervised = cross_entropy_dice(strong_rectified[rows:], finer.target[rows:])
+        unsupervised = self.pseudo_label_loss(strong_rectified[rows:], finer.target[rows:])
         if self.options.complementary:
             complementary, confidence = complementary_loss(weak_rectified, strong_rectified)
             unsupervised = unsupervised + confidence * complementary
@@ -194,7 +195,7 @@ class DiffRect(Method):
             logits = self.segmenter(batch.weak)
         else:
             logits, target = self.segmenter(batch.strong), batch.as_strong(target)
-        loss = cross_entropy_dice(logits[rows:], target[rows:])
+        loss = self.pseudo_label_loss(logits[rows:], target[rows:])
         total = self.options.rectification_weight * loss
         if self.options.rectification_labelled:
             total = total + cross_entropy_dice(logits[:rows], target[:rows])
@@ -234,6 +235,12 @@ class DiffRect(Method):
         return PseudoLabel(
             logits.detach().argmax(dim=1), pseudo_label(logits, self.options.confidence, IGNORED)
         )
+
+    def pseudo_label_loss(self, logits: Tensor, target: Tensor) -> Tensor:
+        """Loss of unlabelled rows against a pseudo-label."""
+        if self.options.pseudo_label_loss == "cross_entropy":
+            return cross_entropy(logits, target)
+        return cross_entropy_dice(logits, target)
 
     def guidance(self, coarse: Tensor, fine: Tensor, rows: slice) -> Tensor:
         """Calibration guidance per row (B,), or (1,) over `rows` alone for the whole batch."""

@@ -20,6 +20,9 @@ class DiffRectOptions:
     """Pixels whose best class is not this far above the worst are unsure, see `pseudo_label`."""
     unsure_pixels: Literal["ignore", "background"] = "ignore"
     """Unsure pixels of a pseudo-label count in no loss, or are taught as background."""
+    pseudo_label_loss: Literal["cross_entropy", "cross_entropy_dice"] = "cross_entropy"
+    """Loss against pseudo-labels. The Dice loss pays for calling an uncertain pixel foreground; on
+    its own pseudo-labels the network then grows every structure from pass to pass."""
     guidance: Literal["row", "batch"] = "row"
     """Calibration guidance per slice, or one value for the whole batch."""
     denoiser_input: DenoiserInput = "sum"
@@ -67,6 +70,7 @@ REFERENCE: Mapping[str, Any] = {
     "complementary": True,
     "rectification_view": "weak",
     "rectification_labelled": False,
+    "pseudo_label_loss": "cross_entropy_dice",
     "guidance": "batch",
     "denoiser_input": "noisy",
     "clamp_latent": True,
