@@ -30,16 +30,17 @@ def test_yaml_and_back(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("iterations: many", "iterations: expected int, got 'many'"),
+        ("iterations: many", "iterations: expected a whole number, got 'many'"),
         ("iteration: 3", "unknown option iteration"),
         ("preset: best", "preset: expected default or reference, got 'best'"),
-        ("learning_rate: true", "learning_rate: expected float, got True"),
+        ("learning_rate: true", "learning_rate: expected a number, got True"),
         ("- 1", "expected a mapping of options, got list"),
         ("a: [", "expected a readable YAML file"),
-        ("size: 0", "size: expected at least 1, got 0"),
+        ("size: 1", "size: expected at least 2, got 1"),
         ("learning_rate: 0", "learning_rate: expected a positive number"),
         ("rectify_from: -1", "rectify_from: expected at least 0"),
-        ("validate_every: 0", "validate_every: expected at least 1"),
+        ("validate_every: 0", r"config\.yaml: validate_every: expected at least 1"),
+        ("seed: 9223372036854775808", "seed: expected a number from 0 to 9.2"),
     ],
 )
 def test_wrong_yaml_is_named(tmp_path: Path, text: str, message: str) -> None:
@@ -81,8 +82,13 @@ def test_every_departure_is_an_option_of_its_own() -> None:
         (TrainConfig(method="diffrect.losses:dice_loss"), "expected a subclass"),
         (TrainConfig(method="no.such:Method"), "--method no.such:Method"),
         (TrainConfig(options={"confidense": 1}), "--option confidense: expected one of"),
-        (TrainConfig(options={"confidence": "high"}), "confidence: expected float, got 'high'"),
+        (
+            TrainConfig(options={"confidence": "high"}),
+            "--option confidence: expected a number, got 'high'",
+        ),
         (TrainConfig(options={"guidance": "pixel"}), "guidance: expected row or batch"),
+        (TrainConfig(options={"blur_sigma": -1}), "--option blur_sigma: expected a number from 0"),
+        (TrainConfig(options={"jitter_low": 2}), "jitter_low: expected a number from 0 to 1.5"),
     ],
 )
 def test_wrong_methods_and_options_are_named(config: TrainConfig, message: str) -> None:

@@ -175,7 +175,7 @@ def test_unlabelled_cases_are_left_out(run, store, monkeypatch):
     [
         ({"split": "train"}, "--split: expected one of val, test, got 'train'"),
         ({"empty": "zero"}, "--empty: expected one of undefined, reference, got 'zero'"),
-        ({"device": "toaster"}, "--device toaster: expected a device"),
+        ({"device": "toaster"}, "--device toaster: expected one that torch finds here"),
     ],
 )
 def test_bad_options(run, option, message):

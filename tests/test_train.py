@@ -2,6 +2,7 @@
 
 import json
 import math
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from torch import nn
 from diffrect import monitor
 from diffrect.checkpoint import checkpoint_path, load_checkpoint, save_checkpoint
 from diffrect.config import TrainConfig, read_config
+from diffrect.data.loader import iterate
 from diffrect.data.store import Store
 from diffrect.errors import InputError
 from diffrect.methods.base import Batch, Update, make_teacher, move_average
@@ -104,11 +106,68 @@ def test_existing_run_is_kept(store: Store, tiny_run: Path, tmp_path: Path) -> N
     with pytest.raises(InputError, match=r"--resume expected \w+ .* got"):
         train(store.path, tiny_run, CONFIG, resume=True, progress=False)
     assert (tiny_run / "config.yaml").read_bytes() == before
-    (tmp_path / "run").mkdir()
-    (tmp_path / "run" / "old").touch()
+
+
+def test_overwrite_removes_what_trainings_write_and_nothing_else(
+    store: Store, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
     config = TrainConfig(method="supervised", size=32, iterations=1)
-    train(store.path, tmp_path / "run", config, overwrite=True, progress=False)
-    assert not (tmp_path / "run" / "old").exists()
+    train(store.path, run, config, progress=False)
+    for name in ("notes.txt", "metrics_val.json"):
+        (run / name).touch()
+    first = (run / "metrics.jsonl").read_text()
+    train(store.path, run, config, overwrite=True, progress=False)
+    assert (run / "notes.txt").exists()
+    assert not (run / "metrics_val.json").exists()
+    assert (run / "metrics.jsonl").read_text() != first
+    assert len(list((run / "tensorboard").iterdir())) == 1
+
+
+def test_a_run_without_any_checkpoint_starts_again_when_resumed(
+    store: Store, tmp_path: Path
+) -> None:
+    config = TrainConfig(method="supervised", size=32, iterations=1)
+    run = train(store.path, tmp_path / "run", config, progress=False)
+    for name in ("best", "last"):
+        checkpoint_path(run, name).unlink()
+    train(store.path, run, config, resume=True, progress=False)
+    assert load_checkpoint(checkpoint_path(run, "last"))["step"] == 1
+
+
+def test_a_resumed_run_remembers_where_the_store_is_now(
+    store: Store, tiny_run: Path, tmp_path: Path
+) -> None:
+    run, moved = tmp_path / "run", tmp_path / "moved"
+    shutil.copytree(tiny_run, run)
+    shutil.copytree(store.path, moved)
+    train(moved, run, read_config(run / "config.yaml"), resume=True, progress=False)
+    assert Path((run / "store.txt").read_text().strip()) == moved
+
+
+def test_too_large_a_batch_is_explained(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def exhausted(*_: Any) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 1 TiB")
+
+    monkeypatch.setattr(Supervised, "updates", exhausted)
+    config = TrainConfig(method="supervised", size=32, iterations=1)
+    with pytest.raises(InputError, match=r"^--size 32 --batch-labelled 3 .* memory of cpu"):
+        train(store.path, tmp_path / "run", config, progress=False)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_worker_that_cannot_read_says_so_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    def wrapped(*_: Any, **__: Any) -> Any:
+        reason = "Original Traceback (most recent call last):\n  File ...\n"
+        last = "diffrect.errors.InputError: image.b2nd: expected a readable array"
+        raise InputError(f"Caught InputError in DataLoader worker process 0.\n{reason}{last}")
+        yield
+
+    monkeypatch.setattr("diffrect.data.loader.DataLoader", wrapped)
+    with pytest.raises(InputError, match=r"^image\.b2nd: expected a readable array$"):
+        next(iterate(None, 0, 1, 0))  # type: ignore[arg-type]
 
 
 def test_bad_input_writes_nothing(store: Store, tmp_path: Path) -> None:

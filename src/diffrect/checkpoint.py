@@ -13,9 +13,9 @@ from typing import Any
 import torch
 
 from diffrect.errors import InputError
+from diffrect.run_folder import CHECKPOINTS_FOLDER
 
 FORMAT_VERSION = 1
-FOLDER = "checkpoints"
 # what torch.load raises for files that are cut, overwritten, foreign or hostile
 _DAMAGED = (
     RuntimeError,
@@ -32,7 +32,7 @@ REQUIRED = {"format", "step", "config", "task", "method"}
 
 def checkpoint_path(run: Path, name: str) -> Path:
     """Where the checkpoint called `name` ("last" or "best") of a run lies."""
-    return run / FOLDER / f"{name}.pt"
+    return run / CHECKPOINTS_FOLDER / f"{name}.pt"
 
 
 def save_checkpoint(state: dict[str, Any], path: Path) -> None:

@@ -21,8 +21,7 @@ import diffrect
 from diffrect.commands import COMMANDS, Command, Train
 from diffrect.config import TrainConfig, parse_options, read_config
 from diffrect.errors import InputError
-
-CONFIG_FILE = "config.yaml"
+from diffrect.run_folder import CONFIG_FILE
 
 # Nobody's mistake in the code: the message alone says what to do about it.
 _ENVIRONMENT_ERRORS = (
@@ -32,6 +31,7 @@ _ENVIRONMENT_ERRORS = (
     errno.ENOSPC,
     errno.EDQUOT,
     errno.ENAMETOOLONG,
+    errno.ENOTDIR,
 )
 _MARKERS = (
     tyro.conf.FlagCreatePairsOff,
@@ -39,10 +39,22 @@ _MARKERS = (
     tyro.conf.DisallowNone,
     tyro.conf.SuppressFixed,
 )
-_DESCRIPTION = (
-    "Semi-supervised medical image segmentation with latent diffusion label rectification. "
-    "`diffrect COMMAND --help` explains a command, `diffrect --version` prints the version."
+# tyro's words for a bad value -> ours: option, expected, got.
+_REWORDED = (
+    (r"Error parsing (\S+): invalid literal for int\(\).*: ", r"\1: expected a whole number, got "),
+    (r"Error parsing (\S+): could not convert string to float: ", r"\1: expected a number, got "),
+    (
+        r"invalid choice (.*) for argument '(\S+)'\. Expected one of \((.*)\)",
+        r"\2: expected one of \3, got \1",
+    ),
+    (r"Missing value for argument '(\S+)'\. Expected 1 values", r"\1: expected a value, got none"),
 )
+_DESCRIPTION = """\
+Semi-supervised medical image segmentation with latent diffusion label rectification.
+  diffrect prepare SOURCE STORE         diffrect train STORE RUN
+  diffrect evaluate RUN                 diffrect predict RUN OUT IMAGE...
+
+diffrect COMMAND --help explains a command, diffrect --version prints the version."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -100,7 +112,7 @@ def _resolve(command: Train, arguments: list[str]) -> Train:
         settings = read_config(command.config, settings)
     # They become the defaults of a second reading, so that the options given win. Flags start
     # unset again, because a flag that is set by default can only be taken back.
-    base = Train(command.store, command.run, command.config, settings=settings)
+    base = Train(command.store, command.run, settings, config=command.config)
     command = _parse(Train, arguments, "diffrect train", default=base)
     options = {**command.settings.options, **parse_options(list(command.option))}
     return replace(command, settings=replace(command.settings, options=options))
@@ -123,6 +135,9 @@ def _parse(kind: Any, arguments: list[str], program: str, **default: Any) -> Any
         if not stop.code:
             raise
         raise InputError(summarise_box(errors.getvalue())) from None
+    except InputError as error:  # a value that its dataclass refuses, under the field's name
+        name, colon, rest = str(error).partition(":")
+        raise InputError(f"--{name.replace('_', '-')}{colon}{rest}") from None
 
 
 @contextlib.contextmanager
@@ -150,8 +165,11 @@ def summarise_box(text: str) -> str:
             sections[-1].append(line)
         else:
             sections.append([])
-    message, *hints = [section for section in sections if section] or [lines]
-    parts = [" ".join(message)]
+    what, *hints = [section for section in sections if section] or [lines]
+    message = " ".join(what)
+    for pattern, ours in _REWORDED:
+        message = re.sub(pattern, ours, message)
+    parts = [message]
     for hint in hints:
         if hint[0].startswith(("Perhaps", "Available")):
             parts.append(" ".join(hint[:2]))

@@ -19,15 +19,17 @@ Flag = Annotated[bool, arg(help_behavior_hint="")]
 
 @dataclass(frozen=True)
 class Prepare:
-    """Convert a data set into a store, from which all the rest reads."""
+    """Convert a data set into a store, the folder that all the rest reads."""
 
     source: Positional[Path]
-    """Folder of the data set: ACDC as published, SSL4MIS h5, or a Decathlon task."""
+    """Folder of the data set: ACDC as published, SSL4MIS h5 files, or a Decathlon task."""
     store: Positional[Path]
     """Folder to make."""
     format: Literal["auto", "acdc", "ssl4mis", "decathlon"] = "auto"
     """Layout of the data set; auto recognises it."""
-    workers: int = field(default_factory=lambda: os.cpu_count() or 1)
+    workers: Annotated[int, arg(help_behavior_hint="(default: one for each processor)")] = field(
+        default_factory=lambda: os.cpu_count() or 1
+    )
     """Processes that convert cases."""
     overwrite: Flag = False
     """Replace a store that exists already."""
@@ -59,23 +61,23 @@ class Prepare:
 
 @dataclass(frozen=True)
 class Train:
-    """Train a method on a store. Values: the preset's, then --config's, then the options given."""
+    """Train a method on a store. Ctrl-C saves; --resume goes on as if nothing had happened."""
 
     store: Positional[Path]
     """Folder made by prepare."""
     run: Positional[Path]
     """Folder for checkpoints, configuration and scores."""
+    settings: Annotated[TrainConfig, arg(name="")] = field(default_factory=TrainConfig)
     config: Annotated[Path | None, arg(metavar="FILE.yaml", help_behavior_hint="")] = None
-    """YAML file with any of the options below, named as in RUN/config.yaml."""
+    """Options from a file like RUN/config.yaml; those given on the command line win."""
     option: Annotated[UseAppendAction[tuple[str, ...]], arg(metavar="NAME=VALUE")] = ()
-    """A setting of the method or of the views, see the documentation."""
+    """A setting of the method or of the views; a NAME that does not exist lists them all."""
     resume: Flag = False
     """Go on from the last checkpoint, with the options saved in RUN."""
     overwrite: Flag = False
     """Replace a run that exists already."""
     quiet: Flag = False
     """Show no progress."""
-    settings: Annotated[TrainConfig, arg(name="")] = field(default_factory=TrainConfig)
 
     def __call__(self) -> None:
         from diffrect.train import train
@@ -88,11 +90,13 @@ class Train:
             overwrite=self.overwrite,
             progress=not self.quiet,
         )
+        if not self.quiet and os.environ.get("LOCAL_RANK", "0") == "0":  # once, of all processes
+            print(f"{self.run}: trained; score it with: diffrect evaluate {self.run}")
 
 
 @dataclass(frozen=True)
 class Evaluate:
-    """Score a trained run on held-out cases; also writes RUN/metrics_SPLIT.json."""
+    """Score a run on held-out patients, on screen and in RUN/metrics_SPLIT.json."""
 
     run: Positional[Path]
     """Folder made by train."""
@@ -101,8 +105,7 @@ class Evaluate:
     checkpoint: Checkpoint = "best"
     """Best by validation, or the last."""
     empty: Literal["undefined", "reference"] = "undefined"
-    """A class missing from a case is undefined and left out, or counts 0, 0, 50, 10 (Dice,
-    Jaccard, 95HD, ASD) as in the authors' code."""
+    """What a class missing from a case counts: nothing, or 0, 0, 50, 10 as in the authors' code."""
     store: Annotated[Path | None, arg(help_behavior_hint="")] = None
     """Store to read instead of the one the run was trained on."""
     device: Device = "auto"
@@ -129,7 +132,7 @@ class Evaluate:
 
 @dataclass(frozen=True)
 class Predict:
-    """Segment NIfTI images; label files are written on each image's own grid."""
+    """Segment NIfTI images of any size; each label file lies on its image's own grid."""
 
     run: Positional[Path]
     """Folder made by train; needs no store."""
@@ -166,7 +169,7 @@ class Predict:
 
 @dataclass(frozen=True)
 class Demo:
-    """Make synthetic hearts, train on one of them with and without DiffRect, and compare."""
+    """Needs no data: make synthetic hearts, train with and without DiffRect, and compare."""
 
     folder: Positional[Path] = Path("demo")
     """Folder for everything that it makes."""

@@ -1,6 +1,7 @@
 """Training configuration: frozen dataclasses that check themselves, and YAML in and out.
 
-This module imports no torch, so that `diffrect --help` is quick.
+This module imports no torch, so that `diffrect --help` is quick; docstrings of one line, because
+they are the help.
 """
 
 import dataclasses
@@ -8,9 +9,10 @@ import types
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import yaml
+from tyro.conf import arg
 
 from diffrect.errors import InputError
 
@@ -23,32 +25,38 @@ Precision = Literal["32-true", "16-mixed", "bf16-mixed", "bf16-true", "64-true"]
 class TrainConfig:
     """What `diffrect train` is told."""
 
-    method: str = "diffrect"
-    """A method by name, or your own as package.module:Class."""
+    method: Annotated[str, arg(metavar="NAME")] = "diffrect"
+    """diffrect, supervised (labelled slices only), or your own as package.module:Class."""
     preset: Preset = "default"
-    """Which values the options start from: the method as described, or the authors' code bug for
-    bug."""
-    labelled: str | None = None
-    """Labelled patients: a count, a percentage of the training patients (5%) or a text file of ids.
-    Without it what the split file says, else 1."""
-    split_file: Path | None = None
-    """JSON file with train, val and optionally test and labelled patients; without it the data
-    set's official split, else a seeded one."""
+    """The method as described, or the authors' code bug for bug; every option starts from it."""
+    labelled: Annotated[
+        str | None,
+        arg(metavar="N|N%|FILE", help_behavior_hint="(default: the split file's, else 1)"),
+    ] = None
+    """Labelled patients: a count, a share of the training patients, or a file, an id a line."""
+    split_file: Annotated[
+        Path | None,
+        arg(metavar="FILE.json", help_behavior_hint="(default: the official split, else drawn)"),
+    ] = None
+    """Patients of train, val, and optionally test and labelled, as lists in a JSON file."""
     size: int = 256
-    """Slices are resized to size x size pixels."""
+    """Slices are resized to this many pixels in height and width; any number will do."""
     iterations: int = 30000
     """Length of the training; every schedule scales with it."""
     batch_labelled: int = 3
     """Labelled slices per batch and device."""
     batch_unlabelled: int = 3
-    """Unlabelled slices per batch and device; methods without unlabelled data take labelled ones
-    instead."""
+    """Unlabelled slices per batch and device; in their place, supervised takes labelled ones."""
     seed: int = 1337
     """Seed of everything random."""
-    rectify_from: int | None = None
-    """First iteration that learns from rectified pseudo-labels; without it 1/30 of the training."""
-    validate_every: int | None = None
-    """Iterations between validations; without it 1/150 of the training."""
+    rectify_from: Annotated[
+        int | None, arg(metavar="INT", help_behavior_hint="(default: 1/30 of the iterations)")
+    ] = None
+    """First iteration that learns from rectified pseudo-labels."""
+    validate_every: Annotated[
+        int | None, arg(metavar="INT", help_behavior_hint="(default: 1/150 of the iterations)")
+    ] = None
+    """Iterations between validations; the best checkpoint is chosen by them."""
     learning_rate: float = 0.01
     """Initial learning rate of SGD (momentum 0.9, weight decay 1e-4, polynomial decay)."""
     devices: int = 1
@@ -63,10 +71,12 @@ class TrainConfig:
     """Settings of the method and of the views that differ from the preset, by name."""
 
     def __post_init__(self) -> None:
-        for name in ("iterations", "batch_labelled", "devices", "size"):
+        for name in ("iterations", "batch_labelled", "devices"):
             _at_least(name, getattr(self, name), 1)
-        for name in ("batch_unlabelled", "seed", "workers"):
+        _at_least("size", self.size, 2)
+        for name in ("batch_unlabelled", "workers"):
             _at_least(name, getattr(self, name), 0)
+        _within("seed", self.seed, 0, 2**63 - 1)
         if self.rectify_from is not None:
             _at_least("rectify_from", self.rectify_from, 0)
         if self.validate_every is not None:
@@ -91,7 +101,7 @@ class ViewOptions:
     """Cut training images to 256 grey levels, as the reference (validation is not cut)."""
     rotation_degrees: float = 20.0
     """Largest rotation of the weak view."""
-    turn_probability: float = 0.5
+    turn_probability: float = 0.0
     """Share of the slices that get a random quarter turn and a flip instead of a rotation."""
     jitter_low: float = 0.5
     """Contrast, brightness and sharpness of the strong view are multiplied by a random factor from
@@ -102,10 +112,19 @@ class ViewOptions:
     """See above."""
     blur_sigma: float = 1.5
     """Largest standard deviation (pixels) of the strong view's Gaussian blur, probability 0.5."""
-    cutmix_probability: float = 0.5
+    cutmix_probability: float = 1.0
     """Share of the unlabelled rows whose strong view gets a box of another row pasted in."""
-    cutmix_area: float = 0.4
-    """Largest share of the slice that such a box covers."""
+    cutmix_area: float = 0.5
+    """Largest share of the slice that such a box covers, from 0.02, the smallest."""
+
+    def __post_init__(self) -> None:
+        for name in ("turn_probability", "jitter_probability", "cutmix_probability"):
+            _within(name, getattr(self, name), 0, 1)
+        _within("cutmix_area", self.cutmix_area, 0.02, 1)
+        _within("rotation_degrees", self.rotation_degrees, 0, 180)
+        _within("blur_sigma", self.blur_sigma, 0, 100)
+        _within("jitter_high", self.jitter_high, 0, 100)
+        _within("jitter_low", self.jitter_low, 0, self.jitter_high)
 
 
 VIEW_PRESETS: Mapping[str, Mapping[str, Any]] = {
@@ -113,6 +132,7 @@ VIEW_PRESETS: Mapping[str, Mapping[str, Any]] = {
     "reference": {
         "interpolation": "nearest",
         "eight_bit": True,
+        "turn_probability": 0.5,
         "jitter_low": 1.0,
         "jitter_high": 1.1,
         "jitter_probability": 0.5,
@@ -170,7 +190,10 @@ def update_dataclass(instance: T, values: Mapping[str, Any], where: str) -> T:
             known = ", ".join(sorted(hints))
             raise InputError(f"{where}: unknown option {name}; expected one of {known}")
     checked = {name: _coerce(value, hints[name], where, name) for name, value in values.items()}
-    return dataclasses.replace(instance, **checked)  # type: ignore[type-var]
+    try:
+        return dataclasses.replace(instance, **checked)  # type: ignore[type-var]
+    except InputError as error:
+        raise InputError(f"{_of(where)}{error}") from None
 
 
 def parse_options(pairs: list[str]) -> dict[str, Any]:
@@ -196,6 +219,16 @@ def _at_least(name: str, value: int, least: int) -> None:
         raise InputError(f"{name}: expected at least {least}, got {value}")
 
 
+def _within(name: str, value: float, low: float, high: float) -> None:
+    if not low <= value <= high:  # NaN is nowhere
+        raise InputError(f"{name}: expected a number from {low:g} to {high:g}, got {value:g}")
+
+
+def _of(where: str) -> str:
+    """What stands before the name of a field: its option, or the file it is in."""
+    return f"{where} " if where.startswith("--") else f"{where}: "
+
+
 def _coerce(value: Any, hint: Any, where: str, name: str) -> Any:
     """`value` as the type of a field; int becomes float and text becomes Path where asked."""
     kinds = get_args(hint) if get_origin(hint) in (Union, types.UnionType) else (hint,)
@@ -207,7 +240,7 @@ def _coerce(value: Any, hint: Any, where: str, name: str) -> Any:
         accepted, convert = _CONVERSIONS.get(get_origin(kind) or kind, ((), lambda v: v))
         if isinstance(value, accepted) and (kind is bool or not isinstance(value, bool)):
             return convert(value)
-    raise InputError(f"{where}: {name}: expected {_describe(kinds)}, got {value!r}")
+    raise InputError(f"{_of(where)}{name}: expected {_describe(kinds)}, got {value!r}")
 
 
 # Type of a field -> the types that YAML gives it as, and how they become it.
@@ -223,10 +256,21 @@ _CONVERSIONS: dict[Any, tuple[tuple[type, ...], Callable[[Any], Any]]] = {
 
 
 def _describe(kinds: tuple[Any, ...]) -> str:
-    words = []
+    words: list[str] = []
     for kind in kinds:
         if get_origin(kind) is Literal:
             words += [str(choice) for choice in get_args(kind)]
         else:
-            words.append("null" if kind is types.NoneType else getattr(kind, "__name__", str(kind)))
+            words.append(_KIND_NAMES.get(get_origin(kind) or kind, str(kind)))
     return " or ".join(words)
+
+
+_KIND_NAMES: dict[Any, str] = {
+    bool: "true or false",
+    int: "a whole number",
+    float: "a number",
+    str: "text",
+    Path: "a path",
+    Mapping: "names with values",
+    types.NoneType: "null",
+}

@@ -12,7 +12,7 @@ from diffrect.errors import InputError
 from diffrect.metrics import EMPTY_CONVENTIONS, EmptyConvention, case_metrics, summarise
 from diffrect.model import Model
 from diffrect.report import progress_bar
-from diffrect.train import SPLIT_FILE, STORE_LINK_FILE
+from diffrect.run_folder import SPLIT_FILE, STORE_LINK_FILE
 
 FORMAT_VERSION = 1
 SPLITS = ("val", "test")
@@ -94,7 +94,7 @@ def _open_store(run: Path, model: Model, given: Path | None) -> Store:
 
 def _remembered_store(run: Path) -> Path:
     file = run / STORE_LINK_FILE
-    path = Path(file.read_text("utf-8").strip()) if file.is_file() else None
+    path = Path(file.read_text("utf-8", "replace").strip()) if file.is_file() else None
     if path is None or not path.is_dir():
         found = "does not say where" if path is None else f"{path} is not there"
         raise InputError(f"{run}: expected the store it was trained on, {found}; give --store")

@@ -155,16 +155,19 @@ def load_method(run: Path | str, checkpoint: Literal["best", "last"] = "best") -
     """
     path = checkpoint_path(Path(run), checkpoint)
     state = load_checkpoint(path)
-    config = config_from_dict(state["config"])
-    task = task_from_dict(state["task"])
-    resolved = resolve(config)
+    try:
+        config = config_from_dict(state["config"])
+        task = task_from_dict(state["task"])
+        resolved = resolve(config)
+    except (InputError, KeyError, TypeError) as error:
+        raise InputError(f"{path}: expected what a training remembers: {error}") from None
     problem = Problem(task.channels, len(task.classes), config.iterations)
     method = resolved.method(problem, resolved.method_options)
     try:
         method.load_state_dict(state["method"])
-    except RuntimeError as error:
-        reason = str(error).splitlines()[0]
-        raise InputError(f"{path}: its weights do not fit its configuration: {reason}") from None
+    except (RuntimeError, TypeError) as error:
+        reason = str(error).splitlines()[-1].strip()
+        raise InputError(f"{path}: expected weights that fit its configuration: {reason}") from None
     return LoadedMethod(method, task, config, state["step"])
 
 
@@ -182,9 +185,12 @@ def pick_device(name: str) -> torch.device:
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     try:
-        return torch.empty(0, device=name).device
+        device = torch.empty(0, device=name).device
     except (RuntimeError, AssertionError):
-        raise InputError(f"--device {name}: expected a device torch can use here") from None
+        device = torch.device("meta")  # holds no numbers
+    if device.type == "meta":
+        raise InputError(f"--device {name}: expected one that torch finds here, such as cpu")
+    return device
 
 
 def load_reference_checkpoint(

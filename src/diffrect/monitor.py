@@ -16,8 +16,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 
-METRICS_FILE = "metrics.jsonl"
-TENSORBOARD_FOLDER = "tensorboard"
+from diffrect.run_folder import METRICS_FILE, TENSORBOARD_FOLDER
+
 LOG_EVERY = 10
 
 
@@ -38,6 +38,7 @@ class Monitor:
             TimeRemainingColumn(),
             console=self.console,
             refresh_per_second=2,
+            disable=not self.console.is_terminal,  # a log file gets the validations' lines alone
         )
         self.task = self.bar.add_task("training", total=iterations, completed=first, status="")
         self.started = time.perf_counter()

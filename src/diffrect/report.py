@@ -1,7 +1,7 @@
 """What people see on screen: progress bars and tables of scores, each naming its split."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from typing import Any, TypeVar
 
 from rich.console import Console
@@ -22,10 +22,13 @@ _HEADINGS = {
 }
 
 
-def progress_bar(items: Sequence[Item], description: str, shown: bool) -> Iterator[Item]:
-    """Iterate with a bar on stderr, so that stdout holds results alone."""
+def progress_bar(
+    items: Iterable[Item], description: str, shown: bool, total: int | None = None
+) -> Iterator[Item]:
+    """Iterate with a bar on stderr, so that stdout holds results alone; none in a log file."""
     console = Console(stderr=True)
-    yield from track(items, description=description, console=console, disable=not shown)
+    hidden = not (shown and console.is_terminal)
+    yield from track(items, description, total, console=console, disable=hidden)
 
 
 def scores_table(result: dict[str, Any]) -> Table:

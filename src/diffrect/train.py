@@ -5,8 +5,9 @@ resumed ends with the same weights as one that was not.
 """
 
 import math
-import shutil
-from collections.abc import Mapping
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
 
@@ -17,23 +18,30 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from diffrect.checkpoint import checkpoint_path, load_checkpoint, save_checkpoint
-from diffrect.config import TrainConfig, ViewOptions, config_to_dict, read_config, write_config
+from diffrect.config import TrainConfig, ViewOptions, config_to_dict, read_config
 from diffrect.data.augment import RawBatch, make_views, random_boxes
 from diffrect.data.loader import iterate, training_batches
-from diffrect.data.splits import Split, resolve_split
+from diffrect.data.splits import Split, check_split, resolve_split
 from diffrect.data.store import Store
 from diffrect.errors import InputError
 from diffrect.methods import resolve
 from diffrect.methods.base import Batch, Method, Problem
 from diffrect.model import Task
 from diffrect.monitor import Monitor, StopRequest
+from diffrect.run_folder import (
+    CONFIG_FILE,
+    SPLIT_FILE,
+    check_same_config,
+    check_same_task,
+    check_start,
+    remember_store,
+    remove_run,
+    start_run,
+)
 from diffrect.validation import validate
 
-CONFIG_FILE = "config.yaml"
-SPLIT_FILE = "split.json"
-STORE_LINK_FILE = "store.txt"
-# What may differ when a run is resumed: it changes where and how the work is done, not what.
-RESUMABLE_CHANGES = {"devices", "accelerator", "workers", "split_file", "labelled"}
+# What going on needs of a checkpoint besides what predicting needs.
+TRAINING_STATE = {"best", "last_dice", "split", "optimizers"}
 
 
 class Trainer:
@@ -155,7 +163,8 @@ class Trainer:
         """Runs to the last iteration, or until a stop is asked for; saves either way."""
         config = self.config
         for raw in iterate(self.batches, self.step, config.iterations, config.workers):
-            logs = self.iteration(raw)
+            with memory_explained(config, self.fabric):
+                logs = self.iteration(raw)
             monitor.iteration(self.step, logs, self.last_dice)
             if self.step % config.validation_interval == 0 or self.step == config.iterations:
                 self.validate(monitor)
@@ -213,55 +222,72 @@ def train(
         KeyboardInterrupt: a stop was asked for; the state is saved.
     """
     opened, run, config = Store(store), Path(run), config or TrainConfig()
+    if resume and overwrite:
+        raise InputError("--overwrite and --resume: expected one of them, got both")
     last = checkpoint_path(run, "last")
     resuming = resume and last.is_file()
     if resuming:
         check_same_config(read_config(run / CONFIG_FILE), config, run)
-        state = load_checkpoint(last)
+        state = load_training(last, opened)
         split = Split.from_dict(state["split"])
+        check_split(split, opened, str(run / SPLIT_FILE))
     else:
         split = resolve_split(
             opened, split_file=config.split_file, labelled=config.labelled, seed=config.seed
         )
-        if run.exists() and any(run.iterdir()) and not (overwrite or resume):
-            raise InputError(f"{run}: exists already; expected --resume or --overwrite")
+        check_start(run, resume=resume, overwrite=overwrite)
     trainer = Trainer(opened, run, config, split)
     if resuming:
         trainer.load(state)
-    elif trainer.fabric.is_global_zero:
-        start_run(run, config, split, opened)
+    if trainer.fabric.is_global_zero:
+        if not resuming:
+            start_run(run, config, split)
+        remember_store(run, opened)
     trainer.fabric.barrier()
     monitor = Monitor(run, config.iterations, trainer.step, progress, trainer.fabric)
-    with monitor, StopRequest() as stop:
-        trainer.fit(monitor, stop)
+    try:
+        with monitor, StopRequest() as stop:
+            trainer.fit(monitor, stop)
+    except InputError:
+        # Without a checkpoint there is nothing to go on from: nothing is left half-written.
+        if trainer.fabric.is_global_zero and not last.is_file():
+            remove_run(run)
+        raise
     return run
 
 
-def start_run(run: Path, config: TrainConfig, split: Split, store: Store) -> None:
-    """A fresh RUN folder with what the training was told."""
-    if run.exists():
-        shutil.rmtree(run)
-    run.mkdir(parents=True)
-    write_config(config, run / CONFIG_FILE)
-    (run / SPLIT_FILE).write_text(split.to_json(), "utf-8")
-    (run / STORE_LINK_FILE).write_text(f"{store.path.resolve()}\n", "utf-8")
+def load_training(path: Path, store: Store) -> dict[str, Any]:
+    """The checkpoint to go on from, checked against the store.
+
+    Raises:
+        InputError: not a checkpoint of a training, or of one on another kind of store.
+    """
+    state = load_checkpoint(path)
+    if not state.keys() >= TRAINING_STATE:
+        raise InputError(f"{path}: expected the checkpoint of a training, it lacks its entries")
+    check_same_task(state["task"], store, path)
+    return state
 
 
-def check_same_config(saved: TrainConfig, given: TrainConfig, run: Path) -> None:
-    """A run is resumed with the configuration it was started with."""
-    before, now = config_to_dict(saved), config_to_dict(given)
-    for name in before.keys() - RESUMABLE_CHANGES:
-        if before[name] != now[name]:
-            raise InputError(
-                f"{run}: --resume expected {name} {before[name]} as the run was started with, "
-                f"got {now[name]}"
-            )
+@contextmanager
+def memory_explained(config: TrainConfig, fabric: Fabric) -> Iterator[None]:
+    """Says in one line that a batch is too large for the device."""
+    try:
+        yield
+    except RuntimeError as error:
+        if not isinstance(error, torch.OutOfMemoryError) and "CPUAllocator" not in str(error):
+            raise
+        raise InputError(
+            f"--size {config.size} --batch-labelled {config.batch_labelled} --batch-unlabelled "
+            f"{config.batch_unlabelled}: expected batches that fit into the memory of "
+            f"{fabric.device}, they do not"
+        ) from None
 
 
 def make_fabric(config: TrainConfig) -> Fabric:
     """Device, precision and processes."""
     try:
-        return Fabric(
+        fabric = Fabric(
             accelerator=config.accelerator,
             devices=config.devices,
             strategy="ddp" if config.devices > 1 else "auto",
@@ -270,8 +296,16 @@ def make_fabric(config: TrainConfig) -> Fabric:
     except (RuntimeError, ValueError) as error:
         reason = str(error).splitlines()[0]
         raise InputError(
-            f"--accelerator {config.accelerator} --devices {config.devices}: {reason}"
+            f"--accelerator {config.accelerator} --devices {config.devices}: expected what this "
+            f"machine has: {reason}"
         ) from None
+    processors = os.cpu_count() or 1
+    if fabric.device.type == "cpu" and config.devices > processors:
+        raise InputError(
+            f"--devices: expected at most the {processors} processors of this machine, "
+            f"got {config.devices}"
+        )
+    return fabric
 
 
 def seed_everything(seed: int, rank: int, step: int) -> None:

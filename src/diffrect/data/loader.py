@@ -114,7 +114,10 @@ def iterate(batches: Batches, start: int, stop: int, workers: int) -> Iterator[R
         persistent_workers=False,
         multiprocessing_context="spawn" if workers else None,
     )
-    yield from loader
+    try:
+        yield from loader
+    except InputError as error:  # from a worker it comes wrapped in its traceback
+        raise InputError(str(error).splitlines()[-1].rpartition("InputError: ")[2]) from None
 
 
 def _pad(array: np.ndarray, shape: Sequence[int]) -> np.ndarray:

@@ -12,6 +12,7 @@ import signal
 import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import asdict
 from multiprocessing.connection import wait
@@ -19,7 +20,6 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.progress import track
 
 from diffrect.data.sources import Reference, SourceListing, find_source
 from diffrect.data.store import (
@@ -35,6 +35,7 @@ from diffrect.data.store import (
     write_json,
 )
 from diffrect.errors import InputError
+from diffrect.report import progress_bar
 
 
 def prepare(
@@ -59,7 +60,7 @@ def prepare(
         workers: processes; 1 works in this one.
         overwrite: replace a store that exists already; any other folder is left alone.
         resume: go on with an interrupted prepare of the same source.
-        progress: show a bar. Patients missing from an official list are told either way.
+        progress: show a bar, and say which patients of an official list are missing.
 
     Raises:
         InputError: bad input, in one line that names it.
@@ -76,13 +77,13 @@ def prepare(
     if resume and (store / STORE_FILE).is_file():
         return _finished(store, settings)
     with _construction(store, settings, overwrite=overwrite, resume=resume):
-        if progress:
-            _tell_missing(listing)
         todo = _unfinished(store, listing.references)
         _write_cases(store, listing, todo, workers, progress)
         records = [read_record(store, reference.id) for reference in listing.references]
         cases = [asdict(record) for record in records]
         write_json(store / STORE_FILE, {**settings, "cases": cases})
+    if progress:
+        _tell_missing(listing)
     return Store(store)
 
 
@@ -173,11 +174,11 @@ def _make_room(
     if not store.exists() or (store.is_dir() and not any(store.iterdir())):
         return False
     if not _is_store(store):
-        raise InputError(f"{store}: expected a new folder or a store, found something else")
+        found = "something else" if store.is_dir() else "a file"
+        raise InputError(f"{store}: expected a new folder or a store, found {found}")
     finished = (store / STORE_FILE).is_file()
     if resume:
-        before = json.loads((store / PROGRESS_FILE).read_text(encoding="utf-8"))
-        _check_settings(store, before, settings)
+        _check_settings(store, _read_progress(store), settings)
         return True
     if not overwrite:
         found = "a store (give --overwrite)" if finished else "an interrupted one (give --resume)"
@@ -189,6 +190,18 @@ def _make_room(
         shutil.rmtree(replaced)
     store.replace(replaced)
     return False
+
+
+def _read_progress(store: Path) -> dict[str, Any]:
+    """What the interrupted prepare was told."""
+    file = store / PROGRESS_FILE
+    try:
+        return dict(json.loads(file.read_text(encoding="utf-8")))
+    except (ValueError, TypeError) as error:
+        raise InputError(
+            f"{file}: expected the settings of the interrupted prepare ({error}); start again "
+            "with --overwrite"
+        ) from None
 
 
 def _is_store(folder: Path) -> bool:
@@ -216,14 +229,7 @@ def _write_cases(
         done: Iterator[str] = (_convert(store, one, classes, channels) for one in todo)
     else:
         done = _in_parallel(store, todo, classes, channels, workers)
-    bar = track(
-        done,
-        description="Preparing",
-        total=len(todo),
-        console=Console(stderr=True),
-        disable=not progress,
-    )
-    for _ in bar:
+    for _ in progress_bar(done, "preparing", progress, total=len(todo)):
         pass
 
 
@@ -242,6 +248,9 @@ def _in_parallel(
         jobs = [executor.submit(_convert, store, one, classes, channels) for one in todo]
         for job in as_completed(jobs):
             yield job.result()
+    except BrokenProcessPool:
+        found = "one was killed, perhaps for lack of memory; try fewer"
+        raise InputError(f"--workers {workers}: expected processes that last, {found}") from None
     finally:
         executor.shutdown(wait=True, cancel_futures=True)
 

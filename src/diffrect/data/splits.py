@@ -131,10 +131,22 @@ def resolve_split(
         split, origin = _draw_split(store, patients, seed), f"{store.path}: drawn split"
     _check_parts(split, patients, origin)
     if labelled is not None or not split.labelled:
-        chosen = _choose_labelled(labelled or "1", split.train, patients)
-        split, origin = replace(split, labelled=chosen), f"--labelled {labelled or 1}"
+        labelled = "1" if labelled is None else labelled
+        chosen = _choose_labelled(labelled, split.train, patients)
+        split, origin = replace(split, labelled=chosen), f"--labelled {labelled}"
     _check_labelled(split, patients, origin)
     return split
+
+
+def check_split(split: Split, store: "Store", origin: str) -> None:
+    """Whether a split suits a store; ``origin`` says in messages where the split comes from.
+
+    Raises:
+        InputError: as `resolve_split`.
+    """
+    patients = _patients_by_label(store)
+    _check_parts(split, patients, origin)
+    _check_labelled(split, patients, origin)
 
 
 def _patients_by_label(store: "Store") -> dict[str, bool]:

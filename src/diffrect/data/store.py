@@ -97,6 +97,15 @@ class Store:
         """
         self.path = Path(path)
         settings = _read_settings(self.path)
+        try:
+            self._take(settings)
+        except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
+            reason = f"{type(error).__name__} {error}"
+            raise InputError(
+                f"{self.path / STORE_FILE}: expected the description of a store: {reason}"
+            ) from None
+
+    def _take(self, settings: dict[str, Any]) -> None:
         self.format: str = settings["format"]
         self.classes: tuple[str, ...] = tuple(settings["classes"])
         self.channels: int = settings["channels"]

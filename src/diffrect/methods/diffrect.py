@@ -74,9 +74,9 @@ class DiffRect(Method):
     # ---- the three updates -------------------------------------------------------------------
 
     def updates(self, batch: Batch, step: int) -> Iterator[Update]:
-        weight = self.options.consistency_weight * consistency_ramp(
-            step, self.problem.iterations, self.options.ramp_stairs
-        )
+        options = self.options
+        rise = max(1, round(options.ramp_share * self.problem.iterations))
+        weight = options.consistency_weight * consistency_ramp(step, rise, options.ramp_stairs)
         weak_logits, strong_logits = self.forward_views(batch)
         weak = self.weak_pseudo_label(batch, weak_logits)
         strong = self.pseudo_label(strong_logits)

@@ -16,7 +16,7 @@ class DiffRectOptions:
 
     rectify_from: int | None = None
     """First iteration with the third update; None = 1/30 of the training (1,000 of 30,000)."""
-    confidence: float = 0.8
+    confidence: float = 0.0
     """Pixels whose best class is not this far above the worst are unsure, see `pseudo_label`."""
     unsure_pixels: Literal["ignore", "background"] = "ignore"
     """Unsure pixels of a pseudo-label count in no loss, or are taught as background."""
@@ -50,10 +50,12 @@ class DiffRectOptions:
     teacher_decay: float = 0.99
     """Pseudo-labels come from this moving average of the segmenter, in eval mode; 0 = from the
     segmenter's own forward in training mode."""
-    consistency_weight: float = 0.1
+    consistency_weight: float = 1.0
     """Largest weight of the losses on pseudo-labels."""
     ramp_stairs: int = 200
-    """The weight rises in this many stairs over the training."""
+    """The weight rises in this many stairs ..."""
+    ramp_share: float = 1.0
+    """... over this share of the training."""
     rectification_weight: float = 1.0
     """Weight of the third update's loss."""
     rectification_view: Literal["strong", "weak"] = "strong"
@@ -63,7 +65,9 @@ class DiffRectOptions:
 
 
 REFERENCE: Mapping[str, Any] = {
+    "confidence": 0.8,
     "unsure_pixels": "background",
+    "consistency_weight": 0.1,
     "forward": "separate",
     "labelled_views": "weak",
     "transports": "separate",
