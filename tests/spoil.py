@@ -51,6 +51,15 @@ def change(path: Path, function: Callable[[np.ndarray], np.ndarray]) -> Spoil:
     return lambda: write_nifti(path, function(np.asanyarray(nib.load(path).dataobj)))
 
 
+def write_header(fields: dict[str, Any]) -> Spoil:
+    """An image that is in order but for some fields of its header."""
+    header = nib.Nifti1Header()
+    header.set_data_shape((20, 20, 2))
+    for name, value in fields.items():
+        header[name] = value
+    return write("a.nii", header.binaryblock + bytes(4 + 4 * 20 * 20 * 2))
+
+
 def one_voxel(value: float, kind: Any = np.float32) -> Callable[[np.ndarray], np.ndarray]:
     """The array with one voxel of another value."""
 

@@ -83,11 +83,12 @@ def test_acdc_split_keeps_who_is_there(acdc_folder: Path) -> None:
     assert "patient001" in listing.missing_patients
 
 
-def test_acdc_in_training_and_testing_folders(acdc_copy: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("root", ["", "database"])
+def test_acdc_in_training_and_testing_folders(acdc_copy: Path, tmp_path: Path, root: str) -> None:
     for patient in ACDC_PATIENTS:
-        part = "testing" if patient == "patient011" else "training"
-        (tmp_path / "download" / part).mkdir(parents=True, exist_ok=True)
-        shutil.move(acdc_copy / patient, tmp_path / "download" / part / patient)
+        part = tmp_path / "download" / root / f"{'test' if patient == 'patient011' else 'train'}ing"
+        part.mkdir(parents=True, exist_ok=True)
+        shutil.move(acdc_copy / patient, part / patient)
     assert detect(tmp_path / "download") == "acdc"
     assert len(SOURCES["acdc"].list(tmp_path / "download").references) == 10
 

@@ -55,7 +55,8 @@ def same(one: Any, other: Any) -> bool:
 def lines(run: Path) -> list[dict[str, Any]]:
     """metrics.jsonl without the times."""
     parsed = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
-    return [{k: v for k, v in line.items() if "seconds" not in k} for line in parsed]
+    costs = ("seconds_per_iteration", "minutes", "peak_memory_mib")
+    return [{k: v for k, v in line.items() if k not in costs} for line in parsed]
 
 
 @pytest.mark.parametrize("preset", ["default", "reference"])
@@ -90,7 +91,7 @@ def test_run_folder_tells_what_was_done(store: Store, tmp_path: Path) -> None:
     assert Path((run / "store.txt").read_text().strip()) == store.path.resolve()
     assert list((run / "tensorboard").iterdir())
     kinds = [(line["kind"], line["step"]) for line in lines(run)]
-    assert kinds == [("val", 6), ("train", 10), ("train", 12), ("val", 12)]
+    assert kinds == [("val", 6), ("train", 10), ("train", 12), ("val", 12), ("end", 12)]
     scores = [line["dice"] for line in lines(run) if line["kind"] == "val"]
     best = load_checkpoint(checkpoint_path(run, "best"))
     assert best["best"] == max(scores)

@@ -3,6 +3,7 @@
 import json
 import math
 import signal
+import sys
 import threading
 import time
 from collections.abc import Mapping
@@ -10,6 +11,7 @@ from pathlib import Path
 from types import FrameType, TracebackType
 from typing import IO, Any
 
+import torch
 from lightning_fabric import Fabric
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -78,6 +80,13 @@ class Monitor:
             soft_wrap=True,
         )
 
+    def finish(self, step: int) -> None:
+        """Called after the last iteration: what the training cost."""
+        if not self.active:
+            return
+        minutes = (time.perf_counter() - self.started) / 60
+        self.write("end", step, {"minutes": minutes, "peak_memory_mib": peak_memory_mib()})
+
     def write(self, kind: str, step: int, values: Mapping[str, float]) -> None:
         """One line of metrics.jsonl and the same numbers for TensorBoard."""
         assert self.file is not None
@@ -104,6 +113,18 @@ class Monitor:
             self.file.close()
         if self.board is not None:
             self.board.close()
+
+
+def peak_memory_mib() -> float:
+    """Most memory that was in use at a time: the GPU's where there is one, else the process's."""
+    if torch.cuda.is_available():
+        return torch.cuda.max_memory_allocated() / 2**20
+    try:
+        import resource
+    except ImportError:  # Windows
+        return math.nan
+    largest = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return largest / (2**20 if sys.platform == "darwin" else 2**10)
 
 
 SHOWN = {"supervised", "unsupervised", "rectifier_total", "rectification"}

@@ -5,15 +5,12 @@ resumed ends with the same weights as one that was not.
 """
 
 import math
-import os
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 import torch
-from lightning_fabric import Fabric
 from torch import Tensor
 from torch.optim import Optimizer
 
@@ -23,6 +20,7 @@ from diffrect.data.augment import RawBatch, make_views, random_boxes
 from diffrect.data.loader import iterate, training_batches
 from diffrect.data.splits import Split, check_split, resolve_split
 from diffrect.data.store import Store
+from diffrect.devices import average_gradients, make_fabric, memory_explained
 from diffrect.errors import InputError
 from diffrect.methods import resolve
 from diffrect.methods.base import Batch, Method, Problem
@@ -174,6 +172,7 @@ class Trainer:
                     f"stopped after iteration {self.step} of {config.iterations}; go on with: "
                     f"diffrect train {self.store.path} {self.run} --resume"
                 )
+        monitor.finish(self.step)
 
     def validate(self, monitor: Monitor) -> None:
         """Scores the predictor on the validation patients and keeps the best checkpoint."""
@@ -269,59 +268,7 @@ def load_training(path: Path, store: Store) -> dict[str, Any]:
     return state
 
 
-@contextmanager
-def memory_explained(config: TrainConfig, fabric: Fabric) -> Iterator[None]:
-    """Says in one line that a batch is too large for the device."""
-    try:
-        yield
-    except RuntimeError as error:
-        if not isinstance(error, torch.OutOfMemoryError) and "CPUAllocator" not in str(error):
-            raise
-        raise InputError(
-            f"--size {config.size} --batch-labelled {config.batch_labelled} --batch-unlabelled "
-            f"{config.batch_unlabelled}: expected batches that fit into the memory of "
-            f"{fabric.device}, they do not"
-        ) from None
-
-
-def make_fabric(config: TrainConfig) -> Fabric:
-    """Device, precision and processes."""
-    try:
-        fabric = Fabric(
-            accelerator=config.accelerator,
-            devices=config.devices,
-            strategy="ddp" if config.devices > 1 else "auto",
-            precision=config.precision,
-        )
-    except (RuntimeError, ValueError) as error:
-        reason = str(error).splitlines()[0]
-        raise InputError(
-            f"--accelerator {config.accelerator} --devices {config.devices}: expected what this "
-            f"machine has: {reason}"
-        ) from None
-    processors = os.cpu_count() or 1
-    if fabric.device.type == "cpu" and config.devices > processors:
-        raise InputError(
-            f"--devices: expected at most the {processors} processors of this machine, "
-            f"got {config.devices}"
-        )
-    return fabric
-
-
 def seed_everything(seed: int, rank: int, step: int) -> None:
     """Makes all random draws of an iteration a function of (seed, rank, step)."""
     state = np.random.SeedSequence((seed, rank, step)).generate_state(1, np.uint64)
     torch.manual_seed(int(state[0]))
-
-
-def average_gradients(fabric: Fabric, optimizer: Optimizer) -> None:
-    """Mean of the gradients over all processes, as one message."""
-    if fabric.world_size == 1:
-        return
-    parameters = [p for g in optimizer.param_groups for p in g["params"] if p.grad is not None]
-    flat = torch.cat([p.grad.flatten() for p in parameters if p.grad is not None])
-    flat = cast(Tensor, fabric.all_reduce(flat, reduce_op="mean"))
-    for parameter, part in zip(
-        parameters, flat.split([p.numel() for p in parameters]), strict=True
-    ):
-        parameter.grad = part.view_as(parameter)

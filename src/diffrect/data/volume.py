@@ -7,6 +7,8 @@ never used to measure anything.
 import gzip
 import os
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -137,7 +139,8 @@ def _open(path: Path) -> tuple[Any, Any]:
     if path.stat().st_size == 0:
         raise InputError(f"{path}: expected a NIfTI file, found an empty file")
     try:
-        image = nib.load(path)
+        with _no_remarks():
+            image = nib.load(path)
         if not isinstance(image, nib.Nifti1Pair):
             raise InputError(f"{path}: expected a NIfTI file, got {type(image).__name__}")
         holder = image.file_map.get("header", image.file_map["image"])
@@ -150,12 +153,26 @@ def _open(path: Path) -> tuple[Any, Any]:
     return image, header
 
 
+@contextmanager
+def _no_remarks() -> Iterator[None]:
+    """Keep nibabel from printing what it repairs: it is refused here, or kept as it is."""
+    logger = nib.imageglobals.logger
+    before, logger.disabled = logger.disabled, True
+    try:
+        yield
+    finally:
+        logger.disabled = before
+
+
 def _read(path: Path) -> Volume:
     image, header = _open(path)
     try:
         array = np.asanyarray(image.dataobj)
     except _UNREADABLE as error:
         message = f"{path}: expected a readable NIfTI file, it seems truncated: {_one_line(error)}"
+        raise InputError(message) from None
+    except MemoryError:
+        message = f"{path}: expected a volume that fits into memory, its header says {image.shape}"
         raise InputError(message) from None
     if array.dtype.kind not in "biuf":
         raise InputError(f"{path}: expected one real number per voxel, got {array.dtype}")

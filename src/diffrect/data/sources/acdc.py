@@ -36,7 +36,10 @@ class AcdcCase:
 
 
 class Acdc:
-    """The published layout: patient folders, either directly or under training/ and testing/."""
+    """The published layout: patient folders, either directly or under training/ and testing/.
+
+    The download has both under database/.
+    """
 
     name = "acdc"
 
@@ -60,7 +63,8 @@ class Acdc:
 
 
 def _patient_folders(path: Path) -> list[Path]:
-    parts = [path, path / "training", path / "testing"]
+    roots = (path, path / "database")
+    parts = [root / name for root in roots for name in ("", "training", "testing")]
     folders = [folder for part in parts if part.is_dir() for folder in sorted(part.iterdir())]
     return [folder for folder in folders if _is_patient(folder)]
 

@@ -1,0 +1,58 @@
+"""What the documentation says: commands that exist, files and fields under their names."""
+
+import json
+import re
+import shlex
+import shutil
+from pathlib import Path
+
+import pytest
+
+from diffrect import cli
+from diffrect.data.store import Store
+from diffrect.demo import ENTRIES, REPORT_FILE
+from diffrect.evaluate import evaluate
+from diffrect.metrics import METRICS
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+
+
+def commands(page: Path) -> list[str]:
+    """The calls of diffrect in a page's blocks, without comments."""
+    fences = re.findall(r"^```(\w*)\n(.*?)^```$", page.read_text("utf-8"), re.MULTILINE | re.DOTALL)
+    blocks = [block for language, block in fences if language in ("", "bash")]
+    lines = "\n".join(blocks).replace("\\\n", " ").splitlines()
+    calls = (re.match(r"(?:\w+=\S+ )?diffrect (.*)", line) for line in lines)
+    return [call[1] for call in calls if call]
+
+
+def code_words(page: str) -> set[str]:
+    """Everything that a page sets in backquotes, paths in their parts too."""
+    words = re.findall(r"`([^`\n]+)`", (ROOT / "docs" / page).read_text("utf-8"))
+    return {part for word in words for part in (word, *word.strip("/").split("/"))}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_commands_are_understood(page: Path) -> None:
+    for command in commands(page):
+        cli.parse(shlex.split(command, comments=True))
+
+
+def test_pages_with_commands_are_found() -> None:
+    assert len(commands(ROOT / "docs" / "data.md")) == 4
+
+
+def test_every_file_is_named(store: Store, tiny_run: Path) -> None:
+    named = code_words("files.md")
+    case = next((store.path / "cases").iterdir())
+    files = [*store.path.iterdir(), *case.iterdir(), *tiny_run.iterdir()]
+    files += (tiny_run / "checkpoints").iterdir()
+    expected = {file.name for file in files} | {*ENTRIES, REPORT_FILE}
+    assert expected <= named
+    assert set(json.loads((store.path / "store.json").read_text())) <= named
+
+
+def test_every_field_of_an_evaluation_is_named(tiny_run: Path, tmp_path: Path) -> None:
+    run = shutil.copytree(tiny_run, tmp_path / "run")
+    assert {*evaluate(run, progress=False), *METRICS} <= code_words("evaluation.md")
