@@ -81,6 +81,7 @@ def test_every_departure_is_an_option_of_its_own() -> None:
         (TrainConfig(method="best"), "--method best: expected one of supervised"),
         (TrainConfig(method="diffrect.losses:dice_loss"), "expected a subclass"),
         (TrainConfig(method="no.such:Method"), "--method no.such:Method"),
+        (TrainConfig(method=":"), "--method :: expected one of"),
         (TrainConfig(options={"confidense": 1}), "--option confidense: expected one of"),
         (
             TrainConfig(options={"confidence": "high"}),
@@ -124,3 +125,21 @@ def test_intervals_scale() -> None:
     assert TrainConfig().validation_interval == 200
     assert TrainConfig(iterations=10).validation_interval == 1
     assert TrainConfig(validate_every=7).validation_interval == 7
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("sample_steps", 0),
+        ("sample_steps", 11),
+        ("diffusion_steps", 0),
+        ("ramp_stairs", 0),
+        ("confidence", 1.5),
+        ("confidence", float("nan")),
+        ("teacher_decay", -0.1),
+        ("consistency_weight", -1.0),
+    ],
+)
+def test_options_out_of_range_are_named(option: str, value: float) -> None:
+    with pytest.raises(InputError, match=f"{option}: expected"):
+        resolve(TrainConfig(options={option: value}))

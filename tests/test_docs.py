@@ -9,9 +9,11 @@ from pathlib import Path
 import pytest
 
 from diffrect import cli
+from diffrect.config import TrainConfig
 from diffrect.data.store import Store
 from diffrect.demo import ENTRIES, REPORT_FILE
 from diffrect.evaluate import evaluate
+from diffrect.methods import resolve
 from diffrect.metrics import METRICS
 
 ROOT = Path(__file__).parents[1]
@@ -56,3 +58,29 @@ def test_every_file_is_named(store: Store, tiny_run: Path) -> None:
 def test_every_field_of_an_evaluation_is_named(tiny_run: Path, tmp_path: Path) -> None:
     run = shutil.copytree(tiny_run, tmp_path / "run")
     assert {*evaluate(run, progress=False), *METRICS} <= code_words("evaluation.md")
+
+
+def preset_rows() -> dict[str, tuple[str, str]]:
+    """Option -> its values in `reference` and `default`, as docs/presets.md says."""
+    rows = {}
+    for line in (ROOT / "docs" / "presets.md").read_text("utf-8").splitlines():
+        cells = [cell.strip() for cell in line.strip("|").split("|")]
+        if len(cells) == 4 and cells[0].startswith("`"):
+            options = re.findall(r"`(\w+)`", cells[0])
+            pairs = zip(options, cells[1].split(", "), cells[2].split(", "), strict=True)
+            rows |= {option: (reference, default) for option, reference, default in pairs}
+    return rows
+
+
+def test_the_table_of_presets_is_the_code_s() -> None:
+    documented = preset_rows()
+    values = {}
+    for preset in ("reference", "default"):
+        resolved = resolve(TrainConfig(preset=preset))  # type: ignore[arg-type]
+        values[preset] = vars(resolved.method_options) | vars(resolved.view_options)
+    for option, (reference, default) in documented.items():
+        assert str(values["default"][option]).lower() in (default, f"{default}.0"), option
+        if reference != "-":
+            assert str(values["reference"][option]).lower() in (reference, f"{reference}.0"), option
+    differing = {o for o, v in values["default"].items() if values["reference"][o] != v}
+    assert differing <= documented.keys()

@@ -178,3 +178,13 @@ def test_one_bad_image_does_not_stop_the_rest(tiny_run, images, tmp_path):
     assert list(caught.value.failures) == [bad]
     assert [path.name for path in caught.value.written] == names(out)
     assert names(out) == ["first scan.nii.gz", "zweiter Größe.nii.gz"]
+
+
+def test_a_folder_s_truth_files_are_no_inputs(
+    tiny_run: Path, acdc_folder: Path, tmp_path: Path
+) -> None:
+    written = predict(tiny_run, tmp_path / "labels", [acdc_folder / "patient099"], progress=False)
+    assert sorted(path.name for path in written) == [
+        "patient099_frame01.nii.gz",
+        "patient099_frame09.nii.gz",
+    ]

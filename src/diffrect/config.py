@@ -72,15 +72,15 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         for name in ("iterations", "batch_labelled", "devices"):
-            _at_least(name, getattr(self, name), 1)
-        _at_least("size", self.size, 2)
+            at_least(name, getattr(self, name), 1)
+        at_least("size", self.size, 2)
         for name in ("batch_unlabelled", "workers"):
-            _at_least(name, getattr(self, name), 0)
-        _within("seed", self.seed, 0, 2**63 - 1)
+            at_least(name, getattr(self, name), 0)
+        within("seed", self.seed, 0, 2**63 - 1)
         if self.rectify_from is not None:
-            _at_least("rectify_from", self.rectify_from, 0)
+            at_least("rectify_from", self.rectify_from, 0)
         if self.validate_every is not None:
-            _at_least("validate_every", self.validate_every, 1)
+            at_least("validate_every", self.validate_every, 1)
         if not 0 < self.learning_rate < float("inf"):
             raise InputError(f"learning_rate: expected a positive number, got {self.learning_rate}")
 
@@ -119,12 +119,12 @@ class ViewOptions:
 
     def __post_init__(self) -> None:
         for name in ("turn_probability", "jitter_probability", "cutmix_probability"):
-            _within(name, getattr(self, name), 0, 1)
-        _within("cutmix_area", self.cutmix_area, 0.02, 1)
-        _within("rotation_degrees", self.rotation_degrees, 0, 180)
-        _within("blur_sigma", self.blur_sigma, 0, 100)
-        _within("jitter_high", self.jitter_high, 0, 100)
-        _within("jitter_low", self.jitter_low, 0, self.jitter_high)
+            within(name, getattr(self, name), 0, 1)
+        within("cutmix_area", self.cutmix_area, 0.02, 1)
+        within("rotation_degrees", self.rotation_degrees, 0, 180)
+        within("blur_sigma", self.blur_sigma, 0, 100)
+        within("jitter_high", self.jitter_high, 0, 100)
+        within("jitter_low", self.jitter_low, 0, self.jitter_high)
 
 
 VIEW_PRESETS: Mapping[str, Mapping[str, Any]] = {
@@ -214,12 +214,12 @@ def parse_options(pairs: list[str]) -> dict[str, Any]:
     return options
 
 
-def _at_least(name: str, value: int, least: int) -> None:
+def at_least(name: str, value: int, least: int) -> None:
     if value < least:
         raise InputError(f"{name}: expected at least {least}, got {value}")
 
 
-def _within(name: str, value: float, low: float, high: float) -> None:
+def within(name: str, value: float, low: float, high: float) -> None:
     if not low <= value <= high:  # NaN is nowhere
         raise InputError(f"{name}: expected a number from {low:g} to {high:g}, got {value:g}")
 

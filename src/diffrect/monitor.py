@@ -81,8 +81,8 @@ class Monitor:
         )
 
     def finish(self, step: int) -> None:
-        """Called after the last iteration: what the training cost."""
-        if not self.active:
+        """Called after the last iteration: what the training cost since it was last resumed."""
+        if not self.active or step == self.first:
             return
         minutes = (time.perf_counter() - self.started) / 60
         self.write("end", step, {"minutes": minutes, "peak_memory_mib": peak_memory_mib()})

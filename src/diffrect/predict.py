@@ -1,6 +1,6 @@
 """Image files in, label files out on the input's own grid; needs a RUN folder and nothing else."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -101,7 +101,8 @@ def list_images(inputs: Sequence[Path]) -> list[Path]:
 
 def _images_of(path: Path) -> list[Path]:
     if path.is_dir():
-        found = sorted(file for file in path.iterdir() if file.is_file() and _is_image(file))
+        files = {file.name: file for file in path.iterdir() if file.is_file() and _is_image(file)}
+        found = [files[name] for name in sorted(files) if not _is_label_beside(name, files)]
         if not found:
             raise InputError(f"{path}: expected NIfTI files (*.nii, *.nii.gz) in it, found none")
         return found
@@ -110,6 +111,11 @@ def _images_of(path: Path) -> list[Path]:
     if not _is_image(path):
         raise InputError(f"{path}: expected a NIfTI file (*.nii, *.nii.gz)")
     return [path]
+
+
+def _is_label_beside(name: str, files: Collection[str]) -> bool:
+    """Whether a file is the truth of another one in its folder, as ACDC names them."""
+    return "_gt.nii" in name and name.replace("_gt.nii", ".nii") in files
 
 
 def _is_image(file: Path) -> bool:

@@ -37,7 +37,7 @@ def find_method(name: str) -> type[Method]:
         if not colon:
             raise ImportError(f"no method called {name}")
         found = getattr(import_module(module), attribute)
-    except (ImportError, AttributeError) as error:
+    except (ImportError, AttributeError, ValueError, TypeError) as error:
         known = ", ".join(METHODS)
         raise InputError(
             f"--method {name}: expected one of {known}, or package.module:Class ({error})"

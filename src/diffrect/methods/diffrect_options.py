@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from diffrect.config import at_least, within
 from diffrect.models.rectifier import DenoiserInput
 
 
@@ -62,6 +63,17 @@ class DiffRectOptions:
     """View of the slices that the third update trains on."""
     rectification_labelled: bool = True
     """The third update also learns the labels of the labelled rows it forwards."""
+
+    def __post_init__(self) -> None:
+        if self.rectify_from is not None:
+            at_least("rectify_from", self.rectify_from, 0)
+        for name in ("confidence", "teacher_decay", "ramp_share"):
+            within(name, getattr(self, name), 0, 1)
+        for name in ("consistency_weight", "rectification_weight"):
+            within(name, getattr(self, name), 0, 1e6)
+        at_least("ramp_stairs", self.ramp_stairs, 1)
+        at_least("diffusion_steps", self.diffusion_steps, 1)
+        within("sample_steps", self.sample_steps, 1, self.diffusion_steps)
 
 
 REFERENCE: Mapping[str, Any] = {
