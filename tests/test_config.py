@@ -27,6 +27,11 @@ def test_yaml_and_back(tmp_path: Path) -> None:
     assert config_from_dict(config_to_dict(config)) == config
 
 
+def test_numbers_and_text_are_taken_from_python() -> None:
+    config = TrainConfig(labelled=3, split_file="split.json")  # type: ignore[arg-type]
+    assert config == TrainConfig(labelled="3", split_file=Path("split.json"))
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

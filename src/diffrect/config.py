@@ -71,6 +71,11 @@ class TrainConfig:
     """Settings of the method and of the views that differ from the preset, by name."""
 
     def __post_init__(self) -> None:
+        # what is natural to write in Python: labelled=3, split_file="split.json"
+        if self.labelled is not None:
+            object.__setattr__(self, "labelled", str(self.labelled))
+        if self.split_file is not None:
+            object.__setattr__(self, "split_file", Path(self.split_file))
         for name in ("iterations", "batch_labelled", "devices"):
             at_least(name, getattr(self, name), 1)
         at_least("size", self.size, 2)
