@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+import yaml
 from torch import nn
 
 from diffrect import monitor
@@ -17,6 +18,7 @@ from diffrect.config import TrainConfig, read_config
 from diffrect.data.loader import iterate
 from diffrect.data.store import Store
 from diffrect.errors import InputError
+from diffrect.methods import complete
 from diffrect.methods.base import Batch, Update, make_teacher, move_average
 from diffrect.methods.supervised import Supervised, SupervisedOptions
 from diffrect.model import Model
@@ -87,6 +89,7 @@ def test_run_folder_tells_what_was_done(store: Store, tmp_path: Path) -> None:
     config = TrainConfig(method="supervised", size=32, iterations=12, validate_every=6)
     run = train(store.path, tmp_path / "run", config)
     assert read_config(run / "config.yaml") == config
+    assert yaml.safe_load((run / "options.yaml").read_text()) == dict(complete(config).options)
     assert json.loads((run / "split.json").read_text())["labelled"] == ["patient099"]
     assert Path((run / "store.txt").read_text().strip()) == store.path.resolve()
     assert list((run / "tensorboard").iterdir())
@@ -98,6 +101,17 @@ def test_run_folder_tells_what_was_done(store: Store, tmp_path: Path) -> None:
     model = Model.load(run)
     assert (model.channels, model.size, model.intensity) == (1, 32, "minmax")
     assert model.step == best["step"]
+
+
+def test_a_checkpoint_outlives_other_defaults(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = TrainConfig(method="supervised", size=32, iterations=1)
+    run = train(store.path, tmp_path / "run", config, progress=False)
+    changed = {"interpolation": "nearest", "jitter_low": 0.9}
+    monkeypatch.setitem(sys.modules["diffrect.config"].VIEW_PRESETS, "default", changed)
+    assert complete(config).options["interpolation"] == "nearest"
+    assert Model.load(run).interpolation == "linear"
 
 
 def test_existing_run_is_kept(store: Store, tiny_run: Path, tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """The RUN folder: what a training writes there, when it may start, go on or be replaced.
 
 RUN/config.yaml             the configuration, written when a training starts
+RUN/options.yaml            every setting of the method and the views that it amounts to
 RUN/split.json              patients of each part
 RUN/store.txt               where the store was
 RUN/metrics.jsonl           losses and validation scores, a line each
@@ -14,6 +15,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import yaml
+
 from diffrect.config import TrainConfig, config_to_dict, write_config
 from diffrect.errors import InputError
 
@@ -22,6 +25,7 @@ if TYPE_CHECKING:  # the command line needs the names alone, without numpy or to
     from diffrect.data.store import Store
 
 CONFIG_FILE = "config.yaml"
+OPTIONS_FILE = "options.yaml"
 SPLIT_FILE = "split.json"
 STORE_LINK_FILE = "store.txt"
 METRICS_FILE = "metrics.jsonl"
@@ -35,6 +39,7 @@ _ENTRIES = (
     "metrics_val.json",
     "metrics_test.json",
     STORE_LINK_FILE,
+    OPTIONS_FILE,
     SPLIT_FILE,
     CONFIG_FILE,
 )
@@ -64,11 +69,12 @@ def check_start(run: Path, *, resume: bool, overwrite: bool) -> None:
         raise InputError(f"{last}: expected the checkpoint to go on from, found no such file")
 
 
-def start_run(run: Path, config: TrainConfig, split: "Split") -> None:
+def start_run(run: Path, config: TrainConfig, options: Mapping[str, Any], split: "Split") -> None:
     """A fresh RUN folder with what the training was told, in place of an earlier run's."""
     remove_run(run)
     run.mkdir(parents=True, exist_ok=True)
     write_config(config, run / CONFIG_FILE)
+    (run / OPTIONS_FILE).write_text(yaml.safe_dump(dict(options), sort_keys=False), "utf-8")
     (run / SPLIT_FILE).write_text(split.to_json(), "utf-8")
 
 

@@ -6,6 +6,7 @@ resumed ends with the same weights as one that was not.
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -22,7 +23,7 @@ from diffrect.data.splits import Split, check_split, resolve_split
 from diffrect.data.store import Store
 from diffrect.devices import average_gradients, make_fabric, memory_explained
 from diffrect.errors import InputError
-from diffrect.methods import resolve
+from diffrect.methods import complete, resolve
 from diffrect.methods.base import Batch, Method, Problem
 from diffrect.model import Task
 from diffrect.monitor import Monitor, StopRequest
@@ -230,17 +231,19 @@ def train(
         state = load_training(last, opened)
         split = Split.from_dict(state["split"])
         check_split(split, opened, str(run / SPLIT_FILE))
+        full = replace(config, options=state["config"]["options"])
     else:
+        full = complete(config)
         split = resolve_split(
             opened, split_file=config.split_file, labelled=config.labelled, seed=config.seed
         )
         check_start(run, resume=resume, overwrite=overwrite)
-    trainer = Trainer(opened, run, config, split)
+    trainer = Trainer(opened, run, full, split)
     if resuming:
         trainer.load(state)
     if trainer.fabric.is_global_zero:
         if not resuming:
-            start_run(run, config, split)
+            start_run(run, config, full.options, split)
         remember_store(run, opened)
     trainer.fabric.barrier()
     monitor = Monitor(run, config.iterations, trainer.step, progress, trainer.fabric)

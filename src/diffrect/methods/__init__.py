@@ -1,5 +1,6 @@
 """The training methods by name, and how a name and a preset become a method with its options."""
 
+from dataclasses import replace
 from importlib import import_module
 from importlib.metadata import entry_points
 from typing import Any, NamedTuple
@@ -74,3 +75,13 @@ def resolve(config: TrainConfig) -> Resolved:
         update_dataclass(method_options, of_method, "--option"),
         update_dataclass(view_options, of_views, "--option"),
     )
+
+
+def complete(config: TrainConfig) -> TrainConfig:
+    """The configuration with every setting of method and views among its options.
+
+    Checkpoints hold this one, so that a later version with other defaults predicts the same.
+    """
+    resolved = resolve(config)
+    options = vars(resolved.view_options) | vars(resolved.method_options)
+    return replace(config, options=options)
