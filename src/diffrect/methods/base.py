@@ -58,6 +58,10 @@ class Batch:
         """L, the number of labelled rows."""
         return len(self.label)
 
+    def with_labels(self, maps: Tensor) -> Tensor:
+        """Class maps (B, H, W) with the true labels in the labelled rows."""
+        return torch.cat([self.label, maps[self.labelled :]])
+
     def as_strong(self, maps: Tensor) -> Tensor:
         """Maps (B, H, W) of the weak view, such as labels, as the strong view shows them."""
         if self.pasted is None or self.partner is None:
@@ -67,11 +71,18 @@ class Batch:
 
 @dataclass(frozen=True)
 class Update:
-    """One optimiser step: `loss` moves the parameters of the optimiser called `name`."""
+    """One optimiser step: `loss` moves the parameters of the optimiser called `name`.
+
+    `logs` are numbers to report, kept without their graphs.
+    """
 
     name: str
     loss: Tensor
     logs: Mapping[str, Tensor | float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        detached = {k: v.detach() if isinstance(v, Tensor) else v for k, v in self.logs.items()}
+        object.__setattr__(self, "logs", detached)
 
 
 class Method(nn.Module, ABC):

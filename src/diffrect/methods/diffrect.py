@@ -106,7 +106,7 @@ class DiffRect(Method):
         supervised = cross_entropy_dice(weak_logits[:rows], batch.label)
         if self.options.labelled_views == "both":
             supervised = (supervised + cross_entropy_dice(strong_logits[:rows], batch.label)) / 2
-        target = batch.as_strong(with_labels(batch, weak.target))
+        target = batch.as_strong(batch.with_labels(weak.target))
         unsupervised = self.pseudo_label_loss(strong_logits[rows:], target[rows:])
         logs: dict[str, Tensor | float] = {"supervised": supervised, "consistency_weight": weight}
         if self.options.complementary:
@@ -115,7 +115,7 @@ class DiffRect(Method):
             logs |= {"complementary": complementary, "confidence_weight": confidence}
         total = supervised + weight * unsupervised
         logs |= {"unsupervised": unsupervised, "segmenter_total": total}
-        return Update("segmenter", total, detached(logs))
+        return Update("segmenter", total, logs)
 
     def joint_transports(
         self, batch: Batch, weak: PseudoLabel, strong: PseudoLabel, weight: float
@@ -126,7 +126,7 @@ class DiffRect(Method):
         coarse to fine (strong view -> weak view).
         """
         rows = batch.labelled
-        finer = PseudoLabel(*(batch.as_strong(with_labels(batch, part)) for part in weak))
+        finer = PseudoLabel(*(batch.as_strong(batch.with_labels(part)) for part in weak))
         images = torch.cat([batch.weak[:rows], batch.strong[rows:]])
         coarse = torch.cat([weak.given[:rows], strong.given[rows:]])
         precise = torch.where(batch.label == IGNORED, weak.given[:rows], batch.label)
@@ -144,7 +144,7 @@ class DiffRect(Method):
             "guidance_strong_to_weak": guidance[rows:].mean() if len(guidance) > 1 else guidance[0],
             "rectifier_total": total,
         }
-        return Update("rectifier", total, detached(logs)), guidance
+        return Update("rectifier", total, logs), guidance
 
     def separate_transports(
         self, batch: Batch, weak: PseudoLabel, strong: PseudoLabel, weight: float
@@ -183,7 +183,7 @@ class DiffRect(Method):
             "guidance_strong_to_weak": to_weak.mean(),
             "rectifier_total": total,
         }
-        return Update("rectifier", total, detached(logs)), to_label
+        return Update("rectifier", total, logs), to_label
 
     def rectification_update(self, batch: Batch, weak: PseudoLabel, guidance: Tensor) -> Update:
         """Third update: the segmenter learns rectified pseudo-labels of unlabelled rows."""
@@ -199,7 +199,7 @@ class DiffRect(Method):
         total = self.options.rectification_weight * loss
         if self.options.rectification_labelled:
             total = total + cross_entropy_dice(logits[:rows], target[:rows])
-        return Update("segmenter", total, detached({"rectification": loss}))
+        return Update("segmenter", total, {"rectification": loss})
 
     # ---- their parts --------------------------------------------------------------------------
 
@@ -297,13 +297,3 @@ class DiffRect(Method):
         super().set_rates(optimizers, step)
         if not self.options.rectifier_decay:
             self.set_rate(optimizers["rectifier"], self.problem.rate)
-
-
-def with_labels(batch: Batch, maps: Tensor) -> Tensor:
-    """Class maps (B, H, W) with the true labels in the labelled rows."""
-    return torch.cat([batch.label, maps[batch.labelled :]])
-
-
-def detached(logs: Mapping[str, Tensor | float]) -> dict[str, Tensor | float]:
-    """Logs without their graphs; plain numbers stay as they are."""
-    return {k: v.detach() if isinstance(v, Tensor) else v for k, v in logs.items()}

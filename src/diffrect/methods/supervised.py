@@ -24,4 +24,4 @@ class Supervised(Method):
 
     def updates(self, batch: Batch, step: int) -> Iterator[Update]:
         loss = cross_entropy_dice(self.segmenter(batch.weak[: batch.labelled]), batch.label)
-        yield Update("segmenter", loss, {"supervised": loss.detach()})
+        yield Update("segmenter", loss, {"supervised": loss})
