@@ -64,6 +64,8 @@ def test_both_methods_are_trained_and_tested_alike(made: Path):
     protocols = [result["protocol"] for result in results]
     assert [protocol.pop("method") for protocol in protocols] == list(METHODS)
     assert [protocol.pop("rectify_from") for protocol in protocols] == [None, 1]
+    views, with_diffrect = (protocol.pop("options") for protocol in protocols)
+    assert views.items() <= with_diffrect.items()
     assert protocols[0] == protocols[1]
     assert protocols[0]["labelled_patients"] == ["phantom001"]
     assert {case["patient"] for case in results[1]["cases"]} == {"phantom004", "phantom005"}

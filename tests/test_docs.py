@@ -5,6 +5,7 @@ import re
 import shlex
 import shutil
 from pathlib import Path
+from string import Template
 
 import pytest
 
@@ -25,8 +26,9 @@ def commands(page: Path) -> list[str]:
     fences = re.findall(r"^```(\w*)\n(.*?)^```$", page.read_text("utf-8"), re.MULTILINE | re.DOTALL)
     blocks = [block for language, block in fences if language in ("", "bash")]
     lines = "\n".join(blocks).replace("\\\n", " ").splitlines()
+    variables = dict(re.findall(r'^(\w+)="(.*)"$', "\n".join(lines), re.MULTILINE))
     calls = (re.match(r"(?:\w+=\S+ )?diffrect (.*)", line) for line in lines)
-    return [call[1] for call in calls if call]
+    return [Template(call[1]).safe_substitute(variables) for call in calls if call]
 
 
 def code_words(page: str) -> set[str]:
@@ -84,3 +86,15 @@ def test_the_table_of_presets_is_the_code_s() -> None:
             assert str(values["reference"][option]).lower() in (reference, f"{reference}.0"), option
     differing = {o for o, v in values["default"].items() if values["reference"][o] != v}
     assert differing <= documented.keys()
+
+
+def test_the_paper_s_table_names_what_there_is() -> None:
+    page = (ROOT / "docs" / "paper-to-code.md").read_text("utf-8")
+    rows = [line.split("|") for line in page.splitlines() if line.startswith("| ")]
+    table = [row for row in rows if len(row) == 5]
+    code = "\n".join(f.read_text("utf-8") for f in (ROOT / "src" / "diffrect").rglob("*.py"))
+    names = re.findall(r"\w+", " ".join(re.findall(r"`[^`]+`", " ".join(row[2] for row in table))))
+    assert len(names) > 20
+    assert [n for n in names if not re.search(rf"(def|class) {n}\b|self\.{n}\b", code)] == []
+    files = [file for row in table for file in re.findall(r"`([^`]+\.py)`", row[3])]
+    assert all((ROOT / "src" / "diffrect" / file).is_file() for file in files)

@@ -129,6 +129,18 @@ def test_faults_of_each_kind_name_their_file(decathlon_copy: Path, tmp_path: Pat
         assert not (tmp_path / "store").exists()
 
 
+def test_classes_refused(decathlon_copy: Path, tmp_path: Path) -> None:
+    faults = {
+        "expected classes of different names, got tumour twice": ["background", "tumour", "tumour"],
+        "expected 2 to 255 classes, got 256": [f"class {code}" for code in range(256)],
+    }
+    for message, names in faults.items():
+        labels = {str(code): name for code, name in enumerate(names)}
+        write_dataset_json(decathlon_copy, ["imagesTr/part_000.nii.gz"], labels=labels)
+        with pytest.raises(InputError, match=message):
+            prepare(decathlon_copy, tmp_path / "store", progress=False)
+
+
 def test_ids_refused(decathlon_copy: Path, tmp_path: Path) -> None:
     twice = ["imagesTr/part_000.nii.gz", "imagesTr/part_000.nii.gz"]
     write_dataset_json(decathlon_copy, twice)

@@ -3,6 +3,7 @@
 import json
 import math
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -10,19 +11,21 @@ from typing import Any
 import pytest
 import torch
 import yaml
+from lightning_fabric.plugins.precision import MixedPrecision
 from torch import nn
 
 from diffrect import monitor
 from diffrect.checkpoint import checkpoint_path, load_checkpoint, save_checkpoint
 from diffrect.config import TrainConfig, read_config
 from diffrect.data.loader import iterate
+from diffrect.data.splits import resolve_split
 from diffrect.data.store import Store
 from diffrect.errors import InputError
 from diffrect.methods import complete
 from diffrect.methods.base import Batch, Update, make_teacher, move_average
 from diffrect.methods.supervised import Supervised, SupervisedOptions
 from diffrect.model import Model
-from diffrect.train import train
+from diffrect.train import Trainer, train
 from diffrect.validation import summarise_dice
 
 CONFIG = TrainConfig(
@@ -83,6 +86,63 @@ def test_resumed_equals_uninterrupted(
     for part in ("method", "optimizers", "best", "step"):
         assert same(whole[part], halves[part]), part
     assert lines(tmp_path / "whole") == lines(tmp_path / "halves")
+
+
+def test_processes_hold_one_network_and_stop_together(store: Store, tmp_path: Path) -> None:
+    script = Path(__file__).with_name("two_processes.py")
+    command = [sys.executable, script, store.path, tmp_path / "run", tmp_path]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert "KeyboardInterrupt: stopped after iteration 1 of 3" in done.stderr, done.stderr
+    one, other = (torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in (0, 1))
+    assert one["step"] == other["step"] == 1
+    assert same(one, other)  # batch norm's running statistics and the teacher's too
+    saved = load_checkpoint(checkpoint_path(tmp_path / "run", "last"))["method"]
+    assert all(torch.equal(value, one[name]) for name, value in saved.items())
+
+
+def test_resuming_with_other_patients_is_refused(store: Store, tiny_run: Path) -> None:
+    config = read_config(tiny_run / "config.yaml")
+    others = TrainConfig(**{**vars(config), "labelled": "2"})
+    with pytest.raises(InputError, match=r"--resume expected the patients of .*split\.json, --lab"):
+        train(store.path, tiny_run, others, resume=True, progress=False)
+    moved = TrainConfig(**{**vars(config), "split_file": tiny_run / "split.json"})
+    train(store.path, tiny_run, moved, resume=True, progress=False)
+
+
+def test_double_precision_is_double(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = set()
+
+    class Watched(Trainer):
+        def make_batch(self, raw: Any) -> Batch:
+            batch = super().make_batch(raw)
+            seen.update({batch.weak.dtype, batch.strong.dtype})
+            return batch
+
+    monkeypatch.setattr(sys.modules["diffrect.train"], "Trainer", Watched)
+    config = TrainConfig(**{**vars(CONFIG), "precision": "64-true", "iterations": 2})
+    run = train(store.path, tmp_path / "run", config, progress=False)
+    assert seen == {torch.float64}
+    state = load_checkpoint(checkpoint_path(run, "last"))["method"]
+    assert {v.dtype for v in state.values() if v.is_floating_point()} == {torch.float64}
+    model = Model.load(run)  # predicts in float32 all the same
+    assert next(model.network.parameters()).dtype == torch.float32
+    assert model.predict_slices(store.image("patient099_frame01")).shape == (3, 22, 26)
+
+
+def test_the_loss_scale_is_part_of_the_state(store: Store, tmp_path: Path) -> None:
+    config = TrainConfig(method="supervised", size=32)
+    trainers = []
+    for scale in (4.0, 65536.0):
+        trainer = Trainer(store, tmp_path, complete(config), resolve_split(store))
+        scaler = torch.amp.GradScaler("cpu", init_scale=scale)
+        trainer.fabric.strategy.precision = MixedPrecision("16-mixed", "cpu", scaler)
+        trainers.append(trainer)
+    path = tmp_path / "last.pt"
+    save_checkpoint(trainers[0].state(), path)
+    trainers[1].load(load_checkpoint(path))
+    assert trainers[1].fabric.strategy.precision.scaler.get_scale() == 4.0
 
 
 def test_run_folder_tells_what_was_done(store: Store, tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from diffrect.errors import InputError
 
 T = TypeVar("T")
 Preset = Literal["default", "reference"]
-Precision = Literal["32-true", "16-mixed", "bf16-mixed", "bf16-true", "64-true"]
+Precision = Literal["32-true", "16-mixed", "bf16-mixed", "64-true"]
 
 
 @dataclass(frozen=True)

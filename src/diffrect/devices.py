@@ -7,11 +7,13 @@ from typing import cast
 
 import torch
 from lightning_fabric import Fabric
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from diffrect.config import TrainConfig
 from diffrect.errors import InputError
+
+DTYPES = {"64-true": torch.float64}  # of weights and images; float32 in all other precisions
 
 
 def make_fabric(config: TrainConfig) -> Fabric:
@@ -54,13 +56,35 @@ def memory_explained(config: TrainConfig, fabric: Fabric) -> Iterator[None]:
 
 
 def average_gradients(fabric: Fabric, optimizer: Optimizer) -> None:
-    """Mean of the gradients over all processes, as one message."""
+    """Mean of the gradients over all processes."""
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
+    _average(fabric, [p.grad for p in parameters if p.grad is not None])
+
+
+def average_statistics(fabric: Fabric, network: nn.Module) -> None:
+    """Mean of batch norm's running statistics over all processes.
+
+    Each process sees other slices. Without this, validation and the pseudo-labels of networks in
+    eval mode would differ between processes, and a resumed training from an uninterrupted one.
+    """
+    norms = [m for m in network.modules() if isinstance(m, nn.BatchNorm2d)]
+    statistics = [s for norm in norms for s in (norm.running_mean, norm.running_var)]
+    _average(fabric, [s for s in statistics if s is not None])
+
+
+def any_process(fabric: Fabric, here: bool) -> bool:
+    """Whether `here` is true on any process; all of them have to ask."""
     if fabric.world_size == 1:
+        return here
+    count = fabric.all_reduce(torch.tensor(float(here), device=fabric.device), reduce_op="sum")
+    return bool(cast(Tensor, count) > 0)
+
+
+def _average(fabric: Fabric, tensors: list[Tensor]) -> None:
+    """Replaces tensors by their mean over all processes, as one message."""
+    if fabric.world_size == 1 or not tensors:
         return
-    parameters = [p for g in optimizer.param_groups for p in g["params"] if p.grad is not None]
-    flat = torch.cat([p.grad.flatten() for p in parameters if p.grad is not None])
+    flat = torch.cat([tensor.flatten() for tensor in tensors])
     flat = cast(Tensor, fabric.all_reduce(flat, reduce_op="mean"))
-    for parameter, part in zip(
-        parameters, flat.split([p.numel() for p in parameters]), strict=True
-    ):
-        parameter.grad = part.view_as(parameter)
+    for tensor, part in zip(tensors, flat.split([t.numel() for t in tensors]), strict=True):
+        tensor.copy_(part.view_as(tensor))

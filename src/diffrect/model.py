@@ -61,9 +61,10 @@ def predict_slices(
         uint8 (Z, H, W).
     """
     shape = (images.shape[-2], images.shape[-1])
+    dtype = next(network.parameters()).dtype
     labels = []
     for start in range(0, len(images), batch):
-        part: Tensor = torch.from_numpy(images[start : start + batch]).to(device)
+        part: Tensor = torch.from_numpy(images[start : start + batch]).to(device, dtype)
         logits = network(resize(part, (size, size), interpolation))
         labels.append(labels_from_logits(logits, shape, interpolation).cpu().numpy())
     return np.concatenate(labels)

@@ -43,7 +43,8 @@ _ENTRIES = (
     SPLIT_FILE,
     CONFIG_FILE,
 )
-# What may differ when a run is resumed: it changes where and how the work is done, not what.
+# What may differ when a run is resumed: where and how the work is done (other `devices` take other
+# batches from there on), and how its patients are named, who are compared themselves.
 _RESUMABLE_CHANGES = {"devices", "accelerator", "workers", "split_file", "labelled"}
 
 

@@ -21,7 +21,14 @@ from diffrect.data.augment import RawBatch, make_views, random_boxes
 from diffrect.data.loader import iterate, training_batches
 from diffrect.data.splits import Split, check_split, resolve_split
 from diffrect.data.store import Store
-from diffrect.devices import average_gradients, make_fabric, memory_explained
+from diffrect.devices import (
+    DTYPES,
+    any_process,
+    average_gradients,
+    average_statistics,
+    make_fabric,
+    memory_explained,
+)
 from diffrect.errors import InputError
 from diffrect.methods import complete, resolve
 from diffrect.methods.base import Batch, Method, Problem
@@ -66,7 +73,8 @@ class Trainer:
             store.channels, len(store.classes), config.iterations, config.learning_rate
         )
         method = resolved.method(problem, resolved.method_options)
-        self.method: Method = method.to(self.fabric.device)
+        self.dtype = DTYPES.get(config.precision, torch.float32)
+        self.method: Method = method.to(self.fabric.device, self.dtype)
         # the layout in which convolutions run fastest, see docs/benchmarks
         self.method.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.optimizers: dict[str, Optimizer] = {
@@ -99,6 +107,7 @@ class Trainer:
             average_gradients(self.fabric, optimizer)
             optimizer.step()
             logs |= update.logs
+        average_statistics(self.fabric, self.method)
         self.method.after_step(self.step)
         self.step += 1
         return logs
@@ -106,6 +115,7 @@ class Trainer:
     def make_batch(self, raw: RawBatch) -> Batch:
         """The two views of a batch of slices, on the device and in channels-last layout."""
         weak, strong, label = make_views(raw, self.config.size, self.views)
+        weak, strong = weak.to(self.dtype), strong.to(self.dtype)
         pasted = partner = None
         if self.views.cutmix_probability:
             pasted, partner = random_boxes(len(weak), len(label), self.config.size, self.views)
@@ -141,6 +151,7 @@ class Trainer:
             "split": self.split.to_dict(),
             "method": self.method.state_dict(),
             "optimizers": {name: o.state_dict() for name, o in self.optimizers.items()},
+            "loss_scale": self.fabric.strategy.precision.state_dict(),  # 16-mixed alone has one
         }
 
     def load(self, state: Mapping[str, Any]) -> None:
@@ -148,6 +159,8 @@ class Trainer:
         self.method.load_state_dict(state["method"])
         for name, optimizer in self.optimizers.items():
             optimizer.load_state_dict(state["optimizers"][name])
+        if state.get("loss_scale"):
+            self.fabric.strategy.precision.load_state_dict(state["loss_scale"])
         self.step, self.best = state["step"], state["best"]
         self.last_dice = state["last_dice"]
 
@@ -167,7 +180,7 @@ class Trainer:
             monitor.iteration(self.step, logs, self.last_dice)
             if self.step % config.validation_interval == 0 or self.step == config.iterations:
                 self.validate(monitor)
-            if stop.requested and self.step < config.iterations:
+            if any_process(self.fabric, stop.requested) and self.step < config.iterations:
                 self.save("last")
                 raise KeyboardInterrupt(
                     f"stopped after iteration {self.step} of {config.iterations}; go on with: "
@@ -227,10 +240,10 @@ def train(
     last = checkpoint_path(run, "last")
     resuming = resume and last.is_file()
     if resuming:
-        check_same_config(read_config(run / CONFIG_FILE), config, run)
         state = load_training(last, opened)
         split = Split.from_dict(state["split"])
         check_split(split, opened, str(run / SPLIT_FILE))
+        check_same_training(run, config, opened, split)
         full = replace(config, options=state["config"]["options"])
     else:
         full = complete(config)
@@ -256,6 +269,27 @@ def train(
             remove_run(run)
         raise
     return run
+
+
+def check_same_training(run: Path, config: TrainConfig, store: Store, split: Split) -> None:
+    """A run is resumed with the options and the patients it was started with.
+
+    The split file may have moved; one that is named anew has to hold the same patients.
+
+    Raises:
+        InputError: an option differs that changes what is computed.
+    """
+    saved = read_config(run / CONFIG_FILE)
+    check_same_config(saved, config, run)
+    if (saved.split_file, saved.labelled) != (config.split_file, config.labelled):
+        given = resolve_split(
+            store, split_file=config.split_file, labelled=config.labelled, seed=config.seed
+        )
+        if given != split:
+            raise InputError(
+                f"{run}: --resume expected the patients of {run / SPLIT_FILE}, "
+                "--labelled or --split-file names others"
+            )
 
 
 def load_training(path: Path, store: Store) -> dict[str, Any]:

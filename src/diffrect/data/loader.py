@@ -92,7 +92,7 @@ def training_batches(
         InputError: a semi-supervised method has no unlabelled patients to learn from.
     """
     sizes = (config.batch_labelled, config.batch_unlabelled)
-    others = [patient for patient in split.train if patient not in set(split.labelled)]
+    others = split.unlabelled
     if not unlabelled:
         sizes = (sum(sizes), 0)
     elif not others or not sizes[1]:

@@ -73,6 +73,7 @@ def prepare(
     layout = find_source(source, format)
     listing = layout.list(source)
     _check_ids(source, listing.references)
+    _check_classes(source, listing.classes)
     settings = _settings(source, layout.name, listing)
     if resume and (store / STORE_FILE).is_file():
         return _finished(store, settings)
@@ -98,6 +99,15 @@ def _check_ids(source: Path, references: Sequence[Reference]) -> None:
         if reference.id.startswith(".") or not reference.id or set(reference.id) & set('/\\:*?"'):
             raise InputError(f"{source}: expected ids usable as names, got {reference.id!r}")
         seen.add(reference.id)
+
+
+def _check_classes(source: Path, classes: Sequence[str]) -> None:
+    """Codes are stored as uint8, where 255 is kept free; scores are told apart by their names."""
+    if not 2 <= len(classes) <= 255:
+        raise InputError(f"{source}: expected 2 to 255 classes, got {len(classes)}")
+    twice = sorted({name for name in classes if classes.count(name) > 1})
+    if twice:
+        raise InputError(f"{source}: expected classes of different names, got {twice[0]} twice")
 
 
 def _settings(source: Path, format: str, listing: SourceListing) -> dict[str, Any]:
