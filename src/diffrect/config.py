@@ -121,6 +121,8 @@ class ViewOptions:
     """Share of the unlabelled rows whose strong view gets a box of another row pasted in."""
     cutmix_area: float = 0.5
     """Largest share of the slice that such a box covers, from 0.02, the smallest."""
+    cutmix_from: Literal["all", "unlabelled"] = "all"
+    """Rows that a box may show: any other, or other unlabelled ones alone."""
 
     def __post_init__(self) -> None:
         for name in ("turn_probability", "jitter_probability", "cutmix_probability"):

@@ -162,7 +162,7 @@ def load_method(run: Path | str, checkpoint: Literal["best", "last"] = "best") -
         resolved = resolve(config)
     except (InputError, KeyError, TypeError) as error:
         raise InputError(f"{path}: expected what a training remembers: {error}") from None
-    problem = Problem(task.channels, len(task.classes), config.iterations)
+    problem = Problem(task.channels, len(task.classes), config.iterations, size=config.size)
     method = resolved.method(problem, resolved.method_options)
     try:
         method.load_state_dict(state["method"])

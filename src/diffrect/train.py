@@ -15,9 +15,10 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
+from diffrect.batch import make_batch
 from diffrect.checkpoint import checkpoint_path, load_checkpoint, save_checkpoint
 from diffrect.config import TrainConfig, ViewOptions, config_to_dict, read_config
-from diffrect.data.augment import RawBatch, make_views, random_boxes
+from diffrect.data.augment import RawBatch
 from diffrect.data.loader import iterate, training_batches
 from diffrect.data.splits import Split, check_split, resolve_split
 from diffrect.data.store import Store
@@ -69,9 +70,8 @@ class Trainer:
             self.fabric.world_size,
         )
         torch.manual_seed(config.seed)  # the same initial weights on every rank
-        problem = Problem(
-            store.channels, len(store.classes), config.iterations, config.learning_rate
-        )
+        rate, size = config.learning_rate, config.size
+        problem = Problem(store.channels, len(store.classes), config.iterations, rate, size=size)
         method = resolved.method(problem, resolved.method_options)
         self.dtype = DTYPES.get(config.precision, torch.float32)
         self.method: Method = method.to(self.fabric.device, self.dtype)
@@ -113,21 +113,8 @@ class Trainer:
         return logs
 
     def make_batch(self, raw: RawBatch) -> Batch:
-        """The two views of a batch of slices, on the device and in channels-last layout."""
-        weak, strong, label = make_views(raw, self.config.size, self.views)
-        weak, strong = weak.to(self.dtype), strong.to(self.dtype)
-        pasted = partner = None
-        if self.views.cutmix_probability:
-            pasted, partner = random_boxes(len(weak), len(label), self.config.size, self.views)
-            pasted, partner = pasted.to(weak.device), partner.to(weak.device)
-            strong = torch.where(pasted[:, None], strong[partner], strong)
-        return Batch(
-            weak.contiguous(memory_format=torch.channels_last),
-            strong.contiguous(memory_format=torch.channels_last),
-            label,
-            pasted,
-            partner,
-        )
+        """The views of a batch of slices that the method reads, on the device."""
+        return make_batch(raw, self.config.size, self.views, self.dtype, self.method.strong_views)
 
     def check_finite(self, loss: Tensor, name: str, raw: RawBatch) -> None:
         """Stops at the first loss that is not a number."""

@@ -42,6 +42,12 @@ class RawBatch:
 
 def make_views(raw: RawBatch, size: int, options: ViewOptions) -> tuple[Tensor, Tensor, Tensor]:
     """Weak view (B, C, size, size), strong view (same), labels (L, size, size) int64."""
+    weak, labels = weak_view(raw, size, options)
+    return weak, strong_view(weak, options), labels
+
+
+def weak_view(raw: RawBatch, size: int, options: ViewOptions) -> tuple[Tensor, Tensor]:
+    """Resized slices (B, C, size, size), turned or rotated, and their labels (L, size, size)."""
     grid = sampling_grid(raw, random_geometry(raw.shapes, options), size)
     mode = "bilinear" if options.interpolation == "linear" else "nearest"
     weak = F.grid_sample(raw.images, grid, mode=mode, align_corners=True)
@@ -51,10 +57,13 @@ def make_views(raw: RawBatch, size: int, options: ViewOptions) -> tuple[Tensor, 
     )
     if options.eight_bit:
         weak = eight_bit(weak)
+    return weak, labels[:, 0].long()
+
+
+def strong_view(weak: Tensor, options: ViewOptions) -> Tensor:
+    """The weak view with changed intensities, before boxes of other rows are pasted in."""
     strong = change_intensities(weak, options)
-    if options.eight_bit:
-        strong = eight_bit(strong)
-    return weak, strong, labels[:, 0].long()
+    return eight_bit(strong) if options.eight_bit else strong
 
 
 def random_geometry(shapes: Tensor, options: ViewOptions) -> Tensor:
@@ -154,7 +163,7 @@ def eight_bit(images: Tensor) -> Tensor:
 def random_boxes(
     rows: int, labelled: int, size: int, options: ViewOptions
 ) -> tuple[Tensor, Tensor]:
-    """CutMix into the unlabelled rows, from any other row (Yun et al., ICCV 2019).
+    """CutMix into the unlabelled rows, from another row (Yun et al., ICCV 2019).
 
     Returns:
         Where each row shows its partner, (B, size, size) bool, and the partner's row (B,). Labelled
@@ -171,5 +180,6 @@ def random_boxes(
     inside_y = (pixels >= top[:, None]) & (pixels < (top + height)[:, None])
     inside_x = (pixels >= left[:, None]) & (pixels < (left + width)[:, None])
     pasted = inside_y[:, :, None] & inside_x[:, None, :] & here[:, None, None]
-    others = torch.randint(1, max(rows, 2), (rows,))
-    return pasted, (torch.arange(rows) + others) % rows
+    first = labelled if options.cutmix_from == "unlabelled" else 0
+    others = torch.randint(1, max(rows - first, 2), (rows,))
+    return pasted, first + (torch.arange(rows) - first + others) % max(rows - first, 1)
