@@ -11,6 +11,15 @@ from diffrect.methods.base import Method
 
 METHODS = {
     "supervised": "diffrect.methods.supervised:Supervised",
+    "mean_teacher": "diffrect.methods.mean_teacher:MeanTeacher",
+    "uamt": "diffrect.methods.uamt:UAMT",
+    "fixmatch": "diffrect.methods.fixmatch:FixMatch",
+    "ict": "diffrect.methods.ict:ICT",
+    "cps": "diffrect.methods.cps:CPS",
+    "mcnet": "diffrect.methods.mcnet:MCNet",
+    "incl": "diffrect.methods.incl:INCL",
+    "unimatch": "diffrect.methods.unimatch:UniMatch",
+    "bcp": "diffrect.methods.bcp:BCP",
     "diffrect": "diffrect.methods.diffrect:DiffRect",
 }
 ENTRY_POINT_GROUP = "diffrect.methods"
