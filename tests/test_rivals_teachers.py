@@ -223,3 +223,8 @@ def test_fixmatch_as_the_benchmark_has_it() -> None:
     numbers = the_update(method, batch, 15000)
     assert numbers["unsupervised"] == pytest.approx(expected.item())
     assert numbers["loss"] == pytest.approx(2 * HALF_LOSS + 0.0286505 * expected.item(), abs=1e-6)
+
+
+def test_supervised_of_the_toy() -> None:
+    method = a_method("supervised")
+    assert the_update(method, a_batch(TOY), 0)["loss"] == pytest.approx(2 * HALF_LOSS, abs=2e-6)
