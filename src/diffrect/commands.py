@@ -76,6 +76,8 @@ class Train:
     """Go on from the last checkpoint, with the options saved in RUN."""
     overwrite: Flag = False
     """Replace a run that exists already."""
+    profile: Flag = False
+    """Record the first iterations: the largest operations on screen, a trace in RUN/profile."""
     quiet: Flag = False
     """Show no progress."""
 
@@ -89,6 +91,7 @@ class Train:
             resume=self.resume,
             overwrite=self.overwrite,
             progress=not self.quiet,
+            profile=self.profile,
         )
         if not self.quiet and os.environ.get("LOCAL_RANK", "0") == "0":  # once, of all processes
             print(f"{self.run}: trained; score it with: diffrect evaluate {self.run}")
