@@ -58,6 +58,7 @@ class Trainer:
 
     def __init__(self, store: Store, run: Path, config: TrainConfig, split: Split) -> None:
         self.store, self.run, self.config, self.split = store, run, config, split
+        self.profiler: StepProfiler | None = None
         resolved = resolve(config)
         self.views: ViewOptions = resolved.view_options
         self.task = Task(store.channels, store.classes, store.intensity)
@@ -174,16 +175,14 @@ class Trainer:
 
     # ---- the loop -----------------------------------------------------------------------------
 
-    def fit(
-        self, monitor: Monitor, stop: StopRequest, profiler: StepProfiler | None = None
-    ) -> None:
+    def fit(self, monitor: Monitor, stop: StopRequest) -> None:
         """Runs to the last iteration, or until a stop is asked for; saves either way."""
         config = self.config
         for raw in iterate(self.batches, self.step, config.iterations, config.workers):
             with memory_explained(config, self.fabric):
                 logs = self.iteration(raw)
-            if profiler is not None:
-                profiler.step()
+            if self.profiler is not None:
+                self.profiler.step()
             monitor.iteration(self.step, logs, self.last_dice)
             if self.step % config.validation_interval == 0 or self.step == config.iterations:
                 self.validate(monitor)
@@ -271,11 +270,10 @@ def train(
     monitor = Monitor(run, config.iterations, trainer.step, progress, trainer.fabric)
     try:
         with monitor, StopRequest() as stop, ExitStack() as extras:
-            profiler = None
             if profile and trainer.fabric.is_global_zero:
                 profiler = StepProfiler(run / PROFILE_FOLDER, trainer.fabric.device)
-                extras.enter_context(profiler)
-            trainer.fit(monitor, stop, profiler)
+                trainer.profiler = extras.enter_context(profiler)
+            trainer.fit(monitor, stop)
     except InputError:
         # Without a checkpoint there is nothing to go on from: nothing is left half-written.
         if trainer.fabric.is_global_zero and not last.is_file():
