@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from diffrect.demo import demo
     from diffrect.errors import InputError
     from diffrect.evaluate import evaluate
+    from diffrect.export import export
     from diffrect.model import Model, load_reference_checkpoint
     from diffrect.predict import predict
     from diffrect.train import train
@@ -30,6 +31,7 @@ __all__ = [
     "TrainConfig",
     "demo",
     "evaluate",
+    "export",
     "load_reference_checkpoint",
     "predict",
     "prepare",
@@ -44,6 +46,7 @@ _MODULES = {
     "TrainConfig": "diffrect.config",
     "demo": "diffrect.demo",
     "evaluate": "diffrect.evaluate",
+    "export": "diffrect.export",
     "load_reference_checkpoint": "diffrect.model",
     "predict": "diffrect.predict",
     "prepare": "diffrect.data.prepare",

@@ -76,6 +76,8 @@ class Train:
     """Go on from the last checkpoint, with the options saved in RUN."""
     overwrite: Flag = False
     """Replace a run that exists already."""
+    profile: Flag = False
+    """Record the first iterations: the largest operations on screen, a trace in RUN/profile."""
     quiet: Flag = False
     """Show no progress."""
 
@@ -89,6 +91,7 @@ class Train:
             resume=self.resume,
             overwrite=self.overwrite,
             progress=not self.quiet,
+            profile=self.profile,
         )
         if not self.quiet and os.environ.get("LOCAL_RANK", "0") == "0":  # once, of all processes
             print(f"{self.run}: trained; score it with: diffrect evaluate {self.run}")
@@ -135,7 +138,7 @@ class Predict:
     """Segment NIfTI images of any size; each label file lies on its image's own grid."""
 
     run: Positional[Path]
-    """Folder made by train; needs no store."""
+    """Folder made by train, or a file made by export; needs no store."""
     out: Positional[Path]
     """Folder for the label files, each named like its image."""
     inputs: Annotated[
@@ -168,6 +171,29 @@ class Predict:
 
 
 @dataclass(frozen=True)
+class Export:
+    """Write a trained segmenter as ONNX; predict takes the file in place of a RUN."""
+
+    run: Positional[Path]
+    """Folder made by train."""
+    file: Annotated[Positional[Path], arg(metavar="MODEL.onnx")]
+    """File to write."""
+    checkpoint: Checkpoint = "best"
+    """Best by validation, or the last."""
+    overwrite: Flag = False
+    """Replace a file that exists already."""
+    quiet: Flag = False
+    """Say nothing."""
+
+    def __call__(self) -> None:
+        from diffrect.export import export
+
+        export(self.run, self.file, checkpoint=self.checkpoint, overwrite=self.overwrite)
+        if not self.quiet:
+            print(f"{self.file}: equal to PyTorch; diffrect predict {self.file} OUT INPUT...")
+
+
+@dataclass(frozen=True)
 class Demo:
     """Needs no data: make synthetic hearts, train with and without DiffRect, and compare."""
 
@@ -189,6 +215,7 @@ COMMANDS = (
     | Annotated[Train, subcommand("train")]
     | Annotated[Evaluate, subcommand("evaluate")]
     | Annotated[Predict, subcommand("predict")]
+    | Annotated[Export, subcommand("export")]
     | Annotated[Demo, subcommand("demo")]
 )
-Command = Prepare | Train | Evaluate | Predict | Demo
+Command = Prepare | Train | Evaluate | Predict | Export | Demo

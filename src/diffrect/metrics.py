@@ -151,13 +151,21 @@ class _Surfaces(NamedTuple):
 
 
 def _surfaces(prediction: Mask, truth: Mask) -> _Surfaces:
-    # Outside the grid counts as outside the mask (border_value 0), so cropping to the joint
-    # bounding box changes no surface.
-    cross = ndimage.generate_binary_structure(prediction.ndim, 1)
-    return _Surfaces(
-        prediction & ~ndimage.binary_erosion(prediction, cross),
-        truth & ~ndimage.binary_erosion(truth, cross),
-    )
+    # Outside the grid counts as outside the mask, so cropping to the joint bounding box changes
+    # no surface.
+    return _Surfaces(_surface(prediction), _surface(truth))
+
+
+def _surface(mask: Mask) -> Mask:
+    """Voxels of a mask of which a face neighbour, or the outside of the grid, is not in it."""
+    inside = (slice(1, -1),) * mask.ndim  # has two neighbours along every axis, if there is any
+    inner = np.zeros_like(mask)
+    inner[inside] = mask[inside]
+    for axis in range(mask.ndim):
+        for side in (slice(None, -2), slice(2, None)):
+            neighbours = (*inside[:axis], side, *inside[axis + 1 :])
+            inner[inside] &= mask[neighbours]
+    return mask & ~inner
 
 
 def _nearest(sources: Mask, targets: Mask, spacing: Spacing | None) -> Distances:

@@ -30,11 +30,13 @@ SPLIT_FILE = "split.json"
 STORE_LINK_FILE = "store.txt"
 METRICS_FILE = "metrics.jsonl"
 TENSORBOARD_FOLDER = "tensorboard"
+PROFILE_FOLDER = "profile"
 CHECKPOINTS_FOLDER = "checkpoints"
 # All that is ever removed from a RUN folder; CONFIG_FILE and SPLIT_FILE, which mark it, come last.
 _ENTRIES = (
     CHECKPOINTS_FOLDER,
     TENSORBOARD_FOLDER,
+    PROFILE_FOLDER,
     METRICS_FILE,
     "metrics_val.json",
     "metrics_test.json",

@@ -6,6 +6,7 @@ resumed ends with the same weights as one that was not.
 
 import math
 from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
@@ -35,8 +36,10 @@ from diffrect.methods import complete, resolve
 from diffrect.methods.base import Batch, Method, Problem
 from diffrect.model import Task
 from diffrect.monitor import Monitor, StopRequest
+from diffrect.profiling import StepProfiler
 from diffrect.run_folder import (
     CONFIG_FILE,
+    PROFILE_FOLDER,
     SPLIT_FILE,
     check_same_config,
     check_same_task,
@@ -56,6 +59,7 @@ class Trainer:
 
     def __init__(self, store: Store, run: Path, config: TrainConfig, split: Split) -> None:
         self.store, self.run, self.config, self.split = store, run, config, split
+        self.profiler: StepProfiler | None = None
         resolved = resolve(config)
         self.views: ViewOptions = resolved.view_options
         self.task = Task(store.channels, store.classes, store.intensity)
@@ -164,6 +168,8 @@ class Trainer:
         for raw in iterate(self.batches, self.step, config.iterations, config.workers):
             with memory_explained(config, self.fabric):
                 logs = self.iteration(raw)
+            if self.profiler is not None:
+                self.profiler.step()
             monitor.iteration(self.step, logs, self.last_dice)
             if self.step % config.validation_interval == 0 or self.step == config.iterations:
                 self.validate(monitor)
@@ -203,6 +209,7 @@ def train(
     resume: bool = False,
     overwrite: bool = False,
     progress: bool = True,
+    profile: bool = False,
 ) -> Path:
     """Trains a method on a prepared store and writes everything into the folder `run`.
 
@@ -213,6 +220,7 @@ def train(
         resume: go on from the last checkpoint of `run` (start where there is none).
         overwrite: replace an existing `run`.
         progress: show a progress bar and one line per validation.
+        profile: record the first iterations and print where their time and memory go.
 
     Returns:
         The folder `run`.
@@ -248,7 +256,10 @@ def train(
     trainer.fabric.barrier()
     monitor = Monitor(run, config.iterations, trainer.step, progress, trainer.fabric)
     try:
-        with monitor, StopRequest() as stop:
+        with monitor, StopRequest() as stop, ExitStack() as extras:
+            if profile and trainer.fabric.is_global_zero:
+                profiler = StepProfiler(run / PROFILE_FOLDER, trainer.fabric.device)
+                trainer.profiler = extras.enter_context(profiler)
             trainer.fit(monitor, stop)
     except InputError:
         # Without a checkpoint there is nothing to go on from: nothing is left half-written.

@@ -7,9 +7,10 @@ DiffRect (MICCAI 2024) trains: 16 to 256 channels, LeakyReLU, dropout inside the
 from collections.abc import Sequence
 from typing import Literal
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from diffrect.models.layout import Dropout, concatenate
 
 WIDTHS = (16, 32, 64, 128, 256)
 ENCODER_DROPOUT = (0.05, 0.1, 0.2, 0.3, 0.5)
@@ -41,7 +42,7 @@ class ConvBlock(nn.Module):
     ) -> None:
         super().__init__()
         self.first = ConvHalf(in_channels, out_channels)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.second = ConvHalf(out_channels, out_channels)
         self.guidance = nn.Linear(guidance_width, out_channels) if guidance_width else None
 
@@ -115,7 +116,7 @@ class Up(nn.Module):
             x = F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=True)
         elif self.upsampling == "nearest":
             x = F.interpolate(x, scale_factor=2, mode="nearest")
-        return self.block(torch.cat([skip, x], dim=1), guidance)
+        return self.block(concatenate(skip, x), guidance)
 
 
 class Decoder(nn.Module):
