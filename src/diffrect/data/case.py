@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from diffrect.codes import IGNORED
 from diffrect.data.volume import Volume
 from diffrect.errors import InputError
 
@@ -16,7 +17,8 @@ class Case:
         id: unique in its data set; names the case's folder in the store.
         patient: splits are made by patient, never by case.
         image: intensities.
-        label: class codes 0..C-1 on the image's grid; None means unlabelled.
+        label: class codes 0..C-1 on the image's grid, and `IGNORED` where nobody has annotated;
+            None means unlabelled.
         normalised: the intensities are in [0, 1] already and stay as they are.
     """
 
@@ -42,12 +44,12 @@ def image_slices(volume: Volume, *, normalised: bool = False) -> np.ndarray:
 
 
 def label_slices(volume: Volume, classes: int) -> np.ndarray:
-    """Slices of a label map, (Z, H, W) uint8 with codes 0..classes-1.
+    """Slices of a label map, (Z, H, W) uint8 with codes 0..classes-1 and `IGNORED`.
 
     Raises:
-        InputError: a code of ``classes`` or more.
+        InputError: another code.
     """
-    highest = int(volume.array.max())
+    highest = int(np.max(volume.array, initial=0, where=volume.array != IGNORED))
     if highest >= classes:
         expected = f"expected label codes 0 to {classes - 1} ({classes} classes)"
         raise InputError(f"{volume.path}: {expected}, found {highest}")
