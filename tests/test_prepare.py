@@ -188,6 +188,7 @@ def test_overwrite_replaces_a_store_only_by_a_complete_one(
     assert contents(path) == before
     broken.write_bytes(healthy)
     write_dataset_json(decathlon_copy, ["imagesTr/part_006.nii.gz"])
+    (decathlon_copy / "imagesTr" / "part_007.nii.gz").unlink()  # else an unlabelled case
     assert list(prepare(decathlon_copy, path, overwrite=True, progress=False).cases) == ["part_006"]
     assert [entry.name for entry in path.parent.iterdir()] == ["store"]
 

@@ -11,8 +11,10 @@ from typing import Annotated, Literal
 from tyro.conf import Positional, UseAppendAction, arg, subcommand
 
 from diffrect.config import TrainConfig
+from diffrect.data.source_options import SourceOptions
 
 Checkpoint = Literal["best", "last"]
+Format = Literal["auto", "acdc", "ssl4mis", "decathlon", "mscmr19", "folder"]
 Device = Annotated[str, arg(metavar="NAME")]
 Flag = Annotated[bool, arg(help_behavior_hint="")]
 
@@ -22,11 +24,12 @@ class Prepare:
     """Convert a data set into a store, the folder that all the rest reads."""
 
     source: Positional[Path]
-    """Folder of the data set: ACDC as published, SSL4MIS h5 files, or a Decathlon task."""
+    """Folder of the data set: one of the layouts below, or your own images/ and labels/."""
     store: Positional[Path]
     """Folder to make."""
-    format: Literal["auto", "acdc", "ssl4mis", "decathlon"] = "auto"
+    format: Format = "auto"
     """Layout of the data set; auto recognises it."""
+    options: Annotated[SourceOptions, arg(name="")] = field(default_factory=SourceOptions)
     workers: Annotated[int, arg(help_behavior_hint="(default: one for each processor)")] = field(
         default_factory=lambda: os.cpu_count() or 1
     )
@@ -46,6 +49,7 @@ class Prepare:
                 self.source,
                 self.store,
                 format=self.format,
+                options=self.options,
                 workers=self.workers,
                 overwrite=self.overwrite,
                 resume=self.resume,

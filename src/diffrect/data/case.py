@@ -1,6 +1,7 @@
 """One scan as every source yields it, and its way to the slices that networks see."""
 
 from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
 
@@ -65,7 +66,8 @@ def check_case(case: Case, channels: int) -> None:
     """Refuse a case whose parts do not fit each other or its data set.
 
     Raises:
-        InputError: image and label of different shape, or another number of channels.
+        InputError: image and label of different shape, or on grids that lie differently in space;
+            or another number of channels.
     """
     shape = case.image.array.shape
     found = shape[3] if len(shape) == 4 else 1
@@ -74,6 +76,23 @@ def check_case(case: Case, channels: int) -> None:
     if case.label is not None and case.label.array.shape != shape[:3]:
         expected = f"expected the shape of its image, {shape[:3]}"
         raise InputError(f"{case.label.path}: {expected}, got {case.label.array.shape}")
+    if case.label is not None and case.image.spacing and case.label.spacing:
+        _check_geometry(case.image, case.label)
+
+
+def _check_geometry(image: Volume, label: Volume) -> None:
+    """Refuse a label whose voxels lie elsewhere, by more than a tenth of a voxel at any corner."""
+    if np.array_equal(image.affine, label.affine, equal_nan=True):
+        return
+    last = [size - 1 for size in image.array.shape[:3]]
+    corners = np.array([(*corner, 1) for corner in product(*((0, end) for end in last))])
+    apart = np.linalg.norm(corners @ (image.affine - label.affine).T, axis=1).max()
+    voxel = np.linalg.norm(image.affine[:3, :3], axis=0).min()
+    if not apart <= 0.1 * voxel:
+        raise InputError(
+            f"{label.path}: expected the geometry of its image {image.path}, voxels lie up to "
+            f"{apart:.4g} mm apart; if the image's is right, give --trust-image-geometry"
+        )
 
 
 def _scale(channel: np.ndarray, volume: Volume, normalised: bool) -> np.ndarray:

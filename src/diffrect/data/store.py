@@ -88,6 +88,7 @@ class Store:
         cases: records by case id.
         official_split: the data set's own split, None if it has none.
         missing_patients: patients of the official lists that the source did not hold.
+        options: what prepare was told about the source's layout.
     """
 
     def __init__(self, path: Path | str) -> None:
@@ -112,6 +113,7 @@ class Store:
         self.channels: int = settings["channels"]
         self.intensity: str = settings["intensity"]
         self.missing_patients: list[str] = settings["missing_patients"]
+        self.options: dict[str, Any] = settings.get("options", {})
         records = map(CaseRecord.from_dict, settings["cases"])
         self.cases: dict[str, CaseRecord] = {record.id: record for record in records}
         split = settings["official_split"]

@@ -16,8 +16,9 @@ import h5py
 import numpy as np
 
 from diffrect.data.case import Case
+from diffrect.data.source_options import SourceOptions
 from diffrect.data.sources.acdc import ACDC_CLASSES
-from diffrect.data.sources.base import SourceListing
+from diffrect.data.sources.base import NO_OPTIONS, Report, SourceListing, refuse
 from diffrect.data.splits import Split, acdc_split, restrict_to
 from diffrect.data.volume import Volume, whole_numbers
 from diffrect.errors import InputError
@@ -63,13 +64,16 @@ class Ssl4mis:
     """The benchmark's folder, with its lists or, without them, with ACDC's official ones."""
 
     name = "ssl4mis"
+    accepted: frozenset[str] = frozenset()
 
     def detect(self, path: Path) -> bool:
         """Whether there are HDF5 files under data/."""
         data = path / "data"
         return any(data.glob("*.h5")) or any((data / "slices").glob("*_slice_*.h5"))
 
-    def list(self, path: Path) -> SourceListing:
+    def list(
+        self, path: Path, options: SourceOptions = NO_OPTIONS, report: Report = refuse
+    ) -> SourceListing:
         """List the cases in the order of their ids."""
         volumes = {file.stem: (file,) for file in (path / "data").glob("[!.]*.h5")}
         # A case that is there as slices and as a volume is read as the reference trains on it.
