@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from diffrect.config import TrainConfig
     from diffrect.data.prepare import prepare
+    from diffrect.data.source_options import SourceOptions
     from diffrect.data.splits import Split
     from diffrect.data.store import Store
     from diffrect.demo import demo
     from diffrect.errors import InputError
     from diffrect.evaluate import evaluate
+    from diffrect.inspect import inspect
     from diffrect.model import Model, load_reference_checkpoint
     from diffrect.predict import predict
     from diffrect.train import train
@@ -25,11 +27,13 @@ if TYPE_CHECKING:
 __all__ = [
     "InputError",
     "Model",
+    "SourceOptions",
     "Split",
     "Store",
     "TrainConfig",
     "demo",
     "evaluate",
+    "inspect",
     "load_reference_checkpoint",
     "predict",
     "prepare",
@@ -39,11 +43,13 @@ __all__ = [
 _MODULES = {
     "InputError": "diffrect.errors",
     "Model": "diffrect.model",
+    "SourceOptions": "diffrect.data.source_options",
     "Split": "diffrect.data.splits",
     "Store": "diffrect.data.store",
     "TrainConfig": "diffrect.config",
     "demo": "diffrect.demo",
     "evaluate": "diffrect.evaluate",
+    "inspect": "diffrect.inspect",
     "load_reference_checkpoint": "diffrect.model",
     "predict": "diffrect.predict",
     "prepare": "diffrect.data.prepare",

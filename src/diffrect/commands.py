@@ -64,6 +64,34 @@ class Prepare:
 
 
 @dataclass(frozen=True)
+class Inspect:
+    """Say what is in a data set, a store or an image file, and everything that is wrong with it."""
+
+    path: Positional[Path]
+    """Folder of a data set or of a store, or an image file."""
+    format: Format = "auto"
+    """Layout of the data set; auto recognises it."""
+    options: Annotated[SourceOptions, arg(name="")] = field(default_factory=SourceOptions)
+    json: Flag = False
+    """Print JSON, with the facts of each case, instead of tables."""
+    quiet: Flag = False
+    """Show no progress."""
+
+    def __call__(self) -> None:
+        import json
+
+        from diffrect.inspect import inspect
+        from diffrect.inspect_report import print_inspection
+
+        shown = not self.quiet
+        result = inspect(self.path, format=self.format, options=self.options, progress=shown)
+        if self.json:
+            print(json.dumps(result, indent=1))
+        else:
+            print_inspection(result)
+
+
+@dataclass(frozen=True)
 class Train:
     """Train a method on a store. Ctrl-C saves; --resume goes on as if nothing had happened."""
 
@@ -190,9 +218,10 @@ class Demo:
 
 COMMANDS = (
     Annotated[Prepare, subcommand("prepare")]
+    | Annotated[Inspect, subcommand("inspect")]
     | Annotated[Train, subcommand("train")]
     | Annotated[Evaluate, subcommand("evaluate")]
     | Annotated[Predict, subcommand("predict")]
     | Annotated[Demo, subcommand("demo")]
 )
-Command = Prepare | Train | Evaluate | Predict | Demo
+Command = Prepare | Inspect | Train | Evaluate | Predict | Demo

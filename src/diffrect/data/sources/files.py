@@ -125,12 +125,17 @@ def find_scans(folder: Path) -> list[Path]:
         if path.name.startswith("."):
             continue
         if path.is_dir():
-            if any(file.suffix.lower() == ".dcm" for file in path.iterdir()):
+            if is_dicom_folder(path):
                 found.append(path)
         elif path.name.lower().endswith(SUFFIXES):
             check_link(path)
             found.append(path)
     return found
+
+
+def is_dicom_folder(path: Path) -> bool:
+    """Whether it is a folder with DICOM files, which are one scan together."""
+    return path.is_dir() and any(file.suffix.lower() == ".dcm" for file in path.iterdir())
 
 
 def check_link(path: Path) -> None:
