@@ -43,8 +43,8 @@ class Decathlon:
         names = channel_names(file, settings)
         classes, codes = read_labels(file, settings.get("labels"))
         channel = _chosen(names, options.modality)
-        groups = _channels_of(by_stem(_scans(path / "imagesTr"), "image", report))
-        labels = by_stem(_scans(path / "labelsTr"), "label", report)
+        groups = _channels_of(by_stem(_scans(path / "imagesTr", report), "image", report))
+        labels = by_stem(_scans(path / "labelsTr", report), "label", report)
         listed = entries(file, settings, report)
         cases = []
         for entry in _all_entries(path, listed, groups, labels, report):
@@ -81,8 +81,8 @@ def _chosen(names: tuple[str, ...], modality: str | None) -> int | None:
     raise InputError(f"--modality: expected one of {', '.join(names)}, got {modality!r}")
 
 
-def _scans(folder: Path) -> list[Path]:
-    return find_scans(folder) if folder.is_dir() else []
+def _scans(folder: Path, report: Report) -> list[Path]:
+    return find_scans(folder, report) if folder.is_dir() else []
 
 
 def _channels_of(images: dict[str, Path]) -> dict[str, dict[int | None, Path]]:

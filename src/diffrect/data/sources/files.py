@@ -114,11 +114,10 @@ def image_stem(path: Path) -> str:
     return path.name[: len(path.name) - len(suffix)]
 
 
-def find_scans(folder: Path) -> list[Path]:
+def find_scans(folder: Path, report: Report) -> list[Path]:
     """Image files and folders of DICOM files directly inside, sorted by name; hidden ones not.
 
-    Raises:
-        InputError: a link with the name of an image that leads nowhere, or round in circles.
+    A link with the name of an image that leads nowhere, or round in circles, is a problem.
     """
     found = []
     for path in sorted(folder.iterdir()):
@@ -128,20 +127,16 @@ def find_scans(folder: Path) -> list[Path]:
             if is_dicom_folder(path):
                 found.append(path)
         elif path.name.lower().endswith(SUFFIXES):
-            check_link(path)
-            found.append(path)
+            if path.exists():
+                found.append(path)
+            else:
+                report(f"{path}: expected a file, found a link that leads nowhere")
     return found
 
 
 def is_dicom_folder(path: Path) -> bool:
     """Whether it is a folder with DICOM files, which are one scan together."""
     return path.is_dir() and any(file.suffix.lower() == ".dcm" for file in path.iterdir())
-
-
-def check_link(path: Path) -> None:
-    """Refuse a symbolic link that leads nowhere or round in circles."""
-    if path.is_symlink() and not path.exists():
-        raise InputError(f"{path}: expected a file, found a link that leads nowhere")
 
 
 def by_stem(files: list[Path], kind: str, report: Report) -> dict[str, Path]:

@@ -51,10 +51,10 @@ def _by_name(path: Path, patients: str | None, report: Report) -> list[FileCase]
     folder = path / "images"
     if not folder.is_dir():
         raise InputError(f"{folder}: expected a folder of images, or a list by --table; found none")
-    images = by_stem(find_scans(folder), "image", report)
+    images = by_stem(find_scans(folder, report), "image", report)
     labels: dict[str, Path] = {}
     if (path / "labels").is_dir():
-        labels = by_stem(find_scans(path / "labels"), "label", report)
+        labels = by_stem(find_scans(path / "labels", report), "label", report)
     for stem in labels.keys() - images.keys():
         report(f"{labels[stem]}: expected an image of the same name in {folder}, found none")
     return [

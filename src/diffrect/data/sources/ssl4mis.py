@@ -43,7 +43,10 @@ class Ssl4misCase:
                 raise InputError(f"{file}: {expected}, got {image.shape[1:]}")
         labels = [label for _, label in parts if label is not None]
         if labels and len(labels) != len(parts):
-            raise InputError(f"{self.files[0]}: expected a label in every slice or in none")
+            without = next(
+                file for file, (_, label) in zip(self.files, parts, strict=True) if label is None
+            )
+            raise InputError(f"{without}: expected a label in every slice or in none, found none")
         return Case(
             self.id,
             self.patient,
