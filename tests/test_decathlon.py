@@ -190,6 +190,22 @@ def test_channels_of_other_shapes_are_refused(nnunet: Path) -> None:
         DECATHLON.list(nnunet).references[0].load()
 
 
+def test_channels_that_lie_elsewhere_need_a_decision(nnunet: Path, tmp_path: Path) -> None:
+    moved = np.eye(4)
+    moved[0, 3] = 5
+    write_nifti(
+        nnunet / "imagesTr" / "case_a_0001.nii.gz", scan((20, 18, 3), 3, 1)[0], affine=moved
+    )
+    message = (
+        r"case_a_0001.nii.gz: expected the geometry of the first channel .*_0000.nii.gz, .* 5 mm"
+    )
+    with pytest.raises(InputError, match=message):
+        prepare(nnunet, tmp_path / "store", progress=False)
+    options = SourceOptions(trust_image_geometry=True)
+    store = prepare(nnunet, tmp_path / "store", options=options, workers=2, progress=False)
+    assert len(store.cases) == 3
+
+
 def test_protocol_h_reads_what_it_always_read(real_data: Path, tmp_path: Path) -> None:
     """Ids, classes and bits of the store that the measurements on Hippocampus were made with."""
     folder = real_data / "hippocampus"

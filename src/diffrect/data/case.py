@@ -76,21 +76,28 @@ def check_case(case: Case, channels: int) -> None:
     if case.label is not None and case.label.array.shape != shape[:3]:
         expected = f"expected the shape of its image, {shape[:3]}"
         raise InputError(f"{case.label.path}: {expected}, got {case.label.array.shape}")
-    if case.label is not None and case.image.spacing and case.label.spacing:
-        _check_geometry(case.image, case.label)
+    if case.label is not None:
+        check_geometry(case.image, case.label, "its image")
 
 
-def _check_geometry(image: Volume, label: Volume) -> None:
-    """Refuse a label whose voxels lie elsewhere, by more than a tenth of a voxel at any corner."""
-    if np.array_equal(image.affine, label.affine, equal_nan=True):
+def check_geometry(image: Volume, other: Volume, whose: str) -> None:
+    """Refuse voxels that lie elsewhere than an image's, where both formats record where they lie.
+
+    ``other`` has the image's shape; a tenth of a voxel at any corner may be rounding.
+
+    Raises:
+        InputError: naming both; ``whose`` says what the image is to the other.
+    """
+    known = image.spacing is not None and other.spacing is not None
+    if not known or np.array_equal(image.affine, other.affine, equal_nan=True):
         return
     last = [size - 1 for size in image.array.shape[:3]]
     corners = np.array([(*corner, 1) for corner in product(*((0, end) for end in last))])
-    apart = np.linalg.norm(corners @ (image.affine - label.affine).T, axis=1).max()
+    apart = np.linalg.norm(corners @ (image.affine - other.affine).T, axis=1).max()
     voxel = np.linalg.norm(image.affine[:3, :3], axis=0).min()
     if not apart <= 0.1 * voxel:
         raise InputError(
-            f"{label.path}: expected the geometry of its image {image.path}, voxels lie up to "
+            f"{other.path}: expected the geometry of {whose} {image.path}, voxels lie up to "
             f"{apart:.4g} mm apart; if the image's is right, give --trust-image-geometry"
         )
 

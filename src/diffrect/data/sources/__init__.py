@@ -15,6 +15,7 @@ from diffrect.data.sources.base import (
     refuse,
 )
 from diffrect.data.sources.decathlon import Decathlon
+from diffrect.data.sources.files import FileCase
 from diffrect.data.sources.folder import Folder
 from diffrect.data.sources.mscmr19 import Mscmr19
 from diffrect.data.sources.ssl4mis import Ssl4mis
@@ -69,7 +70,11 @@ def list_cases(
     listing = source.list(path, options, report)
     if not options.trust_image_geometry:
         return listing
-    return replace(listing, references=[OnImageGrid(one) for one in listing.references])
+    trusting = [
+        replace(one, trusting=True) if isinstance(one, FileCase) else one
+        for one in listing.references
+    ]
+    return replace(listing, references=[OnImageGrid(one) for one in trusting])
 
 
 def detect(path: Path) -> str:

@@ -6,6 +6,7 @@ without a label are unlabelled cases; imagesTs is not read.
 """
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 from diffrect.data.source_options import SourceOptions
@@ -50,19 +51,11 @@ class Decathlon:
         for entry in _all_entries(path, listed, groups, labels, report):
             images = _images(entry, groups.get(entry.id, {}), len(names))
             label = None if entry.label is None else _existing(entry.label)
-            if _complete(entry.id, images, label, names, channel, report):
-                one_file = len(images) == 1
-                cases.append(
-                    FileCase(
-                        entry.id,
-                        choose_patient(options.patients, entry.id),
-                        images if one_file or channel is None else (images[channel],),
-                        label,
-                        channels=len(names),
-                        channel=channel if one_file and len(names) > 1 else None,
-                        codes=codes,
-                    )
-                )
+            if not _complete(entry.id, images, label, len(names), channel, report):
+                continue
+            patient = choose_patient(options.patients, entry.id)
+            case = FileCase(entry.id, patient, images, label, channels=len(names), codes=codes)
+            cases.append(case if channel is None else _only(case, channel))
         return SourceListing(
             references=sorted(cases, key=lambda case: case.id),
             classes=classes,
@@ -79,6 +72,13 @@ def _chosen(names: tuple[str, ...], modality: str | None) -> int | None:
         if len(found) == 1:
             return found[0]
     raise InputError(f"--modality: expected one of {', '.join(names)}, got {modality!r}")
+
+
+def _only(case: FileCase, channel: int) -> FileCase:
+    """The case with one of its channels: a file of its own, or to be taken from the one file."""
+    if len(case.images) > 1:
+        return replace(case, images=(case.images[channel],))
+    return replace(case, channel=channel if case.channels > 1 else None)
 
 
 def _scans(folder: Path, report: Report) -> list[Path]:
@@ -150,14 +150,14 @@ def _complete(
     case: str,
     images: tuple[Path, ...],
     label: Path | None,
-    names: tuple[str, ...],
+    channels: int,
     channel: int | None,
     report: Report,
 ) -> bool:
     """Whether all files that are needed are there; reports those that are not."""
-    if len(images) not in (1, len(names)):
+    if len(images) not in (1, channels):
         found = f"found {images[-1].name}"
-        report(f"{images[0]}: expected {len(names)} channel(s) of {case}, {found}")
+        report(f"{images[0]}: expected {channels} channel(s) of {case}, {found}")
         return False
     wanted = images if channel is None or len(images) == 1 else (images[channel],)
     missing = [file for file in (*wanted, *([label] if label else [])) if not file.exists()]

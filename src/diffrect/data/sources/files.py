@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from diffrect.data.case import Case
+from diffrect.data.case import Case, check_geometry
 from diffrect.data.sources.base import Report
 from diffrect.data.volume import Volume, read_image, read_label
 from diffrect.errors import InputError
@@ -30,6 +30,7 @@ class FileCase:
         label: None for an unlabelled case.
         channels: how many the data set has, where `channel` is chosen.
         channel: the one to keep of a file with several; None keeps all.
+        trusting: all channels are taken to lie where the first one lies.
         codes: label code in the file -> class code or `IGNORED`; empty: they are the class codes.
     """
 
@@ -39,6 +40,7 @@ class FileCase:
     label: Path | None
     channels: int = 1
     channel: int | None = None
+    trusting: bool = False
     codes: Mapping[int, int] = field(default_factory=dict)
 
     def load(self) -> Case:
@@ -48,7 +50,7 @@ class FileCase:
 
     def load_image(self) -> Volume:
         """The image with the channels that are wanted."""
-        image = stack_channels([read_image(file) for file in self.images])
+        image = stack_channels([read_image(file) for file in self.images], self.trusting)
         if self.channel is None:
             return image
         found = image.array.shape[3] if image.array.ndim == 4 else 1
@@ -62,11 +64,12 @@ class FileCase:
         return None if self.label is None else map_codes(read_label(self.label), self.codes)
 
 
-def stack_channels(volumes: list[Volume]) -> Volume:
+def stack_channels(volumes: list[Volume], trusting: bool = False) -> Volume:
     """Images (X, Y, Z) of one grid as one (X, Y, Z, C).
 
     Raises:
-        InputError: one of another shape or with several channels.
+        InputError: one of another shape or with several channels; or, unless ``trusting``, one that
+            lies elsewhere than the first.
     """
     first = volumes[0]
     if len(volumes) == 1:
@@ -75,6 +78,8 @@ def stack_channels(volumes: list[Volume]) -> Volume:
         if volume.array.ndim != 3 or volume.array.shape != first.array.shape:
             expected = f"expected one channel of {first.array.shape} voxels as in {first.path}"
             raise InputError(f"{volume.path}: {expected}, got shape {volume.array.shape}")
+        if not trusting:
+            check_geometry(first, volume, "the first channel")
     array = np.stack([volume.array for volume in volumes], axis=-1)
     return Volume(array, first.spacing, first.affine, first.path)
 
