@@ -127,7 +127,7 @@ def only_line(capsys) -> str:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ("", "Expected one of {prepare, train, evaluate, predict, "),
+        ("", "Expected one of {prepare, inspect, train, evaluate, predict, "),
         ("prepar A B", "Unrecognized options: prepar, A, B; Available subcommands: prepare,"),
         ("prepare A", "Missing from diffrect prepare: STORE"),
         ("prepare A B --format dicom", "--format: expected one of 'auto', 'acdc', 'ssl4mis', "),

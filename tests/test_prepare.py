@@ -1,5 +1,6 @@
 """Preparing: faithful, parallel, refused in one line, interrupted and resumed."""
 
+import json
 import os
 import shutil
 import signal
@@ -188,6 +189,7 @@ def test_overwrite_replaces_a_store_only_by_a_complete_one(
     assert contents(path) == before
     broken.write_bytes(healthy)
     write_dataset_json(decathlon_copy, ["imagesTr/part_006.nii.gz"])
+    (decathlon_copy / "imagesTr" / "part_007.nii.gz").unlink()  # else an unlabelled case
     assert list(prepare(decathlon_copy, path, overwrite=True, progress=False).cases) == ["part_006"]
     assert [entry.name for entry in path.parent.iterdir()] == ["store"]
 
@@ -291,3 +293,15 @@ def test_a_killed_prepare_is_resumed(tmp_path: Path, workers: int) -> None:
     resumed.verify()
     time.sleep(0.1)  # workers end with their parent: nothing is written any more
     assert not list(path.glob("cases/.*"))
+
+
+def test_a_store_of_before_there_were_options(decathlon_folder: Path, tmp_path: Path) -> None:
+    """It loads, and an interrupted one goes on, as one made without any."""
+    path = tmp_path / "store"
+    prepare(decathlon_folder, path, progress=False)
+    content = json.loads((path / "store.json").read_text())
+    assert content.pop("options")["modality"] is None
+    (path / "store.json").write_text(json.dumps(content))
+    assert Store(path).options == {}
+    (path / "store.json").rename(path / "prepare.json")
+    assert prepare(decathlon_folder, path, resume=True, progress=False).options["table"] is None

@@ -51,6 +51,7 @@ _REWORDED = (
 )
 _DESCRIPTION = """\
 Semi-supervised medical image segmentation with latent diffusion label rectification.
+  diffrect inspect SOURCE
   diffrect prepare SOURCE STORE         diffrect train STORE RUN
   diffrect evaluate RUN                 diffrect predict RUN OUT IMAGE...
 

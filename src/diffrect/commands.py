@@ -11,8 +11,10 @@ from typing import Annotated, Literal
 from tyro.conf import Positional, UseAppendAction, arg, subcommand
 
 from diffrect.config import TrainConfig
+from diffrect.data.source_options import SourceOptions
 
 Checkpoint = Literal["best", "last"]
+Format = Literal["auto", "acdc", "ssl4mis", "decathlon", "mscmr19", "folder"]
 Device = Annotated[str, arg(metavar="NAME")]
 Flag = Annotated[bool, arg(help_behavior_hint="")]
 
@@ -22,11 +24,12 @@ class Prepare:
     """Convert a data set into a store, the folder that all the rest reads."""
 
     source: Positional[Path]
-    """Folder of the data set: ACDC as published, SSL4MIS h5 files, or a Decathlon task."""
+    """Folder of the data set: one of the layouts below, or your own images/ and labels/."""
     store: Positional[Path]
     """Folder to make."""
-    format: Literal["auto", "acdc", "ssl4mis", "decathlon"] = "auto"
+    format: Format = "auto"
     """Layout of the data set; auto recognises it."""
+    options: Annotated[SourceOptions, arg(name="")] = field(default_factory=SourceOptions)
     workers: Annotated[int, arg(help_behavior_hint="(default: one for each processor)")] = field(
         default_factory=lambda: os.cpu_count() or 1
     )
@@ -46,6 +49,7 @@ class Prepare:
                 self.source,
                 self.store,
                 format=self.format,
+                options=self.options,
                 workers=self.workers,
                 overwrite=self.overwrite,
                 resume=self.resume,
@@ -57,6 +61,34 @@ class Prepare:
         if not self.quiet:
             labelled = sum(record.labelled for record in store.cases.values())
             print(f"{self.store}: {len(store.cases)} cases, {labelled} with labels")
+
+
+@dataclass(frozen=True)
+class Inspect:
+    """Say what is in a data set, a store or an image file, and everything that is wrong with it."""
+
+    path: Positional[Path]
+    """Folder of a data set or of a store, or an image file."""
+    format: Format = "auto"
+    """Layout of the data set; auto recognises it."""
+    options: Annotated[SourceOptions, arg(name="")] = field(default_factory=SourceOptions)
+    json: Flag = False
+    """Print JSON, with the facts of each case, instead of tables."""
+    quiet: Flag = False
+    """Show no progress."""
+
+    def __call__(self) -> None:
+        import json
+
+        from diffrect.inspect import inspect
+        from diffrect.inspect_report import print_inspection
+
+        shown = not self.quiet
+        result = inspect(self.path, format=self.format, options=self.options, progress=shown)
+        if self.json:
+            print(json.dumps(result, indent=1))
+        else:
+            print_inspection(result)
 
 
 @dataclass(frozen=True)
@@ -212,10 +244,11 @@ class Demo:
 
 COMMANDS = (
     Annotated[Prepare, subcommand("prepare")]
+    | Annotated[Inspect, subcommand("inspect")]
     | Annotated[Train, subcommand("train")]
     | Annotated[Evaluate, subcommand("evaluate")]
     | Annotated[Predict, subcommand("predict")]
     | Annotated[Export, subcommand("export")]
     | Annotated[Demo, subcommand("demo")]
 )
-Command = Prepare | Train | Evaluate | Predict | Export | Demo
+Command = Prepare | Inspect | Train | Evaluate | Predict | Export | Demo

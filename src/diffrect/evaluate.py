@@ -4,7 +4,10 @@ import math
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
+
 import diffrect
+from diffrect.codes import IGNORED
 from diffrect.config import config_to_dict
 from diffrect.data.splits import Split
 from diffrect.data.store import CaseRecord, Store, write_json
@@ -78,7 +81,13 @@ def _score(
     prediction = model.predict_slices(store.image(record.id))
     truth = store.label(record.id)
     scores = case_metrics(prediction, truth, model.classes, record.spacing, empty)
-    return {"id": record.id, "patient": record.patient, "classes": scores}
+    ignored = int(np.count_nonzero(truth == IGNORED))
+    return {
+        "id": record.id,
+        "patient": record.patient,
+        "ignored_voxels": ignored,
+        "classes": scores,
+    }
 
 
 def _open_store(run: Path, model: Model, given: Path | None) -> Store:

@@ -20,7 +20,7 @@ class RawBatch:
 
     Attributes:
         images: (B, C, H, W) float32 in [0, 1].
-        labels: (L, H, W) uint8 of the first L rows.
+        labels: (L, H, W) uint8 of the first L rows; 255 where nobody has annotated.
         shapes: (B, 2) int64, height and width of each slice before padding.
         cases: case id of each row.
     """

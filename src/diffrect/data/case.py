@@ -1,9 +1,11 @@
 """One scan as every source yields it, and its way to the slices that networks see."""
 
 from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
 
+from diffrect.codes import IGNORED
 from diffrect.data.volume import Volume
 from diffrect.errors import InputError
 
@@ -16,7 +18,8 @@ class Case:
         id: unique in its data set; names the case's folder in the store.
         patient: splits are made by patient, never by case.
         image: intensities.
-        label: class codes 0..C-1 on the image's grid; None means unlabelled.
+        label: class codes 0..C-1 on the image's grid, and `IGNORED` where nobody has annotated;
+            None means unlabelled.
         normalised: the intensities are in [0, 1] already and stay as they are.
     """
 
@@ -42,12 +45,12 @@ def image_slices(volume: Volume, *, normalised: bool = False) -> np.ndarray:
 
 
 def label_slices(volume: Volume, classes: int) -> np.ndarray:
-    """Slices of a label map, (Z, H, W) uint8 with codes 0..classes-1.
+    """Slices of a label map, (Z, H, W) uint8 with codes 0..classes-1 and `IGNORED`.
 
     Raises:
-        InputError: a code of ``classes`` or more.
+        InputError: another code.
     """
-    highest = int(volume.array.max())
+    highest = int(np.max(volume.array, initial=0, where=volume.array != IGNORED))
     if highest >= classes:
         expected = f"expected label codes 0 to {classes - 1} ({classes} classes)"
         raise InputError(f"{volume.path}: {expected}, found {highest}")
@@ -63,7 +66,8 @@ def check_case(case: Case, channels: int) -> None:
     """Refuse a case whose parts do not fit each other or its data set.
 
     Raises:
-        InputError: image and label of different shape, or another number of channels.
+        InputError: image and label of different shape, or on grids that lie differently in space;
+            or another number of channels.
     """
     shape = case.image.array.shape
     found = shape[3] if len(shape) == 4 else 1
@@ -72,6 +76,30 @@ def check_case(case: Case, channels: int) -> None:
     if case.label is not None and case.label.array.shape != shape[:3]:
         expected = f"expected the shape of its image, {shape[:3]}"
         raise InputError(f"{case.label.path}: {expected}, got {case.label.array.shape}")
+    if case.label is not None:
+        check_geometry(case.image, case.label, "its image")
+
+
+def check_geometry(image: Volume, other: Volume, whose: str) -> None:
+    """Refuse voxels that lie elsewhere than an image's, where both formats record where they lie.
+
+    ``other`` has the image's shape; a tenth of a voxel at any corner may be rounding.
+
+    Raises:
+        InputError: naming both; ``whose`` says what the image is to the other.
+    """
+    known = image.spacing is not None and other.spacing is not None
+    if not known or np.array_equal(image.affine, other.affine, equal_nan=True):
+        return
+    last = [size - 1 for size in image.array.shape[:3]]
+    corners = np.array([(*corner, 1) for corner in product(*((0, end) for end in last))])
+    apart = np.linalg.norm(corners @ (image.affine - other.affine).T, axis=1).max()
+    voxel = np.linalg.norm(image.affine[:3, :3], axis=0).min()
+    if not apart <= 0.1 * voxel:
+        raise InputError(
+            f"{other.path}: expected the geometry of {whose} {image.path}, voxels lie up to "
+            f"{apart:.4g} mm apart; if the image's is right, give --trust-image-geometry"
+        )
 
 
 def _scale(channel: np.ndarray, volume: Volume, normalised: bool) -> np.ndarray:

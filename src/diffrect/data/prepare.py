@@ -21,7 +21,13 @@ from typing import Any
 
 from rich.console import Console
 
-from diffrect.data.sources import Reference, SourceListing, find_source
+from diffrect.data.sources import (
+    Reference,
+    SourceListing,
+    SourceOptions,
+    find_source,
+    list_cases,
+)
 from diffrect.data.store import (
     CASES_FOLDER,
     FORMAT_VERSION,
@@ -43,6 +49,7 @@ def prepare(
     store: Path | str,
     *,
     format: str = "auto",
+    options: SourceOptions | None = None,
     workers: int = 1,
     overwrite: bool = False,
     resume: bool = False,
@@ -57,6 +64,7 @@ def prepare(
         source: folder in one of the layouts of `diffrect.data.sources`.
         store: folder to make.
         format: name of the layout, or "auto" to recognise it.
+        options: what else there is to say about the layout.
         workers: processes; 1 works in this one.
         overwrite: replace a store that exists already; any other folder is left alone.
         resume: go on with an interrupted prepare of the same source.
@@ -70,11 +78,12 @@ def prepare(
         raise InputError(f"--workers: expected at least 1, got {workers}")
     if overwrite and resume:
         raise InputError("--overwrite and --resume: expected one of them, got both")
-    layout = find_source(source, format)
-    listing = layout.list(source)
+    options = options or SourceOptions()
+    layout = find_source(source, format, options)
+    listing = list_cases(layout, source, options)
     _check_ids(source, listing.references)
     _check_classes(source, listing.classes)
-    settings = _settings(source, layout.name, listing)
+    settings = {**_settings(source, layout.name, listing), "options": options.to_dict()}
     if resume and (store / STORE_FILE).is_file():
         return _finished(store, settings)
     with _construction(store, settings, overwrite=overwrite, resume=resume):
@@ -141,6 +150,8 @@ def _finished(store: Path, settings: dict[str, Any]) -> Store:
 
 
 def _check_settings(store: Path, before: dict[str, Any], settings: dict[str, Any]) -> None:
+    # Stores from before there were options had none.
+    before = {"options": SourceOptions().to_dict(), **before}
     for name, value in settings.items():
         if before.get(name) != value:
             old, new = _brief(before.get(name)), _brief(value)

@@ -126,11 +126,12 @@ class DiffRect(Method):
         coarse to fine (strong view -> weak view).
         """
         rows = batch.labelled
-        finer = PseudoLabel(*(batch.as_strong(batch.with_labels(part)) for part in weak))
+        precise = batch.completed(weak.given)
+        target = batch.as_strong(batch.with_labels(weak.target))
+        finer = PseudoLabel(batch.as_strong(precise), target)
         images = torch.cat([batch.weak[:rows], batch.strong[rows:]])
         coarse = torch.cat([weak.given[:rows], strong.given[rows:]])
-        precise = torch.where(batch.label == IGNORED, weak.given[:rows], batch.label)
-        target = torch.cat([precise, finer.given[rows:]])
+        target = torch.cat([precise[:rows], finer.given[rows:]])
         guidance = self.guidance(coarse, target, slice(rows))
         logits, latent = self.transport("joint", images, coarse, target, guidance)
         supervised = cross_entropy_dice(logits[:rows], batch.label)
@@ -153,8 +154,7 @@ class DiffRect(Method):
         rows = batch.labelled
 
         # fine to precise: weak view -> ground truth where there is one, else itself
-        precise = torch.cat([batch.label, weak.given[rows:]])
-        precise = torch.where(precise == IGNORED, weak.given, precise)
+        precise = batch.completed(weak.given)
         to_label = self.guidance(weak.given, precise, slice(rows))
         weak_rectified, latent_to_label = self.transport(
             "weak_to_label", batch.weak, weak.given, precise, to_label
