@@ -26,7 +26,7 @@ class TrainConfig:
     """What `diffrect train` is told."""
 
     method: Annotated[str, arg(metavar="NAME")] = "diffrect"
-    """diffrect, supervised (labelled slices only), or your own as package.module:Class."""
+    """A name of docs/methods.md (supervised, unimatch ...), or your own, package.module:Class."""
     preset: Preset = "default"
     """The method as described, or the authors' code bug for bug; every option starts from it."""
     labelled: Annotated[
