@@ -97,10 +97,14 @@ def test_resumed_equals_uninterrupted(name: str, store: Store, tmp_path: Path) -
 
 @pytest.mark.parametrize("name", RIVALS)
 @pytest.mark.parametrize("rows", [(2, 3), (1, 1)], ids=["2+3", "1+1"])
-def test_two_classes_two_channels_any_rows(name: str, rows: tuple[int, int]) -> None:
+def test_two_classes_two_channels_any_rows_mixed_precision(
+    name: str, rows: tuple[int, int]
+) -> None:
     method, batch = make(name, Problem(2, 2, 4, size=32)), tiny_batch(name, 2, 2, rows)
-    for step in (0, 3):
-        for update in method.updates(batch, step):
+    for step, mixed in ((0, False), (3, True)):
+        with torch.autocast("cpu", torch.bfloat16, enabled=mixed):
+            updates = list(method.updates(batch, step))
+        for update in updates:
             update.loss.backward()
             assert torch.isfinite(update.loss)
         method.after_step(step)
