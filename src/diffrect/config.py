@@ -26,7 +26,8 @@ class TrainConfig:
     """What `diffrect train` is told."""
 
     method: Annotated[str, arg(metavar="NAME")] = "diffrect"
-    """diffrect, supervised (labelled slices only), or your own as package.module:Class."""
+    """diffrect, supervised (labelled slices only), mean_teacher, uamt, fixmatch, ict, cps, mcnet,
+    incl, unimatch, bcp, or your own as package.module:Class."""
     preset: Preset = "default"
     """The method as described, or the authors' code bug for bug; every option starts from it."""
     labelled: Annotated[

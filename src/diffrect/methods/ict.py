@@ -64,4 +64,5 @@ def draw_mixture(rows: int, mixing: float) -> tuple[Tensor, Tensor]:
 
 def mix(own: Tensor, other: Tensor, share: Tensor) -> Tensor:
     """(1 - share) own + share other, with a share per row."""
-    return torch.lerp(own, other, share[:, None, None, None])
+    share = share[:, None, None, None]
+    return (1 - share) * own + share * other
