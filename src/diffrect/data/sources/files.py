@@ -158,7 +158,7 @@ def walk_files(folder: Path) -> Iterator[Path]:
     """Every file below a folder, links followed once, in a fixed order; hidden ones not."""
     seen: set[str] = set()
     for root, folders, files in os.walk(folder, followlinks=True):
-        place = os.path.realpath(root)  # noqa: PTH118 (Path.resolve may raise at loops)
+        place = os.path.realpath(root)  # Path.resolve may raise at loops
         if place in seen:
             folders.clear()
             continue
