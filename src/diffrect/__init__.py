@@ -9,6 +9,8 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from diffrect.compare.report import compare_table
+    from diffrect.compare.run import compare
     from diffrect.config import TrainConfig
     from diffrect.data.prepare import prepare
     from diffrect.data.splits import Split
@@ -28,6 +30,8 @@ __all__ = [
     "Split",
     "Store",
     "TrainConfig",
+    "compare",
+    "compare_table",
     "demo",
     "evaluate",
     "load_reference_checkpoint",
@@ -42,6 +46,8 @@ _MODULES = {
     "Split": "diffrect.data.splits",
     "Store": "diffrect.data.store",
     "TrainConfig": "diffrect.config",
+    "compare": "diffrect.compare.run",
+    "compare_table": "diffrect.compare.report",
     "demo": "diffrect.demo",
     "evaluate": "diffrect.evaluate",
     "load_reference_checkpoint": "diffrect.model",

@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 
 from tyro.conf import Positional, UseAppendAction, arg, subcommand
 
+from diffrect.compare.command import Compare
 from diffrect.config import TrainConfig
 
 Checkpoint = Literal["best", "last"]
@@ -189,6 +190,7 @@ COMMANDS = (
     | Annotated[Train, subcommand("train")]
     | Annotated[Evaluate, subcommand("evaluate")]
     | Annotated[Predict, subcommand("predict")]
+    | Annotated[Compare, subcommand("compare")]
     | Annotated[Demo, subcommand("demo")]
 )
-Command = Prepare | Train | Evaluate | Predict | Demo
+Command = Prepare | Train | Evaluate | Predict | Compare | Demo
