@@ -45,15 +45,13 @@ class Plan:
     source: str
 
 
-def plan(cells: Sequence[Cell], task: Task, measured: Sequence[Cell]) -> list[Plan]:
+def plan(cells: Sequence[Cell], task: Task) -> list[Plan]:
     """What is left to do of each cell, and how long it may take.
 
-    Args:
-        cells: the cells to list.
-        task: where they are.
-        measured: cells of the matrix that may be finished already; their minutes are taken first.
+    By the minutes of finished cells of the same variant in the folder, whose protocol is the same;
+    where there is none, by a few steps.
     """
-    known = finished_minutes(measured, Path(task.folder))
+    known = finished_minutes(Path(task.folder))
     timed: dict[str, float] = {}
     plans = []
     for cell in cells:
@@ -88,14 +86,14 @@ def print_plan(plans: Sequence[Plan], console: Console | None = None) -> None:
     console.print(f"about {left:.0f} minutes ({left / 60:.1f} hours) one after another")
 
 
-def finished_minutes(cells: Sequence[Cell], folder: Path) -> Mapping[str, float]:
-    """Mean minutes of the cells that have been trained, by variant."""
+def finished_minutes(folder: Path) -> Mapping[str, float]:
+    """Mean minutes of a folder's finished cells, by variant."""
     minutes: dict[str, list[float]] = {}
-    for cell in cells:
-        file = folder / cell.folder / CELL_FILE
-        spent = read_json(file).get("cost", {}).get("minutes") if file.is_file() else None
+    for file in folder.glob(f"*/{CELL_FILE}"):
+        cell = read_json(file)
+        spent = cell.get("cost", {}).get("minutes")
         if spent:
-            minutes.setdefault(cell.name, []).append(spent)
+            minutes.setdefault(cell["name"], []).append(spent)
     return {name: sum(values) / len(values) for name, values in minutes.items()}
 
 

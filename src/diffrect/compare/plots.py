@@ -8,14 +8,15 @@ import io
 import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogFormatter, NullFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-from diffrect.compare.sections import Report
-from diffrect.compare.statistics import MEAN, Group, Row, group_results, spread
+from diffrect.compare.sections import Report, labelled_words
+from diffrect.compare.statistics import MEAN, Group, Row, Spread, group_results, spread
 
 # Okabe & Ito's colours, dark ones first: they differ in grey too, and thin lines stay visible.
 COLOURS = ("#000000", "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00")
@@ -30,7 +31,6 @@ LINES: tuple[tuple[float, tuple[float, ...]] | str, ...] = (
 WIDTH = 6.6  # inches, the text width of a page
 POINTS = 8.5
 GREY = "#d9d9d9"
-Box = tuple[float, float, float, float]
 PLOTS = ("dice_by_labelled", "dice_by_class", "dice_by_minutes")
 
 
@@ -84,7 +84,7 @@ def _names(report: Report) -> list[str]:
     return list(dict.fromkeys(row.group.name for row in report.rows))
 
 
-def _marks(report: Report, name: str) -> dict[str, object]:
+def _marks(report: Report, name: str) -> dict[str, Any]:
     """Marker, line style and colour of a variant; no two of the first 65 share all of them."""
     index = _names(report).index(name)
     return {
@@ -98,32 +98,88 @@ def _marks(report: Report, name: str) -> dict[str, object]:
 
 
 def by_labelled(report: Report) -> Figure:
-    """Mean Dice against the number of labelled patients; bars: standard deviation over seeds."""
+    """Mean Dice against the number of labelled patients; bars: standard deviation over seeds.
+
+    Of one number of labelled patients, a line per variant instead of a curve.
+    """
     partial = [row for row in report.rows if not row.group.complete]
     counts = sorted({row.group.labelled for row in partial})
+    if len(counts) < 2:
+        return _dots(report)
     names = [name for name in _names(report) if any(row.group.name == name for row in partial)]
-    figure = _figure(WIDTH, 3.6)
+    figure = _figure(WIDTH, max(3.6, 0.2 * len(names) + 0.8))
     axes = figure.subplots()
     for index, name in enumerate(names):
         rows = [row for row in partial if row.group.name == name]
         shift = (index - (len(names) - 1) / 2) * min(0.05, 0.5 / len(names))
         places = [counts.index(row.group.labelled) + shift for row in rows]
-        dice = [row.scores[MEAN]["dice"] for row in rows]
-        spreads = [0 if math.isnan(d.deviation) else 100 * d.deviation for d in dice]
-        means = [100 * d.mean for d in dice]
-        style = _marks(report, name)
-        axes.errorbar(places, means, spreads, capsize=3, label=name, **style)  # type: ignore[arg-type]
+        dice = [_per_cent(row) for row in rows]
+        bars = [value.deviation for value in dice]
+        means = [value.mean for value in dice]
+        axes.errorbar(places, means, bars, capsize=3, label=name, **_marks(report, name))
     for row in report.rows:
         if row.group.complete:
-            label = f"{row.group.name}, all {row.group.labelled} labelled"
-            level = 100 * row.scores[MEAN]["dice"].mean
-            axes.axhline(level, color="black", linewidth=1, linestyle=(0, (8, 3)), label=label)
+            level = _per_cent(row).mean
+            axes.axhline(level, color="black", linewidth=1, linestyle=(0, (8, 3)))
+            words = f"{row.group.name}, all {row.group.labelled} labelled"
+            place = (-0.38, level)
+            axes.annotate(words, place, (0, 3), textcoords="offset points", fontsize=POINTS)
     axes.set_xticks(range(len(counts)), [str(count) for count in counts])
-    axes.set_xlim(-0.4, max(len(counts), 1) - 0.6)
-    title = f"Mean Dice, {report.split_words}{_spread_words(report)}"
-    _style(axes, title, "labelled patients", "Dice (%)")
-    figure.legend(loc="outside right upper", fontsize=POINTS, frameon=False, handlelength=3.4)
+    axes.set_xlim(-0.4, len(counts) - 0.6)
+    _style(axes, "", "labelled patients", "Dice (%)")
+    _title(figure, f"Mean Dice, {report.split_words}{_spread_words(report)}")
+    last = {row.group.name: _per_cent(row).mean for row in partial}  # of most labels
+    _legend(figure, axes, sorted(last, key=lambda name: -last[name]))
     return figure
+
+
+def _dots(report: Report) -> Figure:
+    """Mean Dice of every row of the table, the variants' names along the axis."""
+    figure = _figure(WIDTH, 0.9 + 0.24 * len(report.rows))
+    axes = figure.subplots()
+    for index, row in enumerate(report.rows):
+        style = {**_marks(report, row.group.name), "linestyle": "none"}
+        dice = _per_cent(row)
+        axes.errorbar(dice.mean, index, xerr=dice.deviation, capsize=3, **style)
+    several = len({row.group[:2] for row in report.rows}) > 1
+    words = [
+        f"{row.group.name}, {labelled_words(row.group)} labelled" if several else row.group.name
+        for row in report.rows
+    ]
+    axes.set_yticks(range(len(words)), words)
+    axes.set_ylim(len(words) - 0.4, -0.6)  # the first on top
+    _style(axes, "", "Dice (%)", "")
+    labelled = "" if several else f", {labelled_words(report.rows[0].group)} labelled"
+    _title(figure, f"Mean Dice, {report.split_words}{labelled}{_spread_words(report)}")
+    return figure
+
+
+def _per_cent(row: Row) -> Spread:
+    """Mean Dice of a row in per cent; a spread that is not known is 0."""
+    mean, deviation, number = row.scores[MEAN]["dice"]
+    return Spread(100 * mean, _bar(100 * deviation), number)
+
+
+def _bar(deviation: float) -> float:
+    return 0.0 if math.isnan(deviation) else deviation
+
+
+def _title(figure: Figure, text: str) -> None:
+    figure.suptitle(text, x=0.01, ha="left", fontsize=POINTS + 0.5)
+
+
+def _legend(figure: Figure, axes: Axes, names: Sequence[str]) -> None:
+    """Right of the plots, in the order of the names."""
+    handles, labels = axes.get_legend_handles_labels()
+    ordered = [handles[labels.index(name)] for name in names]
+    figure.legend(
+        ordered,
+        names,
+        loc="outside right upper",
+        fontsize=POINTS,
+        frameon=False,
+        handlelength=3.4,
+    )
 
 
 def _spread_words(report: Report) -> str:
@@ -137,8 +193,8 @@ def by_class(report: Report) -> Figure:
     kinds = list(dict.fromkeys((group.labelled, group.complete) for group in groups))
     classes = report.results[0].classes
     members = {kind: [g for g in groups if (g.labelled, g.complete) == kind] for kind in kinds}
-    heights = [0.9 + 0.24 * len(members[kind]) for kind in kinds]
-    figure = _figure(WIDTH, sum(heights) + 0.2)
+    heights = [0.24 * len(members[kind]) + 0.05 for kind in kinds]
+    figure = _figure(WIDTH, sum(heights) + 0.3 * len(kinds) + 0.6)
     panels = figure.subplots(
         len(kinds), len(classes), squeeze=False, sharex=True, height_ratios=heights
     )
@@ -150,10 +206,11 @@ def by_class(report: Report) -> Figure:
             _style(panels[line, column], f"{name}, {words} labelled", "", "")
             if below:
                 panels[line, column].set_xlabel("Dice (%)", fontsize=POINTS)
-    figure.suptitle(
-        f"Dice of the cases, {report.split_words}: median, quartiles, whiskers to 1.5 x their "
-        "distance; cross: mean",
-        fontsize=POINTS + 0.5,
+    grey = f"; grey: {report.against}" if report.against else ""
+    _title(
+        figure,
+        f"Dice of the cases, {report.split_words}: median, quartiles, whiskers to 1.5 times their "
+        f"distance; cross: mean{grey}",
     )
     return figure
 
@@ -182,65 +239,47 @@ def _boxes(axes: Axes, report: Report, groups: Sequence[Group], name: str, first
     )
     for group, box in zip(groups, boxes["boxes"], strict=True):
         if group.name == report.against:
-            box.set(facecolor=GREY, hatch="////", edgecolor="black")
+            box.set(facecolor="#b8b8b8")
     axes.set_yticks(range(1, len(groups) + 1), [g.name for g in groups] if first else [])
     axes.set_ylim(len(groups) + 0.6, 0.4)  # the first on top
 
 
 def by_minutes(report: Report) -> Figure | None:
-    """Mean Dice against minutes of training, a point per row of the table."""
+    """Mean Dice against minutes of training; a panel per number of labelled patients."""
     rows = [row for row in report.rows if "minutes" in row.cost]
     if not rows:
         return None
-    figure = _figure(WIDTH, 3.6)
-    axes = figure.subplots()
-    several = len({row.group[:2] for row in rows}) > 1
-    for row in rows:
-        dice, minutes = row.scores[MEAN]["dice"], row.cost["minutes"]
-        style = {**_marks(report, row.group.name), "linestyle": "none", "elinewidth": 0.9}
-        axes.errorbar(
-            minutes.mean,
-            100 * dice.mean,
-            yerr=_bar(100 * dice.deviation),
-            xerr=_bar(minutes.deviation),
-            capsize=2,
-            **style,  # type: ignore[arg-type]
-        )
-    axes.set_xscale("log")
-    axes.xaxis.set_major_formatter(LogFormatter(labelOnlyBase=False, minor_thresholds=(2, 0.4)))
-    axes.xaxis.set_minor_formatter(NullFormatter())
-    title = f"Mean Dice and time, {report.split_words}{_spread_words(report)}"
-    _style(axes, title, "minutes of training", "Dice (%)")
-    _label_points(axes, rows, several)
+    kinds = list(dict.fromkeys(row.group[:2] for row in rows))
+    names = [name for name in _names(report) if any(row.group.name == name for row in rows)]
+    columns = min(2, len(kinds))
+    lines = math.ceil(len(kinds) / columns)
+    figure = _figure(WIDTH, max(2.3 * lines + 0.9, 0.2 * len(names) + 0.8))
+    panels = figure.subplots(lines, columns, squeeze=False, sharex=True, sharey=True).ravel()
+    for axes, kind in zip(panels, kinds, strict=False):
+        for row in (row for row in rows if row.group[:2] == kind):
+            _point(axes, report, row)
+        words = f"{labelled_words(row.group)} labelled"
+        _style(axes, words, "minutes of training", "Dice (%)")
+    for axes in panels[len(kinds) :]:
+        axes.set_visible(False)
+    for axes in panels:
+        axes.label_outer() if len(kinds) % columns == 0 else None
+        axes.set_xscale("log")
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        axes.xaxis.set_minor_formatter(NullFormatter())
+        axes.margins(0.1, 0.1)
+    _title(figure, f"Mean Dice and time, {report.split_words}{_spread_words(report)}")
+    for name in names:  # every variant once, whatever panel shows it
+        style = {**_marks(report, name), "linestyle": "none"}
+        panels[0].errorbar([], [], label=name, **style)
+    _legend(figure, panels[0], names)
     return figure
 
 
-def _bar(deviation: float) -> float | None:
-    return None if math.isnan(deviation) else deviation
-
-
-def _label_points(axes: Axes, rows: Sequence[Row], several: bool) -> None:
-    """Names beside the points, moved up or down where they would lie on each other."""
-    axes.margins(0.12, 0.12)
-    figure = axes.figure
-    assert isinstance(figure, Figure)
-    figure.draw_without_rendering()
-    taken: list[Box] = []
-    for row in rows:
-        place = (row.cost["minutes"].mean, 100 * row.scores[MEAN]["dice"].mean)
-        text = row.group.name + (f" ({row.group.labelled})" if several else "")
-        for offset in (0, 9, -9, 18, -18, 27, -27):
-            note = axes.annotate(
-                text, place, (7, offset), textcoords="offset points", va="center", fontsize=POINTS
-            )
-            box = note.get_window_extent().expanded(1.0, 1.05).extents  # left, bottom, right, top
-            if not any(_overlap(box, other) for other in taken):
-                taken.append(box)
-                break
-            note.remove()
-
-
-def _overlap(one: Box, other: Box) -> bool:
-    """Whether two boxes share a point."""
-    across = one[0] < other[2] and other[0] < one[2]
-    return across and one[1] < other[3] and other[1] < one[3]
+def _point(axes: Axes, report: Report, row: Row) -> None:
+    dice, minutes = _per_cent(row), row.cost["minutes"]
+    style = {**_marks(report, row.group.name), "linestyle": "none", "elinewidth": 0.9}
+    axes.errorbar(
+        minutes.mean, dice.mean, dice.deviation, _bar(minutes.deviation), capsize=2, **style
+    )

@@ -2,8 +2,10 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from diffrect.compare.files import MATRIX_FILE, read_json
@@ -16,6 +18,7 @@ from diffrect.errors import InputError
 from diffrect.run_folder import CELL_FILE
 
 REPORT_FOLDER = "report_{split}"
+_LEFT_OUT = ("Jaccard", "ASD", "no distance", "p 95HD")  # on screen
 
 
 def compare_table(folder: Path | str, *, split: str = "val", against: str | None = None) -> Report:
@@ -90,18 +93,22 @@ def export_cells(folder: Path, target: Path, report: Report) -> None:
 
 
 def print_report(folder: Path, report: Report, console: Console | None = None) -> None:
-    """The table of means on stdout, and where the rest is."""
+    """The most of the table of means that a screen has room for, and where the rest is."""
     console = console or Console(highlight=False, soft_wrap=True)
     section = sections(report)[0]
     table = Table(title=f"{section.title}, checkpoint {report.results[0].protocol['checkpoint']}")
-    for index, name in enumerate(section.heading):
-        table.add_column(name, justify="left" if index < section.names else "right")
+    shown = [i for i, name in enumerate(section.heading) if not name.startswith(_LEFT_OUT)]
+    for index in shown:
+        side: Literal["left", "right"] = "left" if index < section.names else "right"
+        table.add_column(section.heading[index], justify=side, overflow="fold")
     before = None
     for row in section.rows:
         if before is not None and row[0].text != before:
             table.add_section()
         before = row[0].text
-        table.add_row(*(f"[bold]{e.text}[/bold]" if e.best else e.text for e in row))
+        cells = [row[i] for i in shown]
+        texts = [(escape(entry.text), entry.best) for entry in cells]
+        table.add_row(*(f"[bold]{text}[/bold]" if best else text for text, best in texts))
     console.print(table)
     console.print(_where(folder, report, report.missing), markup=False)
 

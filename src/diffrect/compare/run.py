@@ -125,7 +125,7 @@ def plan_comparison(
     cells = make_cells(**matrix)
     task = make_task(store, folder, split, checkpoint, progress=False)
     check_before(cells, task)
-    return plan(running_order(take_shard(cells, shard)), task, cells)
+    return plan(running_order(take_shard(cells, shard)), task)
 
 
 def make_cells(

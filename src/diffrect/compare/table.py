@@ -147,4 +147,6 @@ def _unit(metric: str) -> str:
 
 
 def _plain(value: float) -> float | str:
-    return "" if math.isnan(value) else value
+    if math.isnan(value):
+        return ""
+    return int(value) if value.is_integer() else value
