@@ -194,23 +194,23 @@ def by_class(report: Report) -> Figure:
     classes = report.results[0].classes
     members = {kind: [g for g in groups if (g.labelled, g.complete) == kind] for kind in kinds}
     heights = [0.24 * len(members[kind]) + 0.05 for kind in kinds]
-    figure = _figure(WIDTH, sum(heights) + 0.3 * len(kinds) + 0.6)
+    figure = _figure(WIDTH, sum(heights) + 0.25 * len(kinds) + 0.8)
     panels = figure.subplots(
         len(kinds), len(classes), squeeze=False, sharex=True, height_ratios=heights
     )
     for line, kind in enumerate(kinds):
         for column, name in enumerate(classes):
             _boxes(panels[line, column], report, members[kind], name, first=column == 0)
-            words = f"all {kind[0]}" if kind[1] else str(kind[0])
-            below = line == len(kinds) - 1
-            _style(panels[line, column], f"{name}, {words} labelled", "", "")
-            if below:
-                panels[line, column].set_xlabel("Dice (%)", fontsize=POINTS)
+            below = "Dice (%)" if line == len(kinds) - 1 else ""
+            _style(panels[line, column], name, below, "")
+        words = f"{'all ' if kind[1] else ''}{kind[0]} labelled"
+        aside = {"textcoords": "offset points", "ha": "right", "fontsize": POINTS + 0.5}
+        panels[line, 0].annotate(words, (0, 1), (-7, 5), xycoords="axes fraction", **aside)
     grey = f"; grey: {report.against}" if report.against else ""
     _title(
         figure,
         f"Dice of the cases, {report.split_words}: median, quartiles, whiskers to 1.5 times their "
-        f"distance; cross: mean{grey}",
+        f"distance\ncross: mean over cases{grey}",
     )
     return figure
 
@@ -246,24 +246,25 @@ def _boxes(axes: Axes, report: Report, groups: Sequence[Group], name: str, first
 
 def by_minutes(report: Report) -> Figure | None:
     """Mean Dice against minutes of training; a panel per number of labelled patients."""
-    rows = [row for row in report.rows if "minutes" in row.cost]
+    known = [row for row in report.rows if "minutes" in row.cost]
+    rows = [row for row in known if not row.group.complete] or known
     if not rows:
         return None
     kinds = list(dict.fromkeys(row.group[:2] for row in rows))
     names = [name for name in _names(report) if any(row.group.name == name for row in rows)]
-    columns = min(2, len(kinds))
+    columns = len(kinds) if len(kinds) <= 3 else 2
     lines = math.ceil(len(kinds) / columns)
     figure = _figure(WIDTH, max(2.3 * lines + 0.9, 0.2 * len(names) + 0.8))
     panels = figure.subplots(lines, columns, squeeze=False, sharex=True, sharey=True).ravel()
-    for axes, kind in zip(panels, kinds, strict=False):
-        for row in (row for row in rows if row.group[:2] == kind):
+    for index, axes in enumerate(panels):
+        axes.set_visible(index < len(kinds))
+        members = [row for row in rows if row.group[:2] == kinds[min(index, len(kinds) - 1)]]
+        for row in members:
             _point(axes, report, row)
-        words = f"{labelled_words(row.group)} labelled"
-        _style(axes, words, "minutes of training", "Dice (%)")
-    for axes in panels[len(kinds) :]:
-        axes.set_visible(False)
-    for axes in panels:
-        axes.label_outer() if len(kinds) % columns == 0 else None
+        words = f"{labelled_words(members[0].group)} labelled"
+        below = "minutes of training" if index + columns >= len(kinds) else ""
+        _style(axes, words, below, "" if index % columns else "Dice (%)")
+        axes.tick_params(labelbottom=True)
         axes.set_xscale("log")
         axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
