@@ -63,11 +63,6 @@ class Compare:
     quiet: Flag = False
     """Show no progress and no table."""
 
-    def __post_init__(self) -> None:
-        if self.shard:
-            parse_shard(self.shard)
-        parse_seeds(self.seeds)
-
     def __call__(self) -> None:
         expected, number = ("FOLDER", 1) if self.table else ("STORE and FOLDER", 2)
         if len(self.places) != number:

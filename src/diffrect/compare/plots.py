@@ -266,16 +266,24 @@ def by_minutes(report: Report) -> Figure | None:
         _style(axes, words, below, "" if index % columns else "Dice (%)")
         axes.tick_params(labelbottom=True)
         axes.set_xscale("log")
+        axes.set_xlim(*_minutes(rows))
         axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         axes.xaxis.set_minor_formatter(NullFormatter())
-        axes.margins(0.1, 0.1)
+        axes.margins(y=0.1)
     _title(figure, f"Mean Dice and time, {report.split_words}{_spread_words(report)}")
     for name in names:  # every variant once, whatever panel shows it
         style = {**_marks(report, name), "linestyle": "none"}
         panels[0].errorbar([], [], label=name, **style)
     _legend(figure, panels[0], names)
     return figure
+
+
+def _minutes(rows: Sequence[Row]) -> tuple[float, float]:
+    """Limits of a logarithmic axis of minutes."""
+    spans = [row.cost["minutes"] for row in rows]
+    low = min(max(span.mean - _bar(span.deviation), span.mean / 2) for span in spans)
+    return low / 1.25, 1.25 * max(span.mean + _bar(span.deviation) for span in spans)
 
 
 def _point(axes: Axes, report: Report, row: Row) -> None:
