@@ -18,6 +18,7 @@ from diffrect import cli, compare
 from diffrect.checkpoint import checkpoint_path, load_checkpoint
 from diffrect.compare import cell as cell_module
 from diffrect.compare import report as report_module
+from diffrect.compare import run as run_module
 from diffrect.compare.cell import Outcome
 from diffrect.compare.cost import code_version
 from diffrect.compare.estimate import print_plan
@@ -104,8 +105,8 @@ def test_only_what_is_missing_is_done(store: Store, folder: Path, trained: list[
     again(store, folder, seeds=[0, 1, 2])
     assert trained == [CELLS[0], "supervised-seed2"]
     assert (folder / CELLS[0] / "metrics_val.json").is_file()
-    steps = [json.loads(line)["step"] for line in (folder / CELLS[0] / "metrics.jsonl").open()]
-    assert max(steps) == 2  # trained before, only scored now
+    lines = (folder / CELLS[0] / "metrics.jsonl").read_text().splitlines()
+    assert [json.loads(line)["kind"] for line in lines].count("end") == 1  # only scored now
 
 
 def test_another_split_is_scored_without_training(store: Store, folder: Path) -> None:
@@ -144,9 +145,7 @@ def run_cli(store: Store, folder: Path, *more: str, wait: bool = True) -> Any:
     command = [sys.executable, "-m", "diffrect", "compare", str(store.path), str(folder)]
     command += ["--size", "32", "--batch-labelled", "2", "--batch-unlabelled", "1"]
     command += ["--accelerator", "cpu", *more]
-    process = subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     return (process, *process.communicate(timeout=300)) if wait else process
 
 
@@ -185,22 +184,49 @@ def test_killed_and_run_again_ends_as_if_nothing_had_happened(store: Store, tmp_
     assert one == other
 
 
-def test_two_processes_share_a_matrix_and_failures_set_the_exit_code(
-    store: Store, tmp_path: Path
+SHARED = """
+import sys
+from pathlib import Path
+from diffrect import TrainConfig, compare
+from diffrect.compare import cell
+train = cell.train
+def spy(store, run, *rest, **options):
+    print(run.name, flush=True)
+    return train(store, run, *rest, **options)
+cell.train = spy
+config = TrainConfig(size=32, iterations=4, batch_labelled=2, accelerator="cpu")
+compare(
+    sys.argv[1], sys.argv[2], methods=["supervised"], labelled=[1, 2], seeds=[0, 1, 2],
+    config=config, apart=False, progress=False,
+)
+"""
+
+
+def test_two_processes_train_each_cell_once(store: Store, tmp_path: Path) -> None:
+    command = [sys.executable, "-c", SHARED, str(store.path), str(tmp_path)]
+    both = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    trained = "".join(process.communicate(timeout=300)[0] for process in both).split()
+    assert [process.returncode for process in both] == [0, 0]
+    assert len(trained) == len(set(trained)) == 6
+    assert len(list(tmp_path.glob("*/metrics_val.json"))) == 6
+
+
+def test_failures_set_the_exit_code(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
 ) -> None:
+    monkeypatch.setattr(run_module, "do_cell_apart", run_module.do_cell)
     variants = tmp_path / "variants.yaml"
     variants.write_text(
-        "fine: {method: supervised}\nbroken: {method: 'diffrect.methods.supervised:Supervised', "
-        "labelled: 99}\n"
+        "broken: {method: supervised, labelled: 99}\nfine: {method: supervised, labelled: 1}\n"
     )
-    given = ["--variants", str(variants), "--labelled", "1", "--iterations", "2"]
-    first = run_cli(store, tmp_path / "cells", *given, wait=False)
-    second = run_cli(store, tmp_path / "cells", *given, wait=False)
-    errors = "".join(process.communicate(timeout=300)[1] for process in (first, second))
-    assert (first.returncode, second.returncode) == (1, 1)
-    message = "error: broken-labelled99-seed1337: --labelled: expected at most the 3 training pat"
-    assert errors.count(message) == 2
-    assert "Traceback" not in errors
+    given = ["--variants", str(variants), "--size", "32", "--iterations", "2", "--quiet"]
+    code = cli.main(["compare", str(store.path), str(tmp_path / "cells"), *given])
+    assert code == 1
+    message = "broken-labelled99-seed1337: --labelled: expected at most the 3 training patients"
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith(f"diffrect: error: {message}")
+    assert err.count("\n") == 1
     assert (tmp_path / "cells" / "fine-labelled1-seed1337" / "cell.json").is_file()
     assert not (tmp_path / "cells" / "broken-labelled99-seed1337").exists()
 
