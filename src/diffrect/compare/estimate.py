@@ -77,7 +77,8 @@ def print_plan(plans: Sequence[Plan], console: Console | None = None) -> None:
     """The cells and the time they may take, on stdout."""
     table = Table(title=f"{len(plans)} cell{'' if len(plans) == 1 else 's'}")
     for name in ("cell", "state", "minutes left", "known from"):
-        table.add_column(name, justify="right" if name == "minutes left" else "left")
+        right = name == "minutes left"
+        table.add_column(name, justify="right" if right else "left", overflow="fold")
     for each in plans:
         table.add_row(each.cell.folder, each.state, f"{each.minutes:.1f}", each.source)
     console = console or Console(highlight=False, soft_wrap=True)
