@@ -87,6 +87,15 @@ def test_something_has_to_be_learned() -> None:
         resolve(config)
 
 
+def test_a_single_small_slice_is_too_little_for_one_transport() -> None:
+    torch.manual_seed(0)
+    method = DiffRect(PROBLEM, DiffRectOptions(coarse_to_fine=False)).train()
+    one = batch()
+    small = Batch(one.weak[1:], one.strong[1:], one.label[1:])
+    with pytest.raises(InputError, match="--batch-labelled: expected at least 2 slices of 64 x 64"):
+        list(method.updates(small, step=0))
+
+
 def rectified(method: DiffRect, images: Tensor) -> Tensor:
     rectifier = method.rectifier.eval()
     noise = torch.zeros(rectifier.latent_shape(images))

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import torch
 from torch import Tensor
 
+from diffrect.errors import InputError
 from diffrect.losses import IGNORED, cross_entropy_dice
 from diffrect.methods.base import Batch, Update
 
@@ -40,6 +41,9 @@ def single_transport(
 
     Fine to precise alone trains on the labelled rows (weak view -> ground truth), coarse to fine
     alone on the unlabelled rows (strong view -> weak view), in either preset.
+
+    Raises:
+        InputError: a single slice that is too small for batch statistics.
     """
     rows = batch.labelled
     if method.options.fine_to_precise:
@@ -49,6 +53,12 @@ def single_transport(
         images, coarse = batch.strong[rows:], strong.given[rows:]
         finer = PseudoLabel(*(batch.as_strong(batch.with_labels(part)) for part in weak))
         target = finer.given[rows:]
+    if len(images) == 1 and max(images.shape[-2:]) <= 64:  # one pixel at the deepest level
+        option = "labelled" if method.options.fine_to_precise else "unlabelled"
+        raise InputError(
+            f"--batch-{option}: expected at least 2 slices of 64 x 64 pixels or fewer to train one "
+            "transport alone, got 1"
+        )
     guidance = method.guidance(coarse, target, slice(None))
     logits, latent = method.transport("single", images, coarse, target, guidance)
     if method.options.fine_to_precise:
