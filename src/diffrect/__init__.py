@@ -9,6 +9,8 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from diffrect.compare.report import compare_table
+    from diffrect.compare.run import compare
     from diffrect.config import TrainConfig
     from diffrect.data.prepare import prepare
     from diffrect.data.source_options import SourceOptions
@@ -32,6 +34,8 @@ __all__ = [
     "Split",
     "Store",
     "TrainConfig",
+    "compare",
+    "compare_table",
     "demo",
     "evaluate",
     "export",
@@ -49,6 +53,8 @@ _MODULES = {
     "Split": "diffrect.data.splits",
     "Store": "diffrect.data.store",
     "TrainConfig": "diffrect.config",
+    "compare": "diffrect.compare.run",
+    "compare_table": "diffrect.compare.report",
     "demo": "diffrect.demo",
     "evaluate": "diffrect.evaluate",
     "export": "diffrect.export",

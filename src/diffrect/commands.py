@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 
 from tyro.conf import Positional, UseAppendAction, arg, subcommand
 
+from diffrect.compare.command import Compare
 from diffrect.config import TrainConfig
 from diffrect.data.source_options import SourceOptions
 
@@ -249,6 +250,7 @@ COMMANDS = (
     | Annotated[Evaluate, subcommand("evaluate")]
     | Annotated[Predict, subcommand("predict")]
     | Annotated[Export, subcommand("export")]
+    | Annotated[Compare, subcommand("compare")]
     | Annotated[Demo, subcommand("demo")]
 )
-Command = Prepare | Inspect | Train | Evaluate | Predict | Export | Demo
+Command = Prepare | Inspect | Train | Evaluate | Predict | Export | Compare | Demo

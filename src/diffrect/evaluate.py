@@ -15,9 +15,9 @@ from diffrect.errors import InputError
 from diffrect.metrics import EMPTY_CONVENTIONS, EmptyConvention, case_metrics, summarise
 from diffrect.model import Model
 from diffrect.report import progress_bar
-from diffrect.run_folder import SPLIT_FILE, STORE_LINK_FILE
+from diffrect.run_folder import METRICS_FORMAT, SPLIT_FILE, STORE_LINK_FILE
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = METRICS_FORMAT
 SPLITS = ("val", "test")
 
 
