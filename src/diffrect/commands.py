@@ -14,6 +14,7 @@ from diffrect.config import TrainConfig
 
 Checkpoint = Literal["best", "last"]
 Device = Annotated[str, arg(metavar="NAME")]
+Axis = Literal["layout", "auto", "0", "1", "2", "axial", "coronal", "sagittal"]
 Flag = Annotated[bool, arg(help_behavior_hint="")]
 
 
@@ -27,6 +28,21 @@ class Prepare:
     """Folder to make."""
     format: Literal["auto", "acdc", "ssl4mis", "decathlon"] = "auto"
     """Layout of the data set; auto recognises it."""
+    axis: Axis = "layout"
+    """Where slices lie: auto (across the coarsest spacing), an axis of the file, a plane."""
+    intensity: Literal["minmax", "percentile", "zscore", "window"] = "minmax"
+    """What becomes 0 and 1: extremes, percentiles, mean -/+ 4 sd, or ends of a CT window."""
+    percentiles: Annotated[
+        tuple[float, float] | None,
+        arg(metavar="LOW HIGH", help_behavior_hint="(default: 0.5 99.5)"),
+    ] = None
+    """The percentiles of --intensity percentile."""
+    window: Annotated[
+        tuple[float, float] | None, arg(metavar="LEVEL WIDTH", help_behavior_hint="")
+    ] = None
+    """The window of --intensity window."""
+    trust_image_geometry: Flag = False
+    """Accept labels of the image's shape whose own geometry says another place."""
     workers: Annotated[int, arg(help_behavior_hint="(default: one for each processor)")] = field(
         default_factory=lambda: os.cpu_count() or 1
     )
@@ -39,6 +55,7 @@ class Prepare:
     """Show no progress."""
 
     def __call__(self) -> None:
+        from diffrect.data.intensity import Intensity
         from diffrect.data.prepare import prepare
 
         try:
@@ -46,6 +63,9 @@ class Prepare:
                 self.source,
                 self.store,
                 format=self.format,
+                axis=None if self.axis == "layout" else self.axis,
+                intensity=Intensity.of(self.intensity, self.percentiles, self.window),
+                trust_image_geometry=self.trust_image_geometry,
                 workers=self.workers,
                 overwrite=self.overwrite,
                 resume=self.resume,

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from diffrect.checkpoint import checkpoint_path, load_checkpoint
 from diffrect.config import TrainConfig, config_from_dict
 from diffrect.data.resample import Interpolation, labels_from_logits, resize
+from diffrect.data.slicing import THIRD_AXIS
 from diffrect.errors import InputError
 from diffrect.methods import resolve
 from diffrect.methods.base import Method, Problem
@@ -27,7 +28,9 @@ class Task:
     classes: tuple[str, ...]
     """Names of the class codes; the first is the background."""
     intensity: str
-    """How raw intensities become network input, see `prepare`."""
+    """How raw intensities become network input, see `Intensity`."""
+    axis: str = THIRD_AXIS
+    """How volumes are cut into slices, see `choose_slicing`."""
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values only."""
@@ -35,6 +38,7 @@ class Task:
             "channels": self.channels,
             "classes": list(self.classes),
             "intensity": self.intensity,
+            "axis": self.axis,
         }
 
 
@@ -128,6 +132,11 @@ class Model:
         return self.task.intensity
 
     @property
+    def axis(self) -> str:
+        """How volumes are cut into slices."""
+        return self.task.axis
+
+    @property
     def size(self) -> int:
         """Side of the network's input, pixels."""
         return self.config.size
@@ -174,7 +183,12 @@ def load_method(run: Path | str, checkpoint: Literal["best", "last"] = "best") -
 
 def task_from_dict(values: dict[str, Any]) -> Task:
     """The inverse of `Task.to_dict`."""
-    return Task(values["channels"], tuple(values["classes"]), values["intensity"])
+    return Task(
+        values["channels"],
+        tuple(values["classes"]),
+        values["intensity"],
+        values.get("axis", THIRD_AXIS),  # older checkpoints know no other
+    )
 
 
 def pick_device(name: str) -> torch.device:

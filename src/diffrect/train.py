@@ -57,7 +57,7 @@ class Trainer:
         self.store, self.run, self.config, self.split = store, run, config, split
         resolved = resolve(config)
         self.views: ViewOptions = resolved.view_options
-        self.task = Task(store.channels, store.classes, store.intensity)
+        self.task = Task(store.channels, store.classes, store.intensity, store.axis)
         self.fabric = make_fabric(config)
         self.fabric.launch()
         self.batches = training_batches(
