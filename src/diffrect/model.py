@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from diffrect.checkpoint import checkpoint_path, load_checkpoint
 from diffrect.config import TrainConfig, config_from_dict
-from diffrect.data.resample import Interpolation, labels_from_logits, resize
+from diffrect.data.resample import Interpolation, Zoom, labels_from_logits, to_network, zoom_of
 from diffrect.data.slicing import THIRD_AXIS
 from diffrect.errors import InputError
 from diffrect.methods import resolve
@@ -50,6 +50,7 @@ def predict_slices(
     interpolation: Interpolation,
     device: torch.device | str,
     batch: int = 16,
+    zoom: Zoom = None,
 ) -> np.ndarray:
     """Class maps of slices, on the slices' own grid.
 
@@ -60,6 +61,7 @@ def predict_slices(
         interpolation: see `ViewOptions.interpolation`.
         device: where the network is.
         batch: slices per forward pass.
+        zoom: see `diffrect.data.resample`; None resizes.
 
     Returns:
         uint8 (Z, H, W).
@@ -69,8 +71,8 @@ def predict_slices(
     labels = []
     for start in range(0, len(images), batch):
         part: Tensor = torch.from_numpy(images[start : start + batch]).to(device, dtype)
-        logits = network(resize(part, (size, size), interpolation))
-        labels.append(labels_from_logits(logits, shape, interpolation).cpu().numpy())
+        logits = network(to_network(part, size, interpolation, zoom))
+        labels.append(labels_from_logits(logits, shape, interpolation, zoom).cpu().numpy())
     return np.concatenate(labels)
 
 
@@ -139,12 +141,29 @@ class Model:
     @property
     def size(self) -> int:
         """Side of the network's input, pixels."""
-        return self.config.size
+        return self.config.side
 
-    def predict_slices(self, images: np.ndarray, batch: int = 16) -> np.ndarray:
-        """uint8 class maps (Z, H, W) of normalised slices (Z, C, H, W), see `predict_slices`."""
+    def zoom(self, spacing: tuple[float, float, float] | None, name: str) -> Zoom:
+        """How slices with this spacing (slices, rows, columns) become the network's input.
+
+        Raises:
+            InputError: the model resamples, and the spacing of what is called ``name`` is None.
+        """
+        return zoom_of(spacing, self.config.spacing, name)
+
+    def predict_slices(
+        self,
+        images: np.ndarray,
+        batch: int = 16,
+        spacing: tuple[float, float, float] | None = None,
+    ) -> np.ndarray:
+        """uint8 class maps (Z, H, W) of normalised slices (Z, C, H, W), see `predict_slices`.
+
+        ``spacing`` (slices, rows, columns) is needed by models that resample to a spacing alone.
+        """
+        zoom = self.zoom(spacing, "spacing")
         return predict_slices(
-            self.network, images, self.size, self.interpolation, self.device, batch
+            self.network, images, self.size, self.interpolation, self.device, batch, zoom
         )
 
 

@@ -114,11 +114,11 @@ class Trainer:
 
     def make_batch(self, raw: RawBatch) -> Batch:
         """The two views of a batch of slices, on the device and in channels-last layout."""
-        weak, strong, label = make_views(raw, self.config.size, self.views)
+        weak, strong, label = make_views(raw, self.config.side, self.views)
         weak, strong = weak.to(self.dtype), strong.to(self.dtype)
         pasted = partner = None
         if self.views.cutmix_probability:
-            pasted, partner = random_boxes(len(weak), len(label), self.config.size, self.views)
+            pasted, partner = random_boxes(len(weak), len(label), self.config.side, self.views)
             pasted, partner = pasted.to(weak.device), partner.to(weak.device)
             strong = torch.where(pasted[:, None], strong[partner], strong)
         return Batch(
@@ -194,9 +194,10 @@ class Trainer:
             self.method.predictor,
             self.store,
             self.split.val,
-            self.config.size,
+            self.config.side,
             self.views.interpolation,
             self.fabric,
+            self.config.spacing,
         )
         self.last_dice = scores["dice"]
         better = self.last_dice > self.best
@@ -237,6 +238,8 @@ def train(
     opened, run, config = Store(store), Path(run), config or TrainConfig()
     if resume and overwrite:
         raise InputError("--overwrite and --resume: expected one of them, got both")
+    for case in opened.cases:
+        opened.zoom(case, config.spacing)  # refuses a case without spacing, if one is needed
     last = checkpoint_path(run, "last")
     resuming = resume and last.is_file()
     if resuming:

@@ -22,6 +22,7 @@ import numpy as np
 
 from diffrect.data.case import Case, check_case, image_slices, label_slices
 from diffrect.data.intensity import Intensity
+from diffrect.data.resample import Zoom, zoom_of
 from diffrect.data.slicing import THIRD_AXIS, Slicing, choose_slicing
 from diffrect.data.splits import Split
 from diffrect.errors import InputError
@@ -157,6 +158,14 @@ class Store:
         if not self.cases[case_id].labelled:
             raise InputError(f"{self.path}: expected a label of case {case_id}, it is unlabelled")
         return self._read(case_id, _LABEL_FILE, index)
+
+    def zoom(self, case_id: str, spacing: float | None) -> Zoom:
+        """How the slices of a case become pixels of ``spacing`` mm; None where that is None.
+
+        Raises:
+            InputError: the case's spacing is not known.
+        """
+        return zoom_of(self.cases[case_id].spacing, spacing, f"{self.path}: case {case_id}")
 
     def verify(self) -> None:
         """Compare every file with the checksum taken when it was written.
