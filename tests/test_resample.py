@@ -43,13 +43,11 @@ def test_same_spacing_is_a_crop_and_comes_back(interpolation, shape: tuple[int, 
     labels = (torch.rand(3, *shape, generator=torch.Generator().manual_seed(0)) < 0.5).float()
     seen = to_network(labels[:, None], 64, interpolation, (1.0, 1.0))
     assert seen.shape == (3, 1, 64, 64)
-    # Odd sizes share their centre with an even one between two pixels.
-    if shape[0] % 2 == 0 and shape[1] % 2 == 0:
-        top, left = (64 - shape[0]) // 2, (64 - shape[1]) // 2
-        assert torch.equal(seen[:, 0, top : top + shape[0], left : left + shape[1]], labels)
-        assert seen.sum() == labels.sum()
-        back = labels_from_logits(logits_of(seen[:, 0]), shape, interpolation, (1.0, 1.0))
-        assert torch.equal(back, labels.byte())
+    top, left = (32 - size // 2 for size in shape)
+    assert torch.equal(seen[:, 0, top : top + shape[0], left : left + shape[1]], labels)
+    assert seen.sum() == labels.sum()
+    back = labels_from_logits(logits_of(seen[:, 0]), shape, interpolation, (1.0, 1.0))
+    assert torch.equal(back, labels.byte())
 
 
 @pytest.mark.parametrize("interpolation", ["linear", "nearest"])
@@ -60,9 +58,9 @@ def test_shapes_in_millimetres_are_kept(interpolation) -> None:
     assert zoom == (0.8, 2.0)
     seen = to_network(labels, 64, interpolation, zoom)
     expected = torch.from_numpy(disc((64, 64), (1.0, 1.0), 20.0))
-    assert (seen[0, 0].round() != expected).float().mean() < 0.02
+    assert (seen[0, 0].round() != expected).float().mean() < 0.03
     back = labels_from_logits(logits_of(seen[:, 0]), (100, 40), interpolation, zoom)
-    assert (back != labels[0]).float().mean() < 0.02
+    assert (back != labels[0]).float().mean() < 0.03
 
 
 @pytest.mark.parametrize("interpolation", ["linear", "nearest"])

@@ -15,6 +15,7 @@ from diffrect.config import TrainConfig
 Checkpoint = Literal["best", "last"]
 Device = Annotated[str, arg(metavar="NAME")]
 Axis = Literal["layout", "auto", "0", "1", "2", "axial", "coronal", "sagittal"]
+PredictAxis = Literal["model", "auto", "0", "1", "2", "axial", "coronal", "sagittal"]
 Flag = Annotated[bool, arg(help_behavior_hint="")]
 
 
@@ -152,7 +153,7 @@ class Evaluate:
 
 @dataclass(frozen=True)
 class Predict:
-    """Segment NIfTI images of any size; each label file lies on its image's own grid."""
+    """Segment images of any format and size; each label file lies on its image's own grid."""
 
     run: Positional[Path]
     """Folder made by train; needs no store."""
@@ -161,11 +162,19 @@ class Predict:
     inputs: Annotated[
         Positional[tuple[Path, ...]], arg(metavar="INPUT...", help_behavior_hint="(required)")
     ]
-    """Image files, or folders of them (*.nii, *.nii.gz)."""
+    """Image files, folders of them or of a DICOM series, or patterns such as 'scans/*.nrrd'."""
     checkpoint: Checkpoint = "best"
     """Best by validation, or the last."""
     device: Device = "auto"
     """Such as cpu, cuda or cuda:1; auto takes a GPU if there is one."""
+    format: Literal["nifti", "same"] = "nifti"
+    """NIfTI label files, or each in the format of its image."""
+    axis: PredictAxis = "model"
+    """Where slices lie, if not as in the scans that the model was trained on."""
+    probabilities: Flag = False
+    """Write NAME_probabilities.nii.gz beside each: float32, a volume for each class."""
+    largest_component: Flag = False
+    """Keep of each class the largest connected part alone."""
     overwrite: Flag = False
     """Replace label files that exist already."""
     quiet: Flag = False
@@ -180,6 +189,10 @@ class Predict:
             self.inputs,
             checkpoint=self.checkpoint,
             device=self.device,
+            format=self.format,
+            axis=None if self.axis == "model" else self.axis,
+            probabilities=self.probabilities,
+            largest_component=self.largest_component,
             overwrite=self.overwrite,
             progress=not self.quiet,
         )

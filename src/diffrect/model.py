@@ -1,5 +1,6 @@
 """A trained network with all it needs to label new slices."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -150,6 +151,39 @@ class Model:
             InputError: the model resamples, and the spacing of what is called ``name`` is None.
         """
         return zoom_of(spacing, self.config.spacing, name)
+
+    def predict(
+        self,
+        source: "np.ndarray | Path | str",
+        *,
+        spacing: Sequence[float] | None = None,
+        axis: str | None = None,
+        largest_component: bool = False,
+    ) -> np.ndarray:
+        """uint8 labels of a scan, on its own grid.
+
+        Args:
+            source: an image file, the folder of a DICOM series, or an array of raw intensities:
+                (X, Y, Z), or a single slice (H, W); with several channels these come last.
+            spacing: millimetres along the axes of an array; only models need it that resample to a
+                spacing, or choose the axis they cut by it.
+            axis: cut it in another way than the training's scans, see `choose_slicing`.
+            largest_component: keep of each class the largest connected part alone.
+
+        Raises:
+            InputError: something that cannot be read, or that the model was not trained for.
+        """
+        from diffrect.data.volume import read_image
+        from diffrect.segment import segment, volume_of
+
+        if isinstance(source, Path | str):
+            volume = read_image(Path(source))
+            return segment(self, volume, axis=axis, largest_component=largest_component)
+        array = np.asarray(source)
+        volume = volume_of(array, self.channels, spacing)
+        labels = segment(self, volume, axis=axis, largest_component=largest_component)
+        single = array.ndim == (2 if self.channels == 1 else 3)
+        return np.ascontiguousarray(labels[:, :, 0].T) if single else labels
 
     def predict_slices(
         self,

@@ -96,15 +96,17 @@ def sampling_grid(raw: RawBatch, geometry: Tensor, size: int) -> Tensor:
     interpolated once.
 
     Resized, `geometry` maps to the slice's own coordinates. With zooms it maps the square of
-    `size` pixels to itself, rigid in millimetres, and the slice lies under its centre.
+    `size` pixels to itself, rigid in millimetres, and the slice's middle lies under its own.
     """
     # pixel = (u + 1) / 2 (extent - 1);  padded coordinate = 2 pixel / (padded - 1) - 1
     extent = (raw.shapes.flip(1).float() - 1).clamp(min=0)  # (B, 2): width, height
     padded = torch.tensor([raw.images.shape[-1] - 1, raw.images.shape[-2] - 1]).clamp(min=1)
     share = extent / padded
     if raw.zooms is not None:
-        scale = (size - 1) / (raw.zooms.flip(1) * padded)
-        theta = torch.cat([geometry * scale[:, :, None], (share - 1)[:, :, None]], dim=2)
+        zooms = raw.zooms.flip(1)
+        scale = (size - 1) / (zooms * padded)
+        middle = ((size - 1) / 2 - size // 2) / zooms + raw.shapes.flip(1) // 2  # see `_places`
+        theta = torch.cat([geometry * scale[..., None], (2 * middle / padded - 1)[..., None]], 2)
         shape = [len(raw.images), 1, size, size]
         return F.affine_grid(theta.to(raw.images), shape, align_corners=True)
     theta = torch.cat([geometry * share[:, :, None], (share - 1)[:, :, None]], dim=2)

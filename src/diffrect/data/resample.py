@@ -1,8 +1,8 @@
 """Slices of any shape -> square inputs of the network -> labels on the slices' own grid.
 
 Resized, the two grids share their corner pixels (aligned corners), as scipy.ndimage.zoom does for
-the reference. With a `zoom` they share their centres and the size of a millimetre instead: what of
-the slice lies outside the square is not seen and labelled as background.
+the reference. With a `zoom` they share their middle pixels and the size of a millimetre instead:
+what of the slice lies outside the square is not seen, and labelled as background.
 """
 
 from typing import Literal
@@ -28,8 +28,8 @@ def zoom_of(spacing: tuple[float, float, float] | None, target: float | None, na
         return None
     if spacing is None:
         raise InputError(
-            f"{name}: expected a spacing, because slices are resampled to {target:g} mm, its file "
-            "records none"
+            f"{name}: expected a spacing, because slices are resampled to {target:g} mm, "
+            "none is known"
         )
     return spacing[1] / target, spacing[2] / target
 
@@ -88,9 +88,12 @@ def probabilities_from_logits(
 
 
 def _places(target: int, source: int, step: float) -> Tensor:
-    """Where the pixels of a line of `target` lie in one of `source`, centre on centre."""
-    centred = torch.arange(target, dtype=torch.float64) - (target - 1) / 2
-    return centred * step + (source - 1) / 2
+    """Where the pixels of a line of `target` lie in one of `source`, middle pixel on middle pixel.
+
+    The middle of an even number is the later one, so that pixels of equal size lie on each other.
+    """
+    centred = torch.arange(target, dtype=torch.float64) - target // 2
+    return centred * step + source // 2
 
 
 def _back(seen: Tensor, shape: tuple[int, int], zoom: tuple[float, float]) -> list[Tensor]:

@@ -56,7 +56,7 @@ def read_image(path: Path) -> Volume:
             spacing that is not positive.
     """
     volume = _read(path)
-    if not np.isfinite(volume.array).all():
+    if not all(np.isfinite(plane).all() for plane in np.moveaxis(volume.array, 2, 0)):
         raise InputError(f"{path}: expected finite intensities, found NaN or infinity")
     return volume
 
