@@ -50,7 +50,7 @@ def reason(error: Exception) -> str:
     # ITK: a place in its source, then what went wrong in an object at some address.
     text = re.sub(r"^Exception thrown in SimpleITK .*?ERROR: ", "", text)
     text = re.sub(r"\(0x[0-9a-f]+\)", "", text).partition(" Reason: ")[0]
-    text = text.rpartition("[nrrd] ")[2]
+    text = re.sub(r"^(\w+ImageIO|Image): ", "", text.rpartition("[nrrd] ")[2])
     return text.rstrip(". ")
 
 

@@ -216,6 +216,9 @@ def write_case(
         checksums = {name: _checksum(partial / name) for name in arrays}
         write_json(partial / _CASE_FILE, _describe(case, slicing, image, checksums))
         partial.replace(final)
+    except OSError as error:
+        error.filename = error.filename or str(final)  # for want of space it does not say where
+        raise
     finally:
         shutil.rmtree(partial, ignore_errors=True)
 
@@ -269,9 +272,9 @@ def _read_settings(path: Path) -> dict[str, Any]:
 
 def _write_array(path: Path, array: np.ndarray) -> None:
     one_slice = (1, *array.shape[1:])
-    blosc2.asarray(
-        array, chunks=one_slice, blocks=one_slice, urlpath=str(path), mode="w", cparams=_COMPRESSION
-    )
+    compressed = blosc2.asarray(array, chunks=one_slice, blocks=one_slice, cparams=_COMPRESSION)
+    # Written by Python, because Blosc2 does not say why it cannot, such as for want of space.
+    path.write_bytes(compressed.to_cframe())
 
 
 def _describe(
