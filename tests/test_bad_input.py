@@ -1,15 +1,22 @@
 """Bad input, told to the command line: one line, exit code 2, and every file as it was before."""
 
+import os
 import re
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from bad_cases import DEMO, EVALUATE, FINE, PREDICT, PREPARE, TRAIN
+from bad_scans import SCANS
 from diffrect import cli
 from diffrect.data.store import Store
+from diffrect.errors import InputError
+from scans import grid, write_scan
 from spoil import Spoil
 from tiny import write_nifti
 
@@ -36,6 +43,9 @@ def good(
         "other": decathlon_store.path,
         "run": tiny_run,
     }
+
+
+ROOT = Path(__file__).parents[1]
 
 
 def files() -> dict[Path, tuple[int, int] | None]:
@@ -80,3 +90,89 @@ def test_bad_input_is_told_in_one_line_and_changes_nothing(
     assert out == ""
     assert re.fullmatch(f"diffrect: error: {message}\n", err), err
     assert files() == before
+
+
+@pytest.mark.parametrize("name", SCANS)
+def test_a_bad_scan_is_told_in_the_documented_line(
+    name: str,
+    good: dict[str, Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    arguments, message, spoil = SCANS[name]
+    monkeypatch.chdir(tmp_path)
+    command, *given = arguments.split()
+    for part in good.keys() & set(given):
+        shutil.copytree(good[part], part)
+    write_nifti(Path("a.nii.gz"), FINE)
+    spoil()
+    if "Permission" in message and os.access("a.nii.gz", os.R_OK):
+        pytest.skip("the administrator reads everything")
+    before = files()
+    assert cli.main([command, *given[:2], *QUICK.get(command, "").split(), *given[2:]]) == 2
+    out, err = capfd.readouterr()
+    assert (out, err) == ("", f"diffrect: error: {message}\n")
+    assert files() == before
+
+
+def test_every_bad_scan_is_documented() -> None:
+    lines = (ROOT / "docs" / "bad-input.md").read_text("utf-8").splitlines()
+    rows = (re.fullmatch(r"\| (.+?) \| `(.+)` \|", line) for line in lines)
+    documented = {row[1]: row[2] for row in rows if row}
+    assert documented == {name: message for name, (_, message, _) in SCANS.items()}
+
+
+def test_names_with_spaces_and_other_letters(good: dict[str, Path], tmp_path: Path) -> None:
+    folder = tmp_path / "Größe 三 ♥"
+    source = shutil.copytree(good["source"], folder / "a source")
+    assert cli.main(["prepare", str(source), str(folder / "a store"), "--quiet"]) == 0
+    for file in ("Ä b.nii.gz", "Ä c.nrrd", "Ä d.mha", "Ä series"):
+        write_scan(folder / file, FINE, grid())
+        out = folder / f"out {file}"
+        assert cli.main(["predict", str(good["run"]), str(out), str(folder / file), "--quiet"]) == 0
+        assert [path.name for path in out.iterdir()] == [f"{file.partition('.')[0]}.nii.gz"]
+
+
+def test_a_symlink_loop(good: dict[str, Path], tmp_path: Path) -> None:
+    folder = tmp_path / "in"
+    write_nifti(folder / "a.nii.gz", FINE)
+    (folder / "loop").symlink_to(folder)
+    (folder / "b.nii.gz").symlink_to("b.nii.gz")
+    out = tmp_path / "out"
+    assert cli.main(["predict", str(good["run"]), str(out), str(folder), "--quiet"]) == 0
+    assert [path.name for path in out.iterdir()] == ["a.nii.gz"]
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_a_full_disk_keeps_what_is_finished(
+    workers: str, good: dict[str, Path], tmp_path: Path
+) -> None:
+    """A limit on the size of a file stands in for the disk: the fourth case is too large."""
+    resource = pytest.importorskip("resource")
+    source = Path(shutil.copytree(good["source"], tmp_path / "source"))
+    noise = np.random.default_rng(0).normal(size=(200, 200, 20)).astype(np.float32)
+    for kind in ("imagesTr", "labelsTr"):
+        write_nifti(source / kind / "part_003.nii.gz", noise if kind == "imagesTr" else 0 * noise)
+    code = (
+        "import resource, signal, sys; from diffrect.cli import main\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (500_000, 500_000))\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "if __name__ == '__main__': sys.exit(main(sys.argv[1:]))"
+    )
+    script = tmp_path / "script.py"
+    script.write_text(code)
+    command = ["prepare", str(source), str(tmp_path / "store"), "--workers", workers]
+    done = subprocess.run([sys.executable, script, *command], text=True, capture_output=True)
+    case = tmp_path / "store" / "cases" / "part_003"
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == f"diffrect: error: {case}: File too large\n"
+    assert resource
+    with pytest.raises(InputError, match="half prepared"):
+        Store(tmp_path / "store")
+    finished = list((tmp_path / "store" / "cases").iterdir())
+    assert finished
+    assert case not in finished
+    assert all(re.fullmatch(r"part_\d+", folder.name) for folder in finished)
+    assert cli.main([*command, "--resume", "--quiet"]) == 0
+    Store(tmp_path / "store").verify()

@@ -41,6 +41,7 @@ def test_description(store: Store, decathlon_store: Store) -> None:
         slices=slices,
         shape=(height, width),
         spacing=(z, y, x),
+        orientation="SPL",  # of affines diag(-1, -1, 1), cut as they are
     )
     assert decathlon_store.official_split is None
     assert not decathlon_store.cases["part_007"].labelled

@@ -31,6 +31,7 @@ _ENVIRONMENT_ERRORS = (
     errno.EROFS,
     errno.ENOSPC,
     errno.EDQUOT,
+    errno.EFBIG,
     errno.ENAMETOOLONG,
     errno.ENOTDIR,
 )

@@ -17,6 +17,8 @@ from diffrect.data.source_options import SourceOptions
 Checkpoint = Literal["best", "last"]
 Format = Literal["auto", "acdc", "ssl4mis", "decathlon", "mscmr19", "folder"]
 Device = Annotated[str, arg(metavar="NAME")]
+Axis = Literal["layout", "auto", "0", "1", "2", "axial", "coronal", "sagittal"]
+PredictAxis = Literal["model", "auto", "0", "1", "2", "axial", "coronal", "sagittal"]
 Flag = Annotated[bool, arg(help_behavior_hint="")]
 
 
@@ -31,6 +33,19 @@ class Prepare:
     format: Format = "auto"
     """Layout of the data set; auto recognises it."""
     options: Annotated[SourceOptions, arg(name="")] = field(default_factory=SourceOptions)
+    axis: Axis = "layout"
+    """Where slices lie: auto (across the coarsest spacing), an axis of the file, a plane."""
+    intensity: Literal["minmax", "percentile", "zscore", "window"] = "minmax"
+    """What becomes 0 and 1: extremes, percentiles, mean -/+ 4 sd, or ends of a CT window."""
+    percentiles: Annotated[
+        tuple[float, float] | None,
+        arg(metavar="LOW HIGH", help_behavior_hint="(default: 0.5 99.5)"),
+    ] = None
+    """The percentiles of --intensity percentile."""
+    window: Annotated[
+        tuple[float, float] | None, arg(metavar="LEVEL WIDTH", help_behavior_hint="")
+    ] = None
+    """The window of --intensity window."""
     workers: Annotated[int, arg(help_behavior_hint="(default: one for each processor)")] = field(
         default_factory=lambda: os.cpu_count() or 1
     )
@@ -43,6 +58,7 @@ class Prepare:
     """Show no progress."""
 
     def __call__(self) -> None:
+        from diffrect.data.intensity import Intensity
         from diffrect.data.prepare import prepare
 
         try:
@@ -51,6 +67,8 @@ class Prepare:
                 self.store,
                 format=self.format,
                 options=self.options,
+                axis=None if self.axis == "layout" else self.axis,
+                intensity=Intensity.of(self.intensity, self.percentiles, self.window),
                 workers=self.workers,
                 overwrite=self.overwrite,
                 resume=self.resume,
@@ -168,7 +186,7 @@ class Evaluate:
 
 @dataclass(frozen=True)
 class Predict:
-    """Segment NIfTI images of any size; each label file lies on its image's own grid."""
+    """Segment images of any format and size; each label file lies on its image's own grid."""
 
     run: Positional[Path]
     """Folder made by train, or a file made by export; needs no store."""
@@ -177,11 +195,19 @@ class Predict:
     inputs: Annotated[
         Positional[tuple[Path, ...]], arg(metavar="INPUT...", help_behavior_hint="(required)")
     ]
-    """Image files, or folders of them (*.nii, *.nii.gz)."""
+    """Image files, folders of them or of a DICOM series, or patterns such as 'scans/*.nrrd'."""
     checkpoint: Checkpoint = "best"
     """Best by validation, or the last."""
     device: Device = "auto"
     """Such as cpu, cuda or cuda:1; auto takes a GPU if there is one."""
+    format: Literal["nifti", "same"] = "nifti"
+    """NIfTI label files, or each in the format of its image."""
+    axis: PredictAxis = "model"
+    """Where slices lie, if not as in the scans that the model was trained on."""
+    probabilities: Flag = False
+    """Write NAME_probabilities.nii.gz beside each: float32, a volume for each class."""
+    largest_component: Flag = False
+    """Keep of each class the largest connected part alone."""
     overwrite: Flag = False
     """Replace label files that exist already."""
     quiet: Flag = False
@@ -196,6 +222,10 @@ class Predict:
             self.inputs,
             checkpoint=self.checkpoint,
             device=self.device,
+            format=self.format,
+            axis=None if self.axis == "model" else self.axis,
+            probabilities=self.probabilities,
+            largest_component=self.largest_component,
             overwrite=self.overwrite,
             progress=not self.quiet,
         )

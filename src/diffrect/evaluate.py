@@ -78,7 +78,7 @@ def evaluate(
 def _score(
     model: Model, store: Store, record: CaseRecord, empty: EmptyConvention
 ) -> dict[str, Any]:
-    prediction = model.predict_slices(store.image(record.id))
+    prediction = model.predict_slices(store.image(record.id), spacing=record.spacing)
     truth = store.label(record.id)
     scores = case_metrics(prediction, truth, model.classes, record.spacing, empty)
     ignored = int(np.count_nonzero(truth == IGNORED))

@@ -31,6 +31,11 @@ def progress_bar(
     yield from track(items, description, total, console=console, disable=hidden)
 
 
+def tell(line: str) -> None:
+    """Say something on stderr, in one line whatever the terminal's width."""
+    Console(stderr=True, soft_wrap=True, highlight=False, markup=False).print(line)
+
+
 def scores_table(result: dict[str, Any]) -> Table:
     """The table of an evaluation: a row per class and their mean, overlaps in per cent.
 

@@ -121,6 +121,7 @@ def check_same_task(saved: Any, store: "Store", run: Path) -> None:
         "channels": store.channels,
         "classes": list(store.classes),
         "intensity": store.intensity,
+        "axis": store.axis,
     }
     _check_same(run, saved, now)
 

@@ -130,7 +130,7 @@ def _validation(trainer: Trainer) -> float:
             trainer.method.predictor,
             trainer.store,
             few,
-            trainer.config.size,
+            trainer.config.side,
             trainer.views.interpolation,
             trainer.fabric,
         )

@@ -76,6 +76,8 @@ class SourceListing:
         official_split: the data set's own split, of the patients that are there; None if it has
             none.
         missing_patients: patients of the official lists that are not there.
+        axis: how volumes are cut unless the user says otherwise, see `choose_slicing`; "auto" suits
+            layouts of any geometry, "2" is the third axis of every file as it is.
     """
 
     references: Sequence[Reference]
@@ -83,6 +85,7 @@ class SourceListing:
     channels: int
     official_split: Split | None = None
     missing_patients: list[str] = field(default_factory=list)
+    axis: str = "2"
 
 
 class Source(Protocol):

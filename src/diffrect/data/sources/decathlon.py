@@ -60,6 +60,8 @@ class Decathlon:
             references=sorted(cases, key=lambda case: case.id),
             classes=classes,
             channels=len(names) if channel is None else 1,
+            # Decathlon volumes lie alike; nnU-Net folders hold what users put there
+            axis="auto" if "channel_names" in settings else "2",
         )
 
 

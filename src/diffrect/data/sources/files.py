@@ -9,15 +9,14 @@ from pathlib import Path
 
 import numpy as np
 
+from diffrect.data import formats
 from diffrect.data.case import Case, check_geometry
 from diffrect.data.sources.base import Report
 from diffrect.data.volume import Volume, read_image, read_label
 from diffrect.errors import InputError
 
-SUFFIXES = (
-    *(".nii.gz", ".nii", ".nrrd", ".nhdr", ".mha", ".mhd"),
-    *(".png", ".tif", ".tiff", ".jpg", ".jpeg", ".bmp"),
-)
+# A DICOM file is a slice of the scan that its folder is.
+SUFFIXES = tuple(suffix for suffix, kind in formats.SUFFIXES.items() if kind != "dicom")
 
 
 @dataclass(frozen=True)
@@ -141,7 +140,7 @@ def find_scans(folder: Path, report: Report) -> list[Path]:
 
 def is_dicom_folder(path: Path) -> bool:
     """Whether it is a folder with DICOM files, which are one scan together."""
-    return path.is_dir() and any(file.suffix.lower() == ".dcm" for file in path.iterdir())
+    return path.is_dir() and formats.kind_of(path) == "dicom"
 
 
 def by_stem(files: list[Path], kind: str, report: Report) -> dict[str, Path]:

@@ -43,6 +43,7 @@ class Folder:
             classes=classes,
             channels=_channels(cases, report),
             official_split=split,
+            axis="auto",
         )
 
 

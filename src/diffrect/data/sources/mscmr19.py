@@ -69,6 +69,7 @@ class Mscmr19:
             references=sorted(cases, key=lambda case: (len(case.id), case.id)),
             classes=ACDC_CLASSES,
             channels=1,
+            axis="auto",
             official_split=_split(path, cases),
         )
 
