@@ -28,7 +28,7 @@ def broken(decathlon_folder: Path, tmp_path: Path) -> Path:
     write_nifti(labels / "part_001.nii.gz", np.full((21, 18, 4), 9, np.uint8))
     write_nifti(labels / "part_002.nii.gz", np.zeros((2, 2, 2), np.uint8))
     (images / "part_003.nii.gz").unlink()
-    write_nifti(images / "part_004.nii.gz", np.full((21, 18, 4), 5, np.int16))
+    write_nifti(images / "part_004.nii.gz", np.full((21, 18, 4), 5, np.int16), (1.0, 1.0, 2.0))
     return folder
 
 
