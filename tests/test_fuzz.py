@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from diffrect.data.case import image_slices, label_slices
 from diffrect.data.slicing import choose_slicing
 from diffrect.data.sources import SOURCES
-from diffrect.data.splits import Split
+from diffrect.data.splits import resolve_split
 from diffrect.data.store import Store
 from diffrect.data.volume import Volume, read_image, read_label
 from diffrect.errors import InputError
@@ -28,7 +28,7 @@ from tiny import write_dataset_json, write_h5, write_nifti
 SHAPE = (5, 4, 3)
 # Fixtures are shared, but every example writes its file anew; a hang is what takes this long.
 quick = settings(
-    max_examples=150,
+    max_examples=60,
     deadline=timedelta(seconds=30),
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
@@ -61,9 +61,10 @@ def explained(read: Callable[[], Any]) -> Any:
     try:
         return read()
     except InputError as error:
-        assert len(str(error)) > 10
-        assert "\n" not in str(error)
-        return None
+        message = str(error)
+    assert len(message) > 10
+    assert "\n" not in message
+    return None
 
 
 def used(volume: Volume) -> None:
@@ -75,7 +76,7 @@ def used(volume: Volume) -> None:
         slicing = explained(lambda policy=policy: choose_slicing(volume, policy))
         if slicing is not None:
             slices = explained(lambda slicing=slicing: image_slices(volume, slicing=slicing))
-            assert slices is None or (0 <= slices.min() and slices.max() <= 1)
+            assert slices is None or (slices.min() >= 0 and slices.max() <= 1)
 
 
 @pytest.fixture(scope="module")
@@ -128,7 +129,7 @@ def test_compressed_nifti(nifti: bytes, tmp_path: Path, changes, length, inside:
 
 
 @pytest.mark.parametrize("name", ["a.nrrd", "a.mha", "a.png", "a.tif", "series"])
-@settings(parent=quick, max_examples=40)
+@settings(parent=quick, max_examples=25)
 @given(changes=edits, length=lengths)
 def test_other_formats(
     name: str, tmp_path_factory: pytest.TempPathFactory, changes, length
@@ -201,7 +202,7 @@ anything = st.recursive(
 )
 def test_dataset_json_with_other_values(tmp_path: Path, name: str, value: Any) -> None:
     write_nifti(tmp_path / "a.nii.gz", np.ones((2, 2, 2), np.uint8))
-    write_dataset_json(tmp_path, ["a.nii.gz"], **{name: value})
+    write_dataset_json(tmp_path, **{"training": ["a.nii.gz"], name: value})
     listing = explained(lambda: SOURCES["decathlon"].list(tmp_path))
     for reference in listing.references if listing is not None else ():
         explained(reference.load)
@@ -249,8 +250,7 @@ def test_store_json_with_other_values(store: Store, tmp_path: Path, name: str, v
 
 @quick
 @given(value=anything | st.dictionaries(st.sampled_from(["train", "val", "test"]), anything))
-def test_splits_with_other_values(value: Any) -> None:
-    try:
-        Split.from_json(json.dumps(value))
-    except (InputError, ValueError, TypeError, AttributeError, KeyError):
-        pass  # who reads one names the file
+def test_split_files_with_other_values(store: Store, tmp_path: Path, value: Any) -> None:
+    file = tmp_path / "split.json"
+    file.write_text(json.dumps(value))
+    explained(lambda: resolve_split(store, split_file=file, labelled=None, seed=1))
