@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 import yaml
 from tyro.conf import arg
 
+from diffrect.atomic import write_atomic
 from diffrect.errors import InputError
 
 T = TypeVar("T")
@@ -65,6 +66,8 @@ class TrainConfig:
     """Kind of device."""
     precision: Precision = "32-true"
     """Floating-point precision, as Lightning Fabric names it."""
+    nonfinite: Literal["stop", "skip"] = "stop"
+    """When a loss or gradient is no finite number: stop, or skip the iteration and count it."""
     workers: int = 0
     """Processes that read slices ahead; 0 reads in the training process."""
     options: Mapping[str, Any] = field(default_factory=dict)
@@ -165,9 +168,7 @@ def read_config(path: Path, base: TrainConfig | None = None) -> TrainConfig:
 
 def write_config(config: TrainConfig, path: Path) -> None:
     """Writes every field as YAML."""
-    path.write_text(
-        yaml.safe_dump(config_to_dict(config), sort_keys=False, allow_unicode=True), "utf-8"
-    )
+    write_atomic(path, yaml.safe_dump(config_to_dict(config), sort_keys=False, allow_unicode=True))
 
 
 def config_to_dict(config: TrainConfig) -> dict[str, Any]:

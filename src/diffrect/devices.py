@@ -1,6 +1,7 @@
 """Where training runs: device, precision and processes, by Lightning Fabric."""
 
 import os
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import cast
@@ -19,18 +20,26 @@ DTYPES = {"64-true": torch.float64}  # of weights and images; float32 in all oth
 def make_fabric(config: TrainConfig) -> Fabric:
     """Device, precision and processes."""
     try:
-        fabric = Fabric(
-            accelerator=config.accelerator,
-            devices=config.devices,
-            strategy="ddp" if config.devices > 1 else "auto",
-            precision=config.precision,
-        )
+        with warnings.catch_warnings():
+            # a precision that a CPU lacks is refused below, not replaced
+            warnings.filterwarnings("ignore", ".*AMP with fp16 is not supported on CPU")
+            fabric = Fabric(
+                accelerator=config.accelerator,
+                devices=config.devices,
+                strategy="ddp" if config.devices > 1 else "auto",
+                precision=config.precision,
+            )
     except (RuntimeError, ValueError) as error:
         reason = str(error).splitlines()[0]
         raise InputError(
             f"--accelerator {config.accelerator} --devices {config.devices}: expected what this "
             f"machine has: {reason}"
         ) from None
+    if fabric.device.type == "cpu" and config.precision == "16-mixed":
+        raise InputError(
+            "--precision 16-mixed: expected a GPU, a CPU has no loss scaling; "
+            "give 32-true or bf16-mixed"
+        )
     processors = os.cpu_count() or 1
     if fabric.device.type == "cpu" and config.devices > processors:
         raise InputError(
@@ -38,6 +47,11 @@ def make_fabric(config: TrainConfig) -> Fabric:
             f"got {config.devices}"
         )
     return fabric
+
+
+def is_launched() -> bool:
+    """Whether this is another process than the first of a machine; known before it starts work."""
+    return os.environ.get("LOCAL_RANK", "0") != "0"
 
 
 @contextmanager
@@ -55,10 +69,15 @@ def memory_explained(config: TrainConfig, fabric: Fabric) -> Iterator[None]:
         ) from None
 
 
-def average_gradients(fabric: Fabric, optimizer: Optimizer) -> None:
-    """Mean of the gradients over all processes."""
+def average_gradients(fabric: Fabric, optimizer: Optimizer, loss: Tensor) -> Tensor:
+    """Mean of the gradients over all processes; returns that of the loss, without its graph.
+
+    All processes see the same numbers after it, so that they judge them alike.
+    """
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
-    _average(fabric, [p.grad for p in parameters if p.grad is not None])
+    loss = loss.detach().clone()
+    _average(fabric, [p.grad for p in parameters if p.grad is not None] + [loss])
+    return loss
 
 
 def average_statistics(fabric: Fabric, network: nn.Module) -> None:
@@ -84,7 +103,7 @@ def _average(fabric: Fabric, tensors: list[Tensor]) -> None:
     """Replaces tensors by their mean over all processes, as one message."""
     if fabric.world_size == 1 or not tensors:
         return
-    flat = torch.cat([tensor.flatten() for tensor in tensors])
+    flat = torch.cat([tensor.flatten().to(tensors[0].dtype) for tensor in tensors])
     flat = cast(Tensor, fabric.all_reduce(flat, reduce_op="mean"))
     for tensor, part in zip(tensors, flat.split([t.numel() for t in tensors]), strict=True):
         tensor.copy_(part.view_as(tensor))
