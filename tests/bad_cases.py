@@ -11,6 +11,7 @@ from spoil import (
     IMAGE,
     LABEL,
     LAST,
+    PREVIOUS,
     change,
     change_checkpoint,
     cut,
@@ -121,12 +122,12 @@ TRAIN = {
     "no checkpoint to go on from": (
         "store run --resume",
         f"{LAST}: expected the checkpoint .*, found no such file",
-        remove(LAST),
+        lambda: (remove(LAST)(), remove(PREVIOUS)()),
     ),
     "a damaged checkpoint to go on from": (
         "store run --resume",
-        f"{LAST}: expected a checkpoint .*",
-        cut(LAST),
+        f"{PREVIOUS}: expected a checkpoint .* damaged.*",
+        lambda: (cut(LAST)(), cut(PREVIOUS)()),
     ),
     "a checkpoint without optimisers": (
         "store run --resume",
@@ -180,6 +181,11 @@ TRAIN = {
         "--option cutmix_probability: expected a number from 0 to 1, got 2",
         nothing,
     ),
+    "half precision": (
+        "store new --precision 16-mixed",
+        "--precision 16-mixed: expected a GPU, .* give 32-true or bf16-mixed",
+        nothing,
+    ),
     "unknown precision": ("store new --precision half", "--precision: .*, got 'half'; .*", nothing),
     "no devices": ("store new --devices 0", "--devices: expected at least 1, got 0", nothing),
     "too many devices": ("store new --devices 999", "--devices: .* processors .* 999", nothing),
@@ -202,6 +208,21 @@ TRAIN = {
         "store new --config c.yaml",
         "c.yaml: devices: expected at least 1, got 0",
         write("c.yaml", "devices: 0"),
+    ),
+    "an option in YAML": (
+        "store new --config c.yaml",
+        "c.yaml: cutmix_probability: expected a number from 0 to 1, got 2",
+        write("c.yaml", "options: {cutmix_probability: 2}"),
+    ),
+    "an option of the command over one in YAML": (
+        "store new --config c.yaml --option cutmix_probability=3",
+        "--option cutmix_probability: expected a number from 0 to 1, got 3",
+        write("c.yaml", "options: {cutmix_probability: 2}"),
+    ),
+    "labelled patients in YAML": (
+        "store new --config c.yaml",
+        "c.yaml: labelled: expected at most the 3 training patients .*, got 9",
+        write("c.yaml", "labelled: 9"),
     ),
 }
 

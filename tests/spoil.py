@@ -15,6 +15,7 @@ LABEL = Path("source/labelsTr/part_003.nii.gz")
 H5 = Path("h5/data/patient028_frame01.h5")
 BEST = Path("run/checkpoints/best.pt")
 LAST = Path("run/checkpoints/last.pt")
+PREVIOUS = Path("run/checkpoints/previous.pt")
 
 Spoil = Callable[[], Any]
 

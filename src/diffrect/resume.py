@@ -23,6 +23,8 @@ def has_state(run: Path) -> bool:
 def newest_state(run: Path, store: Store, *, tell: bool = True) -> dict[str, Any]:
     """The state to go on from: the last checkpoint, or where that is damaged the one before.
 
+    The one of several processes that tells so also removes the damaged file.
+
     Raises:
         InputError: both are damaged, or one is not a checkpoint of such a training.
     """
@@ -38,6 +40,7 @@ def newest_state(run: Path, store: Store, *, tell: bool = True) -> dict[str, Any
             fault = "is damaged" if last.is_file() else "is not there"
             text = f"diffrect: {last} {fault}; going on from {previous}, iteration {state['step']}"
             print(text, file=sys.stderr)
+            last.unlink(missing_ok=True)  # or it would be kept in the place of the good one
         return state
 
 
