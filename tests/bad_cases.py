@@ -15,6 +15,7 @@ from spoil import (
     change,
     change_checkpoint,
     cut,
+    flip,
     half_prepared,
     make_folder,
     no_test_split,
@@ -83,7 +84,13 @@ PREPARE = {
     "another file": ("source a.nii.gz --overwrite", ".*a.nii.gz: .* found a file", nothing),
     "below a file": ("source a.nii.gz/new", ".*a.nii.gz.*: Not a directory", nothing),
     "bad replacement": ("source store --overwrite", f"{IMAGE}: .*", cut(IMAGE)),
-    "two minds": ("source new --resume --overwrite", ".* expected one of them, got both", nothing),
+    "two minds": ("source new --resume --overwrite", ".* expected one of them, got 2", nothing),
+    "nothing to repair": ("source new --repair", ".*new: --repair expected a finished .*", nothing),
+    "a repair from elsewhere": (
+        "source store --repair",
+        ".*store: --repair expected a source with the format acdc, got decathlon",
+        nothing,
+    ),
 }
 
 ARRAY = "store/cases/patient099_frame01/image.b2nd"
@@ -92,12 +99,21 @@ TRAIN = {
     "not a store": ("h5 new", "h5: expected a store made by prepare, .*", nothing),
     "half a store": ("store new", "store: expected a finished store, .*", half_prepared),
     "a damaged store": ("store new", "store/store.json: expected .*", cut("store/store.json")),
+    "a flipped bit in store.json": (
+        "store new",
+        "store/store.json: expected the contents .*, they have changed; mend it with: .* --repair",
+        flip("store/store.json"),
+    ),
     "a store without cases": (
         "store new",
         "store/store.json: expected the description of a store: KeyError .*",
         write("store/store.json", '{"version": 1}'),
     ),
-    "a damaged array": ("store new", f"{ARRAY}: expected a readable array .*", cut(ARRAY)),
+    "a damaged array": (
+        "store new",
+        f"{ARRAY}: expected the contents written by prepare, .* --repair",
+        cut(ARRAY),
+    ),
     "a run": ("store run", "run: exists already; expected --resume or --overwrite", nothing),
     "a folder that is no run": (
         "store mine --overwrite",

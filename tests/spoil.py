@@ -31,6 +31,18 @@ def cut(path: str | Path) -> Spoil:
     return lambda: Path(path).write_bytes(Path(path).read_bytes()[: Path(path).stat().st_size // 2])
 
 
+def flip(path: str | Path) -> Spoil:
+    """Change the lowest bit of the last digit in a file."""
+
+    def spoil() -> None:
+        content = bytearray(Path(path).read_bytes())
+        place = max(i for i, byte in enumerate(content[: len(content) // 2]) if 48 <= byte < 58)
+        content[place] ^= 1
+        Path(path).write_bytes(content)
+
+    return spoil
+
+
 def remove(path: str | Path) -> Spoil:
     """Take a file away."""
     return lambda: Path(path).unlink()

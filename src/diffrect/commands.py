@@ -35,6 +35,8 @@ class Prepare:
     """Replace a store that exists already."""
     resume: Flag = False
     """Go on with an interrupted prepare."""
+    repair: Flag = False
+    """Write again the damaged cases of a finished store, from SOURCE, and no others."""
     quiet: Flag = False
     """Show no progress."""
 
@@ -49,10 +51,12 @@ class Prepare:
                 workers=self.workers,
                 overwrite=self.overwrite,
                 resume=self.resume,
+                repair=self.repair,
                 progress=not self.quiet,
             )
         except KeyboardInterrupt:
-            command = f"diffrect prepare {self.source} {self.store} --resume"
+            flag = "repair" if self.repair else "resume"
+            command = f"diffrect prepare {self.source} {self.store} --{flag}"
             raise KeyboardInterrupt(f"interrupted; go on with: {command}") from None
         if not self.quiet:
             labelled = sum(record.labelled for record in store.cases.values())

@@ -108,8 +108,9 @@ class Monitor:
         finite = {n: v if math.isfinite(v) else None for n, v in values.items()}
         line: dict[str, Any] = {"kind": kind, "step": step, **finite}
         self.append(line)
-        for name, value in values.items():
-            self.board.add_scalar(f"{kind}/{name}", value, step)
+        with naming(self.path.with_name(TENSORBOARD_FOLDER)):
+            for name, value in values.items():
+                self.board.add_scalar(f"{kind}/{name}", value, step)
 
     def append(self, line: Mapping[str, Any]) -> None:
         """One line of metrics.jsonl."""
@@ -126,7 +127,14 @@ class Monitor:
 
     def __enter__(self) -> "Monitor":
         self.bar.start()
+        # TensorBoard writes in a thread of its own; what it cannot write is told by `write`.
+        self.before, threading.excepthook = threading.excepthook, self.leave_to_writer
         return self
+
+    def leave_to_writer(self, arguments: threading.ExceptHookArgs) -> None:
+        """Keeps the traceback of a full disk off the screen."""
+        if not isinstance(arguments.exc_value, OSError):
+            self.before(arguments)
 
     def __exit__(
         self,
@@ -135,6 +143,7 @@ class Monitor:
         trace: TracebackType | None,
     ) -> None:
         self.bar.stop()
+        threading.excepthook = self.before
         # What is left in a buffer when the disk is full says nothing that `error` has not said.
         quietly = contextlib.suppress(OSError) if error else contextlib.nullcontext()
         if self.file is not None:

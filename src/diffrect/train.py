@@ -4,6 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from diffrect.config import TrainConfig
+from diffrect.data.loader import workers_explained
 from diffrect.data.splits import Split, check_split, resolve_split
 from diffrect.data.store import Store
 from diffrect.devices import is_launched
@@ -67,7 +68,7 @@ def train(
     trainer.fabric.barrier()
     try:
         monitor = Monitor(run, config.iterations, trainer.step, progress, trainer.fabric)
-        with monitor, StopRequest() as stop:
+        with monitor, workers_explained(config.workers), StopRequest() as stop:
             trainer.fit(monitor, stop)
     except BaseException as error:
         # Without a checkpoint there is nothing to go on from: nothing is left half-written.

@@ -21,6 +21,9 @@ from typing import Any
 
 from rich.console import Console
 
+from diffrect.atomic import remove_unfinished
+from diffrect.data.integrity import plain_name, write_sealed
+from diffrect.data.repair import find_damaged
 from diffrect.data.sources import Reference, SourceListing, find_source
 from diffrect.data.store import (
     CASES_FOLDER,
@@ -46,6 +49,7 @@ def prepare(
     workers: int = 1,
     overwrite: bool = False,
     resume: bool = False,
+    repair: bool = False,
     progress: bool = True,
 ) -> Store:
     """Convert a data set into a store.
@@ -60,6 +64,7 @@ def prepare(
         workers: processes; 1 works in this one.
         overwrite: replace a store that exists already; any other folder is left alone.
         resume: go on with an interrupted prepare of the same source.
+        repair: write the cases of a finished store again whose files are damaged, and no others.
         progress: show a bar, and say which patients of an official list are missing.
 
     Raises:
@@ -68,8 +73,10 @@ def prepare(
     source, store = Path(source), Path(store).resolve()
     if workers < 1:
         raise InputError(f"--workers: expected at least 1, got {workers}")
-    if overwrite and resume:
-        raise InputError("--overwrite and --resume: expected one of them, got both")
+    flags = {"--overwrite": overwrite, "--resume": resume, "--repair": repair}
+    given = [name for name, value in flags.items() if value]
+    if len(given) > 1:
+        raise InputError(f"{' and '.join(given)}: expected one of them, got {len(given)}")
     layout = find_source(source, format)
     listing = layout.list(source)
     _check_ids(source, listing.references)
@@ -77,15 +84,25 @@ def prepare(
     settings = _settings(source, layout.name, listing)
     if resume and (store / STORE_FILE).is_file():
         return _finished(store, settings)
+    if repair:
+        damaged = find_damaged(store, listing.references, settings)
+        _write_cases(store, listing, damaged, workers, progress)
+        _write_store(store, listing, settings)
+        return Store(store)
     with _construction(store, settings, overwrite=overwrite, resume=resume):
         todo = _unfinished(store, listing.references)
         _write_cases(store, listing, todo, workers, progress)
-        records = [read_record(store, reference.id) for reference in listing.references]
-        cases = [asdict(record) for record in records]
-        write_json(store / STORE_FILE, {**settings, "cases": cases})
+        _write_store(store, listing, settings)
     if progress:
         _tell_missing(listing)
     return Store(store)
+
+
+def _write_store(store: Path, listing: SourceListing, settings: dict[str, Any]) -> None:
+    """store.json, which makes the folder a store."""
+    remove_unfinished(store, STORE_FILE, PROGRESS_FILE)
+    cases = [asdict(read_record(store, reference.id)) for reference in listing.references]
+    write_sealed(store / STORE_FILE, {**settings, "cases": cases})
 
 
 def _check_ids(source: Path, references: Sequence[Reference]) -> None:
@@ -95,8 +112,7 @@ def _check_ids(source: Path, references: Sequence[Reference]) -> None:
     for reference in references:
         if reference.id in seen:
             raise InputError(f"{source}: expected unique case ids, found {reference.id} twice")
-        # The id becomes a folder's name; a leading dot marks what is not finished.
-        if reference.id.startswith(".") or not reference.id or set(reference.id) & set('/\\:*?"'):
+        if not plain_name(reference.id):
             raise InputError(f"{source}: expected ids usable as names, got {reference.id!r}")
         seen.add(reference.id)
 
@@ -142,6 +158,8 @@ def _finished(store: Path, settings: dict[str, Any]) -> Store:
 
 def _check_settings(store: Path, before: dict[str, Any], settings: dict[str, Any]) -> None:
     for name, value in settings.items():
+        if name == "version":  # its cases are checked one by one
+            continue
         if before.get(name) != value:
             old, new = _brief(before.get(name)), _brief(value)
             raise InputError(f"{store}: --resume expected the {name} as before, {old}, got {new}")

@@ -5,7 +5,6 @@ never used to measure anything.
 """
 
 import gzip
-import os
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,6 +15,7 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 
+from diffrect.atomic import write_atomic
 from diffrect.errors import InputError
 
 Spacing = tuple[float, float, float]
@@ -120,12 +120,7 @@ def write_label(path: Path, labels: np.ndarray, like: Path) -> None:
     no_extensions = bytes(4)
     voxels = np.asarray(labels, dtype=np.uint8).tobytes(order="F")
     content = gzip.compress(header.binaryblock + no_extensions + voxels, 6, mtime=0)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        partial.write_bytes(content)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    write_atomic(path, content)
 
 
 def _open(path: Path) -> tuple[Any, Any]:
