@@ -4,6 +4,7 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Literal
 
+from diffrect.atomic import remove_unfinished
 from diffrect.data.case import Case, check_case, grid_labels, image_slices
 from diffrect.data.volume import read_image, write_label
 from diffrect.errors import InputError
@@ -80,6 +81,7 @@ def predict_file(model: Model, file: Path, output: Path) -> None:
     check_case(Case(id=file.name, patient=file.name, image=image, label=None), model.channels)
     labels = model.predict_slices(image_slices(image))  # (Z, C, H, W) -> (Z, H, W)
     output.parent.mkdir(parents=True, exist_ok=True)
+    remove_unfinished(output.parent, output.name)
     write_label(output, grid_labels(labels), like=file)
 
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from diffrect.atomic import write_atomic
+from diffrect.atomic import remove_unfinished, write_atomic
 from diffrect.config import TrainConfig, config_to_dict, write_config
 from diffrect.errors import InputError
 
@@ -75,9 +75,15 @@ def check_start(run: Path, *, resume: bool, overwrite: bool) -> None:
 
 
 def _is_run(run: Path) -> bool:
-    """Whether a training has begun here; also one that was killed while it put another aside."""
-    marked = all((run / name).is_file() for name in (CONFIG_FILE, SPLIT_FILE))
-    return marked or (run / REPLACED).is_dir() or (run / _MOVING).is_dir()
+    """Whether a training has begun here; also one that was killed while it wrote its first files."""
+    if all((run / name).is_file() for name in (CONFIG_FILE, SPLIT_FILE)):
+        return True
+    first = (CONFIG_FILE, OPTIONS_FILE, SPLIT_FILE)
+    unfinished = tuple(f".{name}." for name in first)
+    return all(
+        path.name in (*first, REPLACED, _MOVING) or path.name.startswith(unfinished)
+        for path in run.iterdir()
+    )
 
 
 def start_run(run: Path, config: TrainConfig, options: Mapping[str, Any], split: "Split") -> None:
@@ -143,6 +149,12 @@ def remove_run(run: Path) -> None:
     _remove_entries(run)
     if run.exists() and not any(run.iterdir()):
         run.rmdir()
+
+
+def tidy(run: Path) -> None:
+    """Removes what a killed training left of files that it was writing."""
+    remove_unfinished(run, CONFIG_FILE, OPTIONS_FILE, SPLIT_FILE, STORE_LINK_FILE, METRICS_FILE)
+    remove_unfinished(run / CHECKPOINTS_FOLDER, "best.pt", "last.pt", "previous.pt")
 
 
 def _remove_entries(run: Path) -> None:

@@ -12,7 +12,7 @@ from diffrect.errors import InputError
 from diffrect.methods import complete
 from diffrect.monitor import Monitor, StopRequest
 from diffrect.resume import check_same_training, has_state, newest_state
-from diffrect.run_folder import SPLIT_FILE, check_start, remember_store, start_run, take_back
+from diffrect.run_folder import SPLIT_FILE, check_start, remember_store, start_run, take_back, tidy
 from diffrect.trainer import Trainer
 
 
@@ -62,6 +62,7 @@ def train(
     if resuming:
         trainer.load(state)
     if trainer.fabric.is_global_zero:
+        tidy(run)
         if not resuming:
             start_run(run, config, full.options, split)
         remember_store(run, opened)
