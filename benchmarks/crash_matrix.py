@@ -248,10 +248,7 @@ def jobs(folder: Path, config: TrainConfig) -> list[Job]:
             "prepare",
             MOMENTS_OF_PREPARE,
             start_prepare,
-            # a kill before anything was written leaves nothing to go on from
-            lambda place: start_prepare(
-                place, (place / "prepare.json").exists() or (place / "store.json").exists()
-            ),
+            lambda place: start_prepare(place, True),
             file_differences,
             calls=12,
         ),

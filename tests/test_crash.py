@@ -1,4 +1,4 @@
-"""Killed at chosen moments and at random, resumed, and the same in the end: a short crash matrix."""
+"""Killed at chosen moments and at random, resumed, the same in the end: a short crash matrix."""
 
 import os
 import re

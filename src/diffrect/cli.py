@@ -22,6 +22,7 @@ import diffrect
 from diffrect.commands import COMMANDS, Command, Train
 from diffrect.config import TrainConfig, parse_options, read_config
 from diffrect.errors import InputError
+from diffrect.ranks import leave_after_parent
 from diffrect.run_folder import CONFIG_FILE
 
 # Nobody's mistake in the code: the message alone says what to do about it.
@@ -69,6 +70,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             stream.reconfigure(errors="backslashreplace")
     try:
         code = _run(list(sys.argv[1:] if arguments is None else arguments))
+        if code:
+            leave_after_parent()
         sys.stdout.flush()
     except BrokenPipeError:
         # Whoever read our output has gone; what is left in the buffer goes nowhere, silently.

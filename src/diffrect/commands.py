@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 from tyro.conf import Positional, UseAppendAction, arg, subcommand
 
 from diffrect.config import TrainConfig
+from diffrect.ranks import is_first
 
 Checkpoint = Literal["best", "last"]
 Device = Annotated[str, arg(metavar="NAME")]
@@ -94,7 +95,7 @@ class Train:
             overwrite=self.overwrite,
             progress=not self.quiet,
         )
-        if not self.quiet and os.environ.get("LOCAL_RANK", "0") == "0":  # once, of all processes
+        if not self.quiet and is_first():
             print(f"{self.run}: trained; score it with: diffrect evaluate {self.run}")
 
 
@@ -130,7 +131,7 @@ class Evaluate:
             device=self.device,
             progress=not self.quiet,
         )
-        if not self.quiet:
+        if not self.quiet and is_first():
             print_scores(result)
 
 
@@ -167,7 +168,7 @@ class Predict:
             overwrite=self.overwrite,
             progress=not self.quiet,
         )
-        if not self.quiet:
+        if not self.quiet and is_first():
             print(f"{self.out}: {len(written)} label file{'s' if len(written) != 1 else ''}")
 
 

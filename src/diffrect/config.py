@@ -62,6 +62,12 @@ class TrainConfig:
     """Initial learning rate of SGD (momentum 0.9, weight decay 1e-4, polynomial decay)."""
     devices: int = 1
     """Number of GPUs, or of processes on a CPU."""
+    nodes: int = 1
+    """Number of machines, each with that many devices."""
+    sync_batchnorm: bool = False
+    """Batch norm and losses see the batches of all processes as one."""
+    deterministic: bool = False
+    """The same weights every time on a GPU too; slower there."""
     accelerator: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     """Kind of device."""
     precision: Precision = "32-true"
@@ -79,7 +85,7 @@ class TrainConfig:
             object.__setattr__(self, "labelled", str(self.labelled))
         if self.split_file is not None:
             object.__setattr__(self, "split_file", Path(self.split_file))
-        for name in ("iterations", "batch_labelled", "devices"):
+        for name in ("iterations", "batch_labelled", "devices", "nodes"):
             at_least(name, getattr(self, name), 1)
         at_least("size", self.size, 2)
         for name in ("batch_unlabelled", "workers"):

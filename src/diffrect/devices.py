@@ -13,12 +13,14 @@ from torch.optim import Optimizer
 
 from diffrect.config import TrainConfig
 from diffrect.errors import InputError
+from diffrect.ranks import end_with_parent, rank_and_world, started_outside
 
 DTYPES = {"64-true": torch.float64}  # of weights and images; float32 in all other precisions
 
 
 def make_fabric(config: TrainConfig) -> Fabric:
     """Device, precision and processes."""
+    make_deterministic(config.deterministic)
     try:
         with warnings.catch_warnings():
             # a precision that a CPU lacks is refused below, not replaced
@@ -26,7 +28,8 @@ def make_fabric(config: TrainConfig) -> Fabric:
             fabric = Fabric(
                 accelerator=config.accelerator,
                 devices=config.devices,
-                strategy="ddp" if config.devices > 1 else "auto",
+                num_nodes=config.nodes,
+                strategy="ddp" if config.devices * config.nodes > 1 else "auto",
                 precision=config.precision,
             )
     except (RuntimeError, ValueError) as error:
@@ -49,9 +52,36 @@ def make_fabric(config: TrainConfig) -> Fabric:
     return fabric
 
 
-def is_launched() -> bool:
-    """Whether this is another process than the first of a machine; known before it starts work."""
-    return os.environ.get("LOCAL_RANK", "0") != "0"
+def make_deterministic(wanted: bool) -> None:
+    """Has torch take algorithms that give the same numbers every time; see docs/determinism.md."""
+    torch.use_deterministic_algorithms(wanted)
+    torch.backends.cudnn.benchmark = False
+    if wanted:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+
+
+def launch(fabric: Fabric, config: TrainConfig) -> None:
+    """Starts the other processes, or joins those that torchrun or srun started.
+
+    Raises:
+        InputError: their number is not what the options say.
+    """
+    end_with_parent()
+    world = config.devices * config.nodes
+    if started_outside() and rank_and_world()[1] != world:
+        raise InputError(
+            f"--devices {config.devices} --nodes {config.nodes}: expected the processes that were "
+            f"started, {rank_and_world()[1]} in all, got {world}"
+        )
+    if config.nodes > 1 and not started_outside():
+        raise InputError(
+            f"--nodes {config.nodes}: expected processes started by torchrun or srun, found one"
+        )
+    try:
+        fabric.launch()
+    except (RuntimeError, ValueError) as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(f"--devices {config.devices}: expected processes: {reason}") from None
 
 
 @contextmanager

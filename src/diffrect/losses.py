@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from diffrect.shared import shared_mean, shared_sum
+
 IGNORED = 255
 
 
@@ -27,13 +29,14 @@ def dice_loss(probabilities: Tensor, target: Tensor) -> Tensor:
     overlap = (probabilities * truth).sum(over_rows_and_pixels)
     size = (probabilities.square() * counted).sum(over_rows_and_pixels)
     size = size + truth.sum(over_rows_and_pixels)  # truth is 0 or 1: its own square
+    overlap, size = shared_sum(overlap), shared_sum(size)
     return (1 - (2 * overlap + 1e-5) / (size + 1e-5)).mean()
 
 
 def cross_entropy(logits: Tensor, target: Tensor) -> Tensor:
     """Mean cross-entropy over the pixels that are not ignored; 0 where all are."""
     total = F.cross_entropy(logits, target.long(), ignore_index=IGNORED, reduction="sum")
-    return total / (target != IGNORED).sum().clamp(min=1)
+    return shared_sum(total) / shared_sum((target != IGNORED).sum()).clamp(min=1)
 
 
 def cross_entropy_dice(logits: Tensor, target: Tensor) -> Tensor:
@@ -70,7 +73,7 @@ def confidence_weight(logits: Tensor) -> Tensor:
     # limits for classes and pixels whose probability underflows: 0 log 0 has no gradient
     maps = maps / maps.sum(dim=2, keepdim=True).clamp(min=1e-12)
     entropy = -(maps * maps.clamp(min=torch.finfo(maps.dtype).tiny).log()).sum(dim=2)
-    return (1 - entropy / math.log(maps.shape[2])).mean()
+    return shared_mean((1 - entropy / math.log(maps.shape[2])).mean())
 
 
 def complementary_loss(weak_logits: Tensor, strong_logits: Tensor) -> tuple[Tensor, Tensor]:
@@ -84,7 +87,8 @@ def complementary_loss(weak_logits: Tensor, strong_logits: Tensor) -> tuple[Tens
     """
     weight = confidence_weight(strong_logits)
     least = weak_logits.detach().softmax(dim=1).argmin(dim=1)
-    return weight * F.cross_entropy(1 - strong_logits.softmax(dim=1), least), weight
+    complementary = F.cross_entropy(1 - strong_logits.softmax(dim=1), least)
+    return weight * shared_mean(complementary), weight
 
 
 def consistency_ramp(step: int, iterations: int, stairs: int) -> float:

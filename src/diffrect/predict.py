@@ -9,6 +9,7 @@ from diffrect.data.case import Case, check_case, grid_labels, image_slices
 from diffrect.data.volume import read_image, write_label
 from diffrect.errors import InputError
 from diffrect.model import Model
+from diffrect.ranks import together
 from diffrect.report import progress_bar
 
 SUFFIXES = (".nii.gz", ".nii")
@@ -46,6 +47,7 @@ def predict(
     `inputs` are files, or folders of which every NIfTI file directly inside is taken. Labels of
     `images/scan.nii.gz` or `images/scan.nii` go to `out/scan.nii.gz`, uint8 class numbers with the
     image's shape and geometry. `checkpoint` is "best" or "last", `device` such as "cpu" or "cuda".
+    Processes started by torchrun or srun share the files; all of them return the same.
 
     Raises:
         InputError: nothing was started (no such run or input, outputs of the same name, outputs
@@ -55,19 +57,27 @@ def predict(
     files = list_images([Path(path) for path in inputs])
     outputs = _name_outputs(Path(out), files, overwrite)
     model = Model.load(Path(run), checkpoint=checkpoint, device=device)
-    written: list[Path] = []
-    failures: dict[Path, str] = {}
-    for file, output in progress_bar(list(outputs.items()), "predicting", progress):
-        try:
-            predict_file(model, file, output)
-            written.append(output)
-        except InputError as error:
-            if len(files) == 1:
-                raise
-            failures[file] = str(error)
+    with together() as ranks:
+        mine = progress_bar(
+            ranks.share(list(outputs.items())), "predicting", progress and ranks.first
+        )
+        faults = ranks.gather([_try(model, file, output) for file, output in mine])
+    if len(files) == 1 and faults[0] is not None:
+        raise InputError(faults[0])
+    failures = {file: fault for file, fault in zip(outputs, faults, strict=True) if fault}
+    written = [output for file, output in outputs.items() if file not in failures]
     if failures:
         raise PredictionError(written, failures)
     return written
+
+
+def _try(model: Model, file: Path, output: Path) -> str | None:
+    """What is wrong with a file; None if its labels were written."""
+    try:
+        predict_file(model, file, output)
+    except InputError as error:
+        return str(error)
+    return None
 
 
 def predict_file(model: Model, file: Path, output: Path) -> None:

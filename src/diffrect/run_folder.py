@@ -49,7 +49,15 @@ REPLACED = ".replaced"
 _MOVING = ".replaced.moving"
 # What may differ when a run is resumed: where and how the work is done (other `devices` take other
 # batches from there on), and how its patients are named, who are compared themselves.
-_RESUMABLE_CHANGES = {"devices", "accelerator", "workers", "split_file", "labelled", "nonfinite"}
+_RESUMABLE_CHANGES = {
+    "devices",
+    "nodes",
+    "accelerator",
+    "workers",
+    "split_file",
+    "labelled",
+    "nonfinite",
+}
 
 
 def check_start(run: Path, *, resume: bool, overwrite: bool) -> None:
@@ -75,7 +83,7 @@ def check_start(run: Path, *, resume: bool, overwrite: bool) -> None:
 
 
 def _is_run(run: Path) -> bool:
-    """Whether a training has begun here; also one that was killed while it wrote its first files."""
+    """Whether a training has begun here; also one that was killed while its first files came."""
     if all((run / name).is_file() for name in (CONFIG_FILE, SPLIT_FILE)):
         return True
     first = (CONFIG_FILE, OPTIONS_FILE, SPLIT_FILE)

@@ -7,10 +7,10 @@ from diffrect.config import TrainConfig
 from diffrect.data.loader import workers_explained
 from diffrect.data.splits import Split, check_split, resolve_split
 from diffrect.data.store import Store
-from diffrect.devices import is_launched
 from diffrect.errors import InputError
 from diffrect.methods import complete
 from diffrect.monitor import Monitor, StopRequest
+from diffrect.ranks import is_launched
 from diffrect.resume import check_same_training, has_state, newest_state
 from diffrect.run_folder import SPLIT_FILE, check_start, remember_store, start_run, take_back, tidy
 from diffrect.trainer import Trainer

@@ -24,6 +24,7 @@ from diffrect.devices import (
     any_process,
     average_gradients,
     average_statistics,
+    launch,
     make_fabric,
     memory_explained,
 )
@@ -39,10 +40,12 @@ from diffrect.finite import (
 from diffrect.methods import resolve
 from diffrect.methods.base import Batch, Method, Problem, Update
 from diffrect.model import Task
+from diffrect.models.sync_norm import synchronise
 from diffrect.monitor import Monitor, StopRequest
 from diffrect.run_folder import (
     forget_replaced,
 )
+from diffrect.shared import share_statistics
 from diffrect.validation import validate
 
 
@@ -55,7 +58,8 @@ class Trainer:
         self.views: ViewOptions = resolved.view_options
         self.task = Task(store.channels, store.classes, store.intensity)
         self.fabric = make_fabric(config)
-        self.fabric.launch()
+        launch(self.fabric, config)
+        share_statistics(self.fabric.world_size if config.sync_batchnorm else 1)
         self.batches = training_batches(
             store,
             split,
@@ -69,6 +73,8 @@ class Trainer:
             store.channels, len(store.classes), config.iterations, config.learning_rate
         )
         method = resolved.method(problem, resolved.method_options)
+        if config.sync_batchnorm:
+            synchronise(method)
         self.dtype = DTYPES.get(config.precision, torch.float32)
         self.method: Method = method.to(self.fabric.device, self.dtype)
         # the layout in which convolutions run fastest, see docs/benchmarks

@@ -153,6 +153,7 @@ def _finished(store: Path, settings: dict[str, Any]) -> Store:
     finished = Store(store)
     content = json.loads((store / STORE_FILE).read_text(encoding="utf-8"))
     _check_settings(store, content, settings)
+    (store / PROGRESS_FILE).unlink(missing_ok=True)  # killed at its very end
     return finished
 
 
@@ -180,8 +181,9 @@ def _construction(
     replaced = store.with_name(f".{store.name}.replaced")
     resuming = _make_room(store, settings, replaced, overwrite=overwrite, resume=resume)
     if not resuming:
-        (store / CASES_FOLDER).mkdir(parents=True, exist_ok=True)
+        store.mkdir(parents=True, exist_ok=True)
         write_json(marker, settings)
+    (store / CASES_FOLDER).mkdir(exist_ok=True)
     try:
         yield
     except InputError:
@@ -199,7 +201,7 @@ def _make_room(
     store: Path, settings: dict[str, Any], replaced: Path, *, overwrite: bool, resume: bool
 ) -> bool:
     """Clear the way for a new store; True if an interrupted one is there to go on with."""
-    if not store.exists() or (store.is_dir() and not any(store.iterdir())):
+    if not store.exists() or (store.is_dir() and _is_empty(store)):
         return False
     if not _is_store(store):
         found = "something else" if store.is_dir() else "a file"
@@ -218,6 +220,11 @@ def _make_room(
         shutil.rmtree(replaced)
     store.replace(replaced)
     return False
+
+
+def _is_empty(folder: Path) -> bool:
+    """Whether nothing is in it, or what a prepare left that was killed at its very beginning."""
+    return all(path.name.startswith(f".{PROGRESS_FILE}.") for path in folder.iterdir())
 
 
 def _read_progress(store: Path) -> dict[str, Any]:
