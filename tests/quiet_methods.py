@@ -1,10 +1,12 @@
-"""Methods for test_processes.py: DiffRect without any randomness, and one whose second process dies.
+"""Methods for test_processes.py: DiffRect without randomness, and one whose second process dies.
 
 Run on two processes by `diffrect train --method quiet_methods:Quiet`, with this folder on the path.
 """
 
 import os
+import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -54,5 +56,6 @@ class Dying(Supervised):
 
     def updates(self, batch: Batch, step: int) -> Iterator[Update]:
         if step == 2 and os.environ.get("LOCAL_RANK") == "1":
+            Path(os.environ["DEATH"]).write_text(str(time.time()))
             raise KeyError("the second process is ill")
         yield from super().updates(batch, step)

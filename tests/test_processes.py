@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -32,9 +33,9 @@ from tiny import scan, write_nifti
 CONFIG = TrainConfig(
     method="quiet_methods:Quiet",
     size=32,
-    iterations=20,
-    rectify_from=2,
-    validate_every=10,
+    iterations=4,
+    rectify_from=1,
+    validate_every=2,
     batch_labelled=2,
     batch_unlabelled=2,
     precision="64-true",
@@ -49,10 +50,20 @@ ENVIRONMENT = {
 TORCHRUN = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m"]
 
 
-def call(*arguments: Any, launcher: tuple[str, ...] | list[str] = ("-m",)) -> Any:
+def call(
+    *arguments: Any,
+    launcher: tuple[str, ...] | list[str] = ("-m",),
+    environment: Mapping[str, str] | None = None,
+) -> Any:
     """diffrect in processes of its own, started by Fabric or by torchrun."""
     command = [sys.executable, *launcher, "diffrect", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=300, env=ENVIRONMENT)
+    return subprocess.run(
+        command,
+        capture_output=True,
+        text=True,
+        timeout=500,
+        env={**ENVIRONMENT, **(environment or {})},
+    )
 
 
 def options(config: TrainConfig) -> list[str]:
@@ -111,7 +122,7 @@ def test_a_run_goes_on_with_another_number_of_processes(
     previous.replace(last)
     config = TrainConfig(**{**vars(read_config(run / "config.yaml")), "devices": 1})
     train(store.path, run, config, resume=True, progress=False)
-    assert load_checkpoint(last)["step"] == 20
+    assert load_checkpoint(last)["step"] == 4
     steps = [(line["kind"], line["step"]) for line in lines(run)]
     assert steps == [(line["kind"], line["step"]) for line in lines(runs[0])]
 
@@ -143,10 +154,13 @@ def test_evaluate_and_predict_share_their_cases(
 
 
 def test_a_process_that_dies_ends_the_others(store: Store, tmp_path: Path) -> None:
-    config = TrainConfig(method="quiet_methods:Dying", size=32, iterations=50, validate_every=1)
-    started = time.monotonic()
-    done = call("train", store.path, tmp_path / "run", *options(config)[:6], "--devices", "2")
-    assert time.monotonic() - started < 100  # starting included
+    config = TrainConfig(
+        method="quiet_methods:Dying", size=32, iterations=9, rectify_from=0, validate_every=1
+    )
+    death = tmp_path / "death"
+    command = ["train", store.path, tmp_path / "run", *options(config), "--devices", "2"]
+    done = call(*command, environment={"DEATH": str(death)})
+    assert time.time() - float(death.read_text()) < 60
     assert done.returncode != 0
     assert "KeyError: 'the second process is ill'" in done.stderr
     assert load_checkpoint(checkpoint_path(tmp_path / "run", "last"))["step"] > 0
