@@ -54,7 +54,8 @@ def make_fabric(config: TrainConfig) -> Fabric:
 
 def make_deterministic(wanted: bool) -> None:
     """Has torch take algorithms that give the same numbers every time; see docs/determinism.md."""
-    torch.use_deterministic_algorithms(wanted)
+    # Those that have no such algorithm are named in a warning.
+    torch.use_deterministic_algorithms(wanted, warn_only=True)
     torch.backends.cudnn.benchmark = False
     if wanted:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")

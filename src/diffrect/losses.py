@@ -35,8 +35,15 @@ def dice_loss(probabilities: Tensor, target: Tensor) -> Tensor:
 
 def cross_entropy(logits: Tensor, target: Tensor) -> Tensor:
     """Mean cross-entropy over the pixels that are not ignored; 0 where all are."""
-    total = F.cross_entropy(logits, target.long(), ignore_index=IGNORED, reduction="sum")
+    total = _pixel_cross_entropy(logits, target.long(), "sum")
     return shared_sum(total) / shared_sum((target != IGNORED).sum()).clamp(min=1)
+
+
+def _pixel_cross_entropy(logits: Tensor, target: Tensor, reduction: str) -> Tensor:
+    """`F.cross_entropy` of maps, by the algorithm for rows where that alone repeats its numbers."""
+    if logits.is_cuda and torch.are_deterministic_algorithms_enabled():
+        logits, target = logits.permute(0, 2, 3, 1).flatten(0, 2), target.flatten()
+    return F.cross_entropy(logits, target, ignore_index=IGNORED, reduction=reduction)
 
 
 def cross_entropy_dice(logits: Tensor, target: Tensor) -> Tensor:
@@ -87,7 +94,7 @@ def complementary_loss(weak_logits: Tensor, strong_logits: Tensor) -> tuple[Tens
     """
     weight = confidence_weight(strong_logits)
     least = weak_logits.detach().softmax(dim=1).argmin(dim=1)
-    complementary = F.cross_entropy(1 - strong_logits.softmax(dim=1), least)
+    complementary = _pixel_cross_entropy(1 - strong_logits.softmax(dim=1), least, "mean")
     return weight * shared_mean(complementary), weight
 
 

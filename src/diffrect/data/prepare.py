@@ -5,17 +5,10 @@ it for a finished one, and `resume` goes on with the cases that are missing.
 """
 
 import json
-import multiprocessing
-import os
 import shutil
-import signal
-import threading
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import asdict
-from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +30,7 @@ from diffrect.data.store import (
     write_case,
     write_json,
 )
+from diffrect.data.workers import in_parallel
 from diffrect.errors import InputError
 from diffrect.report import progress_bar
 
@@ -121,6 +115,9 @@ def _check_classes(source: Path, classes: Sequence[str]) -> None:
     """Codes are stored as uint8, where 255 is kept free; scores are told apart by their names."""
     if not 2 <= len(classes) <= 255:
         raise InputError(f"{source}: expected 2 to 255 classes, got {len(classes)}")
+    strange = [name for name in classes if not name.isprintable()]
+    if strange:
+        raise InputError(f"{source}: expected class names that can be shown, got {strange[0]!r}")
     twice = sorted({name for name in classes if classes.count(name) > 1})
     if twice:
         raise InputError(f"{source}: expected classes of different names, got {twice[0]} twice")
@@ -263,7 +260,7 @@ def _write_cases(
     if workers == 1:
         done: Iterator[str] = (_convert(store, one, classes, channels) for one in todo)
     else:
-        done = _in_parallel(store, todo, classes, channels, workers)
+        done = in_parallel(_convert, [(store, one, classes, channels) for one in todo], workers)
     for _ in progress_bar(done, "preparing", progress, total=len(todo)):
         pass
 
@@ -271,33 +268,3 @@ def _write_cases(
 def _convert(store: Path, reference: Reference, classes: int, channels: int) -> str:
     write_case(store, reference.load(), classes, channels)
     return reference.id
-
-
-def _in_parallel(
-    store: Path, todo: list[Reference], classes: int, channels: int, workers: int
-) -> Iterator[str]:
-    executor = ProcessPoolExecutor(
-        workers, multiprocessing.get_context("spawn"), initializer=_start_worker
-    )
-    try:
-        jobs = [executor.submit(_convert, store, one, classes, channels) for one in todo]
-        for job in as_completed(jobs):
-            yield job.result()
-    except BrokenProcessPool:
-        found = "one was killed, perhaps for lack of memory; try fewer"
-        raise InputError(f"--workers {workers}: expected processes that last, {found}") from None
-    finally:
-        executor.shutdown(wait=True, cancel_futures=True)
-
-
-def _start_worker() -> None:
-    """Leave Ctrl-C to the parent, and end with it: a killed prepare leaves no workers behind."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        threading.Thread(target=_end_with, args=(parent.sentinel,), daemon=True).start()
-
-
-def _end_with(sentinel: int) -> None:
-    wait([sentinel])
-    os._exit(1)

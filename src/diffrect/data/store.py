@@ -133,8 +133,9 @@ class Store:
         records = map(CaseRecord.from_dict, settings["cases"])
         self.cases: dict[str, CaseRecord] = {record.id: record for record in records}
         strange = [name for name in self.cases if not plain_name(name)]
+        strange += [name for name in self.classes if not name.isprintable()]
         if strange:
-            raise ValueError(f"the id {strange[0]!r} names no folder of its own")
+            raise ValueError(f"{strange[0]!r} is no name of a case or class")
         split = settings["official_split"]
         self.official_split: Split | None = None if split is None else Split.from_dict(split)
 
