@@ -1,5 +1,6 @@
 """Hostile files: nothing that is read runs code, leaves its folder or writes on the screen."""
 
+import contextlib
 import errno
 import io
 import json
@@ -39,8 +40,14 @@ class Hostile:
         return os.system, (f"touch {self.target}",)
 
 
-@pytest.mark.parametrize("kind", ["archive", "entry", "bare pickle", "old format"])
-@pytest.mark.parametrize("command", ["evaluate", "resume", "predict"])
+@pytest.mark.parametrize(
+    ("kind", "command"),
+    [
+        ("archive", "resume"),
+        ("archive", "predict"),
+        *[(kind, "evaluate") for kind in ("archive", "entry", "bare pickle", "old format")],
+    ],
+)
 def test_hostile_checkpoints_are_refused_by_name(
     store: Store,
     tiny_run: Path,
@@ -72,7 +79,8 @@ def test_hostile_checkpoints_are_refused_by_name(
     if kind in ("archive", "entry"):
         assert f"{os.system.__module__}.system" in err
     assert not written.exists()
-    torch.load(path, weights_only=False)  # it would have been written
+    with contextlib.suppress(RuntimeError):  # a bare pickle does its harm, and is no checkpoint
+        torch.load(path, weights_only=False)
     assert written.exists()
 
 

@@ -2,7 +2,7 @@
 
 import os
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import cast
 
@@ -120,6 +120,16 @@ def average_statistics(fabric: Fabric, network: nn.Module) -> None:
     norms = [m for m in network.modules() if isinstance(m, nn.BatchNorm2d)]
     statistics = [s for norm in norms for s in (norm.running_mean, norm.running_var)]
     _average(fabric, [s for s in statistics if s is not None])
+
+
+def average_logs(fabric: Fabric, logs: Mapping[str, Tensor | float]) -> dict[str, float]:
+    """Mean of what is reported over all processes, each of which reports the same names."""
+    values = torch.tensor([float(v) for v in logs.values()], dtype=torch.float64)
+    if fabric.device.type == "mps":
+        values = values.float()  # it has no doubles
+    values = values.to(fabric.device)
+    _average(fabric, [values])
+    return dict(zip(logs, values.tolist(), strict=True))
 
 
 def any_process(fabric: Fabric, here: bool) -> bool:

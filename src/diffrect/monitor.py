@@ -57,11 +57,15 @@ class Monitor:
             purge = first + 1 if first else None
             self.board = SummaryWriter(str(run / TENSORBOARD_FOLDER), purge_step=purge)
 
+    def is_logged(self, step: int) -> bool:
+        """Whether the losses are reported when `step` iterations are done."""
+        return step % LOG_EVERY == 0 or step == self.iterations
+
     def iteration(
         self, step: int, logs: Mapping[str, Tensor | float], validation_dice: float
     ) -> None:
-        """Called after every iteration; `step` iterations are done."""
-        if not self.active or (step % LOG_EVERY and step != self.iterations):
+        """Called after every iteration that is logged; `step` iterations are done."""
+        if not self.active:
             return
         seconds = (time.perf_counter() - self.started) / (step - self.first)
         values = {name: float(value) for name, value in logs.items()}

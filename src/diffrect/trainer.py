@@ -23,6 +23,7 @@ from diffrect.devices import (
     DTYPES,
     any_process,
     average_gradients,
+    average_logs,
     average_statistics,
     launch,
     make_fabric,
@@ -236,7 +237,8 @@ class Trainer:
                 logs = self.iteration(raw)
             if self.blow_up:
                 monitor.skipped(self.step, self.blow_up, raw.cases)
-            monitor.iteration(self.step, logs, self.last_dice)
+            if monitor.is_logged(self.step):
+                monitor.iteration(self.step, average_logs(self.fabric, logs), self.last_dice)
             if self.validation_due:
                 self.validate(monitor, stop)
             self.stop_if_asked(stop)
