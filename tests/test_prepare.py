@@ -241,7 +241,7 @@ def test_ids_refused(decathlon_copy: Path, tmp_path: Path) -> None:
 def test_options_refused(acdc_folder: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="--workers: expected at least 1, got 0"):
         prepare(acdc_folder, tmp_path / "store", workers=0)
-    with pytest.raises(InputError, match="--overwrite and --resume: expected one of them"):
+    with pytest.raises(InputError, match="--overwrite and --resume: expected one of them, got 2"):
         prepare(acdc_folder, tmp_path / "store", overwrite=True, resume=True)
     with pytest.raises(InputError, match="--format: expected one of"):
         prepare(acdc_folder, tmp_path / "store", format="nrrd")
