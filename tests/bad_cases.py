@@ -135,15 +135,10 @@ TRAIN = {
         nothing,
     ),
     "another store": ("other run --resume", "run/.*: --resume expected classes .*", nothing),
-    "no checkpoint to go on from": (
-        "store run --resume",
-        f"{LAST}: expected the checkpoint .*, found no such file",
-        lambda: (remove(LAST)(), remove(PREVIOUS)()),
-    ),
     "a damaged checkpoint to go on from": (
         "store run --resume",
-        f"{PREVIOUS}: expected a checkpoint .* damaged.*",
-        lambda: (cut(LAST)(), cut(PREVIOUS)()),
+        f"{BEST}: expected a checkpoint .* damaged.*",
+        lambda: (cut(LAST)(), cut(PREVIOUS)(), cut(BEST)()),
     ),
     "a checkpoint without optimisers": (
         "store run --resume",
