@@ -78,6 +78,25 @@ def test_a_damaged_last_checkpoint_is_replaced_by_the_one_before(
     check_same(run, whole)
 
 
+def test_a_kill_between_the_first_two_checkpoints(
+    store: Store, tmp_path: Path, whole: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, save = tmp_path / "run", sys.modules["diffrect.trainer"].save_checkpoint
+
+    def killed(state: Any, path: Path, before: Path | None = None) -> None:
+        if path.name == "last.pt":
+            raise KeyError("killed")
+        save(state, path, before)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(sys.modules["diffrect.trainer"], "save_checkpoint", killed)
+        with pytest.raises(KeyError):
+            train(store.path, run, CONFIG, progress=False)
+    assert not checkpoint_path(run, "last").exists()
+    resume(store, run)
+    check_same(run, whole)
+
+
 def test_a_damaged_best_checkpoint_is_named(run: Path) -> None:
     from diffrect.model import Model
 

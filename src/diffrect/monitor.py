@@ -114,7 +114,9 @@ class Monitor:
             return
         training = time.perf_counter() - self.started - self.validating
         cost = {"minutes": self.minutes(), "peak_memory_mib": peak_memory_mib()}
-        self.write("end", step, {**cost, "seconds_per_iteration": training / (step - self.first)})
+        if step > self.first:
+            cost["seconds_per_iteration"] = training / (step - self.first)
+        self.write("end", step, cost)
 
     def minutes(self) -> float:
         """Time that the training took so far, earlier sessions included."""

@@ -15,33 +15,40 @@ from diffrect.run_folder import CONFIG_FILE, SPLIT_FILE, check_same_config, chec
 TRAINING_STATE = {"best", "last_dice", "split", "optimizers"}
 
 
+# Where to go on from, the first that is whole. A training killed in its first validation may have
+# saved its best state alone.
+_CANDIDATES = ("last", "previous", "best")
+
+
 def has_state(run: Path) -> bool:
     """Whether there is a checkpoint to go on from."""
-    return any(checkpoint_path(run, name).is_file() for name in ("last", "previous"))
+    return any(checkpoint_path(run, name).is_file() for name in _CANDIDATES)
 
 
 def newest_state(run: Path, store: Store, *, tell: bool = True) -> dict[str, Any]:
-    """The state to go on from: the last checkpoint, or where that is damaged the one before.
+    """The state to go on from: the last checkpoint, or where that is damaged one from before.
 
     The one of several processes that tells so also removes the damaged file.
 
     Raises:
-        InputError: both are damaged, or one is not a checkpoint of such a training.
+        InputError: all are damaged, or one is not a checkpoint of such a training.
     """
-    last, previous = checkpoint_path(run, "last"), checkpoint_path(run, "previous")
-    try:
-        return load_training(last, store)
-    except InputError as error:
-        damaged = isinstance(error, DamagedCheckpointError) or not last.is_file()
-        if not damaged or not previous.is_file():
-            raise
-        state = load_training(previous, store)
-        if tell:
+    last = checkpoint_path(run, "last")
+    present = [p for p in (checkpoint_path(run, n) for n in _CANDIDATES) if p.is_file()]
+    for path in present:
+        try:
+            state = load_training(path, store)
+        except DamagedCheckpointError:
+            if path == present[-1]:
+                raise
+            continue
+        if path != last and tell:
             fault = "is damaged" if last.is_file() else "is not there"
-            text = f"diffrect: {last} {fault}; going on from {previous}, iteration {state['step']}"
+            text = f"diffrect: {last} {fault}; going on from {path}, iteration {state['step']}"
             print(text, file=sys.stderr)
             last.unlink(missing_ok=True)  # or it would be kept in the place of the good one
         return state
+    raise InputError(f"{last}: expected the checkpoint to go on from, found no such file")
 
 
 def check_same_training(run: Path, config: TrainConfig, store: Store, split: Split) -> None:

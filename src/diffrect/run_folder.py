@@ -70,9 +70,8 @@ def check_start(run: Path, *, resume: bool, overwrite: bool) -> None:
     """Whether a training may start from its first iteration in this folder.
 
     Raises:
-        InputError: the folder holds a run and neither flag is given, or one that could be resumed
-            had it not lost its last checkpoint; or it holds something that is no run, which is
-            never removed.
+        InputError: the folder holds a run and neither flag is given, or something that is no run,
+            which is never removed.
     """
     if run.exists() and not run.is_dir():
         raise InputError(f"{run}: expected a folder to make, found a file")
@@ -83,9 +82,6 @@ def check_start(run: Path, *, resume: bool, overwrite: bool) -> None:
         raise InputError(f"{run}: expected a new folder or a run, found one that holds {found[0]}")
     if not (resume or overwrite):
         raise InputError(f"{run}: exists already; expected --resume or --overwrite")
-    if resume and has_checkpoint(run):
-        last = run / CHECKPOINTS_FOLDER / "last.pt"
-        raise InputError(f"{last}: expected the checkpoint to go on from, found no such file")
 
 
 def _is_run(run: Path) -> bool:

@@ -267,7 +267,7 @@ def write_case(
             shutil.rmtree(final)
         partial.replace(final)
     except OSError as error:
-        error.filename = error.filename or str(final)  # for want of space it does not say where
+        error.filename = str(final)  # what is missing then; the unfinished one goes
         raise
     finally:
         shutil.rmtree(partial, ignore_errors=True)
