@@ -1,12 +1,13 @@
 # make demo   the whole method on synthetic hearts, in an environment of its own
 # make test   format, lint, types, tests, coverage
+# make audit  known vulnerabilities of the pinned packages
 PYTHON ?= python3.11
 VENV ?= .venv
 BIN := $(VENV)/bin
 FOLDER ?= demo
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test clean
+.PHONY: demo test audit clean
 
 demo: $(VENV)/run.stamp
 	$(BIN)/diffrect demo $(FOLDER)
@@ -16,6 +17,9 @@ test: $(VENV)/dev.stamp
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	OMP_NUM_THREADS=2 $(BIN)/python -m pytest --cov --cov-report=term
+
+audit: | $(VENV)/bin/python
+	$(BIN)/python benchmarks/audit.py constraints.txt
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)

@@ -11,9 +11,11 @@ from spoil import (
     IMAGE,
     LABEL,
     LAST,
+    PREVIOUS,
     change,
     change_checkpoint,
     cut,
+    flip,
     half_prepared,
     make_folder,
     no_test_split,
@@ -82,7 +84,13 @@ PREPARE = {
     "another file": ("source a.nii.gz --overwrite", ".*a.nii.gz: .* found a file", nothing),
     "below a file": ("source a.nii.gz/new", ".*a.nii.gz.*: Not a directory", nothing),
     "bad replacement": ("source store --overwrite", f"{IMAGE}: .*", cut(IMAGE)),
-    "two minds": ("source new --resume --overwrite", ".* expected one of them, got both", nothing),
+    "two minds": ("source new --resume --overwrite", ".* expected one of them, got 2", nothing),
+    "nothing to repair": ("source new --repair", ".*new: --repair expected a finished .*", nothing),
+    "a repair from elsewhere": (
+        "source store --repair",
+        ".*store: --repair expected a source with the format acdc, got decathlon",
+        nothing,
+    ),
 }
 
 ARRAY = "store/cases/patient099_frame01/image.b2nd"
@@ -91,12 +99,21 @@ TRAIN = {
     "not a store": ("h5 new", "h5: expected a store made by prepare, .*", nothing),
     "half a store": ("store new", "store: expected a finished store, .*", half_prepared),
     "a damaged store": ("store new", "store/store.json: expected .*", cut("store/store.json")),
+    "a flipped bit in store.json": (
+        "store new",
+        "store/store.json: expected the contents .*, they have changed; mend it with: .* --repair",
+        flip("store/store.json"),
+    ),
     "a store without cases": (
         "store new",
         "store/store.json: expected the description of a store: KeyError .*",
         write("store/store.json", '{"version": 1}'),
     ),
-    "a damaged array": ("store new", f"{ARRAY}: expected a readable array .*", cut(ARRAY)),
+    "a damaged array": (
+        "store new",
+        f"{ARRAY}: expected the contents written by prepare, .* --repair",
+        cut(ARRAY),
+    ),
     "a run": ("store run", "run: exists already; expected --resume or --overwrite", nothing),
     "a folder that is no run": (
         "store mine --overwrite",
@@ -118,15 +135,10 @@ TRAIN = {
         nothing,
     ),
     "another store": ("other run --resume", "run/.*: --resume expected classes .*", nothing),
-    "no checkpoint to go on from": (
-        "store run --resume",
-        f"{LAST}: expected the checkpoint .*, found no such file",
-        remove(LAST),
-    ),
     "a damaged checkpoint to go on from": (
         "store run --resume",
-        f"{LAST}: expected a checkpoint .*",
-        cut(LAST),
+        f"{BEST}: expected a checkpoint .* damaged.*",
+        lambda: (cut(LAST)(), cut(PREVIOUS)(), cut(BEST)()),
     ),
     "a checkpoint without optimisers": (
         "store run --resume",
@@ -180,6 +192,11 @@ TRAIN = {
         "--option cutmix_probability: expected a number from 0 to 1, got 2",
         nothing,
     ),
+    "half precision": (
+        "store new --precision 16-mixed",
+        "--precision 16-mixed: expected a GPU, .* give 32-true or bf16-mixed",
+        nothing,
+    ),
     "unknown precision": ("store new --precision half", "--precision: .*, got 'half'; .*", nothing),
     "no devices": ("store new --devices 0", "--devices: expected at least 1, got 0", nothing),
     "too many devices": ("store new --devices 999", "--devices: .* processors .* 999", nothing),
@@ -203,19 +220,38 @@ TRAIN = {
         "c.yaml: devices: expected at least 1, got 0",
         write("c.yaml", "devices: 0"),
     ),
+    "an option in YAML": (
+        "store new --config c.yaml",
+        "c.yaml: cutmix_probability: expected a number from 0 to 1, got 2",
+        write("c.yaml", "options: {cutmix_probability: 2}"),
+    ),
+    "an option of the command over one in YAML": (
+        "store new --config c.yaml --option cutmix_probability=3",
+        "--option cutmix_probability: expected a number from 0 to 1, got 3",
+        write("c.yaml", "options: {cutmix_probability: 2}"),
+    ),
+    "labelled patients in YAML": (
+        "store new --config c.yaml",
+        "c.yaml: labelled: expected at most the 3 training patients .*, got 9",
+        write("c.yaml", "labelled: 9"),
+    ),
 }
 
 EVALUATE = {
     "no run": ("nowhere", "nowhere/checkpoints/best.pt: expected .* no such file", nothing),
     "a folder that is no run": ("h5", "h5/checkpoints/best.pt: .* no such file", nothing),
     "text as checkpoint": ("run", f"{BEST}: expected a checkpoint .*", write(BEST, "text")),
-    "truncated checkpoint": ("run", f"{BEST}: expected a checkpoint .* damaged .*", cut(BEST)),
+    "truncated checkpoint": ("run", f"{BEST}: expected a checkpoint .* damaged.*", cut(BEST)),
     "another checkpoint": (
         "run",
         f"{BEST}: expected a diffrect checkpoint, it lacks its entries",
         lambda: torch.save({"state_dict": {}}, BEST),
     ),
-    "a newer checkpoint": ("run", f"{BEST}: .* format 1, got 9", change_checkpoint(BEST, format=9)),
+    "a newer checkpoint": (
+        "run",
+        f"{BEST}: .* format 1, got 9; .*",
+        change_checkpoint(BEST, format=9),
+    ),
     "a checkpoint of nothing": (
         "run",
         f"{BEST}: expected what a training remembers: .*",

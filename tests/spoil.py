@@ -15,6 +15,7 @@ LABEL = Path("source/labelsTr/part_003.nii.gz")
 H5 = Path("h5/data/patient028_frame01.h5")
 BEST = Path("run/checkpoints/best.pt")
 LAST = Path("run/checkpoints/last.pt")
+PREVIOUS = Path("run/checkpoints/previous.pt")
 
 Spoil = Callable[[], Any]
 
@@ -28,6 +29,18 @@ def write(path: str | Path, content: str | bytes = b"") -> Spoil:
 def cut(path: str | Path) -> Spoil:
     """Keep the first half of a file."""
     return lambda: Path(path).write_bytes(Path(path).read_bytes()[: Path(path).stat().st_size // 2])
+
+
+def flip(path: str | Path) -> Spoil:
+    """Change the lowest bit of the last digit in a file."""
+
+    def spoil() -> None:
+        content = bytearray(Path(path).read_bytes())
+        place = max(i for i, byte in enumerate(content[: len(content) // 2]) if 48 <= byte < 58)
+        content[place] ^= 1
+        Path(path).write_bytes(content)
+
+    return spoil
 
 
 def remove(path: str | Path) -> Spoil:

@@ -49,7 +49,7 @@ def test_commands_are_understood(page: Path) -> None:
 
 
 def test_pages_with_commands_are_found() -> None:
-    assert len(commands(ROOT / "docs" / "data.md")) == 7
+    assert len(commands(ROOT / "docs" / "data.md")) == 8
 
 
 def test_every_file_is_named(store: Store, tiny_run: Path) -> None:

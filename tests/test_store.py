@@ -109,39 +109,12 @@ def test_stores_travel_to_other_processes(store: Store) -> None:
             np.testing.assert_array_equal(job.result(), expected)
 
 
-def test_checksums_find_damage(store_copy: Path) -> None:
-    store = Store(store_copy)
-    store.verify()
-    file = store_copy / "cases" / "patient050_frame01" / "image.b2nd"
-    content = bytearray(file.read_bytes())
-    content[len(content) // 2] ^= 1
-    file.write_bytes(content)
-    with pytest.raises(InputError, match=r"patient050_frame01.*image.b2nd: .* they have changed"):
-        store.verify()
-    file.unlink()
-    with pytest.raises(InputError, match=r"image.b2nd: expected an array .* no such file"):
-        store.verify()
-    with pytest.raises(InputError, match=r"image.b2nd: expected a readable array"):
-        store.image("patient050_frame01", 0)
-    (file.parent / "case.json").write_text("{}")
-    with pytest.raises(InputError, match=r"case.json: expected the description of a case"):
-        store.verify()
-
-
-def test_truncated_arrays_are_refused_when_read(store_copy: Path) -> None:
-    file = store_copy / "cases" / "patient050_frame01" / "image.b2nd"
-    for size in (0, 20, file.stat().st_size // 2):
-        file.write_bytes(file.read_bytes()[:size])
-        with pytest.raises(InputError, match=r"image.b2nd: expected a readable array"):
-            Store(store_copy).image("patient050_frame01", 2)
-
-
 def test_folders_that_are_not_stores(tmp_path: Path, store_copy: Path) -> None:
     with pytest.raises(InputError, match=r"expected a store made by prepare, found no store.json"):
         Store(tmp_path / "absent")
     settings = json.loads((store_copy / "store.json").read_text())
     write_json(store_copy / "store.json", {**settings, "version": 99})
-    with pytest.raises(InputError, match=r"store.json: expected store version 1, got 99"):
+    with pytest.raises(InputError, match=r"store.json: expected store version 2 or 1, got 99"):
         Store(store_copy)
     (store_copy / "store.json").write_text("{")
     with pytest.raises(InputError, match=r"store.json: expected the description of a store"):

@@ -16,12 +16,14 @@ from pathlib import Path
 from typing import Any
 
 import tyro
+import yaml
 
 import diffrect
 from diffrect.commands import COMMANDS, Command, Train
 from diffrect.compare.command import Compare
 from diffrect.config import TrainConfig, parse_options, read_config
 from diffrect.errors import InputError
+from diffrect.ranks import leave_after_parent
 from diffrect.run_folder import CONFIG_FILE
 
 # Nobody's mistake in the code: the message alone says what to do about it.
@@ -32,6 +34,9 @@ _ENVIRONMENT_ERRORS = (
     errno.ENOSPC,
     errno.EDQUOT,
     errno.EFBIG,
+    errno.EIO,
+    errno.EMFILE,
+    errno.ESTALE,
     errno.ENAMETOOLONG,
     errno.ENOTDIR,
 )
@@ -68,6 +73,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             stream.reconfigure(errors="backslashreplace")
     try:
         code = _run(list(sys.argv[1:] if arguments is None else arguments))
+        if code:
+            leave_after_parent()
         sys.stdout.flush()
     except BrokenPipeError:
         # Whoever read our output has gone; what is left in the buffer goes nowhere, silently.
@@ -81,7 +88,9 @@ def _run(arguments: list[str]) -> int:
         if arguments[:1] == ["--version"]:
             print(f"diffrect {diffrect.__version__}")
         else:
-            parse(arguments)()
+            command = parse(arguments)
+            with _options_of_files(command, arguments):
+                command()
     except InputError as error:
         return _report(error)
     except KeyboardInterrupt as interrupt:
@@ -132,6 +141,35 @@ def _resolve_compare(command: Compare, arguments: list[str]) -> Compare:
         command = _parse(Compare, arguments, "diffrect compare", default=base)
     options = {**command.settings.options, **parse_options(list(command.option))}
     return replace(command, settings=replace(command.settings, options=options))
+
+
+@contextlib.contextmanager
+def _options_of_files(command: Command, arguments: list[str]) -> Iterator[None]:
+    """Errors in options that nobody gave on the command line name the file that holds them."""
+    try:
+        yield
+    except InputError as error:
+        file = _options_file(command)
+        found = re.match(r"--(?:option )?(\w[\w-]*)", str(error))
+        if file is None or found is None or found[1].replace("-", "_") not in _written(file):
+            raise
+        given = {part.replace("-", "_") for a in arguments for part in a.lstrip("-").split("=")}
+        if found[1].replace("-", "_") in given:
+            raise
+        raise InputError(f"{file}: {str(error).removeprefix('--option ').lstrip('-')}") from None
+
+
+def _options_file(command: Command) -> Path | None:
+    if not isinstance(command, Train):
+        return None
+    saved = command.run / CONFIG_FILE
+    return command.config or (saved if command.resume and saved.is_file() else None)
+
+
+def _written(file: Path) -> set[str]:
+    """The names of all options in a configuration file."""
+    content = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
+    return {*content, *(content.get("options") or {})}
 
 
 def _parse(kind: Any, arguments: list[str], program: str, **default: Any) -> Any:
@@ -203,4 +241,12 @@ def _report(error: InputError) -> int:
 
 
 def _complain(message: str) -> None:
-    print(f"diffrect: {' '.join(message.splitlines())}", file=sys.stderr)
+    rank = os.environ.get("RANK", os.environ.get("LOCAL_RANK", "0"))
+    who = "diffrect" if rank == "0" else f"diffrect (process {rank})"
+    print(f"{who}: {one_line(message)}", file=sys.stderr, flush=True)
+
+
+def one_line(message: str) -> str:
+    """A message without line breaks and without what steers a terminal, such as file names hold."""
+    flat = " ".join(message.splitlines())
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in flat)

@@ -13,6 +13,7 @@ from tyro.conf import Positional, UseAppendAction, arg, subcommand
 from diffrect.compare.command import Compare
 from diffrect.config import TrainConfig
 from diffrect.data.source_options import SourceOptions
+from diffrect.ranks import is_first
 
 Checkpoint = Literal["best", "last"]
 Format = Literal["auto", "acdc", "ssl4mis", "decathlon", "mscmr19", "folder"]
@@ -54,6 +55,8 @@ class Prepare:
     """Replace a store that exists already."""
     resume: Flag = False
     """Go on with an interrupted prepare."""
+    repair: Flag = False
+    """Write again the damaged cases of a finished store, from SOURCE, and no others."""
     quiet: Flag = False
     """Show no progress."""
 
@@ -72,10 +75,12 @@ class Prepare:
                 workers=self.workers,
                 overwrite=self.overwrite,
                 resume=self.resume,
+                repair=self.repair,
                 progress=not self.quiet,
             )
         except KeyboardInterrupt:
-            command = f"diffrect prepare {self.source} {self.store} --resume"
+            flag = "repair" if self.repair else "resume"
+            command = f"diffrect prepare {self.source} {self.store} --{flag}"
             raise KeyboardInterrupt(f"interrupted; go on with: {command}") from None
         if not self.quiet:
             labelled = sum(record.labelled for record in store.cases.values())
@@ -144,7 +149,7 @@ class Train:
             progress=not self.quiet,
             profile=self.profile,
         )
-        if not self.quiet and os.environ.get("LOCAL_RANK", "0") == "0":  # once, of all processes
+        if not self.quiet and is_first():
             print(f"{self.run}: trained; score it with: diffrect evaluate {self.run}")
 
 
@@ -180,7 +185,7 @@ class Evaluate:
             device=self.device,
             progress=not self.quiet,
         )
-        if not self.quiet:
+        if not self.quiet and is_first():
             print_scores(result)
 
 
@@ -229,7 +234,7 @@ class Predict:
             overwrite=self.overwrite,
             progress=not self.quiet,
         )
-        if not self.quiet:
+        if not self.quiet and is_first():
             print(f"{self.out}: {len(written)} label file{'s' if len(written) != 1 else ''}")
 
 

@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 import yaml
 from tyro.conf import arg
 
+from diffrect.atomic import write_atomic
 from diffrect.errors import InputError
 
 T = TypeVar("T")
@@ -68,10 +69,18 @@ class TrainConfig:
     """Initial learning rate of SGD (momentum 0.9, weight decay 1e-4, polynomial decay)."""
     devices: int = 1
     """Number of GPUs, or of processes on a CPU."""
+    nodes: int = 1
+    """Number of machines, each with that many devices."""
+    sync_batchnorm: bool = False
+    """Batch norm and losses see the batches of all processes as one."""
+    deterministic: bool = False
+    """The same weights every time on a GPU too; slower there."""
     accelerator: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     """Kind of device."""
     precision: Precision = "32-true"
     """Floating-point precision, as Lightning Fabric names it."""
+    nonfinite: Literal["stop", "skip"] = "stop"
+    """When a loss or gradient is no finite number: stop, or skip the iteration and count it."""
     workers: int = 0
     """Processes that read slices ahead; 0 reads in the training process."""
     options: Mapping[str, Any] = field(default_factory=dict)
@@ -83,7 +92,7 @@ class TrainConfig:
             object.__setattr__(self, "labelled", str(self.labelled))
         if self.split_file is not None:
             object.__setattr__(self, "split_file", Path(self.split_file))
-        for name in ("iterations", "batch_labelled", "devices"):
+        for name in ("iterations", "batch_labelled", "devices", "nodes"):
             at_least(name, getattr(self, name), 1)
         at_least("size", self.size, 2)
         self._check_crop()
@@ -190,9 +199,7 @@ def read_config(path: Path, base: TrainConfig | None = None) -> TrainConfig:
 
 def write_config(config: TrainConfig, path: Path) -> None:
     """Writes every field as YAML."""
-    path.write_text(
-        yaml.safe_dump(config_to_dict(config), sort_keys=False, allow_unicode=True), "utf-8"
-    )
+    write_atomic(path, yaml.safe_dump(config_to_dict(config), sort_keys=False, allow_unicode=True))
 
 
 def config_to_dict(config: TrainConfig) -> dict[str, Any]:

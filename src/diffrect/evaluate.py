@@ -14,6 +14,7 @@ from diffrect.data.store import CaseRecord, Store, write_json
 from diffrect.errors import InputError
 from diffrect.metrics import EMPTY_CONVENTIONS, EmptyConvention, case_metrics, summarise
 from diffrect.model import Model
+from diffrect.ranks import together
 from diffrect.report import progress_bar
 from diffrect.run_folder import METRICS_FORMAT, SPLIT_FILE, STORE_LINK_FILE
 
@@ -37,6 +38,8 @@ def evaluate(
     is "val" or "test", `checkpoint` "best" or "last"; `empty` says what a class counts that is
     missing from a case (see `case_metrics`); `store` replaces the store the run was trained on.
 
+    Processes started by torchrun or srun share the cases; the first one writes.
+
     Returns what it writes: "mean" over the classes' means, "classes", "cases", "undefined" counts
     and the facts without which the numbers mean nothing. Undefined values are None.
 
@@ -53,10 +56,9 @@ def evaluate(
     patients = getattr(parts, split)
     records = _labelled_cases(data, patients, split)
     scored = {record.patient for record in records}
-    cases = [
-        _score(model, data, record, empty)
-        for record in progress_bar(records, f"evaluating {split}", progress)
-    ]
+    with together() as ranks:
+        mine = progress_bar(ranks.share(records), f"evaluating {split}", progress and ranks.first)
+        cases = ranks.gather([_score(model, data, record, empty) for record in mine])
     classes, mean, undefined = summarise(case["classes"] for case in cases)
     result: dict[str, Any] = {
         "split": split,
@@ -71,7 +73,8 @@ def evaluate(
         "cases": cases,
     }
     result = _without_nan(result)
-    write_json(run / f"metrics_{split}.json", result)
+    if ranks.first:
+        write_json(run / f"metrics_{split}.json", result)
     return result
 
 

@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from diffrect.codes import IGNORED
+from diffrect.shared import shared_mean, shared_sum
 
 
 def dice_loss(probabilities: Tensor, target: Tensor) -> Tensor:
@@ -27,13 +28,21 @@ def dice_loss(probabilities: Tensor, target: Tensor) -> Tensor:
     overlap = (probabilities * truth).sum(over_rows_and_pixels)
     size = (probabilities.square() * counted).sum(over_rows_and_pixels)
     size = size + truth.sum(over_rows_and_pixels)  # truth is 0 or 1: its own square
+    overlap, size = shared_sum(overlap), shared_sum(size)
     return (1 - (2 * overlap + 1e-5) / (size + 1e-5)).mean()
 
 
 def cross_entropy(logits: Tensor, target: Tensor) -> Tensor:
     """Mean cross-entropy over the pixels that are not ignored; 0 where all are."""
-    total = F.cross_entropy(logits, target.long(), ignore_index=IGNORED, reduction="sum")
-    return total / (target != IGNORED).sum().clamp(min=1)
+    total = _pixel_cross_entropy(logits, target.long(), "sum")
+    return shared_sum(total) / shared_sum((target != IGNORED).sum()).clamp(min=1)
+
+
+def _pixel_cross_entropy(logits: Tensor, target: Tensor, reduction: str) -> Tensor:
+    """`F.cross_entropy` of maps, by the algorithm for rows where that alone repeats its numbers."""
+    if logits.is_cuda and torch.are_deterministic_algorithms_enabled():
+        logits, target = logits.permute(0, 2, 3, 1).flatten(0, 2), target.flatten()
+    return F.cross_entropy(logits, target, ignore_index=IGNORED, reduction=reduction)
 
 
 def cross_entropy_dice(logits: Tensor, target: Tensor) -> Tensor:
@@ -70,7 +79,7 @@ def confidence_weight(logits: Tensor) -> Tensor:
     # limits for classes and pixels whose probability underflows: 0 log 0 has no gradient
     maps = maps / maps.sum(dim=2, keepdim=True).clamp(min=1e-12)
     entropy = -(maps * maps.clamp(min=torch.finfo(maps.dtype).tiny).log()).sum(dim=2)
-    return (1 - entropy / math.log(maps.shape[2])).mean()
+    return shared_mean((1 - entropy / math.log(maps.shape[2])).mean())
 
 
 def complementary_loss(weak_logits: Tensor, strong_logits: Tensor) -> tuple[Tensor, Tensor]:
@@ -84,7 +93,8 @@ def complementary_loss(weak_logits: Tensor, strong_logits: Tensor) -> tuple[Tens
     """
     weight = confidence_weight(strong_logits)
     least = weak_logits.detach().softmax(dim=1).argmin(dim=1)
-    return weight * F.cross_entropy(1 - strong_logits.softmax(dim=1), least), weight
+    complementary = _pixel_cross_entropy(1 - strong_logits.softmax(dim=1), least, "mean")
+    return weight * shared_mean(complementary), weight
 
 
 def consistency_ramp(step: int, iterations: int, stairs: int) -> float:

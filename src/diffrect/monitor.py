@@ -1,12 +1,14 @@
 """What a user sees of a training: progress bar, metrics.jsonl, TensorBoard; and how to stop it."""
 
+import contextlib
 import json
 import math
+import os
 import signal
 import sys
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import FrameType, TracebackType
 from typing import IO, Any
@@ -18,6 +20,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 
+from diffrect.atomic import naming
+from diffrect.metrics_file import has_ended, reopen_metrics
 from diffrect.run_folder import METRICS_FILE, TENSORBOARD_FOLDER
 
 LOG_EVERY = 10
@@ -48,17 +52,23 @@ class Monitor:
         self.minutes_before = 0.0  # of earlier sessions of this training
         self.file: IO[str] | None = None
         self.board: SummaryWriter | None = None
+        self.path = run / METRICS_FILE
         if self.active:
-            self.file = reopen_metrics(run / METRICS_FILE, first)
-            self.minutes_before = last_minutes(run / METRICS_FILE)
-            self.board = SummaryWriter(str(run / TENSORBOARD_FOLDER), purge_step=first or None)
+            self.file = reopen_metrics(self.path, first)
+            self.minutes_before = last_minutes(self.path)
+            # what the file keeps, TensorBoard keeps: all up to `first`
+            purge = first + 1 if first else None
+            self.board = SummaryWriter(str(run / TENSORBOARD_FOLDER), purge_step=purge)
+
+    def is_logged(self, step: int) -> bool:
+        """Whether the losses are reported when `step` iterations are done."""
+        return step % LOG_EVERY == 0 or step == self.iterations
 
     def iteration(
         self, step: int, logs: Mapping[str, Tensor | float], validation_dice: float
     ) -> None:
-        """Called after every iteration; `step` iterations are done."""
-        self.iterated = time.perf_counter()
-        if not self.active or (step % LOG_EVERY and step != self.iterations):
+        """Called after every iteration that is logged; `step` iterations are done."""
+        if not self.active:
             return
         seconds = (time.perf_counter() - self.started) / (step - self.first)
         values = {name: float(value) for name, value in logs.items()}
@@ -84,7 +94,15 @@ class Monitor:
             f"({classes}), best {100 * best:.2f}, {minutes:.1f} min",
             highlight=False,
             soft_wrap=True,
+            markup=False,  # class names are anybody's
         )
+
+    def skipped(self, step: int, message: str, cases: Sequence[str]) -> None:
+        """Called for every iteration that was skipped because its numbers were not finite."""
+        if not self.active:
+            return
+        self.append({"kind": "skipped", "step": step, "cases": list(dict.fromkeys(cases))})
+        print(f"diffrect: {message}; skipped", file=sys.stderr)
 
     def finish(self, step: int) -> None:
         """Called after the last iteration: what the training cost.
@@ -92,11 +110,13 @@ class Monitor:
         Minutes of all sessions that led here; the seconds per iteration, validation left out, and
         the memory are those of the last.
         """
-        if not self.active or step == self.first:
+        if not self.active or (step == self.first and has_ended(self.path, step)):
             return
         training = time.perf_counter() - self.started - self.validating
         cost = {"minutes": self.minutes(), "peak_memory_mib": peak_memory_mib()}
-        self.write("end", step, {**cost, "seconds_per_iteration": training / (step - self.first)})
+        if step > self.first:
+            cost["seconds_per_iteration"] = training / (step - self.first)
+        self.write("end", step, cost)
 
     def minutes(self) -> float:
         """Time that the training took so far, earlier sessions included."""
@@ -104,18 +124,37 @@ class Monitor:
 
     def write(self, kind: str, step: int, values: Mapping[str, float]) -> None:
         """One line of metrics.jsonl and the same numbers for TensorBoard."""
-        assert self.file is not None
         assert self.board is not None
         finite = {n: v if math.isfinite(v) else None for n, v in values.items()}
         line: dict[str, Any] = {"kind": kind, "step": step, **finite}
-        self.file.write(json.dumps(line) + "\n")
-        self.file.flush()
-        for name, value in values.items():
-            self.board.add_scalar(f"{kind}/{name}", value, step)
+        self.append(line)
+        with naming(self.path.with_name(TENSORBOARD_FOLDER)):
+            for name, value in values.items():
+                self.board.add_scalar(f"{kind}/{name}", value, step)
+
+    def append(self, line: Mapping[str, Any]) -> None:
+        """One line of metrics.jsonl."""
+        assert self.file is not None
+        with naming(self.path):
+            self.file.write(json.dumps(line) + "\n")
+            self.file.flush()
+
+    def sync(self) -> None:
+        """Called before a checkpoint is saved, which must not outlive the lines before it."""
+        if self.file is not None:
+            with naming(self.path):
+                os.fsync(self.file.fileno())
 
     def __enter__(self) -> "Monitor":
         self.bar.start()
+        # TensorBoard writes in a thread of its own; what it cannot write is told by `write`.
+        self.before, threading.excepthook = threading.excepthook, self.leave_to_writer
         return self
+
+    def leave_to_writer(self, arguments: threading.ExceptHookArgs) -> None:
+        """Keeps the traceback of a full disk off the screen."""
+        if not isinstance(arguments.exc_value, OSError):
+            self.before(arguments)
 
     def __exit__(
         self,
@@ -124,10 +163,15 @@ class Monitor:
         trace: TracebackType | None,
     ) -> None:
         self.bar.stop()
+        threading.excepthook = self.before
+        # What is left in a buffer when the disk is full says nothing that `error` has not said.
+        quietly = contextlib.suppress(OSError) if error else contextlib.nullcontext()
         if self.file is not None:
-            self.file.close()
+            with quietly:
+                self.file.close()
         if self.board is not None:
-            self.board.close()
+            with quietly:
+                self.board.close()
 
 
 def peak_memory_mib() -> float:
@@ -143,20 +187,6 @@ def peak_memory_mib() -> float:
 
 
 SHOWN = {"supervised", "unsupervised", "rectifier_total", "rectification"}
-
-
-def reopen_metrics(path: Path, step: int) -> IO[str]:
-    """metrics.jsonl opened for appending, without the lines after iteration `step`."""
-    kept = []
-    if step and path.exists():
-        for line in path.read_text("utf-8").splitlines():
-            try:
-                if json.loads(line)["step"] <= step:
-                    kept.append(line + "\n")
-            except (ValueError, KeyError):  # the line that a crash cut
-                continue
-    path.write_text("".join(kept), "utf-8")
-    return path.open("a", encoding="utf-8")
 
 
 def last_minutes(path: Path) -> float:

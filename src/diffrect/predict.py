@@ -9,12 +9,14 @@ from typing import Literal
 
 import numpy as np
 
+from diffrect.atomic import remove_unfinished
 from diffrect.data.formats import EXPECTED, find_images, kind_of, stem_of, suffix_of
 from diffrect.data.slicing import check_policy
 from diffrect.data.volume import read_image
 from diffrect.data.write import write_labels, write_probabilities
 from diffrect.errors import InputError
 from diffrect.model import Model
+from diffrect.ranks import together
 from diffrect.report import progress_bar, tell
 from diffrect.segment import segment
 
@@ -59,7 +61,8 @@ def predict(
     `out/scan.nii.gz`, or with `format` "same" to `out/scan.nrrd`: uint8 class numbers with the
     image's shape and geometry. `checkpoint` is "best" or "last", `device` such as "cpu" or "cuda";
     for `axis` and `largest_component` see `segment`. `probabilities` adds
-    `out/scan_probabilities.nii.gz`, float32 (X, Y, Z, classes).
+    `out/scan_probabilities.nii.gz`, float32 (X, Y, Z, classes). Processes
+    started by torchrun or srun share the files; all of them return the same.
 
     Raises:
         InputError: nothing was started (no such run or input, outputs of the same name, outputs
@@ -71,22 +74,38 @@ def predict(
     files = list_images([Path(path) for path in inputs])
     outputs = _name_outputs(Path(out), files, format, probabilities, overwrite)
     model = Model.load(Path(run), checkpoint=checkpoint, device=device)
-    written: list[Path] = []
-    failures: dict[Path, str] = {}
-    remarks: list[str] = []
-    for file, (output, shares) in progress_bar(list(outputs.items()), "predicting", progress):
-        try:
-            remarks += predict_file(model, file, output, shares, axis, largest_component)
-            written.append(output)
-        except InputError as error:
-            if len(files) == 1:
-                raise
-            failures[file] = str(error)
-    for line in remarks if progress else ():
-        tell(line)
+    options = axis, largest_component
+    with together() as ranks:
+        mine = progress_bar(
+            ranks.share(list(outputs.items())), "predicting", progress and ranks.first
+        )
+        results = ranks.gather([_try(model, file, *paths, *options) for file, paths in mine])
+    faults = [fault for fault, _ in results]
+    if len(files) == 1 and faults[0] is not None:
+        raise InputError(faults[0])
+    if progress and ranks.first:
+        for line in (line for _, remarks in results for line in remarks):
+            tell(line)
+    failures = {file: fault for file, fault in zip(outputs, faults, strict=True) if fault}
+    written = [output for file, (output, _) in outputs.items() if file not in failures]
     if failures:
         raise PredictionError(written, failures)
     return written
+
+
+def _try(
+    model: Model,
+    file: Path,
+    output: Path,
+    probabilities: Path | None,
+    axis: str | None,
+    largest_component: bool,
+) -> tuple[str | None, list[str]]:
+    """What is wrong with a file, None if its labels were written; and what is unusual about it."""
+    try:
+        return None, predict_file(model, file, output, probabilities, axis, largest_component)
+    except InputError as error:
+        return str(error), []
 
 
 def predict_file(
@@ -112,6 +131,7 @@ def predict_file(
             model, image, axis=axis, largest_component=largest_component, probabilities=shares
         )
         output.parent.mkdir(parents=True, exist_ok=True)
+        remove_unfinished(output.parent, output.name)
         if probabilities is not None and shares is not None:
             write_probabilities(probabilities, shares, image)
     write_labels(output, labels, image)

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any, TypeVar
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import track
 from rich.table import Table
 
@@ -42,12 +43,15 @@ def scores_table(result: dict[str, Any]) -> Table:
     `result` is what `evaluate` returns. The title names the split and the checkpoint, the caption
     how many values are undefined and therefore in no mean.
     """
-    table = Table(title=_title(result), caption=_caption(result), caption_justify="left")
+    caption = _caption(result)  # names are anybody's, and no markup
+    table = Table(
+        title=escape(_title(result)), caption=caption and escape(caption), caption_justify="left"
+    )
     table.add_column("class")
     for metric in METRICS:
         table.add_column("\n".join(_HEADINGS[metric]), justify="right")
     for name, scores in result["classes"].items():
-        table.add_row(name, *_cells(scores))
+        table.add_row(escape(name), *_cells(scores))
     table.add_section()
     table.add_row("mean", *_cells(result["mean"]), style="bold")
     return table

@@ -6,9 +6,10 @@ RUN/split.json              patients of each part
 RUN/store.txt               where the store was
 RUN/metrics.jsonl           losses and validation scores, a line each
 RUN/tensorboard/            the same numbers
-RUN/checkpoints/            best.pt and last.pt
+RUN/checkpoints/            best.pt, last.pt and the one before it, previous.pt
 RUN/metrics_SPLIT.json      what `evaluate` found
 RUN/cell.json               which cell of a comparison it is and what it cost
+RUN/.replaced/              an earlier run, until the one that replaces it has a checkpoint
 """
 
 import shutil
@@ -18,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from diffrect.atomic import remove_unfinished, write_atomic
 from diffrect.config import TrainConfig, config_to_dict, write_config
 from diffrect.errors import InputError
 
@@ -36,7 +38,7 @@ TENSORBOARD_FOLDER = "tensorboard"
 PROFILE_FOLDER = "profile"
 CHECKPOINTS_FOLDER = "checkpoints"
 # All that is ever removed from a RUN folder; CONFIG_FILE and SPLIT_FILE, which mark it, come last.
-_ENTRIES = (
+ENTRIES = (
     CHECKPOINTS_FOLDER,
     TENSORBOARD_FOLDER,
     PROFILE_FOLDER,
@@ -49,56 +51,128 @@ _ENTRIES = (
     SPLIT_FILE,
     CONFIG_FILE,
 )
+REPLACED = ".replaced"
+_MOVING = ".replaced.moving"
 # What may differ when a run is resumed: where and how the work is done (other `devices` take other
 # batches from there on), and how its patients are named, who are compared themselves.
-_RESUMABLE_CHANGES = {"devices", "accelerator", "workers", "split_file", "labelled"}
+_RESUMABLE_CHANGES = {
+    "devices",
+    "nodes",
+    "accelerator",
+    "workers",
+    "split_file",
+    "labelled",
+    "nonfinite",
+}
 
 
 def check_start(run: Path, *, resume: bool, overwrite: bool) -> None:
     """Whether a training may start from its first iteration in this folder.
 
     Raises:
-        InputError: the folder holds a run and neither flag is given, or one that could be resumed
-            had it not lost its last checkpoint; or it holds something that is no run, which is
-            never removed.
+        InputError: the folder holds a run and neither flag is given, or something that is no run,
+            which is never removed.
     """
     if run.exists() and not run.is_dir():
         raise InputError(f"{run}: expected a folder to make, found a file")
     found = sorted(path.name for path in run.iterdir()) if run.exists() else []
     if not found:
         return
-    if not all((run / name).is_file() for name in (CONFIG_FILE, SPLIT_FILE)):
+    if not _is_run(run):
         raise InputError(f"{run}: expected a new folder or a run, found one that holds {found[0]}")
     if not (resume or overwrite):
         raise InputError(f"{run}: exists already; expected --resume or --overwrite")
-    if resume and (run / CHECKPOINTS_FOLDER / "best.pt").exists():
-        last = run / CHECKPOINTS_FOLDER / "last.pt"
-        raise InputError(f"{last}: expected the checkpoint to go on from, found no such file")
+
+
+def _is_run(run: Path) -> bool:
+    """Whether a training has begun here; also one that was killed while its first files came."""
+    if all((run / name).is_file() for name in (CONFIG_FILE, SPLIT_FILE)):
+        return True
+    first = (CONFIG_FILE, OPTIONS_FILE, SPLIT_FILE)
+    unfinished = tuple(f".{name}." for name in first)
+    return all(
+        path.name in (*first, REPLACED, _MOVING) or path.name.startswith(unfinished)
+        for path in run.iterdir()
+    )
 
 
 def start_run(run: Path, config: TrainConfig, options: Mapping[str, Any], split: "Split") -> None:
-    """A fresh RUN folder with what the training was told, in place of an earlier run's."""
-    remove_run(run)
+    """A fresh RUN folder with what the training was told; an earlier run's is put aside in it."""
     run.mkdir(parents=True, exist_ok=True)
+    _put_aside(run)
     write_config(config, run / CONFIG_FILE)
-    (run / OPTIONS_FILE).write_text(yaml.safe_dump(dict(options), sort_keys=False), "utf-8")
-    (run / SPLIT_FILE).write_text(split.to_json(), "utf-8")
+    write_atomic(run / OPTIONS_FILE, yaml.safe_dump(dict(options), sort_keys=False))
+    write_atomic(run / SPLIT_FILE, split.to_json())
+
+
+def _put_aside(run: Path) -> None:
+    """Moves an earlier run into the folder REPLACED, from where it comes back if the new one fails.
+
+    A run without a checkpoint is worth nothing, and is removed.
+    """
+    moving, replaced = run / _MOVING, run / REPLACED
+    if has_checkpoint(run):
+        forget_replaced(run)
+    if replaced.exists() or not (moving.exists() or has_checkpoint(run)):
+        _remove_entries(run)
+        return
+    moving.mkdir(exist_ok=True)
+    for name in ENTRIES:
+        if (run / name).exists() or (run / name).is_symlink():
+            (run / name).replace(moving / name)
+    moving.replace(replaced)
+
+
+def forget_replaced(run: Path) -> None:
+    """Removes the run that was put aside: the new one has a checkpoint."""
+    if (run / REPLACED).exists():
+        shutil.rmtree(run / REPLACED)
+
+
+def take_back(run: Path, *, remove: bool) -> None:
+    """After a training that failed before its first checkpoint: the earlier run as it was.
+
+    Without an earlier run, `remove` says whether what was begun goes.
+    """
+    replaced = run / REPLACED
+    if not (remove or replaced.exists()):
+        return
+    remove_run(run)
+    if replaced.exists():
+        for path in list(replaced.iterdir()):
+            path.replace(run / path.name)
+        replaced.rmdir()
+
+
+def has_checkpoint(run: Path) -> bool:
+    """Whether a training got as far as a checkpoint."""
+    return any((run / CHECKPOINTS_FOLDER).glob("[!.]*.pt"))
 
 
 def remember_store(run: Path, store: "Store") -> None:
     """Notes where the store is, for `evaluate`; it may have moved since the run was started."""
-    (run / STORE_LINK_FILE).write_text(f"{store.path.resolve()}\n", "utf-8")
+    write_atomic(run / STORE_LINK_FILE, f"{store.path.resolve()}\n")
 
 
 def remove_run(run: Path) -> None:
     """Removes what trainings write, and the folder if nothing else is in it."""
-    for path in (run / name for name in _ENTRIES):
+    _remove_entries(run)
+    if run.exists() and not any(run.iterdir()):
+        run.rmdir()
+
+
+def tidy(run: Path) -> None:
+    """Removes what a killed training left of files that it was writing."""
+    remove_unfinished(run, CONFIG_FILE, OPTIONS_FILE, SPLIT_FILE, STORE_LINK_FILE, METRICS_FILE)
+    remove_unfinished(run / CHECKPOINTS_FOLDER, "best.pt", "last.pt", "previous.pt")
+
+
+def _remove_entries(run: Path) -> None:
+    for path in (run / name for name in ENTRIES):
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path)
         else:
             path.unlink(missing_ok=True)
-    if run.exists() and not any(run.iterdir()):
-        run.rmdir()
 
 
 def check_same_config(saved: TrainConfig, given: TrainConfig, run: Path) -> None:

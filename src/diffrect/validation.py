@@ -12,6 +12,7 @@ from diffrect.data.resample import Interpolation
 from diffrect.data.store import Store
 from diffrect.metrics import case_dice
 from diffrect.model import predict_slices
+from diffrect.monitor import StopRequest
 
 
 def validate(
@@ -22,13 +23,15 @@ def validate(
     interpolation: Interpolation,
     fabric: Fabric,
     spacing: float | None = None,
-) -> dict[str, float]:
+    stop: StopRequest | None = None,
+) -> dict[str, float] | None:
     """Mean Dice of the foreground classes over the cases of some patients, shared over processes.
 
     Slices are resized to ``size``, or with a ``spacing`` resampled to it and cropped to ``size``.
 
     Returns:
-        "dice" (mean over classes) and "dice_CLASS" for each, in [0, 1].
+        "dice" (mean over classes) and "dice_CLASS" for each, in [0, 1]; None if a stop was asked
+        for before all cases were done.
     """
     wanted = set(patients)
     cases = [c.id for c in store.cases.values() if c.patient in wanted and c.labelled]
@@ -38,6 +41,9 @@ def validate(
     network.eval()
     for row in range(fabric.global_rank, len(cases), fabric.world_size):
         case = cases[row]
+        if stop is not None and stop.requested:
+            scores[row:] = math.inf  # no Dice, and seen by all processes once it is summed
+            break
         with fabric.autocast():
             prediction = predict_slices(
                 network,
@@ -52,6 +58,8 @@ def validate(
     network.train(training)
     if fabric.world_size > 1:  # each process filled its own rows; the others are 0
         scores = cast(torch.Tensor, fabric.all_reduce(scores.to(fabric.device), reduce_op="sum"))
+    if scores.isinf().any():
+        return None
     return summarise_dice(scores.cpu().numpy(), foreground)
 
 

@@ -4,8 +4,11 @@ Which slices an iteration gets is a function of (seed, step, rank) alone: each s
 row of shuffled passes over its slices, and iteration `step` of rank r takes the next few of them.
 """
 
+import signal
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import lru_cache
+from multiprocessing import resource_tracker
 from typing import NamedTuple
 
 import numpy as np
@@ -122,10 +125,43 @@ def iterate(batches: Batches, start: int, stop: int, workers: int) -> Iterator[R
         persistent_workers=False,
         multiprocessing_context="spawn" if workers else None,
     )
+    with _signals_held(workers):
+        batches_ahead = iter(loader)
     try:
-        yield from loader
+        yield from batches_ahead
     except InputError as error:  # from a worker it comes wrapped in its traceback
         raise InputError(str(error).splitlines()[-1].rpartition("InputError: ")[2]) from None
+
+
+@contextmanager
+def _signals_held(workers: int) -> Iterator[None]:
+    """Processes started meanwhile never see Ctrl-C and SIGTERM, which go to all of a job.
+
+    They end with the training, which needs them until it has saved.
+    """
+    if not workers or not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
+    resource_tracker.ensure_running()  # starting it would let the signals through again
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextmanager
+def workers_explained(workers: int) -> Iterator[None]:
+    """Says in one line that a reading process died; torch says so from a signal handler."""
+    try:
+        yield
+    except RuntimeError as error:
+        if "DataLoader worker" not in str(error):
+            raise
+        raise InputError(
+            f"--workers {workers}: expected processes that last, one was killed, perhaps for lack "
+            "of (shared) memory; try fewer, or 0, which --resume takes too"
+        ) from None
 
 
 def _pad(array: np.ndarray, shape: Sequence[int]) -> np.ndarray:

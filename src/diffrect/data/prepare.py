@@ -5,22 +5,17 @@ it for a finished one, and `resume` goes on with the cases that are missing.
 """
 
 import json
-import multiprocessing
-import os
 import shutil
-import signal
-import threading
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
-from functools import partial
-from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Any
 
+from diffrect.atomic import remove_unfinished
+from diffrect.data.integrity import plain_name, write_sealed
 from diffrect.data.intensity import Intensity
+from diffrect.data.repair import find_damaged
 from diffrect.data.slicing import THIRD_AXIS, check_policy
 from diffrect.data.sources import (
     Reference,
@@ -41,6 +36,7 @@ from diffrect.data.store import (
     write_case,
     write_json,
 )
+from diffrect.data.workers import in_parallel
 from diffrect.errors import InputError
 from diffrect.report import progress_bar, tell
 
@@ -56,6 +52,7 @@ def prepare(
     workers: int = 1,
     overwrite: bool = False,
     resume: bool = False,
+    repair: bool = False,
     progress: bool = True,
 ) -> Store:
     """Convert a data set into a store.
@@ -74,6 +71,7 @@ def prepare(
         workers: processes; 1 works in this one.
         overwrite: replace a store that exists already; any other folder is left alone.
         resume: go on with an interrupted prepare of the same source.
+        repair: write the cases of a finished store again whose files are damaged, and no others.
         progress: show a bar, and say which patients of an official list are missing.
 
     Raises:
@@ -82,8 +80,10 @@ def prepare(
     source, store = Path(source), Path(store).resolve()
     if workers < 1:
         raise InputError(f"--workers: expected at least 1, got {workers}")
-    if overwrite and resume:
-        raise InputError("--overwrite and --resume: expected one of them, got both")
+    flags = {"--overwrite": overwrite, "--resume": resume, "--repair": repair}
+    given = [name for name, value in flags.items() if value]
+    if len(given) > 1:
+        raise InputError(f"{' and '.join(given)}: expected one of them, got {len(given)}")
     options = options or SourceOptions()
     if axis is not None:
         check_policy(axis)
@@ -96,17 +96,28 @@ def prepare(
     settings = {**_settings(source, layout.name, listing, how), "options": options.to_dict()}
     if resume and (store / STORE_FILE).is_file():
         return _finished(store, settings)
+    if repair:
+        damaged = find_damaged(store, listing.references, settings)
+        _write_cases(store, listing, how, damaged, workers, progress)
+        _write_store(store, listing, settings)
+        return Store(store)
     with _construction(store, settings, overwrite=overwrite, resume=resume):
         todo = _unfinished(store, listing.references)
         _write_cases(store, listing, how, todo, workers, progress)
-        records = [read_record(store, reference.id) for reference in listing.references]
-        cases = [asdict(record) for record in records]
-        write_json(store / STORE_FILE, {**settings, "cases": cases})
+        _write_store(store, listing, settings)
     if progress:
         _tell_missing(listing)
+        records = (read_record(store, reference.id) for reference in listing.references)
         for line in (line for record in records for line in record.remarks):
             tell(line)
     return Store(store)
+
+
+def _write_store(store: Path, listing: SourceListing, settings: dict[str, Any]) -> None:
+    """store.json, which makes the folder a store."""
+    remove_unfinished(store, STORE_FILE, PROGRESS_FILE)
+    cases = [asdict(read_record(store, reference.id)) for reference in listing.references]
+    write_sealed(store / STORE_FILE, {**settings, "cases": cases})
 
 
 def _check_ids(source: Path, references: Sequence[Reference]) -> None:
@@ -116,8 +127,7 @@ def _check_ids(source: Path, references: Sequence[Reference]) -> None:
     for reference in references:
         if reference.id in seen:
             raise InputError(f"{source}: expected unique case ids, found {reference.id} twice")
-        # The id becomes a folder's name; a leading dot marks what is not finished.
-        if reference.id.startswith(".") or not reference.id or set(reference.id) & set('/\\:*?"'):
+        if not plain_name(reference.id):
             raise InputError(f"{source}: expected ids usable as names, got {reference.id!r}")
         seen.add(reference.id)
 
@@ -126,6 +136,9 @@ def _check_classes(source: Path, classes: Sequence[str]) -> None:
     """Codes are stored as uint8, where 255 is kept free; scores are told apart by their names."""
     if not 2 <= len(classes) <= 255:
         raise InputError(f"{source}: expected 2 to 255 classes, got {len(classes)}")
+    strange = [name for name in classes if not name.isprintable()]
+    if strange:
+        raise InputError(f"{source}: expected class names that can be shown, got {strange[0]!r}")
     twice = sorted({name for name in classes if classes.count(name) > 1})
     if twice:
         raise InputError(f"{source}: expected classes of different names, got {twice[0]} twice")
@@ -158,6 +171,7 @@ def _finished(store: Path, settings: dict[str, Any]) -> Store:
     finished = Store(store)
     content = json.loads((store / STORE_FILE).read_text(encoding="utf-8"))
     _check_settings(store, content, settings)
+    (store / PROGRESS_FILE).unlink(missing_ok=True)  # killed at its very end
     return finished
 
 
@@ -165,6 +179,8 @@ def _check_settings(store: Path, before: dict[str, Any], settings: dict[str, Any
     # what a store does not say yet is what was done before there was a choice
     before = {"axis": THIRD_AXIS, "options": SourceOptions().to_dict(), **before}
     for name, value in settings.items():
+        if name == "version":  # its cases are checked one by one
+            continue
         if before.get(name) != value:
             old, new = _brief(before.get(name)), _brief(value)
             raise InputError(f"{store}: --resume expected the {name} as before, {old}, got {new}")
@@ -185,8 +201,9 @@ def _construction(
     replaced = store.with_name(f".{store.name}.replaced")
     resuming = _make_room(store, settings, replaced, overwrite=overwrite, resume=resume)
     if not resuming:
-        (store / CASES_FOLDER).mkdir(parents=True, exist_ok=True)
+        store.mkdir(parents=True, exist_ok=True)
         write_json(marker, settings)
+    (store / CASES_FOLDER).mkdir(exist_ok=True)
     try:
         yield
     except InputError:
@@ -204,7 +221,7 @@ def _make_room(
     store: Path, settings: dict[str, Any], replaced: Path, *, overwrite: bool, resume: bool
 ) -> bool:
     """Clear the way for a new store; True if an interrupted one is there to go on with."""
-    if not store.exists() or (store.is_dir() and not any(store.iterdir())):
+    if not store.exists() or (store.is_dir() and _is_empty(store)):
         return False
     if not _is_store(store):
         found = "something else" if store.is_dir() else "a file"
@@ -223,6 +240,11 @@ def _make_room(
         shutil.rmtree(replaced)
     store.replace(replaced)
     return False
+
+
+def _is_empty(folder: Path) -> bool:
+    """Whether nothing is in it, or what a prepare left that was killed at its very beginning."""
+    return all(path.name.startswith(f".{PROGRESS_FILE}.") for path in folder.iterdir())
 
 
 def _read_progress(store: Path) -> dict[str, Any]:
@@ -262,8 +284,11 @@ def _write_cases(
     workers: int,
     progress: bool,
 ) -> None:
-    convert = partial(_convert, store, len(listing.classes), listing.channels, how)
-    done = map(convert, todo) if workers == 1 else _in_parallel(convert, todo, workers)
+    settings = store, len(listing.classes), listing.channels, how
+    if workers == 1:
+        done: Iterator[str] = (_convert(*settings, one) for one in todo)
+    else:
+        done = in_parallel(_convert, [(*settings, one) for one in todo], workers)
     for _ in progress_bar(done, "preparing", progress, total=len(todo)):
         pass
 
@@ -273,33 +298,3 @@ def _convert(
 ) -> str:
     write_case(store, reference.load(), classes, channels, how)
     return reference.id
-
-
-def _in_parallel(
-    convert: Callable[[Reference], str], todo: list[Reference], workers: int
-) -> Iterator[str]:
-    executor = ProcessPoolExecutor(
-        workers, multiprocessing.get_context("spawn"), initializer=_start_worker
-    )
-    try:
-        jobs = [executor.submit(convert, one) for one in todo]
-        for job in as_completed(jobs):
-            yield job.result()
-    except BrokenProcessPool:
-        found = "one was killed, perhaps for lack of memory; try fewer"
-        raise InputError(f"--workers {workers}: expected processes that last, {found}") from None
-    finally:
-        executor.shutdown(wait=True, cancel_futures=True)
-
-
-def _start_worker() -> None:
-    """Leave Ctrl-C to the parent, and end with it: a killed prepare leaves no workers behind."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        threading.Thread(target=_end_with, args=(parent.sentinel,), daemon=True).start()
-
-
-def _end_with(sentinel: int) -> None:
-    wait([sentinel])
-    os._exit(1)

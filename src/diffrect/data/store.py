@@ -10,9 +10,9 @@
 A case's folder appears under its name only when complete, so training never sees half a case.
 """
 
-import hashlib
 import json
 import os
+import shlex
 import shutil
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -21,18 +21,30 @@ from typing import Any
 import blosc2
 import numpy as np
 
+from diffrect.atomic import write_atomic
 from diffrect.data.case import Case, check_case, image_slices, label_slices
+from diffrect.data.integrity import (
+    CASE_FILE,
+    CASES_FOLDER,
+    checksum,
+    find_array_fault,
+    find_fault,
+    is_intact,
+    plain_name,
+    write_sealed,
+)
+from diffrect.data.integrity import write_json as write_json
 from diffrect.data.intensity import Intensity
 from diffrect.data.resample import Zoom, zoom_of
 from diffrect.data.slicing import THIRD_AXIS, Slicing, choose_slicing
 from diffrect.data.splits import Split
 from diffrect.errors import InputError
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+# Version 1 had no checksums of store.json and of case.json, and is read all the same.
+_READABLE = (1, 2)
 STORE_FILE = "store.json"
 PROGRESS_FILE = "prepare.json"
-CASES_FOLDER = "cases"
-_CASE_FILE = "case.json"
 _IMAGE_FILE = "image.b2nd"
 _LABEL_FILE = "label.b2nd"
 
@@ -104,8 +116,12 @@ class Conversion:
 class Store:
     """A prepared data set, opened for reading; cheap to open, to pickle and to share.
 
+    Files are compared with their checksums when a process first reads them.
+
     Attributes:
         path: its folder.
+        version: of its format.
+        source: folder of the data set that it was made from.
         format: name of the source's layout.
         classes: names of the label codes; the first is "background".
         channels: image channels, C.
@@ -124,7 +140,8 @@ class Store:
             InputError: no store, an unfinished one, or one of another version.
         """
         self.path = Path(path)
-        settings = _read_settings(self.path)
+        settings = read_settings(self.path)
+        self._intact: set[tuple[str, str]] = set()  # arrays compared with their checksums
         try:
             self._take(settings)
         except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
@@ -134,6 +151,8 @@ class Store:
             ) from None
 
     def _take(self, settings: dict[str, Any]) -> None:
+        self.version: int = settings["version"]
+        self.source: str = str(settings.get("source", "SOURCE"))
         self.format: str = settings["format"]
         self.classes: tuple[str, ...] = tuple(settings["classes"])
         self.channels: int = settings["channels"]
@@ -143,6 +162,10 @@ class Store:
         self.options: dict[str, Any] = settings.get("options", {})
         records = map(CaseRecord.from_dict, settings["cases"])
         self.cases: dict[str, CaseRecord] = {record.id: record for record in records}
+        strange = [name for name in self.cases if not plain_name(name)]
+        strange += [name for name in self.classes if not name.isprintable()]
+        if strange:
+            raise ValueError(f"{strange[0]!r} is no name of a case or class")
         split = settings["official_split"]
         self.official_split: Split | None = None if split is None else Split.from_dict(split)
 
@@ -177,20 +200,39 @@ class Store:
             InputError: naming the first file that is missing or has changed.
         """
         for case_id in self.cases:
-            fault = find_fault(self.path, case_id)
-            if fault:
-                raise InputError(fault)
+            self._refuse(find_fault(self.path, case_id, sealed=self.version > 1))
 
     def _read(self, case_id: str, name: str, index: int | None) -> np.ndarray:
         path = self.path / CASES_FOLDER / case_id / name
         slices = self.cases[case_id].slices
         if index is not None and not -slices <= index < slices:
             raise IndexError(f"case {case_id} has {slices} slices, got index {index}")
+        if (case_id, name) not in self._intact:
+            fault = find_array_fault(self.path, case_id, name, sealed=self.version > 1)
+            self._refuse(fault)
         try:
             array = blosc2.open(str(path), mode="r", dparams=_DECOMPRESSION)
-            return np.asarray(array[:] if index is None else array[int(index) % slices])
-        except (OSError, RuntimeError, ValueError) as error:
+            self._check_array(array, case_id, name)
+            values = np.asarray(array[:] if index is None else array[int(index) % slices])
+        except (OSError, RuntimeError, ValueError, TypeError) as error:
             raise InputError(f"{path}: expected a readable array of the store: {error}") from None
+        self._intact.add((case_id, name))
+        return values
+
+    def _check_array(self, array: Any, case_id: str, name: str) -> None:
+        """Refuses anything but an array of numbers of the shape that store.json says."""
+        record = self.cases[case_id]
+        channels = (self.channels,) if name == _IMAGE_FILE else ()
+        shape = (record.slices, *channels, *record.shape)
+        kind = np.float32 if name == _IMAGE_FILE else np.uint8
+        if type(array) is not blosc2.NDArray or (array.shape, array.dtype) != (shape, kind):
+            raise ValueError(f"expected {np.dtype(kind)} of shape {shape}")
+
+    def _refuse(self, fault: str | None) -> None:
+        if fault:
+            source, store = shlex.quote(self.source), shlex.quote(str(self.path))
+            repair = f"diffrect prepare {source} {store} --repair"
+            raise InputError(f"{fault}; the others are fine, mend this one with: {repair}")
 
 
 def write_case(
@@ -210,17 +252,22 @@ def write_case(
     arrays = {_IMAGE_FILE: image}
     if case.label is not None:
         arrays[_LABEL_FILE] = label_slices(case.label, classes, slicing)
+    contents = {name: _encode(array) for name, array in arrays.items()}
+    checksums = {name: checksum(content) for name, content in contents.items()}
     final = store / CASES_FOLDER / case.id
     partial = store / CASES_FOLDER / f".{case.id}.{os.getpid()}.partial"
+    shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     try:
-        for name, array in arrays.items():
-            _write_array(partial / name, array)
-        checksums = {name: _checksum(partial / name) for name in arrays}
-        write_json(partial / _CASE_FILE, _describe(case, slicing, image, checksums))
+        for name, content in contents.items():
+            write_atomic(partial / name, content, sync=False)
+        description = _describe(case, slicing, image, checksums)
+        write_sealed(partial / CASE_FILE, description, sync=False)
+        if final.exists():  # damaged, and mended now
+            shutil.rmtree(final)
         partial.replace(final)
     except OSError as error:
-        error.filename = error.filename or str(final)  # for want of space it does not say where
+        error.filename = str(final)  # what is missing then; the unfinished one goes
         raise
     finally:
         shutil.rmtree(partial, ignore_errors=True)
@@ -228,33 +275,16 @@ def write_case(
 
 def read_record(store: Path, case_id: str) -> CaseRecord:
     """The record of a case that has been written."""
-    text = (store / CASES_FOLDER / case_id / _CASE_FILE).read_text(encoding="utf-8")
+    text = (store / CASES_FOLDER / case_id / CASE_FILE).read_text(encoding="utf-8")
     return CaseRecord.from_dict(json.loads(text))
 
 
-def find_fault(store: Path, case_id: str) -> str | None:
-    """What is wrong with a case's files in one line, None if nothing is."""
-    folder = store / CASES_FOLDER / case_id
-    try:
-        checksums = json.loads((folder / _CASE_FILE).read_text(encoding="utf-8"))["checksums"]
-    except (OSError, ValueError, KeyError):
-        return f"{folder / _CASE_FILE}: expected the description of a case, cannot read it"
-    for name, expected in checksums.items():
-        if not (folder / name).is_file():
-            return f"{folder / name}: expected an array of the store, found no such file"
-        if _checksum(folder / name) != expected:
-            return f"{folder / name}: expected the contents written by prepare, they have changed"
-    return None
+def read_settings(path: Path) -> dict[str, Any]:
+    """What store.json says.
 
-
-def write_json(path: Path, content: Any) -> None:
-    """Write a JSON file in one step: readers see the old one or the new one."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    partial.write_text(json.dumps(content, indent=1), encoding="utf-8")
-    partial.replace(path)
-
-
-def _read_settings(path: Path) -> dict[str, Any]:
+    Raises:
+        InputError: there is none, it is damaged, or of a version that is not known here.
+    """
     file = path / STORE_FILE
     if not file.is_file():
         if (path / PROGRESS_FILE).is_file():
@@ -268,16 +298,21 @@ def _read_settings(path: Path) -> dict[str, Any]:
         version = settings["version"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"{file}: expected the description of a store: {error}") from None
-    if version != FORMAT_VERSION:
-        raise InputError(f"{file}: expected store version {FORMAT_VERSION}, got {version}")
+    if version not in _READABLE:
+        raise InputError(f"{file}: expected store version {FORMAT_VERSION} or 1, got {version}")
+    if version > 1 and not is_intact(settings):
+        raise InputError(
+            f"{file}: expected the contents written by prepare, they have changed; "
+            f"mend it with: diffrect prepare SOURCE {shlex.quote(str(path))} --repair"
+        )
     return settings
 
 
-def _write_array(path: Path, array: np.ndarray) -> None:
+def _encode(array: np.ndarray) -> bytes:
+    """The content of an array's file, made in memory: a full disk then cannot cut it unnoticed."""
     one_slice = (1, *array.shape[1:])
     compressed = blosc2.asarray(array, chunks=one_slice, blocks=one_slice, cparams=_COMPRESSION)
-    # Written by Python, because Blosc2 does not say why it cannot, such as for want of space.
-    path.write_bytes(compressed.to_cframe())
+    return bytes(compressed.to_cframe())
 
 
 def _describe(
@@ -304,8 +339,3 @@ def _describe(
         "files": {"image": str(case.image.path), "label": label},
         "checksums": checksums,
     }
-
-
-def _checksum(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from diffrect.atomic import naming
 from diffrect.data.formats import SUFFIXES, kind_of, suffix_of
 from diffrect.data.nifti import label_header, new_header, write_nifti
 from diffrect.data.volume import Volume
@@ -27,23 +28,26 @@ def write_labels(path: Path, labels: np.ndarray, image: Volume) -> None:
         raise InputError(f"{image.path}: expected a grid of {labels.shape} voxels, got {shape}")
     suffix = suffix_of(path).lower()
     if suffix in ("", ".nii", ".nii.gz"):
-        write_nifti(path, labels.astype(np.uint8, copy=False), _header(image))
+        with naming(path):
+            write_nifti(path, labels.astype(np.uint8, copy=False), _header(image))
         return
     # A header may come with a file of voxels: both move into place when both are complete.
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    partial.mkdir()
     try:
-        _write_other(partial / path.name, labels.astype(np.uint8, copy=False), image)
-        files = sorted(partial.iterdir(), key=lambda file: file.name == path.name)
-        for file in files:
-            file.replace(path.with_name(file.name))
+        with naming(path):
+            partial.mkdir()
+            _write_other(partial / path.name, labels.astype(np.uint8, copy=False), image)
+            files = sorted(partial.iterdir(), key=lambda file: file.name == path.name)
+            for file in files:
+                file.replace(path.with_name(file.name))
     finally:
-        shutil.rmtree(partial)
+        shutil.rmtree(partial, ignore_errors=True)
 
 
 def write_probabilities(path: Path, probabilities: np.ndarray, image: Volume) -> None:
     """Write (X, Y, Z, classes) float32 as NIfTI on the image's grid."""
-    write_nifti(path, probabilities, _header(image), level=1)
+    with naming(path):
+        write_nifti(path, probabilities, _header(image), level=1)
 
 
 def _write_other(path: Path, labels: np.ndarray, image: Volume) -> None:

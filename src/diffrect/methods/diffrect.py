@@ -26,6 +26,7 @@ from diffrect.methods.diffrect_options import REFERENCE, DiffRectOptions
 from diffrect.methods.diffrect_parts import Draws, PseudoLabel, single_transport
 from diffrect.models.calibration import calibration_guidance
 from diffrect.models.rectifier import Rectifier
+from diffrect.shared import shared_mean
 
 
 class DiffRect(Method):
@@ -174,7 +175,7 @@ class DiffRect(Method):
         """Third update: the segmenter learns rectified pseudo-labels of unlabelled rows."""
         rows = batch.labelled
         if len(guidance) > 1:  # how far weak pseudo-labels are off is known of labelled rows alone
-            guidance = guidance[:rows].mean(dim=0, keepdim=True)
+            guidance = shared_mean(guidance[:rows].mean(dim=0, keepdim=True))
         target = self.rectify(batch, weak, guidance)
         if self.options.rectification_view == "weak":
             logits = self.segmenter(batch.weak)

@@ -139,8 +139,8 @@ def _read(file: Path) -> tuple[np.ndarray, np.ndarray | None]:
     """Image and label of one file, both (Z, H, W); a single slice has Z = 1."""
     try:
         with h5py.File(file, "r") as content:
-            image = np.asarray(content["image"])
-            label = np.asarray(content["label"]) if "label" in content else None
+            image = _array(content, "image")
+            label = _array(content, "label") if "label" in content else None
     except (OSError, KeyError, ValueError, TypeError, RuntimeError) as error:
         reason = " ".join(str(error).split())
         raise InputError(f"{file}: expected HDF5 with image and label: {reason}") from None
@@ -155,6 +155,14 @@ def _read(file: Path) -> tuple[np.ndarray, np.ndarray | None]:
         expected = f"expected a label of the image's shape, {image.shape}"
         raise InputError(f"{file}: {expected}, got {label.shape}")
     return _as_volume(image), _as_volume(whole_numbers(label, file))
+
+
+def _array(content: h5py.File, key: str) -> np.ndarray:
+    """What lies under a key in the file itself; HDF5 could point to any other file."""
+    dataset = content[key] if isinstance(content.get(key, getlink=True), h5py.HardLink) else None
+    if not isinstance(dataset, h5py.Dataset) or dataset.external or dataset.is_virtual:
+        raise ValueError(f"{key} is no array in the file itself")
+    return np.asarray(dataset)
 
 
 def _as_volume(array: np.ndarray) -> np.ndarray:

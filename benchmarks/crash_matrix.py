@@ -1,0 +1,325 @@
+"""Kills prepare, train and predict with SIGKILL, lets them go on, compares with runs left alone.
+
+    python benchmarks/crash_matrix.py --kills 60 --folder crash
+
+Half of the kills come at random moments, half at chosen ones: in the middle of a file, between a
+file and its name, in a validation, between two checkpoints. Everything runs in forks of one process
+that has imported torch already, so a kill costs no start. Prints a table and ends with 1 if
+anything that survived is not what the run left alone has.
+"""
+
+import argparse
+import gzip
+import json
+import os
+import random
+import shutil
+import signal
+import sys
+import tempfile
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from diffrect import atomic, monitor, trainer
+from diffrect.checkpoint import checkpoint_path, load_checkpoint
+from diffrect.config import TrainConfig
+from diffrect.data import store as store_module
+from diffrect.data.prepare import prepare
+from diffrect.phantom import write_phantom
+from diffrect.predict import predict
+from diffrect.run_folder import METRICS_FILE
+from diffrect.train import train
+
+COSTS = ("seconds_per_iteration", "minutes", "peak_memory_mib")
+MOST_STARTS = 60  # of one run, before it counts as not surviving
+
+
+# ---- kills at chosen moments -----------------------------------------------------------------
+
+
+def die() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def die_at(owner: Any, name: str, call: int, *, after: bool = False) -> None:
+    """This process kills itself at its `call`th call of a function, before or after it."""
+    original, calls = getattr(owner, name), iter(range(1, call + 1))
+
+    def fatal(*arguments: Any, **named: Any) -> Any:
+        last = next(calls, None) == call
+        if last and not after:
+            die()
+        result = original(*arguments, **named)
+        if last:
+            die()
+        return result
+
+    setattr(owner, name, fatal)
+
+
+def die_in_a_line(call: int) -> None:
+    """Half a line of metrics.jsonl is on the disk."""
+    original, calls = monitor.Monitor.append, iter(range(1, call + 1))
+
+    def fatal(self: monitor.Monitor, line: Any) -> None:
+        if next(calls, None) == call:
+            assert self.file is not None
+            text = json.dumps(dict(line))
+            self.file.write(text[: len(text) // 2])
+            self.file.flush()
+            die()
+        original(self, line)
+
+    monitor.Monitor.append = fatal  # type: ignore[method-assign]
+
+
+MOMENTS: dict[str, Callable[[int], None]] = {
+    "in the middle of a file": lambda n: die_at(os, "fsync", n),
+    "before a file gets its name": lambda n: die_at(Path, "replace", n),
+    "after a file got its name": lambda n: die_at(Path, "replace", n, after=True),
+    "in a line of metrics.jsonl": die_in_a_line,
+    "before a validation": lambda n: die_at(trainer, "validate", n),
+    "after a validation": lambda n: die_at(trainer, "validate", n, after=True),
+    "in a validation": lambda n: die_at(sys.modules["diffrect.validation"], "case_dice", n),
+    "before a checkpoint": lambda n: die_at(trainer, "save_checkpoint", n),
+    "between two checkpoints": lambda n: die_at(trainer, "save_checkpoint", n, after=True),
+}
+MOMENTS_OF_PREPARE: dict[str, Callable[[int], None]] = {
+    "in the middle of a case": lambda n: die_at(store_module, "write_sealed", n),
+    "before a file gets its name": lambda n: die_at(Path, "replace", n),
+    "after a file got its name": lambda n: die_at(Path, "replace", n, after=True),
+}
+MOMENTS_OF_PREDICT: dict[str, Callable[[int], None]] = {
+    "in the middle of a file": lambda n: die_at(os, "fsync", n),
+    "before a file gets its name": lambda n: die_at(atomic.Path, "replace", n),
+}
+
+
+# ---- runs ------------------------------------------------------------------------------------
+
+
+@dataclass
+class Job:
+    """A command to kill, and how to see that it came to the same end."""
+
+    name: str
+    moments: dict[str, Callable[[int], None]]
+    start: Callable[[Path], Any]
+    resume: Callable[[Path], Any]
+    differences: Callable[[Path, Path], list[str]]
+    calls: int
+    kills: dict[str, int] = field(default_factory=dict)
+    runs: int = 0
+    problems: list[str] = field(default_factory=list)
+
+
+def fork(work: Callable[[], Any], kill_after: float | None = None) -> int | None:
+    """Runs `work` in a child; its exit code, or None if it was killed."""
+    child = os.fork()
+    if child == 0:
+        code = 1
+        try:
+            work()
+            code = 0
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            sys.stdout.flush()
+            os._exit(code)
+    if kill_after is not None:
+        deadline = time.monotonic() + kill_after
+        while time.monotonic() < deadline:
+            done, status = os.waitpid(child, os.WNOHANG)
+            if done:
+                return None if os.WIFSIGNALED(status) else os.waitstatus_to_exitcode(status)
+            time.sleep(0.001)
+        os.kill(child, signal.SIGKILL)
+    _, status = os.waitpid(child, 0)
+    return None if os.WIFSIGNALED(status) else os.waitstatus_to_exitcode(status)
+
+
+def torture(job: Job, folder: Path, whole: Path, kills: int, seconds: float, seed: int) -> None:
+    """Runs the job again and again, killing it, until there were `kills`; compares every end."""
+    draw = random.Random(seed)
+    moments = iter(endless(list(job.moments), draw))
+    while sum(job.kills.values()) < kills:
+        place = folder / f"{job.name}-{job.runs}"
+        to_come = min(draw.randint(1, 5), kills - sum(job.kills.values()))
+        for attempt in range(MOST_STARTS):
+            work = job.resume if attempt and place.exists() else job.start
+            moment = next(moments) if to_come else None
+            call = draw.randint(1, job.calls)
+            delay = draw.uniform(0, seconds) if moment == "at random" else None
+
+            def run(work: Any = work, place: Path = place, m: Any = moment, n: int = call) -> None:
+                if m in job.moments:
+                    job.moments[m](n)
+                work(place)
+
+            code = fork(run, delay)
+            if code is None:
+                assert moment is not None
+                job.kills[moment] = job.kills.get(moment, 0) + 1
+                to_come -= 1
+            elif code == 0:
+                break
+            else:
+                job.problems.append(f"{place.name}: exit code {code} after {moment}")
+                break
+        job.runs += 1
+        job.problems += [f"{place.name}: {d}" for d in job.differences(place, whole)]
+        shutil.rmtree(place, ignore_errors=True)
+
+
+def endless(names: list[str], draw: random.Random) -> Iterator[str]:
+    """Every chosen moment in turn, and a random one after each."""
+    while True:
+        for name in draw.sample(names, len(names)):
+            yield name
+            yield "at random"
+
+
+# ---- what must be the same -------------------------------------------------------------------
+
+
+def same(one: Any, other: Any) -> bool:
+    """Bit for bit, NaN being equal to itself."""
+    if isinstance(one, dict):
+        return one.keys() == other.keys() and all(same(one[k], other[k]) for k in one)
+    if isinstance(one, list):
+        return len(one) == len(other) and all(map(same, one, other))
+    if isinstance(one, torch.Tensor):
+        return torch.equal(one, other)
+    return one == other or (one != one and other != other)
+
+
+def lines(run: Path) -> list[dict[str, Any]]:
+    parsed = [json.loads(line) for line in (run / METRICS_FILE).read_text().splitlines()]
+    return [{k: v for k, v in line.items() if k not in COSTS} for line in parsed]
+
+
+def run_differences(run: Path, whole: Path) -> list[str]:
+    found = []
+    try:
+        for name in ("last", "best", "previous"):
+            mine, theirs = (load_checkpoint(checkpoint_path(r, name)) for r in (run, whole))
+            if not same(mine, theirs):
+                found.append(f"{name}.pt differs")
+        if lines(run) != lines(whole):
+            found.append("metrics.jsonl differs")
+    except Exception as error:
+        found.append(f"{type(error).__name__}: {error}")
+    return found + unfinished(run)
+
+
+def file_differences(folder: Path, whole: Path) -> list[str]:
+    mine, theirs = (
+        {str(p.relative_to(f)): p.read_bytes() for p in f.rglob("*") if p.is_file()}
+        for f in (folder, whole)
+    )
+    names = mine.keys() | theirs.keys()
+    return [f"{n} differs" for n in sorted(names) if mine.get(n) != theirs.get(n)]
+
+
+def unfinished(folder: Path) -> list[str]:
+    return [f"{path.name} is left" for path in folder.rglob(".*")]
+
+
+# ---- the matrix ------------------------------------------------------------------------------
+
+
+def jobs(folder: Path, config: TrainConfig) -> list[Job]:
+    source, store, run = folder / "source", folder / "prepare", folder / "train"
+
+    def start_train(place: Path, resume: bool = False) -> None:
+        train(store, place, config, resume=resume, progress=False)
+
+    def start_prepare(place: Path, resume: bool = False) -> None:
+        prepare(source, place, resume=resume, progress=False)
+
+    def start_predict(place: Path) -> None:
+        predict(run, place, [folder / "images"], device="cpu", overwrite=True, progress=False)
+
+    return [
+        Job(
+            "prepare",
+            MOMENTS_OF_PREPARE,
+            start_prepare,
+            lambda place: start_prepare(place, True),
+            file_differences,
+            calls=12,
+        ),
+        Job(
+            "train",
+            MOMENTS,
+            start_train,
+            lambda place: start_train(place, True),
+            run_differences,
+            calls=12,
+        ),
+        Job("predict", MOMENTS_OF_PREDICT, start_predict, start_predict, file_differences, calls=4),
+    ]
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--kills", type=int, default=60, help="kills of train")
+    parser.add_argument("--others", type=int, default=20, help="kills of prepare, and of predict")
+    parser.add_argument("--iterations", type=int, default=12)
+    parser.add_argument("--method", default="diffrect")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--folder", type=Path, help="where to work; removed afterwards")
+    given = parser.parse_args()
+    folder = Path(tempfile.mkdtemp(dir=given.folder and str(given.folder.parent)))
+    try:
+        return matrix(folder, given)
+    finally:
+        shutil.rmtree(folder)
+
+
+def matrix(folder: Path, given: argparse.Namespace) -> int:
+    torch.set_num_threads(1)
+    config = TrainConfig(
+        method=given.method,
+        size=32,
+        iterations=given.iterations,
+        validate_every=2,
+        rectify_from=2,
+        batch_labelled=1,
+        batch_unlabelled=1,
+        accelerator="cpu",
+    )
+    write_phantom(folder / "source", patients=6)
+    images = folder / "images"
+    images.mkdir()
+    for file in sorted((folder / "source").rglob("*_frame01.nii.gz"))[:4]:
+        (images / file.name).write_bytes(gzip.compress(gzip.decompress(file.read_bytes()), 1))
+    print("| command | kills | at | runs | survived |\n| --- | --- | --- | --- | --- |")
+    failed = False
+    for job in jobs(folder, config):
+        whole, started = folder / job.name, time.monotonic()
+        if fork(lambda job=job, whole=whole: job.start(whole)) != 0:  # type: ignore[misc]
+            print(f"{job.name}: failed without a kill", file=sys.stderr)
+            return 1
+        seconds = time.monotonic() - started
+        kills = given.kills if job.name == "train" else given.others
+        torture(job, folder / "work", whole, kills, seconds, given.seed)
+        for number, (moment, count) in enumerate(sorted(job.kills.items())):
+            first = (job.name, str(sum(job.kills.values()))) if not number else ("", "")
+            bad = len({problem.split(":")[0] for problem in job.problems})
+            last = (str(job.runs), str(job.runs - bad)) if not number else ("", "")
+            print(f"| {' | '.join([*first, f'{moment}: {count}', *last])} |", flush=True)
+        for problem in job.problems:
+            print(problem, file=sys.stderr)
+        failed |= bool(job.problems)
+    return int(failed)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

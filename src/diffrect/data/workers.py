@@ -1,0 +1,50 @@
+"""Calls shared out over processes that end with the one that started them."""
+
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from multiprocessing.connection import wait
+from typing import Any, TypeVar
+
+from diffrect.errors import InputError
+
+Result = TypeVar("Result")
+
+
+def in_parallel(
+    function: Callable[..., Result], calls: Sequence[tuple[Any, ...]], workers: int
+) -> Iterator[Result]:
+    """The results of some calls of a function of a module, as they come.
+
+    Raises:
+        InputError: a process was killed.
+    """
+    executor = ProcessPoolExecutor(
+        workers, multiprocessing.get_context("spawn"), initializer=_start_worker
+    )
+    try:
+        jobs = [executor.submit(function, *arguments) for arguments in calls]
+        for job in as_completed(jobs):
+            yield job.result()
+    except BrokenProcessPool:
+        found = "one was killed, perhaps for lack of memory; try fewer"
+        raise InputError(f"--workers {workers}: expected processes that last, {found}") from None
+    finally:
+        executor.shutdown(wait=True, cancel_futures=True)
+
+
+def _start_worker() -> None:
+    """Leave Ctrl-C to the parent, and end with it: a killed prepare leaves no workers behind."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        threading.Thread(target=_end_with, args=(parent.sentinel,), daemon=True).start()
+
+
+def _end_with(sentinel: int) -> None:
+    wait([sentinel])
+    os._exit(1)

@@ -1,0 +1,54 @@
+"""Sums over the rows of all processes, as if one process had the whole batch.
+
+A training with `sync_batchnorm` switches them on: batch norm and the losses that pool over rows
+then see the statistics of all processes together. Otherwise everything here is the sum of this
+process.
+
+The loss of each process is then that of the whole batch, and the mean over the processes of their
+gradients is its gradient: the backward pass of a sum over processes is the sum of its gradients.
+"""
+
+from typing import Any, cast
+
+import torch
+import torch.distributed
+from torch import Tensor
+
+_processes = 1
+
+
+def share_statistics(processes: int) -> None:
+    """From now on sums are taken over this many processes, which all take the same ones."""
+    global _processes
+    _processes = processes
+
+
+def processes() -> int:
+    """How many processes share their statistics, 1 for none."""
+    return _processes
+
+
+class _AllReduce(torch.autograd.Function):
+    """Sum over processes, whose gradient is the sum of the gradients of all processes."""
+
+    @staticmethod
+    def forward(context: Any, values: Tensor) -> Tensor:
+        total = values.detach().clone()
+        torch.distributed.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(context: Any, gradient: Tensor) -> Tensor:
+        total = gradient.contiguous().clone()
+        torch.distributed.all_reduce(total)
+        return total
+
+
+def shared_sum(values: Tensor) -> Tensor:
+    """The sum over processes of a tensor of any shape, the same on all of them."""
+    return values if _processes == 1 else cast(Tensor, _AllReduce.apply(values))
+
+
+def shared_mean(values: Tensor) -> Tensor:
+    """The mean over processes, where each has the same number of rows."""
+    return values if _processes == 1 else shared_sum(values) / _processes
