@@ -64,7 +64,7 @@ def test_prepare_on_a_full_disk(
     with full_disk(2000):
         assert cli.main(command) == 2
     case = path / "cases" / "part_000"
-    check_told(capsys, partial)
+    check_told(capsys, case)
     assert unfinished(path) == []
     assert cli.main([*command, "--resume"]) == 0
     assert contents(path) == contents(decathlon_store.path)
