@@ -243,7 +243,11 @@ PREDICT = {
     "no run": ("nowhere out a.nii.gz", "nowhere/checkpoints/best.pt: .* no such file", nothing),
     "no image": ("run out no.nii", "no.nii: expected an image file .*, found neither", nothing),
     "a folder without images": ("run out no", "no: .* in it, found none", make_folder("no")),
-    "no name of an image": ("run out b.txt", "b.txt: expected a NIfTI file .*", write("b.txt")),
+    "no name of an image": (
+        "run out b.txt",
+        r"b.txt: expected an image by its name \(NIfTI, .*\)",
+        write("b.txt"),
+    ),
     "text as image": ("run out a.nii.gz", "a.nii.gz: .* gzip file", write("a.nii.gz", "text")),
     "an unknown number type": (
         "run out a.nii",
@@ -252,7 +256,7 @@ PREDICT = {
     ),
     "an endless image": (
         "run out a.nii",
-        r"a.nii: expected a volume .* memory, its header says \(30000, 30000, 30000\)",
+        r"a.nii: .* truncated: its header says \(30000, 30000, 30000\), the file has 3552 bytes",
         write_header({"dim": (3, 30000, 30000, 30000, 1, 1, 1, 1)}),
     ),
     "truncated image": ("run out a.nii.gz", "a.nii.gz: .* truncated: .*", cut("a.nii.gz")),

@@ -47,8 +47,13 @@ def make_folder(path: str, *files: str) -> Spoil:
 
 
 def change(path: Path, function: Callable[[np.ndarray], np.ndarray]) -> Spoil:
-    """Another array in a NIfTI file."""
-    return lambda: write_nifti(path, function(np.asanyarray(nib.load(path).dataobj)))
+    """Another array in a NIfTI file, of the same spacing."""
+
+    def spoil() -> None:
+        image = nib.load(path)
+        write_nifti(path, function(np.asanyarray(image.dataobj)), image.header.get_zooms()[:3])
+
+    return spoil
 
 
 def write_header(fields: dict[str, Any]) -> Spoil:

@@ -1,15 +1,22 @@
 """Bad input, told to the command line: one line, exit code 2, and every file as it was before."""
 
+import os
 import re
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from bad_cases import DEMO, EVALUATE, FINE, PREDICT, PREPARE, TRAIN
+from bad_scans import SCANS
 from diffrect import cli
 from diffrect.data.store import Store
+from diffrect.errors import InputError
+from scans import grid, write_scan
 from spoil import Spoil
 from tiny import write_nifti
 
@@ -36,6 +43,9 @@ def good(
         "other": decathlon_store.path,
         "run": tiny_run,
     }
+
+
+ROOT = Path(__file__).parents[1]
 
 
 def files() -> dict[Path, tuple[int, int] | None]:
@@ -80,3 +90,91 @@ def test_bad_input_is_told_in_one_line_and_changes_nothing(
     assert out == ""
     assert re.fullmatch(f"diffrect: error: {message}\n", err), err
     assert files() == before
+
+
+@pytest.mark.parametrize("name", SCANS)
+def test_a_bad_scan_is_told_in_the_documented_line(
+    name: str,
+    good: dict[str, Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    arguments, message, spoil = SCANS[name]
+    monkeypatch.chdir(tmp_path)
+    command, *given = arguments.split()
+    for part in good.keys() & set(given):
+        shutil.copytree(good[part], part)
+    write_nifti(Path("a.nii.gz"), FINE)
+    spoil()
+    if "Permission" in message and os.access("a.nii.gz", os.R_OK):
+        pytest.skip("the administrator reads everything")
+    before = files()
+    assert cli.main([command, *given[:2], *QUICK.get(command, "").split(), *given[2:]]) == 2
+    out, err = capfd.readouterr()
+    assert (out, err) == ("", f"diffrect: error: {message}\n")
+    assert files() == before
+
+
+def test_every_bad_scan_is_documented() -> None:
+    lines = (ROOT / "docs" / "bad-input.md").read_text("utf-8").splitlines()
+    rows = (re.fullmatch(r"\| (.+?) \| `(.+)` \|", line) for line in lines)
+    documented = {row[1]: row[2] for row in rows if row}
+    assert documented == {name: message for name, (_, message, _) in SCANS.items()}
+
+
+def test_names_with_spaces_and_other_letters(good: dict[str, Path], tmp_path: Path) -> None:
+    folder = tmp_path / "Größe 三 ♥"
+    source = shutil.copytree(good["source"], folder / "a source")
+    assert (
+        cli.main(["prepare", str(source), str(folder / "a store"), *QUICK["prepare"].split()]) == 0
+    )
+    for file in ("Ä b.nii.gz", "Ä c.nrrd", "Ä d.mha", "Ä series"):
+        write_scan(folder / file, FINE, grid())
+        out = folder / f"out {file}"
+        assert cli.main(["predict", str(good["run"]), str(out), str(folder / file), "--quiet"]) == 0
+        assert [path.name for path in out.iterdir()] == [f"{file.partition('.')[0]}.nii.gz"]
+
+
+def test_a_symlink_loop(good: dict[str, Path], tmp_path: Path) -> None:
+    folder = tmp_path / "in"
+    write_nifti(folder / "a.nii.gz", FINE)
+    (folder / "loop").symlink_to(folder)
+    (folder / "b.nii.gz").symlink_to("b.nii.gz")
+    out = tmp_path / "out"
+    assert cli.main(["predict", str(good["run"]), str(out), str(folder), "--quiet"]) == 0
+    assert [path.name for path in out.iterdir()] == ["a.nii.gz"]
+
+
+@contextmanager
+def small_disk() -> Iterator[None]:
+    """A limit on the size of a file stands in for a full disk: writing fails in the same way."""
+    resource = pytest.importorskip("resource")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (500_000, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def test_a_full_disk_keeps_what_is_finished(
+    good: dict[str, Path],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    source = Path(shutil.copytree(good["source"], tmp_path / "source"))
+    noise = np.random.default_rng(0).normal(size=(200, 200, 20)).astype(np.float32)
+    write_nifti(source / "imagesTr" / "part_003.nii.gz", noise)
+    write_nifti(source / "labelsTr" / "part_003.nii.gz", np.zeros(noise.shape, np.uint8))
+    command = ["prepare", str(source), str(tmp_path / "store"), "--workers", "1", "--quiet"]
+    with small_disk():
+        assert cli.main(command) == 2
+    case = tmp_path / "store" / "cases" / "part_003"
+    assert capsys.readouterr() == ("", f"diffrect: error: {case}: File too large\n")
+    with pytest.raises(InputError, match="half prepared"):
+        Store(tmp_path / "store")
+    finished = sorted(folder.name for folder in case.parent.iterdir())
+    assert finished == ["part_000", "part_001", "part_002"]
+    assert cli.main([*command, "--resume"]) == 0
+    Store(tmp_path / "store").verify()

@@ -115,8 +115,11 @@ def test_inputs_of_the_same_name(tiny_run, images, tmp_path):
     [
         ([], "INPUT: expected at least one image file or folder, got none"),
         (["nowhere"], "nowhere: expected an image file or a folder of them, found neither"),
-        (["empty"], "empty: expected NIfTI files (*.nii, *.nii.gz) in it, found none"),
-        (["images/notes.txt"], "notes.txt: expected a NIfTI file"),
+        (
+            ["empty"],
+            "empty: expected images (NIfTI, NRRD, MHA, DICOM series, PNG, TIFF or JPEG) in it, ",
+        ),
+        (["images/notes.txt"], "notes.txt: expected an image by its name (NIfTI"),
     ],
 )
 def test_inputs_that_are_none(tiny_run, images, tmp_path, inputs, message):

@@ -1,5 +1,6 @@
 """Preparing: faithful, parallel, refused in one line, interrupted and resumed."""
 
+import json
 import os
 import shutil
 import signal
@@ -11,12 +12,18 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+import torch
 
+from diffrect import cli
+from diffrect.config import TrainConfig
 from diffrect.data import prepare as module
 from diffrect.data.prepare import prepare
+from diffrect.data.source_options import SourceOptions
 from diffrect.data.store import Store
 from diffrect.errors import InputError
-from tiny import write_acdc, write_dataset_json, write_nifti
+from diffrect.model import Model
+from diffrect.train import train
+from tiny import scan, write_acdc, write_dataset_json, write_nifti
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -75,6 +82,84 @@ def test_real_benchmark_folder(real_data: Path, tmp_path: Path) -> None:
     assert store.format == "ssl4mis"
     assert len(store.cases) == 12
     assert store.cases["patient099_frame01"].slices == 16
+
+
+def test_choices_are_kept_and_predicted_with(
+    decathlon_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path, run = tmp_path / "store", tmp_path / "run"
+    choices = ["--axis", "coronal", "--intensity", "window", "--window", "-20", "300"]
+    command = ["prepare", str(decathlon_folder), str(path), "--workers", "1", *choices]
+    assert cli.main(command) == 0
+    store = Store(path)
+    assert (store.axis, store.intensity) == ("coronal", "window:-20:300")
+    record = store.cases["part_000"]
+    assert (record.slices, record.shape, record.spacing) == (18, (4, 20), (1.0, 2.0, 1.0))
+    assert (record.axis, record.orientation) == (1, "ASR")
+    raw, _ = scan((20, 18, 4), classes=3, seed=0)
+    expected = np.clip((raw.transpose(1, 2, 0) + 170) / 300, 0, 1)
+    np.testing.assert_allclose(store.image("part_000")[:, 0], expected, atol=1e-6)
+    case = json.loads((path / "cases" / "part_000" / "case.json").read_text())
+    assert case["slicing"] == {"axes": [1, 2, 0], "flips": [False, False, False]}
+
+    train(path, run, TrainConfig(method="supervised", size=16, iterations=1), progress=False)
+    model = Model.load(run)
+    assert (model.axis, model.intensity) == (store.axis, store.intensity)
+    labels = model.predict(decathlon_folder / "imagesTr" / "part_000.nii.gz")
+    again = model.predict_slices(store.image("part_000"), batch=4)
+    np.testing.assert_array_equal(labels, again.transpose(2, 0, 1))
+    with pytest.raises(InputError, match=r"--resume expected the axis as before, coronal, got 2"):
+        prepare(decathlon_folder, path, intensity="window:-20:300", resume=True, progress=False)
+    capsys.readouterr()
+
+
+def test_stores_and_checkpoints_from_before_there_was_a_choice(
+    decathlon_folder: Path, tiny_run: Path, tmp_path: Path
+) -> None:
+    store = prepare(decathlon_folder, tmp_path / "store", progress=False)
+    settings = json.loads((store.path / "store.json").read_text())
+    for name in ("axis", "options"):
+        del settings[name]
+    for entry in settings["cases"]:
+        for name in ("axis", "orientation", "remarks"):
+            del entry[name]
+    (store.path / "store.json").write_text(json.dumps(settings))
+    assert Store(store.path).axis == "2"
+    assert Store(store.path).cases["part_000"].axis == 2
+    prepare(decathlon_folder, store.path, resume=True, progress=False)
+
+    run = Path(shutil.copytree(tiny_run, tmp_path / "run"))
+    state = torch.load(run / "checkpoints" / "best.pt", weights_only=True)
+    del state["task"]["axis"], state["config"]["spacing"], state["config"]["crop"]
+    torch.save(state, run / "checkpoints" / "best.pt")
+    assert Model.load(run).axis == "2"
+    assert Model.load(run).config == Model.load(tiny_run).config
+
+
+def test_labels_in_another_place_need_trust(decathlon_copy: Path, tmp_path: Path) -> None:
+    label = decathlon_copy / "labelsTr" / "part_003.nii.gz"
+    codes = scan((20, 18, 4), classes=3, seed=3)[1]
+    elsewhere = np.eye(4)
+    elsewhere[0, 3] = 30
+    write_nifti(label, codes, (1.0, 1.0, 2.0), elsewhere)
+    with pytest.raises(InputError, match=r"part_003.*: expected the geometry of its image .*30 mm"):
+        prepare(decathlon_copy, tmp_path / "store", progress=False)
+    trusting = SourceOptions(trust_image_geometry=True)
+    store = prepare(decathlon_copy, tmp_path / "store", options=trusting, progress=False)
+    np.testing.assert_array_equal(store.label("part_003"), codes.T)
+
+
+def test_unusual_axes_are_told_and_kept(
+    decathlon_copy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    image = decathlon_copy / "imagesTr" / "part_007.nii.gz"
+    sheared = np.eye(4)
+    sheared[0, 1] = 0.5
+    write_nifti(image, scan((20, 18, 4), 3, 7)[0], (1.0, 1.0, 2.0), sheared)
+    store = prepare(decathlon_copy, tmp_path / "store")
+    expected = f"{image}: its axes are not at right angles (63.4 degrees between two of them)"
+    assert store.cases["part_007"].remarks == (expected,)
+    assert expected in capsys.readouterr().err
 
 
 def test_workers_write_the_same_store(decathlon_folder: Path, tmp_path: Path) -> None:
@@ -188,6 +273,7 @@ def test_overwrite_replaces_a_store_only_by_a_complete_one(
     assert contents(path) == before
     broken.write_bytes(healthy)
     write_dataset_json(decathlon_copy, ["imagesTr/part_006.nii.gz"])
+    (decathlon_copy / "imagesTr" / "part_007.nii.gz").unlink()  # else an unlabelled case
     assert list(prepare(decathlon_copy, path, overwrite=True, progress=False).cases) == ["part_006"]
     assert [entry.name for entry in path.parent.iterdir()] == ["store"]
 
@@ -291,3 +377,15 @@ def test_a_killed_prepare_is_resumed(tmp_path: Path, workers: int) -> None:
     resumed.verify()
     time.sleep(0.1)  # workers end with their parent: nothing is written any more
     assert not list(path.glob("cases/.*"))
+
+
+def test_a_store_of_before_there_were_options(decathlon_folder: Path, tmp_path: Path) -> None:
+    """It loads, and an interrupted one goes on, as one made without any."""
+    path = tmp_path / "store"
+    prepare(decathlon_folder, path, progress=False)
+    content = json.loads((path / "store.json").read_text())
+    assert content.pop("options")["modality"] is None
+    (path / "store.json").write_text(json.dumps(content))
+    assert Store(path).options == {}
+    (path / "store.json").rename(path / "prepare.json")
+    assert prepare(decathlon_folder, path, resume=True, progress=False).options["table"] is None

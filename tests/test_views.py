@@ -231,3 +231,17 @@ def test_streams_of_a_split(store: Store) -> None:
     everyone = Split(split.train, split.val, (), split.train)
     with pytest.raises(InputError, match="expected unlabelled training patients"):
         training_batches(store, everyone, config, True, 0, 1)
+
+
+def test_open_pixels_stay_open_and_mix_with_no_class() -> None:
+    """Pixels that nobody annotated keep their code in every view; no code appears in between."""
+    labels = np.full((18, 27), 255)
+    labels[6:12, 9:18] = 1
+    raw = one_slice(labels, padding=5)
+    options = ViewOptions(interpolation="linear", turn_probability=0.5)
+    for seed in range(8):
+        torch.manual_seed(seed)
+        label = make_views(raw, 32, options)[2]
+        assert set(label.unique().tolist()) <= {0, 1, 255}  # 0: beyond the slice
+        assert (label == 255).float().mean() > 0.5
+        assert (label == 1).any()

@@ -10,10 +10,15 @@ from typing import Annotated, Literal
 
 from tyro.conf import Positional, UseAppendAction, arg, subcommand
 
+from diffrect.compare.command import Compare
 from diffrect.config import TrainConfig
+from diffrect.data.source_options import SourceOptions
 
 Checkpoint = Literal["best", "last"]
+Format = Literal["auto", "acdc", "ssl4mis", "decathlon", "mscmr19", "folder"]
 Device = Annotated[str, arg(metavar="NAME")]
+Axis = Literal["layout", "auto", "0", "1", "2", "axial", "coronal", "sagittal"]
+PredictAxis = Literal["model", "auto", "0", "1", "2", "axial", "coronal", "sagittal"]
 Flag = Annotated[bool, arg(help_behavior_hint="")]
 
 
@@ -22,11 +27,25 @@ class Prepare:
     """Convert a data set into a store, the folder that all the rest reads."""
 
     source: Positional[Path]
-    """Folder of the data set: ACDC as published, SSL4MIS h5 files, or a Decathlon task."""
+    """Folder of the data set: one of the layouts below, or your own images/ and labels/."""
     store: Positional[Path]
     """Folder to make."""
-    format: Literal["auto", "acdc", "ssl4mis", "decathlon"] = "auto"
+    format: Format = "auto"
     """Layout of the data set; auto recognises it."""
+    options: Annotated[SourceOptions, arg(name="")] = field(default_factory=SourceOptions)
+    axis: Axis = "layout"
+    """Where slices lie: auto (across the coarsest spacing), an axis of the file, a plane."""
+    intensity: Literal["minmax", "percentile", "zscore", "window"] = "minmax"
+    """What becomes 0 and 1: extremes, percentiles, mean -/+ 4 sd, or ends of a CT window."""
+    percentiles: Annotated[
+        tuple[float, float] | None,
+        arg(metavar="LOW HIGH", help_behavior_hint="(default: 0.5 99.5)"),
+    ] = None
+    """The percentiles of --intensity percentile."""
+    window: Annotated[
+        tuple[float, float] | None, arg(metavar="LEVEL WIDTH", help_behavior_hint="")
+    ] = None
+    """The window of --intensity window."""
     workers: Annotated[int, arg(help_behavior_hint="(default: one for each processor)")] = field(
         default_factory=lambda: os.cpu_count() or 1
     )
@@ -39,6 +58,7 @@ class Prepare:
     """Show no progress."""
 
     def __call__(self) -> None:
+        from diffrect.data.intensity import Intensity
         from diffrect.data.prepare import prepare
 
         try:
@@ -46,6 +66,9 @@ class Prepare:
                 self.source,
                 self.store,
                 format=self.format,
+                options=self.options,
+                axis=None if self.axis == "layout" else self.axis,
+                intensity=Intensity.of(self.intensity, self.percentiles, self.window),
                 workers=self.workers,
                 overwrite=self.overwrite,
                 resume=self.resume,
@@ -57,6 +80,34 @@ class Prepare:
         if not self.quiet:
             labelled = sum(record.labelled for record in store.cases.values())
             print(f"{self.store}: {len(store.cases)} cases, {labelled} with labels")
+
+
+@dataclass(frozen=True)
+class Inspect:
+    """Say what is in a data set, a store or an image file, and everything that is wrong with it."""
+
+    path: Positional[Path]
+    """Folder of a data set or of a store, or an image file."""
+    format: Format = "auto"
+    """Layout of the data set; auto recognises it."""
+    options: Annotated[SourceOptions, arg(name="")] = field(default_factory=SourceOptions)
+    json: Flag = False
+    """Print JSON, with the facts of each case, instead of tables."""
+    quiet: Flag = False
+    """Show no progress."""
+
+    def __call__(self) -> None:
+        import json
+
+        from diffrect.inspect import inspect
+        from diffrect.inspect_report import print_inspection
+
+        shown = not self.quiet
+        result = inspect(self.path, format=self.format, options=self.options, progress=shown)
+        if self.json:
+            print(json.dumps(result, indent=1))
+        else:
+            print_inspection(result)
 
 
 @dataclass(frozen=True)
@@ -135,7 +186,7 @@ class Evaluate:
 
 @dataclass(frozen=True)
 class Predict:
-    """Segment NIfTI images of any size; each label file lies on its image's own grid."""
+    """Segment images of any format and size; each label file lies on its image's own grid."""
 
     run: Positional[Path]
     """Folder made by train, or a file made by export; needs no store."""
@@ -144,11 +195,19 @@ class Predict:
     inputs: Annotated[
         Positional[tuple[Path, ...]], arg(metavar="INPUT...", help_behavior_hint="(required)")
     ]
-    """Image files, or folders of them (*.nii, *.nii.gz)."""
+    """Image files, folders of them or of a DICOM series, or patterns such as 'scans/*.nrrd'."""
     checkpoint: Checkpoint = "best"
     """Best by validation, or the last."""
     device: Device = "auto"
     """Such as cpu, cuda or cuda:1; auto takes a GPU if there is one."""
+    format: Literal["nifti", "same"] = "nifti"
+    """NIfTI label files, or each in the format of its image."""
+    axis: PredictAxis = "model"
+    """Where slices lie, if not as in the scans that the model was trained on."""
+    probabilities: Flag = False
+    """Write NAME_probabilities.nii.gz beside each: float32, a volume for each class."""
+    largest_component: Flag = False
+    """Keep of each class the largest connected part alone."""
     overwrite: Flag = False
     """Replace label files that exist already."""
     quiet: Flag = False
@@ -163,6 +222,10 @@ class Predict:
             self.inputs,
             checkpoint=self.checkpoint,
             device=self.device,
+            format=self.format,
+            axis=None if self.axis == "model" else self.axis,
+            probabilities=self.probabilities,
+            largest_component=self.largest_component,
             overwrite=self.overwrite,
             progress=not self.quiet,
         )
@@ -212,10 +275,12 @@ class Demo:
 
 COMMANDS = (
     Annotated[Prepare, subcommand("prepare")]
+    | Annotated[Inspect, subcommand("inspect")]
     | Annotated[Train, subcommand("train")]
     | Annotated[Evaluate, subcommand("evaluate")]
     | Annotated[Predict, subcommand("predict")]
     | Annotated[Export, subcommand("export")]
+    | Annotated[Compare, subcommand("compare")]
     | Annotated[Demo, subcommand("demo")]
 )
-Command = Prepare | Train | Evaluate | Predict | Export | Demo
+Command = Prepare | Inspect | Train | Evaluate | Predict | Export | Compare | Demo

@@ -42,6 +42,12 @@ class TrainConfig:
     """Patients of train, val, and optionally test and labelled, as lists in a JSON file."""
     size: int = 256
     """Slices are resized to this many pixels in height and width; any number will do."""
+    spacing: Annotated[
+        float | None, arg(metavar="MM", help_behavior_hint="(default: resize to --size)")
+    ] = None
+    """Instead of --size: resample slices to pixels of this many millimetres, and --crop."""
+    crop: Annotated[int | None, arg(metavar="PIXELS", help_behavior_hint="")] = None
+    """Pixels kept in height and width around the centre, with --spacing; zeros beyond a slice."""
     iterations: int = 30000
     """Length of the training; every schedule scales with it."""
     batch_labelled: int = 3
@@ -80,6 +86,7 @@ class TrainConfig:
         for name in ("iterations", "batch_labelled", "devices"):
             at_least(name, getattr(self, name), 1)
         at_least("size", self.size, 2)
+        self._check_crop()
         for name in ("batch_unlabelled", "workers"):
             at_least(name, getattr(self, name), 0)
         within("seed", self.seed, 0, 2**63 - 1)
@@ -89,6 +96,21 @@ class TrainConfig:
             at_least("validate_every", self.validate_every, 1)
         if not 0 < self.learning_rate < float("inf"):
             raise InputError(f"learning_rate: expected a positive number, got {self.learning_rate}")
+
+    def _check_crop(self) -> None:
+        if self.spacing is None and self.crop is None:
+            return
+        if self.spacing is None or self.crop is None:
+            given, absent = ("crop", "spacing") if self.spacing is None else ("spacing", "crop")
+            raise InputError(f"{given}: expected --{absent} with it, got none")
+        if not 0 < self.spacing < float("inf"):
+            raise InputError(f"spacing: expected millimetres above 0, got {self.spacing}")
+        at_least("crop", self.crop, 2)
+
+    @property
+    def side(self) -> int:
+        """Pixels in height and width of what networks see."""
+        return self.size if self.crop is None else self.crop
 
     @property
     def validation_interval(self) -> int:

@@ -48,8 +48,9 @@ def memory_explained(config: TrainConfig, fabric: Fabric) -> Iterator[None]:
     except RuntimeError as error:
         if not isinstance(error, torch.OutOfMemoryError) and "CPUAllocator" not in str(error):
             raise
+        size = "--size" if config.crop is None else "--crop"
         raise InputError(
-            f"--size {config.size} --batch-labelled {config.batch_labelled} --batch-unlabelled "
+            f"{size} {config.side} --batch-labelled {config.batch_labelled} --batch-unlabelled "
             f"{config.batch_unlabelled}: expected batches that fit into the memory of "
             f"{fabric.device}, they do not"
         ) from None

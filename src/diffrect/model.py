@@ -1,5 +1,6 @@
 """A trained network with all it needs to label new slices."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -10,7 +11,8 @@ from torch import Tensor, nn
 
 from diffrect.checkpoint import checkpoint_path, load_checkpoint
 from diffrect.config import TrainConfig, config_from_dict
-from diffrect.data.resample import Interpolation, labels_from_logits, resize
+from diffrect.data.resample import Interpolation, Zoom, labels_from_logits, to_network, zoom_of
+from diffrect.data.slicing import THIRD_AXIS
 from diffrect.errors import InputError
 from diffrect.methods import resolve
 from diffrect.methods.base import Method, Problem
@@ -28,7 +30,9 @@ class Task:
     classes: tuple[str, ...]
     """Names of the class codes; the first is the background."""
     intensity: str
-    """How raw intensities become network input, see `prepare`."""
+    """How raw intensities become network input, see `Intensity`."""
+    axis: str = THIRD_AXIS
+    """How volumes are cut into slices, see `choose_slicing`."""
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values only."""
@@ -36,6 +40,7 @@ class Task:
             "channels": self.channels,
             "classes": list(self.classes),
             "intensity": self.intensity,
+            "axis": self.axis,
         }
 
 
@@ -47,6 +52,7 @@ def predict_slices(
     interpolation: Interpolation,
     device: torch.device | str,
     batch: int = 16,
+    zoom: Zoom = None,
 ) -> np.ndarray:
     """Class maps of slices, on the slices' own grid.
 
@@ -57,6 +63,7 @@ def predict_slices(
         interpolation: see `ViewOptions.interpolation`.
         device: where the network is.
         batch: slices per forward pass.
+        zoom: see `diffrect.data.resample`; None resizes.
 
     Returns:
         uint8 (Z, H, W).
@@ -66,8 +73,8 @@ def predict_slices(
     labels = []
     for start in range(0, len(images), batch):
         part: Tensor = torch.from_numpy(images[start : start + batch]).to(device, dtype)
-        logits = network(resize(part, (size, size), interpolation))
-        labels.append(labels_from_logits(logits, shape, interpolation).cpu().numpy())
+        logits = network(to_network(part, size, interpolation, zoom))
+        labels.append(labels_from_logits(logits, shape, interpolation, zoom).cpu().numpy())
     return np.concatenate(labels)
 
 
@@ -148,14 +155,69 @@ class Model:
         return self.task.intensity
 
     @property
+    def axis(self) -> str:
+        """How volumes are cut into slices."""
+        return self.task.axis
+
+    @property
     def size(self) -> int:
         """Side of the network's input, pixels."""
-        return self.config.size
+        return self.config.side
 
-    def predict_slices(self, images: np.ndarray, batch: int = 16) -> np.ndarray:
-        """uint8 class maps (Z, H, W) of normalised slices (Z, C, H, W), see `predict_slices`."""
+    def zoom(self, spacing: tuple[float, float, float] | None, name: str) -> Zoom:
+        """How slices with this spacing (slices, rows, columns) become the network's input.
+
+        Raises:
+            InputError: the model resamples, and the spacing of what is called ``name`` is None.
+        """
+        return zoom_of(spacing, self.config.spacing, name)
+
+    def predict(
+        self,
+        source: "np.ndarray | Path | str",
+        *,
+        spacing: Sequence[float] | None = None,
+        axis: str | None = None,
+        largest_component: bool = False,
+    ) -> np.ndarray:
+        """uint8 labels of a scan, on its own grid.
+
+        Args:
+            source: an image file, the folder of a DICOM series, or an array of raw intensities:
+                (X, Y, Z), or a single slice (H, W); with several channels these come last.
+            spacing: millimetres along the axes of an array; only models need it that resample to a
+                spacing, or choose the axis they cut by it.
+            axis: cut it in another way than the training's scans, see `choose_slicing`.
+            largest_component: keep of each class the largest connected part alone.
+
+        Raises:
+            InputError: something that cannot be read, or that the model was not trained for.
+        """
+        from diffrect.data.volume import read_image
+        from diffrect.segment import segment, volume_of
+
+        if isinstance(source, Path | str):
+            volume = read_image(Path(source))
+            return segment(self, volume, axis=axis, largest_component=largest_component)
+        array = np.asarray(source)
+        volume = volume_of(array, self.channels, spacing)
+        labels = segment(self, volume, axis=axis, largest_component=largest_component)
+        single = array.ndim == (2 if self.channels == 1 else 3)
+        return np.ascontiguousarray(labels[:, :, 0].T) if single else labels
+
+    def predict_slices(
+        self,
+        images: np.ndarray,
+        batch: int = 16,
+        spacing: tuple[float, float, float] | None = None,
+    ) -> np.ndarray:
+        """uint8 class maps (Z, H, W) of normalised slices (Z, C, H, W), see `predict_slices`.
+
+        ``spacing`` (slices, rows, columns) is needed by models that resample to a spacing alone.
+        """
+        zoom = self.zoom(spacing, "spacing")
         return predict_slices(
-            self.network, images, self.size, self.interpolation, self.device, batch
+            self.network, images, self.size, self.interpolation, self.device, batch, zoom
         )
 
 
@@ -182,7 +244,7 @@ def load_method(run: Path | str, checkpoint: Literal["best", "last"] = "best") -
         resolved = resolve(config)
     except (InputError, KeyError, TypeError) as error:
         raise InputError(f"{path}: expected what a training remembers: {error}") from None
-    problem = Problem(task.channels, len(task.classes), config.iterations, size=config.size)
+    problem = Problem(task.channels, len(task.classes), config.iterations, size=config.side)
     method = resolved.method(problem, resolved.method_options)
     try:
         method.load_state_dict(state["method"])
@@ -194,7 +256,12 @@ def load_method(run: Path | str, checkpoint: Literal["best", "last"] = "best") -
 
 def task_from_dict(values: dict[str, Any]) -> Task:
     """The inverse of `Task.to_dict`."""
-    return Task(values["channels"], tuple(values["classes"]), values["intensity"])
+    return Task(
+        values["channels"],
+        tuple(values["classes"]),
+        values["intensity"],
+        values.get("axis", THIRD_AXIS),  # older checkpoints know no other
+    )
 
 
 def pick_device(name: str) -> torch.device:

@@ -1,16 +1,24 @@
 """Image files in, label files out on the input's own grid; needs a RUN folder and nothing else."""
 
-from collections.abc import Collection, Sequence
+import glob
+import os
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
 
-from diffrect.data.case import Case, check_case, grid_labels, image_slices
-from diffrect.data.volume import read_image, write_label
+import numpy as np
+
+from diffrect.data.formats import EXPECTED, find_images, kind_of, stem_of, suffix_of
+from diffrect.data.slicing import check_policy
+from diffrect.data.volume import read_image
+from diffrect.data.write import write_labels, write_probabilities
 from diffrect.errors import InputError
 from diffrect.model import Model
-from diffrect.report import progress_bar
+from diffrect.report import progress_bar, tell
+from diffrect.segment import segment
 
-SUFFIXES = (".nii.gz", ".nii")
+Format = Literal["nifti", "same"]
 
 
 class PredictionError(InputError):
@@ -37,57 +45,104 @@ def predict(
     *,
     checkpoint: Literal["best", "last"] = "best",
     device: str = "auto",
+    format: Format = "nifti",
+    axis: str | None = None,
+    probabilities: bool = False,
+    largest_component: bool = False,
     overwrite: bool = False,
     progress: bool = True,
 ) -> list[Path]:
-    """Segment NIfTI images with a trained model; returns the label files written.
+    """Segment images with a trained model; returns the label files written.
 
-    `inputs` are files, or folders of which every NIfTI file directly inside is taken. Labels of
-    `images/scan.nii.gz` or `images/scan.nii` go to `out/scan.nii.gz`, uint8 class numbers with the
-    image's shape and geometry. `checkpoint` is "best" or "last", `device` such as "cpu" or "cuda".
+    `inputs` are image files of any format, folders of a DICOM series, folders of which every image
+    directly inside is taken, or patterns of these. Labels of `images/scan.nrrd` go to
+    `out/scan.nii.gz`, or with `format` "same" to `out/scan.nrrd`: uint8 class numbers with the
+    image's shape and geometry. `checkpoint` is "best" or "last", `device` such as "cpu" or "cuda";
+    for `axis` and `largest_component` see `segment`. `probabilities` adds
+    `out/scan_probabilities.nii.gz`, float32 (X, Y, Z, classes).
 
     Raises:
         InputError: nothing was started (no such run or input, outputs of the same name, outputs
             that exist already without `overwrite`), or the only input is bad.
         PredictionError: of several inputs some failed; the others were written.
     """
+    if axis is not None:
+        check_policy(axis)
     files = list_images([Path(path) for path in inputs])
-    outputs = _name_outputs(Path(out), files, overwrite)
+    outputs = _name_outputs(Path(out), files, format, probabilities, overwrite)
     model = Model.load(Path(run), checkpoint=checkpoint, device=device)
     written: list[Path] = []
     failures: dict[Path, str] = {}
-    for file, output in progress_bar(list(outputs.items()), "predicting", progress):
+    remarks: list[str] = []
+    for file, (output, shares) in progress_bar(list(outputs.items()), "predicting", progress):
         try:
-            predict_file(model, file, output)
+            remarks += predict_file(model, file, output, shares, axis, largest_component)
             written.append(output)
         except InputError as error:
             if len(files) == 1:
                 raise
             failures[file] = str(error)
+    for line in remarks if progress else ():
+        tell(line)
     if failures:
         raise PredictionError(written, failures)
     return written
 
 
-def predict_file(model: Model, file: Path, output: Path) -> None:
-    """Segment one image file (X, Y, Z) or (X, Y, Z, C) and write its labels (X, Y, Z).
+def predict_file(
+    model: Model,
+    file: Path,
+    output: Path,
+    probabilities: Path | None = None,
+    axis: str | None = None,
+    largest_component: bool = False,
+) -> list[str]:
+    """Segment one image and write its labels (X, Y, Z), and if named its probabilities.
+
+    Returns what is unusual about the image though it was read.
 
     Raises:
         InputError: the file is unreadable, constant, not finite or has other channels than the
             model was trained with.
     """
     image = read_image(file)
-    check_case(Case(id=file.name, patient=file.name, image=image, label=None), model.channels)
-    labels = model.predict_slices(image_slices(image))  # (Z, C, H, W) -> (Z, H, W)
-    output.parent.mkdir(parents=True, exist_ok=True)
-    write_label(output, grid_labels(labels), like=file)
+    shape = (*image.array.shape[:3], len(model.classes))
+    with _array_on_disk(probabilities, shape) as shares:
+        labels = segment(
+            model, image, axis=axis, largest_component=largest_component, probabilities=shares
+        )
+        output.parent.mkdir(parents=True, exist_ok=True)
+        if probabilities is not None and shares is not None:
+            write_probabilities(probabilities, shares, image)
+    write_labels(output, labels, image)
+    return [f"{file}: {line}" for line in image.remarks]
+
+
+@contextmanager
+def _array_on_disk(beside: Path | None, shape: tuple[int, ...]) -> Iterator[np.ndarray | None]:
+    """Room for the probabilities, many times a volume, that takes none in memory."""
+    if beside is None:
+        yield None
+        return
+    made = [folder for folder in (beside.parent, *beside.parent.parents) if not folder.exists()]
+    beside.parent.mkdir(parents=True, exist_ok=True)
+    scratch = beside.with_name(f".{beside.name}.{os.getpid()}.scratch")
+    try:
+        yield np.memmap(scratch, np.float32, "w+", shape=shape, order="F")
+    except InputError:
+        scratch.unlink(missing_ok=True)
+        for folder in made:  # nothing is left of an image that could not be read
+            folder.rmdir()
+        raise
+    finally:
+        scratch.unlink(missing_ok=True)
 
 
 def list_images(inputs: Sequence[Path]) -> list[Path]:
-    """The NIfTI files named, and those directly inside the folders named, each once.
+    """The images named, matched, or directly inside the folders named, each once.
 
     Raises:
-        InputError: an input that does not exist or is not NIfTI by its name, or a folder without
+        InputError: an input that does not exist or is no image by its name, or a folder without
             any.
     """
     if not inputs:
@@ -101,16 +156,23 @@ def list_images(inputs: Sequence[Path]) -> list[Path]:
 
 def _images_of(path: Path) -> list[Path]:
     if path.is_dir():
-        files = {file.name: file for file in path.iterdir() if file.is_file() and _is_image(file)}
-        found = [files[name] for name in sorted(files) if not _is_label_beside(name, files)]
+        found = find_images(path, recursive=False)
+        names = {file.name for file in found}
+        found = [file for file in found if not _is_label_beside(file.name, names)]
         if not found:
-            raise InputError(f"{path}: expected NIfTI files (*.nii, *.nii.gz) in it, found none")
+            raise InputError(f"{path}: expected images ({EXPECTED}) in it, found none")
         return found
-    if not path.is_file():
-        raise InputError(f"{path}: expected an image file or a folder of them, found neither")
-    if not _is_image(path):
-        raise InputError(f"{path}: expected a NIfTI file (*.nii, *.nii.gz)")
-    return [path]
+    if path.is_file():
+        if kind_of(path) is None:
+            raise InputError(f"{path}: expected an image by its name ({EXPECTED})")
+        return [path]
+    if glob.has_magic(str(path)):
+        matches = sorted(Path(name) for name in glob.glob(str(path), recursive=True))  # noqa: PTH207
+        images = [match for match in matches if kind_of(match)]
+        if not images:
+            raise InputError(f"{path}: expected images ({EXPECTED}) to match, found none")
+        return images
+    raise InputError(f"{path}: expected an image file or a folder of them, found neither")
 
 
 def _is_label_beside(name: str, files: Collection[str]) -> bool:
@@ -118,34 +180,43 @@ def _is_label_beside(name: str, files: Collection[str]) -> bool:
     return "_gt.nii" in name and name.replace("_gt.nii", ".nii") in files
 
 
-def _is_image(file: Path) -> bool:
-    # Hidden files are not scans: unfinished files, and macOS's "._scan.nii.gz".
-    return file.name.endswith(SUFFIXES) and not file.name.startswith(".")
-
-
-def _name_outputs(out: Path, files: Sequence[Path], overwrite: bool) -> dict[Path, Path]:
-    """The label file of every image file, checked before anything is read or written."""
+def _name_outputs(
+    out: Path, files: Sequence[Path], format: Format, probabilities: bool, overwrite: bool
+) -> dict[Path, tuple[Path, Path | None]]:
+    """The label and probability file of every image, checked before anything is read or written."""
+    if format not in ("nifti", "same"):
+        raise InputError(f"--format: expected nifti or same, got {format!r}")
     if out.exists() and not out.is_dir():
         raise InputError(f"{out}: expected a folder for the label files, found a file")
-    outputs: dict[Path, Path] = {}
+    outputs: dict[Path, tuple[Path, Path | None]] = {}
     sources: dict[Path, Path] = {}
     images = {file.resolve() for file in files}
     for file in files:
-        output = out / f"{_stem(file)}.nii.gz"
-        if output in sources:
-            raise InputError(
-                f"{file}: expected inputs of different names, {sources[output]} "
-                f"would be written to {output} too"
-            )
-        if output.resolve() in images:
-            raise InputError(f"{out}: expected another folder than that of the inputs")
-        if output.exists() and not overwrite:
-            raise InputError(f"{output}: exists already; --overwrite replaces it")
-        outputs[file] = output
-        sources[output] = file
+        stem = stem_of(file)
+        shares = out / f"{stem}_probabilities.nii.gz" if probabilities else None
+        outputs[file] = (out / f"{stem}{_suffix(file, format)}", shares)
+        for output in (path for path in outputs[file] if path is not None):
+            if output in sources:
+                raise InputError(
+                    f"{file}: expected inputs of different names, {sources[output]} "
+                    f"would be written to {output} too"
+                )
+            if output.resolve() in images:
+                raise InputError(f"{out}: expected another folder than that of the inputs")
+            if output.exists() and not overwrite:
+                raise InputError(f"{output}: exists already; --overwrite replaces it")
+            sources[output] = file
     return outputs
 
 
-def _stem(file: Path) -> str:
-    suffix = next(suffix for suffix in SUFFIXES if file.name.endswith(suffix))
-    return file.name.removesuffix(suffix)
+def _suffix(file: Path, format: Format) -> str:
+    """What the label file of an image is called."""
+    if format == "nifti":
+        return ".nii.gz"
+    if kind_of(file) == "dicom":
+        raise InputError(
+            f"{file}: expected another format than DICOM for --format same; give --format nifti"
+        )
+    suffix = suffix_of(file)
+    # JPEG changes values, which for labels are other classes.
+    return ".png" if suffix.lower() in (".jpg", ".jpeg") else suffix

@@ -8,6 +8,7 @@ RUN/metrics.jsonl           losses and validation scores, a line each
 RUN/tensorboard/            the same numbers
 RUN/checkpoints/            best.pt and last.pt
 RUN/metrics_SPLIT.json      what `evaluate` found
+RUN/cell.json               which cell of a comparison it is and what it cost
 """
 
 import shutil
@@ -29,6 +30,8 @@ OPTIONS_FILE = "options.yaml"
 SPLIT_FILE = "split.json"
 STORE_LINK_FILE = "store.txt"
 METRICS_FILE = "metrics.jsonl"
+CELL_FILE = "cell.json"
+METRICS_FORMAT = 1  # version of metrics_SPLIT.json
 TENSORBOARD_FOLDER = "tensorboard"
 PROFILE_FOLDER = "profile"
 CHECKPOINTS_FOLDER = "checkpoints"
@@ -40,6 +43,7 @@ _ENTRIES = (
     METRICS_FILE,
     "metrics_val.json",
     "metrics_test.json",
+    CELL_FILE,
     STORE_LINK_FILE,
     OPTIONS_FILE,
     SPLIT_FILE,
@@ -117,6 +121,7 @@ def check_same_task(saved: Any, store: "Store", run: Path) -> None:
         "channels": store.channels,
         "classes": list(store.classes),
         "intensity": store.intensity,
+        "axis": store.axis,
     }
     _check_same(run, saved, now)
 

@@ -62,7 +62,7 @@ class Trainer:
         self.profiler: StepProfiler | None = None
         resolved = resolve(config)
         self.views: ViewOptions = resolved.view_options
-        self.task = Task(store.channels, store.classes, store.intensity)
+        self.task = Task(store.channels, store.classes, store.intensity, store.axis)
         self.fabric = make_fabric(config)
         self.fabric.launch()
         self.batches = training_batches(
@@ -74,7 +74,7 @@ class Trainer:
             self.fabric.world_size,
         )
         torch.manual_seed(config.seed)  # the same initial weights on every rank
-        rate, size = config.learning_rate, config.size
+        rate, size = config.learning_rate, config.side
         problem = Problem(store.channels, len(store.classes), config.iterations, rate, size=size)
         method = resolved.method(problem, resolved.method_options)
         self.dtype = DTYPES.get(config.precision, torch.float32)
@@ -118,7 +118,7 @@ class Trainer:
 
     def make_batch(self, raw: RawBatch) -> Batch:
         """The views of a batch of slices that the method reads, on the device."""
-        return make_batch(raw, self.config.size, self.views, self.dtype, self.method.strong_views)
+        return make_batch(raw, self.config.side, self.views, self.dtype, self.method.strong_views)
 
     def check_finite(self, loss: Tensor, name: str, raw: RawBatch) -> None:
         """Stops at the first loss that is not a number."""
@@ -187,9 +187,10 @@ class Trainer:
             self.method.predictor,
             self.store,
             self.split.val,
-            self.config.size,
+            self.config.side,
             self.views.interpolation,
             self.fabric,
+            self.config.spacing,
         )
         self.last_dice = scores["dice"]
         better = self.last_dice > self.best
@@ -232,6 +233,8 @@ def train(
     opened, run, config = Store(store), Path(run), config or TrainConfig()
     if resume and overwrite:
         raise InputError("--overwrite and --resume: expected one of them, got both")
+    for case in opened.cases:
+        opened.zoom(case, config.spacing)  # refuses a case without spacing, if one is needed
     last = checkpoint_path(run, "last")
     resuming = resume and last.is_file()
     if resuming:

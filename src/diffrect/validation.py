@@ -21,8 +21,11 @@ def validate(
     size: int,
     interpolation: Interpolation,
     fabric: Fabric,
+    spacing: float | None = None,
 ) -> dict[str, float]:
     """Mean Dice of the foreground classes over the cases of some patients, shared over processes.
+
+    Slices are resized to ``size``, or with a ``spacing`` resampled to it and cropped to ``size``.
 
     Returns:
         "dice" (mean over classes) and "dice_CLASS" for each, in [0, 1].
@@ -37,7 +40,12 @@ def validate(
         case = cases[row]
         with fabric.autocast():
             prediction = predict_slices(
-                network, store.image(case), size, interpolation, fabric.device
+                network,
+                store.image(case),
+                size,
+                interpolation,
+                fabric.device,
+                zoom=store.zoom(case, spacing),
             )
         dice = case_dice(prediction, store.label(case), store.classes)
         scores[row] = torch.tensor([dice[name] for name in foreground], dtype=torch.float64)

@@ -20,15 +20,18 @@ class RawBatch:
 
     Attributes:
         images: (B, C, H, W) float32 in [0, 1].
-        labels: (L, H, W) uint8 of the first L rows.
+        labels: (L, H, W) uint8 of the first L rows; 255 where nobody has annotated.
         shapes: (B, 2) int64, height and width of each slice before padding.
         cases: case id of each row.
+        zooms: (B, 2) float32, network pixels per pixel of the slice in height and width; None where
+            slices are resized to fit.
     """
 
     images: Tensor
     labels: Tensor
     shapes: Tensor
     cases: tuple[str, ...] = ()
+    zooms: Tensor | None = None
 
     def to(self, device: torch.device) -> "RawBatch":
         """The same on another device; the shapes stay on the CPU."""
@@ -37,6 +40,7 @@ class RawBatch:
             self.labels.to(device, non_blocking=True),
             self.shapes,
             self.cases,
+            self.zooms,
         )
 
 
@@ -48,7 +52,8 @@ def make_views(raw: RawBatch, size: int, options: ViewOptions) -> tuple[Tensor, 
 
 def weak_view(raw: RawBatch, size: int, options: ViewOptions) -> tuple[Tensor, Tensor]:
     """Resized slices (B, C, size, size), turned or rotated, and their labels (L, size, size)."""
-    grid = sampling_grid(raw, random_geometry(raw.shapes, options), size)
+    shapes = torch.full_like(raw.shapes, size) if raw.zooms is not None else raw.shapes
+    grid = sampling_grid(raw, random_geometry(shapes, options), size)
     mode = "bilinear" if options.interpolation == "linear" else "nearest"
     weak = F.grid_sample(raw.images, grid, mode=mode, align_corners=True)
     labelled = len(raw.labels)
@@ -98,11 +103,21 @@ def sampling_grid(raw: RawBatch, geometry: Tensor, size: int) -> Tensor:
 
     Resizing, geometry and the removal of the padding are one affine map, so pixels are
     interpolated once.
+
+    Resized, `geometry` maps to the slice's own coordinates. With zooms it maps the square of
+    `size` pixels to itself, rigid in millimetres, and the slice's middle lies under its own.
     """
     # pixel = (u + 1) / 2 (extent - 1);  padded coordinate = 2 pixel / (padded - 1) - 1
     extent = (raw.shapes.flip(1).float() - 1).clamp(min=0)  # (B, 2): width, height
     padded = torch.tensor([raw.images.shape[-1] - 1, raw.images.shape[-2] - 1]).clamp(min=1)
     share = extent / padded
+    if raw.zooms is not None:
+        zooms = raw.zooms.flip(1)
+        scale = (size - 1) / (zooms * padded)
+        middle = ((size - 1) / 2 - size // 2) / zooms + raw.shapes.flip(1) // 2  # see `_places`
+        theta = torch.cat([geometry * scale[..., None], (2 * middle / padded - 1)[..., None]], 2)
+        shape = [len(raw.images), 1, size, size]
+        return F.affine_grid(theta.to(raw.images), shape, align_corners=True)
     theta = torch.cat([geometry * share[:, :, None], (share - 1)[:, :, None]], dim=2)
     theta = theta.to(raw.images)[:, None, None]  # (B, 1, 1, 2, 3)
     side = torch.linspace(-1, 1, size, device=theta.device) if size > 1 else theta.new_zeros(1)

@@ -55,8 +55,9 @@ class Batches(Dataset[RawBatch]):
         seed: int,
         rank: int = 0,
         world: int = 1,
+        spacing: float | None = None,
     ) -> None:
-        self.store = store
+        self.store, self.spacing = store, spacing
         self.streams = (list(labelled), list(unlabelled))
         self.sizes, self.seed, self.rank, self.world = sizes, seed, rank, world
 
@@ -71,7 +72,12 @@ class Batches(Dataset[RawBatch]):
             torch.from_numpy(np.stack([_pad(label, largest) for label in labels])),
             torch.tensor(shapes),
             tuple(s.case for s in [*labelled, *unlabelled]),
+            self._zooms([*labelled, *unlabelled]),
         )
+
+    def _zooms(self, slices: list[SliceIndex]) -> torch.Tensor | None:
+        zooms = [self.store.zoom(s.case, self.spacing) for s in slices]
+        return None if self.spacing is None else torch.tensor(zooms)
 
     def _take(self, stream: int, step: int) -> list[SliceIndex]:
         slices, size = self.streams[stream], self.sizes[stream]
@@ -101,7 +107,9 @@ def training_batches(
             f"--batch-unlabelled of at least 1, got {len(others)} patients and {sizes[1]}"
         )
     labelled_slices, other_slices = slices_of(store, split.labelled), slices_of(store, others)
-    return Batches(store, labelled_slices, other_slices, sizes, config.seed, rank, world)
+    return Batches(
+        store, labelled_slices, other_slices, sizes, config.seed, rank, world, config.spacing
+    )
 
 
 def iterate(batches: Batches, start: int, stop: int, workers: int) -> Iterator[RawBatch]:

@@ -10,24 +10,31 @@ import os
 import shutil
 import signal
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import asdict
+from functools import partial
 from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-
-from diffrect.data.sources import Reference, SourceListing, find_source
+from diffrect.data.intensity import Intensity
+from diffrect.data.slicing import THIRD_AXIS, check_policy
+from diffrect.data.sources import (
+    Reference,
+    SourceListing,
+    SourceOptions,
+    find_source,
+    list_cases,
+)
 from diffrect.data.store import (
     CASES_FOLDER,
     FORMAT_VERSION,
-    INTENSITY,
     PROGRESS_FILE,
     STORE_FILE,
+    Conversion,
     Store,
     find_fault,
     read_record,
@@ -35,7 +42,7 @@ from diffrect.data.store import (
     write_json,
 )
 from diffrect.errors import InputError
-from diffrect.report import progress_bar
+from diffrect.report import progress_bar, tell
 
 
 def prepare(
@@ -43,6 +50,9 @@ def prepare(
     store: Path | str,
     *,
     format: str = "auto",
+    options: SourceOptions | None = None,
+    axis: str | None = None,
+    intensity: str | Intensity = "minmax",
     workers: int = 1,
     overwrite: bool = False,
     resume: bool = False,
@@ -57,6 +67,10 @@ def prepare(
         source: folder in one of the layouts of `diffrect.data.sources`.
         store: folder to make.
         format: name of the layout, or "auto" to recognise it.
+        options: what else there is to say about the layout.
+        axis: along which axis volumes are cut, see `choose_slicing`; None is the layout's own way.
+        intensity: "minmax", "percentile" (or "percentile:LOW:HIGH"), "zscore" or
+            "window:LEVEL:WIDTH", see `diffrect.data.intensity`.
         workers: processes; 1 works in this one.
         overwrite: replace a store that exists already; any other folder is left alone.
         resume: go on with an interrupted prepare of the same source.
@@ -70,21 +84,28 @@ def prepare(
         raise InputError(f"--workers: expected at least 1, got {workers}")
     if overwrite and resume:
         raise InputError("--overwrite and --resume: expected one of them, got both")
-    layout = find_source(source, format)
-    listing = layout.list(source)
+    options = options or SourceOptions()
+    if axis is not None:
+        check_policy(axis)
+    normalisation = intensity if isinstance(intensity, Intensity) else Intensity.parse(intensity)
+    layout = find_source(source, format, options)
+    listing = list_cases(layout, source, options)
+    how = Conversion(axis or listing.axis, normalisation)
     _check_ids(source, listing.references)
     _check_classes(source, listing.classes)
-    settings = _settings(source, layout.name, listing)
+    settings = {**_settings(source, layout.name, listing, how), "options": options.to_dict()}
     if resume and (store / STORE_FILE).is_file():
         return _finished(store, settings)
     with _construction(store, settings, overwrite=overwrite, resume=resume):
         todo = _unfinished(store, listing.references)
-        _write_cases(store, listing, todo, workers, progress)
+        _write_cases(store, listing, how, todo, workers, progress)
         records = [read_record(store, reference.id) for reference in listing.references]
         cases = [asdict(record) for record in records]
         write_json(store / STORE_FILE, {**settings, "cases": cases})
     if progress:
         _tell_missing(listing)
+        for line in (line for record in records for line in record.remarks):
+            tell(line)
     return Store(store)
 
 
@@ -110,7 +131,7 @@ def _check_classes(source: Path, classes: Sequence[str]) -> None:
         raise InputError(f"{source}: expected classes of different names, got {twice[0]} twice")
 
 
-def _settings(source: Path, format: str, listing: SourceListing) -> dict[str, Any]:
+def _settings(source: Path, format: str, listing: SourceListing, how: Conversion) -> dict[str, Any]:
     """What store.json says besides the cases; an interrupted prepare must agree on all of it."""
     split = listing.official_split
     return {
@@ -119,7 +140,8 @@ def _settings(source: Path, format: str, listing: SourceListing) -> dict[str, An
         "format": format,
         "classes": list(listing.classes),
         "channels": listing.channels,
-        "intensity": INTENSITY,
+        "intensity": str(how.intensity),
+        "axis": how.axis,
         "official_split": None if split is None else split.to_dict(),
         "missing_patients": listing.missing_patients,
     }
@@ -128,8 +150,7 @@ def _settings(source: Path, format: str, listing: SourceListing) -> dict[str, An
 def _tell_missing(listing: SourceListing) -> None:
     missing = listing.missing_patients
     if missing:
-        text = f"{len(missing)} patients of the official lists are missing: {', '.join(missing)}"
-        Console(stderr=True, soft_wrap=True, highlight=False, markup=False).print(text)
+        tell(f"{len(missing)} patients of the official lists are missing: {', '.join(missing)}")
 
 
 def _finished(store: Path, settings: dict[str, Any]) -> Store:
@@ -141,6 +162,8 @@ def _finished(store: Path, settings: dict[str, Any]) -> Store:
 
 
 def _check_settings(store: Path, before: dict[str, Any], settings: dict[str, Any]) -> None:
+    # what a store does not say yet is what was done before there was a choice
+    before = {"axis": THIRD_AXIS, "options": SourceOptions().to_dict(), **before}
     for name, value in settings.items():
         if before.get(name) != value:
             old, new = _brief(before.get(name)), _brief(value)
@@ -232,30 +255,34 @@ def _unfinished(store: Path, references: Sequence[Reference]) -> list[Reference]
 
 
 def _write_cases(
-    store: Path, listing: SourceListing, todo: list[Reference], workers: int, progress: bool
+    store: Path,
+    listing: SourceListing,
+    how: Conversion,
+    todo: list[Reference],
+    workers: int,
+    progress: bool,
 ) -> None:
-    classes, channels = len(listing.classes), listing.channels
-    if workers == 1:
-        done: Iterator[str] = (_convert(store, one, classes, channels) for one in todo)
-    else:
-        done = _in_parallel(store, todo, classes, channels, workers)
+    convert = partial(_convert, store, len(listing.classes), listing.channels, how)
+    done = map(convert, todo) if workers == 1 else _in_parallel(convert, todo, workers)
     for _ in progress_bar(done, "preparing", progress, total=len(todo)):
         pass
 
 
-def _convert(store: Path, reference: Reference, classes: int, channels: int) -> str:
-    write_case(store, reference.load(), classes, channels)
+def _convert(
+    store: Path, classes: int, channels: int, how: Conversion, reference: Reference
+) -> str:
+    write_case(store, reference.load(), classes, channels, how)
     return reference.id
 
 
 def _in_parallel(
-    store: Path, todo: list[Reference], classes: int, channels: int, workers: int
+    convert: Callable[[Reference], str], todo: list[Reference], workers: int
 ) -> Iterator[str]:
     executor = ProcessPoolExecutor(
         workers, multiprocessing.get_context("spawn"), initializer=_start_worker
     )
     try:
-        jobs = [executor.submit(_convert, store, one, classes, channels) for one in todo]
+        jobs = [executor.submit(convert, one) for one in todo]
         for job in as_completed(jobs):
             yield job.result()
     except BrokenProcessPool:

@@ -1,6 +1,8 @@
 """Slices of any shape -> square inputs of the network -> labels on the slices' own grid.
 
-Grids share their corner pixels (aligned corners), as scipy.ndimage.zoom does for the reference.
+Resized, the two grids share their corner pixels (aligned corners), as scipy.ndimage.zoom does for
+the reference. With a `zoom` they share their middle pixels and the size of a millimetre instead:
+what of the slice lies outside the square is not seen, and labelled as background.
 """
 
 from typing import Literal
@@ -9,7 +11,36 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from diffrect.errors import InputError
+
 Interpolation = Literal["linear", "nearest"]
+# Network pixels per pixel of the slice, in height and width; None where slices are resized.
+Zoom = tuple[float, float] | None
+
+
+def zoom_of(spacing: tuple[float, float, float] | None, target: float | None, name: str) -> Zoom:
+    """How slices with a ``spacing`` (slices, rows, columns) become pixels of ``target`` mm.
+
+    Raises:
+        InputError: the spacing of what is called ``name`` is not known.
+    """
+    if target is None:
+        return None
+    if spacing is None:
+        raise InputError(
+            f"{name}: expected a spacing, because slices are resampled to {target:g} mm, "
+            "none is known"
+        )
+    return spacing[1] / target, spacing[2] / target
+
+
+def to_network(images: Tensor, size: int, interpolation: Interpolation, zoom: Zoom) -> Tensor:
+    """Slices (B, C, H, W) -> what the network sees, (B, C, size, size)."""
+    if zoom is None:
+        return resize(images, (size, size), interpolation)
+    shape = images.shape[-2:]
+    places = [_places(size, n, 1 / z) for n, z in zip(shape, zoom, strict=True)]
+    return _sample(images, places, interpolation)
 
 
 def resize(images: Tensor, shape: tuple[int, int], interpolation: Interpolation) -> Tensor:
@@ -26,17 +57,88 @@ def resize(images: Tensor, shape: tuple[int, int], interpolation: Interpolation)
 
 
 def labels_from_logits(
-    logits: Tensor, shape: tuple[int, int], interpolation: Interpolation
+    logits: Tensor, shape: tuple[int, int], interpolation: Interpolation, zoom: Zoom = None
 ) -> Tensor:
     """Logits (B, classes, h, w) -> uint8 class maps (B, *shape).
 
     `linear` interpolates the probabilities and then decides; `nearest` decides first, as the
     reference.
     """
-    if interpolation == "nearest":
-        return resize(logits.argmax(dim=1, keepdim=True).to(torch.uint8), shape, "nearest")[:, 0]
+    if interpolation == "linear":
+        return probabilities_from_logits(logits, shape, interpolation, zoom).argmax(1).byte()
+    labels = logits.argmax(dim=1, keepdim=True).to(torch.uint8)
+    if zoom is None:
+        return resize(labels, shape, "nearest")[:, 0]
+    return _sample(labels.float(), _back(labels, shape, zoom), "nearest")[:, 0].byte()
+
+
+def probabilities_from_logits(
+    logits: Tensor, shape: tuple[int, int], interpolation: Interpolation, zoom: Zoom = None
+) -> Tensor:
+    """Logits (B, classes, h, w) -> float32 probabilities (B, classes, *shape)."""
     probabilities = logits.float().softmax(dim=1)
-    return resize(probabilities, shape, "linear").argmax(dim=1).to(torch.uint8)
+    if zoom is None:
+        return resize(probabilities, shape, interpolation)
+    rows, columns = places = _back(logits, shape, zoom)
+    found = _sample(probabilities, places, interpolation, padding="border")
+    seen = _inside(rows, logits.shape[-2])[:, None] & _inside(columns, logits.shape[-1])
+    background = torch.zeros_like(found[:1])
+    background[:, 0] = 1
+    return torch.where(seen.to(found.device), found, background)
+
+
+def _places(target: int, source: int, step: float) -> Tensor:
+    """Where the pixels of a line of `target` lie in one of `source`, middle pixel on middle pixel.
+
+    The middle of an even number is the later one, so that pixels of equal size lie on each other.
+    """
+    centred = torch.arange(target, dtype=torch.float64) - target // 2
+    return centred * step + source // 2
+
+
+def _back(seen: Tensor, shape: tuple[int, int], zoom: tuple[float, float]) -> list[Tensor]:
+    """Where the pixels of a slice lie in what the network has seen."""
+    sizes = seen.shape[-2:]
+    return [_places(n, size, z) for n, size, z in zip(shape, sizes, zoom, strict=True)]
+
+
+def _inside(places: Tensor, size: int) -> Tensor:
+    return (places >= -0.5 - 1e-6) & (places <= size - 0.5 + 1e-6)
+
+
+def _sample(
+    images: Tensor,
+    places: list[Tensor],
+    interpolation: Interpolation,
+    padding: Literal["zeros", "border"] = "zeros",
+) -> Tensor:
+    """Images at rows and columns that need not be whole numbers; zero outside, or the border's."""
+    for dim, at in zip((-2, -1), places, strict=True):
+        images = _sample_line(images, dim, at.to(images.device), interpolation, padding)
+    return images
+
+
+def _sample_line(
+    images: Tensor, dim: int, places: Tensor, interpolation: Interpolation, padding: str
+) -> Tensor:
+    last = images.shape[dim] - 1
+    shape = (-1, 1) if dim == -2 else (-1,)
+
+    def at(index: Tensor) -> Tensor:
+        found = images.index_select(dim, index.clamp(0, last).long())
+        if padding == "border":
+            return found
+        inside = (index >= 0) & (index <= last)
+        return found * inside.to(found.dtype).reshape(shape)
+
+    # A place that is a whole number but for rounding is that pixel alone.
+    whole = places.round()
+    places = torch.where((places - whole).abs() < 1e-6, whole, places)
+    if interpolation == "nearest":
+        return at((places + 0.5).floor())
+    low = places.floor()
+    share = (places - low).to(images.dtype).reshape(shape)
+    return torch.lerp(at(low), at(low + 1), share)
 
 
 def _nearest(source: int, target: int, device: torch.device) -> Tensor:

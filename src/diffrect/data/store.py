@@ -3,7 +3,8 @@
     STORE/store.json            written last; a folder without it is not a store yet
     STORE/prepare.json          only while `prepare` is at work
     STORE/cases/ID/image.b2nd   (Z, C, H, W) float32 in [0, 1], one chunk a slice
-    STORE/cases/ID/label.b2nd   (Z, H, W) uint8, one chunk a slice; absent when unlabelled
+    STORE/cases/ID/label.b2nd   (Z, H, W) uint8, one chunk a slice; 255: not annotated; absent
+                                when unlabelled
     STORE/cases/ID/case.json    shape, spacing, affine, source files and checksums
 
 A case's folder appears under its name only when complete, so training never sees half a case.
@@ -13,7 +14,7 @@ import hashlib
 import json
 import os
 import shutil
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,9 @@ import blosc2
 import numpy as np
 
 from diffrect.data.case import Case, check_case, image_slices, label_slices
+from diffrect.data.intensity import Intensity
+from diffrect.data.resample import Zoom, zoom_of
+from diffrect.data.slicing import THIRD_AXIS, Slicing, choose_slicing
 from diffrect.data.splits import Split
 from diffrect.errors import InputError
 
@@ -31,7 +35,6 @@ CASES_FOLDER = "cases"
 _CASE_FILE = "case.json"
 _IMAGE_FILE = "image.b2nd"
 _LABEL_FILE = "label.b2nd"
-INTENSITY = "minmax"
 
 # One thread: a slice is too small to share out, and several readers work at a time.
 _COMPRESSION = blosc2.CParams(
@@ -51,6 +54,10 @@ class CaseRecord:
         slices: their number, Z.
         shape: (H, W) of each.
         spacing: millimetres along Z, H, W; None where the source does not record it.
+        axis: the file's axis along which it was cut.
+        orientation: where slices, rows and columns increase, such as "SAR" (superior, anterior,
+            right); None where the source does not record it.
+        remarks: what is unusual about its files, a line each.
     """
 
     id: str
@@ -59,6 +66,9 @@ class CaseRecord:
     slices: int
     shape: tuple[int, int]
     spacing: tuple[float, float, float] | None
+    axis: int = 2
+    orientation: str | None = None
+    remarks: tuple[str, ...] = ()
 
     @classmethod
     def from_dict(cls, entry: dict[str, Any]) -> "CaseRecord":
@@ -72,7 +82,23 @@ class CaseRecord:
             slices=entry["slices"],
             shape=(height, width),
             spacing=None if spacing is None else (spacing[0], spacing[1], spacing[2]),
+            axis=entry.get("axis", 2),
+            orientation=entry.get("orientation"),
+            remarks=tuple(entry.get("remarks", ())),
         )
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """How volumes become slices of the store.
+
+    Attributes:
+        axis: the policy of `choose_slicing`.
+        intensity: how intensities are normalised.
+    """
+
+    axis: str = THIRD_AXIS
+    intensity: Intensity = field(default_factory=Intensity)
 
 
 class Store:
@@ -83,10 +109,12 @@ class Store:
         format: name of the source's layout.
         classes: names of the label codes; the first is "background".
         channels: image channels, C.
-        intensity: how intensities were scaled, "minmax".
+        intensity: how intensities were normalised, such as "minmax", see `Intensity`.
+        axis: how the axis was chosen along which volumes were cut, see `choose_slicing`.
         cases: records by case id.
         official_split: the data set's own split, None if it has none.
         missing_patients: patients of the official lists that the source did not hold.
+        options: what prepare was told about the source's layout.
     """
 
     def __init__(self, path: Path | str) -> None:
@@ -110,7 +138,9 @@ class Store:
         self.classes: tuple[str, ...] = tuple(settings["classes"])
         self.channels: int = settings["channels"]
         self.intensity: str = settings["intensity"]
+        self.axis: str = settings.get("axis", THIRD_AXIS)
         self.missing_patients: list[str] = settings["missing_patients"]
+        self.options: dict[str, Any] = settings.get("options", {})
         records = map(CaseRecord.from_dict, settings["cases"])
         self.cases: dict[str, CaseRecord] = {record.id: record for record in records}
         split = settings["official_split"]
@@ -123,12 +153,22 @@ class Store:
     def label(self, case_id: str, index: int | None = None) -> np.ndarray:
         """One slice (H, W), or without an index all of them (Z, H, W); uint8 class codes.
 
+        Pixels that nobody has annotated are `diffrect.codes.IGNORED`.
+
         Raises:
             InputError: the case is unlabelled.
         """
         if not self.cases[case_id].labelled:
             raise InputError(f"{self.path}: expected a label of case {case_id}, it is unlabelled")
         return self._read(case_id, _LABEL_FILE, index)
+
+    def zoom(self, case_id: str, spacing: float | None) -> Zoom:
+        """How the slices of a case become pixels of ``spacing`` mm; None where that is None.
+
+        Raises:
+            InputError: the case's spacing is not known.
+        """
+        return zoom_of(self.cases[case_id].spacing, spacing, f"{self.path}: case {case_id}")
 
     def verify(self) -> None:
         """Compare every file with the checksum taken when it was written.
@@ -153,16 +193,23 @@ class Store:
             raise InputError(f"{path}: expected a readable array of the store: {error}") from None
 
 
-def write_case(store: Path, case: Case, classes: int, channels: int) -> None:
+def write_case(
+    store: Path, case: Case, classes: int, channels: int, how: Conversion | None = None
+) -> None:
     """Add a case to a store under construction; its folder appears only when complete.
 
     Raises:
         InputError: image and label do not fit each other, the classes or the channels.
     """
+    how = how or Conversion()
     check_case(case, channels)
-    arrays = {_IMAGE_FILE: image_slices(case.image, normalised=case.normalised)}
+    slicing = choose_slicing(case.image, how.axis)
+    image = image_slices(
+        case.image, normalised=case.normalised, slicing=slicing, intensity=how.intensity
+    )
+    arrays = {_IMAGE_FILE: image}
     if case.label is not None:
-        arrays[_LABEL_FILE] = label_slices(case.label, classes)
+        arrays[_LABEL_FILE] = label_slices(case.label, classes, slicing)
     final = store / CASES_FOLDER / case.id
     partial = store / CASES_FOLDER / f".{case.id}.{os.getpid()}.partial"
     partial.mkdir(parents=True)
@@ -170,8 +217,11 @@ def write_case(store: Path, case: Case, classes: int, channels: int) -> None:
         for name, array in arrays.items():
             _write_array(partial / name, array)
         checksums = {name: _checksum(partial / name) for name in arrays}
-        write_json(partial / _CASE_FILE, _describe(case, arrays[_IMAGE_FILE], checksums))
+        write_json(partial / _CASE_FILE, _describe(case, slicing, image, checksums))
         partial.replace(final)
+    except OSError as error:
+        error.filename = error.filename or str(final)  # for want of space it does not say where
+        raise
     finally:
         shutil.rmtree(partial, ignore_errors=True)
 
@@ -225,25 +275,31 @@ def _read_settings(path: Path) -> dict[str, Any]:
 
 def _write_array(path: Path, array: np.ndarray) -> None:
     one_slice = (1, *array.shape[1:])
-    blosc2.asarray(
-        array, chunks=one_slice, blocks=one_slice, urlpath=str(path), mode="w", cparams=_COMPRESSION
-    )
+    compressed = blosc2.asarray(array, chunks=one_slice, blocks=one_slice, cparams=_COMPRESSION)
+    # Written by Python, because Blosc2 does not say why it cannot, such as for want of space.
+    path.write_bytes(compressed.to_cframe())
 
 
-def _describe(case: Case, image: np.ndarray, checksums: dict[str, str]) -> dict[str, Any]:
+def _describe(
+    case: Case, slicing: Slicing, image: np.ndarray, checksums: dict[str, str]
+) -> dict[str, Any]:
     slices, _, height, width = image.shape
-    spacing = case.image.spacing
+    volumes = [volume for volume in (case.image, case.label) if volume is not None]
     record = CaseRecord(
         id=case.id,
         patient=case.patient,
         labelled=case.label is not None,
         slices=slices,
         shape=(height, width),
-        spacing=None if spacing is None else (spacing[2], spacing[1], spacing[0]),
+        spacing=slicing.spacing(case.image),
+        axis=slicing.axes[0],
+        orientation=slicing.orientation(case.image),
+        remarks=tuple(f"{volume.path}: {line}" for volume in volumes for line in volume.remarks),
     )
     label = None if case.label is None else str(case.label.path)
     return {
         **asdict(record),
+        "slicing": asdict(slicing),
         "affine": case.image.affine.tolist(),
         "files": {"image": str(case.image.path), "label": label},
         "checksums": checksums,

@@ -1,36 +1,29 @@
-"""Image files in, label files out: NIfTI volumes with their geometry kept as it came.
+"""Image files in: any supported format as one array with its geometry.
 
-Spacing is read from pixdim alone. ACDC's affines are unscaled, so an affine is carried along but
-never used to measure anything.
+All geometry is in NIfTI's convention: an affine maps voxel indices to millimetres towards the
+right, anterior and superior (RAS+). Spacing is a thing of its own: ACDC's affines are unscaled, so
+an affine says where axes point, and is never used to measure anything.
 """
 
-import gzip
-import os
-import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
-import nibabel as nib
 import numpy as np
 
+from diffrect.data.formats import find_images, kind_of
 from diffrect.errors import InputError
 
-Spacing = tuple[float, float, float]
+__all__ = [
+    "Spacing",
+    "Volume",
+    "find_images",
+    "read_image",
+    "read_label",
+    "whole_numbers",
+    "write_label",
+]
 
-# All that nibabel and the decompressor raise for a file that is cut short or is not NIfTI at all.
-_UNREADABLE = (
-    OSError,
-    EOFError,
-    ValueError,
-    OverflowError,
-    zlib.error,
-    nib.filebasedimages.ImageFileError,
-    nib.spatialimages.HeaderDataError,
-    nib.wrapstruct.WrapStructError,
-)
+Spacing = tuple[float, float, float]
 
 
 @dataclass(frozen=True)
@@ -38,42 +31,60 @@ class Volume:
     """An image or a label map with its geometry.
 
     Attributes:
-        array: (X, Y, Z), or (X, Y, Z, C) for C > 1 channels, in the file's own axis order.
+        array: (X, Y, Z), or (X, Y, Z, C) for C > 1 channels, in the file's own axis order; a
+            picture is (columns, rows, 1).
         spacing: millimetres along X, Y, Z; None where the format does not record it.
-        affine: (4, 4) float64, voxel index to world; the identity where the format has none.
-        path: the file it came from, for messages.
+        affine: (4, 4) float64, voxel index to world, RAS+; the identity where the format has none.
+        path: the file or, of a DICOM series, the folder it came from, for messages.
+        remarks: what is unusual about it though it was read, a line each.
     """
 
     array: np.ndarray
     spacing: Spacing | None
     affine: np.ndarray
     path: Path | None = None
+    remarks: tuple[str, ...] = ()
 
 
 def read_image(path: Path) -> Volume:
-    """Read a NIfTI image in its own number type (X, Y, Z) or (X, Y, Z, C).
+    """Read an image in its own number type (X, Y, Z) or (X, Y, Z, C).
+
+    NIfTI, NRRD, MHA and MHD, a DICOM series (its folder), PNG, TIFF and JPEG (a slice of one).
 
     Raises:
         InputError: unreadable or truncated file, not 3-D or 4-D, a value that is not finite,
             spacing that is not positive.
     """
     volume = _read(path)
-    if not np.isfinite(volume.array).all():
+    if not all(np.isfinite(plane).all() for plane in np.moveaxis(volume.array, 2, 0)):
         raise InputError(f"{path}: expected finite intensities, found NaN or infinity")
     return volume
 
 
 def read_label(path: Path) -> Volume:
-    """Read a NIfTI label map as integers (X, Y, Z); whole numbers stored as floats are fine.
+    """Read a label map as integers (X, Y, Z); whole numbers stored as floats are fine.
+
+    Of a picture with a palette the codes are the palette's indices.
 
     Raises:
-        InputError: as for images, and for fractions, negative codes or more than one channel.
+        InputError: as for images, and for fractions, negative codes, colours or more than one
+            channel.
     """
-    volume = _read(path)
+    volume = _read(path, label=True)
     if volume.array.ndim != 3:
         raise InputError(f"{path}: expected a 3-D label map, got shape {volume.array.shape}")
-    labels = whole_numbers(volume.array, path)
-    return Volume(labels, volume.spacing, volume.affine, volume.path)
+    return replace(volume, array=whole_numbers(volume.array, path))
+
+
+def write_label(path: Path, labels: np.ndarray, like: "Path | Volume") -> None:
+    """Write labels (X, Y, Z) as uint8 on the grid of an image, see `diffrect.data.write`.
+
+    Raises:
+        InputError: ``like`` is unreadable, or its grid has another shape than ``labels``.
+    """
+    from diffrect.data.write import write_labels
+
+    write_labels(path, labels, like if isinstance(like, Volume) else _read(like))
 
 
 def whole_numbers(array: np.ndarray, path: Path) -> np.ndarray:
@@ -86,6 +97,8 @@ def whole_numbers(array: np.ndarray, path: Path) -> np.ndarray:
     if not np.issubdtype(array.dtype, np.integer):
         if not np.isfinite(array).all():
             raise InputError(f"{path}: expected label codes, found NaN or infinity")
+        if array.size and np.abs(array).max() > 2**53:
+            raise InputError(f"{path}: expected label codes, found {np.abs(array).max():g}")
         codes = np.rint(array).astype(np.int64)
         if not np.array_equal(codes, array):
             raise InputError(f"{path}: expected whole label codes, found fractions")
@@ -94,98 +107,55 @@ def whole_numbers(array: np.ndarray, path: Path) -> np.ndarray:
     return codes
 
 
-def write_label(path: Path, labels: np.ndarray, like: Path) -> None:
-    """Write labels (X, Y, Z) as a gzip-compressed uint8 NIfTI on the grid of the file ``like``.
+def _read(path: Path, label: bool = False) -> Volume:
+    """The volume in whatever format it is; each format's library is loaded when first needed."""
+    kind = kind_of(path)
+    if kind == "picture":
+        from diffrect.data.picture import read_picture
 
-    Affine, sform and qform with their codes, pixdim and units are copied byte for byte from the
-    header of ``like``. The file appears under its name only when complete.
+        array, spacing, affine = read_picture(path, label=label), None, np.eye(4)
+    elif kind == "dicom":
+        from diffrect.data.dicom import read_dicom
 
-    Raises:
-        InputError: ``like`` is unreadable, or its grid has another shape than ``labels``.
-    """
-    image, header = _open(like)
-    if labels.shape != tuple(image.shape[:3]):
-        raise InputError(
-            f"{like}: expected a grid of {labels.shape} voxels, got {tuple(image.shape[:3])}"
-        )
-    pixdim = np.array(header["pixdim"])
-    header.set_data_dtype(np.uint8)
-    header.set_data_shape(labels.shape)
-    header["pixdim"] = pixdim  # the line above resets the entries past the third axis
-    # What belongs to the image's intensities says nothing about labels.
-    header["scl_slope"], header["scl_inter"] = 1, 0
-    header["cal_min"], header["cal_max"] = 0, 0
-    header["magic"], header["vox_offset"] = header.single_magic, header.single_vox_offset
-    # Put together here, because nibabel's own writer would repair the geometry it is given.
-    no_extensions = bytes(4)
-    voxels = np.asarray(labels, dtype=np.uint8).tobytes(order="F")
-    content = gzip.compress(header.binaryblock + no_extensions + voxels, 6, mtime=0)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        partial.write_bytes(content)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+        array, spacing, affine = read_dicom(path)
+    elif kind == "itk":
+        from diffrect.data.itk import read_itk
+
+        array, spacing, affine = read_itk(path)
+    else:
+        from diffrect.data.nifti import read_nifti
+
+        array, spacing, affine = read_nifti(path)
+    return _checked(Volume(array, spacing, affine, path))
 
 
-def _open(path: Path) -> tuple[Any, Any]:
-    """The nibabel image and its header as on disk.
-
-    nibabel repairs headers while loading (a spacing of 0 becomes 1, a negative one positive); the
-    second header is unrepaired, so that faults are seen and geometry is copied unchanged.
-    """
-    if not path.is_file():
-        raise InputError(f"{path}: expected a NIfTI file, found no such file")
-    if path.stat().st_size == 0:
-        raise InputError(f"{path}: expected a NIfTI file, found an empty file")
-    try:
-        with _no_remarks():
-            image = nib.load(path)
-        if not isinstance(image, nib.Nifti1Pair):
-            raise InputError(f"{path}: expected a NIfTI file, got {type(image).__name__}")
-        holder = image.file_map.get("header", image.file_map["image"])
-        with holder.get_prepare_fileobj("rb") as stream:
-            header = image.header_class.from_fileobj(stream, check=False)
-    except InputError:
-        raise
-    except _UNREADABLE as error:
-        raise InputError(f"{path}: expected a readable NIfTI file: {_one_line(error)}") from None
-    return image, header
-
-
-@contextmanager
-def _no_remarks() -> Iterator[None]:
-    """Keep nibabel from printing what it repairs: it is refused here, or kept as it is."""
-    logger = nib.imageglobals.logger
-    before, logger.disabled = logger.disabled, True
-    try:
-        yield
-    finally:
-        logger.disabled = before
-
-
-def _read(path: Path) -> Volume:
-    image, header = _open(path)
-    try:
-        array = np.asanyarray(image.dataobj)
-    except _UNREADABLE as error:
-        message = f"{path}: expected a readable NIfTI file, it seems truncated: {_one_line(error)}"
-        raise InputError(message) from None
-    except MemoryError:
-        message = f"{path}: expected a volume that fits into memory, its header says {image.shape}"
-        raise InputError(message) from None
+def _checked(volume: Volume) -> Volume:
+    """The volume with one number type, shape and geometry that the rest can rely on."""
+    array, path = volume.array, volume.path
     if array.dtype.kind not in "biuf":
         raise InputError(f"{path}: expected one real number per voxel, got {array.dtype}")
     if array.ndim == 4 and array.shape[3] == 1:
         array = array[..., 0]
     if array.ndim not in (3, 4) or 0 in array.shape:
         raise InputError(f"{path}: expected a 3-D volume, got shape {array.shape}")
-    spacing = tuple(abs(float(size)) for size in header["pixdim"][1:4])
-    if not all(np.isfinite(size) and size > 0 for size in spacing):
-        raise InputError(f"{path}: expected a spacing above 0 mm in pixdim, got {spacing}")
-    x, y, z = spacing
-    return Volume(array, (x, y, z), np.asarray(image.affine, dtype=np.float64), path)
+    if volume.spacing is not None and not all(
+        np.isfinite(size) and size > 0 for size in volume.spacing
+    ):
+        raise InputError(f"{path}: expected a spacing above 0 mm, got {volume.spacing}")
+    if not np.isfinite(volume.affine).all():
+        raise InputError(f"{path}: expected a finite affine, found NaN or infinity")
+    # bool knows no arithmetic
+    array = array.astype(np.uint8) if array.dtype.kind == "b" else array
+    return replace(volume, array=array, remarks=_remarks(volume.affine))
 
 
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())
+def _remarks(affine: np.ndarray) -> tuple[str, ...]:
+    lengths = np.linalg.norm(affine[:3, :3], axis=0)
+    if not lengths.all():
+        return ("its affine does not say where every axis points",)
+    axes = affine[:3, :3] / lengths
+    cosine = np.abs(axes.T @ axes - np.eye(3)).max()
+    if cosine > 1e-3:  # 0.06 degrees; single precision leaves 1e-6
+        degrees = np.degrees(np.arccos(min(1.0, float(cosine))))
+        return (f"its axes are not at right angles ({degrees:.1f} degrees between two of them)",)
+    return ()

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import SGD, Optimizer
 
+from diffrect.codes import IGNORED
 from diffrect.losses import poly_rate
 from diffrect.models.unet import UNet
 
@@ -65,6 +66,14 @@ class Batch:
     def with_labels(self, maps: Tensor) -> Tensor:
         """Class maps (B, H, W) with the true labels in the labelled rows."""
         return torch.cat([self.label, maps[self.labelled :]])
+
+    def completed(self, maps: Tensor) -> Tensor:
+        """The same, and where the true labels are open (`IGNORED`) the given maps as well.
+
+        For networks that look at class maps, which know no such code.
+        """
+        labels = self.with_labels(maps)
+        return torch.where(labels == IGNORED, maps, labels)
 
     def as_strong(self, maps: Tensor) -> Tensor:
         """Maps (B, H, W) of the weak view, such as labels, as the strong view shows them."""

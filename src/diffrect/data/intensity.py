@@ -1,0 +1,207 @@
+"""Raw intensities -> the [0, 1] that views and networks work in; remembered by stores and models.
+
+Every choice is two values of a channel, `low` and `high`, that become 0 and 1:
+
+    minmax                 smallest and largest value of the volume, as the reference
+    percentile:0.5:99.5    these percentiles of the volume
+    zscore                 mean - 4 sd and mean + 4 sd of the volume: z / 8 + 1 / 2
+    window:LEVEL:WIDTH     level - width / 2 and level + width / 2, for CT
+
+What lies outside is cut off: the strong view of training clamps to [0, 1] anyway.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from diffrect.errors import InputError
+
+KINDS = ("minmax", "percentile", "zscore", "window")
+PERCENTILES = (0.5, 99.5)
+_DEVIATIONS = 4
+_BINS = 1 << 16
+_FEW = 1 << 18  # values that are sorted at once
+
+
+@dataclass(frozen=True)
+class Intensity:
+    """How intensities are normalised.
+
+    Attributes:
+        kind: one of `KINDS`.
+        numbers: the two percentiles, or level and width of the window; empty for the others.
+    """
+
+    kind: str = "minmax"
+    numbers: tuple[float, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.kind not in KINDS:
+            raise InputError(f"--intensity: expected one of {', '.join(KINDS)}, got {self.kind!r}")
+        if self.kind == "percentile":
+            low, high = self._two("percentiles LOW and HIGH")
+            if not 0 <= low < high <= 100:
+                given = f"{low:g} and {high:g}"
+                raise InputError(f"--percentiles: expected 0 <= LOW < HIGH <= 100, got {given}")
+        elif self.kind == "window":
+            level, width = self._two("a window, LEVEL and WIDTH")
+            if not (math.isfinite(level) and 0 < width < math.inf):
+                given = f"{level:g} and {width:g}"
+                raise InputError(f"--window: expected a level and a width above 0, got {given}")
+        elif self.numbers:
+            raise InputError(f"--intensity {self.kind}: expected no numbers, got {self.numbers}")
+
+    def _two(self, what: str) -> tuple[float, float]:
+        if len(self.numbers) != 2:
+            raise InputError(f"--intensity {self.kind}: expected {what}, got {self.numbers}")
+        return self.numbers[0], self.numbers[1]
+
+    def __str__(self) -> str:
+        return ":".join([self.kind, *(f"{number:g}" for number in self.numbers)])
+
+    @classmethod
+    def of(
+        cls,
+        kind: str,
+        percentiles: tuple[float, float] | None = None,
+        window: tuple[float, float] | None = None,
+    ) -> "Intensity":
+        """What the options of the command line say.
+
+        Raises:
+            InputError: no such kind, or numbers of another one.
+        """
+        for option, numbers, owner in (
+            ("--percentiles", percentiles, "percentile"),
+            ("--window", window, "window"),
+        ):
+            if numbers is not None and kind != owner:
+                raise InputError(f"{option}: expected --intensity {owner} with it, got {kind}")
+        if kind == "percentile":
+            return cls(kind, percentiles or PERCENTILES)
+        if kind == "window" and window is None:
+            raise InputError("--intensity window: expected --window LEVEL WIDTH with it, got none")
+        return cls(kind, window or ())
+
+    @classmethod
+    def parse(cls, text: str) -> "Intensity":
+        """The inverse of `str`.
+
+        Raises:
+            InputError: no such normalisation.
+        """
+        kind, *numbers = str(text).split(":")
+        if kind == "percentile" and not numbers:
+            return cls(kind, PERCENTILES)
+        try:
+            return cls(kind, tuple(float(number) for number in numbers))
+        except ValueError as error:
+            if isinstance(error, InputError):
+                raise
+            raise InputError(f"--intensity {text}: expected numbers after '{kind}:'") from None
+
+    def limits(self, slices: np.ndarray, path: Any, *, normalised: bool = False) -> np.ndarray:
+        """The values that become 0 and 1, (2, C) float64.
+
+        Args:
+            slices: (Z, H, W) or (Z, H, W, C), any number type; read a slice at a time.
+            path: the file, for messages.
+            normalised: the values are in [0, 1] already and minmax leaves them as they are.
+
+        Raises:
+            InputError: a constant channel; ``normalised`` values outside [0, 1].
+        """
+        channels = slices if slices.ndim == 4 else slices[..., np.newaxis]
+        pairs = [self._limits(channels[..., c], path, normalised) for c in range(channels.shape[3])]
+        return np.array(pairs).T
+
+    def _limits(self, channel: np.ndarray, path: Any, normalised: bool) -> tuple[float, float]:
+        low, high = float(channel.min()), float(channel.max())
+        if not high > low:
+            raise InputError(f"{path}: expected varying intensities, every voxel is {low:g}")
+        if not math.isfinite(high - low):
+            raise InputError(f"{path}: intensities from {low:g} to {high:g} are too large")
+        if normalised:
+            return self._limits_of_normalised(channel, path, low, high)
+        if self.kind == "window":
+            level, width = self.numbers
+            return level - width / 2, level + width / 2
+        if self.kind == "percentile":
+            low, high = (_percentile(channel, p, low, high) for p in self.numbers)
+            if not high > low:
+                between = "{:g} and {:g}".format(*self.numbers)
+                fault = f"expected varying intensities between the percentiles {between}"
+                raise InputError(f"{path}: {fault}, every one is {low:g}")
+        elif self.kind == "zscore":
+            mean, deviation = _moments(channel)
+            return mean - _DEVIATIONS * deviation, mean + _DEVIATIONS * deviation
+        return low, high
+
+    def _limits_of_normalised(
+        self, channel: np.ndarray, path: Any, low: float, high: float
+    ) -> tuple[float, float]:
+        if low < -1e-6 or high > 1 + 1e-6:
+            expected = "expected intensities already scaled to [0, 1]"
+            raise InputError(f"{path}: {expected}, found {low:g} to {high:g}")
+        if self.kind == "window":
+            fault = "expected raw intensities, these are scaled to [0, 1] already"
+            raise InputError(f"{path}: {fault}; --intensity window needs the scanner's")
+        return (0.0, 1.0) if self.kind == "minmax" else self._limits(channel, path, False)
+
+
+def scale(slices: np.ndarray, limits: np.ndarray) -> np.ndarray:
+    """Slices (Z, H, W[, C]) of any number type -> (Z, C, H, W) float32 in [0, 1]."""
+    channels = slices if slices.ndim == 4 else slices[..., np.newaxis]
+    # In float64, so that integers and large intensities keep their differences.
+    values = np.moveaxis(channels, 3, 1).astype(np.float64)
+    low, high = (one[:, np.newaxis, np.newaxis] for one in limits)
+    values -= low
+    values /= high - low
+    return np.ascontiguousarray(np.clip(values, 0, 1), dtype=np.float32)
+
+
+def _moments(channel: np.ndarray) -> tuple[float, float]:
+    """Mean and standard deviation, a slice at a time."""
+    mean = sum(float(one.sum(dtype=np.float64)) for one in channel) / channel.size
+    squares = sum(float(((one.astype(np.float64) - mean) ** 2).sum()) for one in channel)
+    return mean, math.sqrt(squares / channel.size)
+
+
+def _percentile(channel: np.ndarray, percent: float, low: float, high: float) -> float:
+    """The value of that rank (the nearest one), without a sorted copy of the volume.
+
+    Values are counted in bins, then the bin that holds the rank is looked at alone.
+    """
+    rank = round(percent / 100 * (channel.size - 1))
+    while high > low:
+        counts = np.zeros(_BINS, np.int64)
+        below = 0
+        for values in _slices(channel):
+            below += int((values < low).sum())
+            counts += np.bincount(_bin(values, low, high), minlength=_BINS)
+        reached = below + np.cumsum(counts)
+        wanted = int(np.searchsorted(reached, rank, side="right"))
+        parts = (v[(v >= low) & (v <= high)] for v in _slices(channel))
+        if counts[wanted] <= _FEW:
+            found = np.concatenate([v[_bin(v, low, high) == wanted] for v in parts])
+            start = rank - int(reached[wanted] - counts[wanted])
+            return float(np.partition(found, start)[start])
+        extremes = [
+            (chosen.min(), chosen.max())
+            for v in parts
+            if (chosen := v[_bin(v, low, high) == wanted]).size
+        ]
+        low, high = min(one for one, _ in extremes), max(one for _, one in extremes)
+    return float(low)
+
+
+def _slices(channel: np.ndarray) -> Any:
+    return (one.ravel().astype(np.float64) for one in channel)
+
+
+def _bin(values: np.ndarray, low: float, high: float) -> np.ndarray:
+    """The bin of each value that lies from `low` to `high`; the others are left out."""
+    inside = values[(values >= low) & (values <= high)]
+    return np.minimum((inside - low) / (high - low) * _BINS, _BINS - 1).astype(np.int64)

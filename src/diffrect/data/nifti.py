@@ -1,0 +1,144 @@
+"""NIfTI in and out; what is written has the geometry of its image byte for byte."""
+
+import gzip
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import nibabel as nib
+import numpy as np
+
+from diffrect.data.decode import check_file, decoding
+from diffrect.errors import InputError
+
+# Deflate packs 258 bytes into 2 bits at best: no file holds more than this many times its size.
+_LARGEST_GZIP_RATIO = 1032
+
+Spacing = tuple[float, float, float]
+
+
+def read_nifti(path: Path) -> tuple[np.ndarray, Spacing, np.ndarray]:
+    """Array in the file's axis order, spacing from pixdim alone, affine.
+
+    Raises:
+        InputError: the file is unreadable or truncated, or its spacing is not positive.
+    """
+    image, header = open_nifti(path)
+    _check_length(path, image)
+    with decoding(path, "a readable NIfTI file, it seems truncated"), np.errstate(all="ignore"):
+        array = np.asanyarray(image.dataobj)
+    spacing = tuple(abs(float(size)) for size in header["pixdim"][1:4])
+    if not all(np.isfinite(size) and size > 0 for size in spacing):
+        raise InputError(f"{path}: expected a spacing above 0 mm in pixdim, got {spacing}")
+    x, y, z = spacing
+    return array, (x, y, z), np.asarray(image.affine, dtype=np.float64)
+
+
+def open_nifti(path: Path) -> tuple[Any, Any]:
+    """The nibabel image and its header as on disk.
+
+    nibabel repairs headers while loading (a spacing of 0 becomes 1, a negative one positive); the
+    second header is unrepaired, so that faults are seen and geometry is copied unchanged.
+    """
+    check_file(path, "a NIfTI file")
+    with decoding(path, "a readable NIfTI file"):
+        with _no_remarks():
+            image = nib.load(path)
+        if not isinstance(image, nib.Nifti1Pair):
+            raise InputError(f"{path}: expected a NIfTI file, got {type(image).__name__}")
+        holder = image.file_map.get("header", image.file_map["image"])
+        with holder.get_prepare_fileobj("rb") as stream:
+            header = image.header_class.from_fileobj(stream, check=False)
+    return image, header
+
+
+def label_header(path: Path, shape: tuple[int, ...]) -> Any:
+    """A header for labels on the grid of the file, which has to have this shape."""
+    image, header = open_nifti(path)
+    if shape != tuple(image.shape[:3]):
+        raise InputError(f"{path}: expected a grid of {shape} voxels, got {tuple(image.shape[:3])}")
+    return header
+
+
+def new_header(shape: tuple[int, ...], spacing: Spacing | None, affine: np.ndarray) -> Any:
+    """A header for a grid that came from another format; both transforms say the same."""
+    kind = nib.Nifti1Header if max(shape) < 2**15 else nib.Nifti2Header
+    header = kind()
+    header.set_data_shape(shape)
+    header.set_xyzt_units("mm")
+    known = spacing is not None
+    header.set_sform(affine, code="scanner" if known else "aligned")
+    with np.errstate(all="ignore"):
+        header.set_qform(affine, code="scanner" if known else "aligned", strip_shears=True)
+    header["pixdim"][1:4] = spacing or (1, 1, 1)
+    return header
+
+
+def write_nifti(path: Path, voxels: np.ndarray, header: Any, level: int = 6) -> None:
+    """Write an array as NIfTI with the geometry of ``header``, plane by plane.
+
+    The file is compressed unless it is called *.nii.
+    Put together here, because nibabel's own writer would repair the geometry it is given. The file
+    appears under its name only when complete.
+    """
+    header = header.copy()
+    pixdim = np.array(header["pixdim"])
+    header.set_data_dtype(voxels.dtype)
+    header.set_data_shape(voxels.shape)
+    header["pixdim"] = pixdim  # the line above resets the entries past the third axis
+    # What belongs to the image's intensities says nothing about labels.
+    header["scl_slope"], header["scl_inter"] = 1, 0
+    header["cal_min"], header["cal_max"] = 0, 0
+    header["magic"], header["vox_offset"] = header.single_magic, header.single_vox_offset
+    voxels = voxels.astype(voxels.dtype.newbyteorder(header.endianness), copy=False)
+    no_extensions = bytes(4)
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        with partial.open("wb") as file, _compressed(file, path, level) as stream:
+            stream.write(header.binaryblock + no_extensions)
+            for slab in _slabs(voxels):
+                stream.write(slab.tobytes(order="F"))
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _compressed(file: BinaryIO, path: Path, level: int) -> Any:
+    if path.name.lower().endswith(".nii"):
+        return nullcontext(file)
+    return gzip.GzipFile("", "wb", level, file, mtime=0)
+
+
+def _slabs(voxels: np.ndarray) -> Iterator[np.ndarray]:
+    """The array in pieces of one plane (X, Y), in the order of the file."""
+    channels = [voxels] if voxels.ndim == 3 else list(np.moveaxis(voxels, 3, 0))
+    for channel in channels:
+        yield from np.moveaxis(channel, 2, 0)
+
+
+def _check_length(path: Path, image: Any) -> None:
+    """Refuse a header that promises more voxels than the file can hold, before room is made."""
+    holder = image.file_map["image"].filename or str(path)
+    size = Path(holder).stat().st_size
+    ratio = 1 if str(holder).lower().endswith((".nii", ".img")) else _LARGEST_GZIP_RATIO
+    needed = int(np.prod([int(n) for n in image.shape], dtype=object)) * int(
+        image.get_data_dtype().itemsize
+    )
+    if needed > size * ratio:
+        raise InputError(
+            f"{path}: expected a readable NIfTI file, it seems truncated: its header says "
+            f"{tuple(int(n) for n in image.shape)}, the file has {size} bytes"
+        )
+
+
+@contextmanager
+def _no_remarks() -> Iterator[None]:
+    """Keep nibabel from printing what it repairs: it is refused here, or kept as it is."""
+    logger = nib.imageglobals.logger
+    before, logger.disabled = logger.disabled, True
+    try:
+        yield
+    finally:
+        logger.disabled = before

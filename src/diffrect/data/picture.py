@@ -1,0 +1,59 @@
+"""PNG, TIFF and JPEG as slices of one, with rows and columns as a viewer shows them."""
+
+import warnings
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from diffrect.data.decode import check_file, decoding
+from diffrect.errors import InputError
+
+_GREY = {"1", "L", "I", "F", "I;16", "I;16L", "I;16B", "I;16N"}
+
+
+def read_picture(path: Path, *, label: bool = False) -> np.ndarray:
+    """A picture as (columns, rows, 1), or (columns, rows, 1, 3) in colour.
+
+    Transparency is left out. Of a label with a palette the indices are the codes.
+
+    Raises:
+        InputError: unreadable, more than one page, or a label in colour or JPEG.
+    """
+    check_file(path, "a picture")
+    with decoding(path, "a readable picture"):
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        with Image.open(path) as image:
+            pages = getattr(image, "n_frames", 1)
+            if pages != 1:
+                raise InputError(f"{path}: expected one page, found {pages}")
+            if label:
+                _check_label(path, image)
+            pixels = np.asarray(image if label else _without_transparency(image))
+    pixels = pixels.astype(np.uint8) if pixels.dtype == bool else pixels
+    if pixels.ndim not in (2, 3):
+        raise InputError(f"{path}: expected rows and columns, got shape {pixels.shape}")
+    return np.swapaxes(pixels, 0, 1)[:, :, np.newaxis]
+
+
+def write_picture(path: Path, labels: np.ndarray) -> None:
+    """Write labels (columns, rows, 1) uint8 as a grey picture whose values are the codes."""
+    name = "TIFF" if path.suffix.lower() in (".tif", ".tiff") else "PNG"
+    Image.fromarray(np.ascontiguousarray(labels[:, :, 0].T)).save(path, format=name)
+
+
+def _check_label(path: Path, image: Image.Image) -> None:
+    if image.format == "JPEG":
+        raise InputError(f"{path}: expected a label in a format without loss, got JPEG")
+    if image.mode != "P" and image.mode not in _GREY:
+        raise InputError(
+            f"{path}: expected a label in grey or with a palette, its values the class codes, "
+            f"got mode {image.mode}"
+        )
+
+
+def _without_transparency(image: Image.Image) -> Image.Image:
+    """Grey or RGB, whatever else the file records."""
+    if image.mode in _GREY or image.mode == "RGB":
+        return image
+    return image.convert("L" if image.mode in ("LA", "La") else "RGB")

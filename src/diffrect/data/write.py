@@ -1,0 +1,66 @@
+"""Label and probability files on the grid of the image they belong to."""
+
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from diffrect.data.formats import SUFFIXES, kind_of, suffix_of
+from diffrect.data.nifti import label_header, new_header, write_nifti
+from diffrect.data.volume import Volume
+from diffrect.errors import InputError
+
+
+def write_labels(path: Path, labels: np.ndarray, image: Volume) -> None:
+    """Write labels (X, Y, Z) uint8 on the image's grid, in the format that the name says.
+
+    On a NIfTI image's grid, affine, sform and qform with their codes, pixdim and units of a NIfTI
+    file are copied byte for byte. A file appears under its name only when complete.
+
+    Raises:
+        InputError: the image's grid has another shape, or its file has gone.
+    """
+    if labels.shape != image.array.shape[:3]:
+        shape = image.array.shape[:3]
+        raise InputError(f"{image.path}: expected a grid of {labels.shape} voxels, got {shape}")
+    suffix = suffix_of(path).lower()
+    if suffix in ("", ".nii", ".nii.gz"):
+        write_nifti(path, labels.astype(np.uint8, copy=False), _header(image))
+        return
+    # A header may come with a file of voxels: both move into place when both are complete.
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    partial.mkdir()
+    try:
+        _write_other(partial / path.name, labels.astype(np.uint8, copy=False), image)
+        files = sorted(partial.iterdir(), key=lambda file: file.name == path.name)
+        for file in files:
+            file.replace(path.with_name(file.name))
+    finally:
+        shutil.rmtree(partial)
+
+
+def write_probabilities(path: Path, probabilities: np.ndarray, image: Volume) -> None:
+    """Write (X, Y, Z, classes) float32 as NIfTI on the image's grid."""
+    write_nifti(path, probabilities, _header(image), level=1)
+
+
+def _write_other(path: Path, labels: np.ndarray, image: Volume) -> None:
+    if SUFFIXES[suffix_of(path).lower()] == "picture":
+        from diffrect.data.picture import write_picture
+
+        write_picture(path, labels)
+    else:
+        from diffrect.data.itk import write_like
+
+        assert image.path is not None
+        write_like(path, labels, image.path)
+
+
+def _header(image: Volume) -> Any:
+    """The NIfTI header of the image's file; a new one where it is of another format."""
+    shape = image.array.shape[:3]
+    if image.path is not None and kind_of(image.path) in ("nifti", None):
+        return label_header(image.path, shape)
+    return new_header(shape, image.spacing, image.affine)
