@@ -1,11 +1,11 @@
 """One scan as every source yields it, and its way to the slices that networks see."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from diffrect.data.intensity import Intensity, scale
-from diffrect.data.slicing import Slicing
+from diffrect.data.slicing import THIRD_AXIS, Slicing
 from diffrect.data.volume import Volume
 from diffrect.errors import InputError
 
@@ -27,6 +27,21 @@ class Case:
     image: Volume
     label: Volume | None
     normalised: bool = False
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """How volumes become slices of the store.
+
+    Attributes:
+        axis: the policy of `choose_slicing`.
+        intensity: how intensities are normalised.
+        trust_image: labels lie on their image's grid whatever their own geometry says.
+    """
+
+    axis: str = THIRD_AXIS
+    intensity: Intensity = field(default_factory=Intensity)
+    trust_image: bool = False
 
 
 def image_slices(

@@ -20,6 +20,7 @@ from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Any
 
+from diffrect.data.case import Conversion
 from diffrect.data.intensity import Intensity
 from diffrect.data.slicing import THIRD_AXIS, check_policy
 from diffrect.data.sources import Reference, SourceListing, find_source
@@ -28,7 +29,6 @@ from diffrect.data.store import (
     FORMAT_VERSION,
     PROGRESS_FILE,
     STORE_FILE,
-    Conversion,
     Store,
     find_fault,
     read_record,

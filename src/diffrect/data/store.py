@@ -13,15 +13,14 @@ import hashlib
 import json
 import os
 import shutil
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import blosc2
 import numpy as np
 
-from diffrect.data.case import Case, check_case, image_slices, label_slices
-from diffrect.data.intensity import Intensity
+from diffrect.data.case import Case, Conversion, check_case, image_slices, label_slices
 from diffrect.data.resample import Zoom, zoom_of
 from diffrect.data.slicing import THIRD_AXIS, Slicing, choose_slicing
 from diffrect.data.splits import Split
@@ -85,21 +84,6 @@ class CaseRecord:
             orientation=entry.get("orientation"),
             remarks=tuple(entry.get("remarks", ())),
         )
-
-
-@dataclass(frozen=True)
-class Conversion:
-    """How volumes become slices of the store.
-
-    Attributes:
-        axis: the policy of `choose_slicing`.
-        intensity: how intensities are normalised.
-        trust_image: labels lie on their image's grid whatever their own geometry says.
-    """
-
-    axis: str = THIRD_AXIS
-    intensity: Intensity = field(default_factory=Intensity)
-    trust_image: bool = False
 
 
 class Store:
