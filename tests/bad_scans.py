@@ -180,8 +180,8 @@ SCANS: dict[str, tuple[str, str, Spoil]] = {
     ),
     "a label in another place": (
         "prepare source new",
-        f"{LABEL}: expected the place of its image {IMAGE}, their affines lie up to 70 mm apart; "
-        "--trust-image-geometry takes the image's",
+        f"{LABEL}: expected the geometry of its image {IMAGE}, voxels lie up to 70 mm apart; "
+        "if the image's is right, give --trust-image-geometry",
         label_at(
             spacing=(1, 1, 2),
             affine=np.array([[1, 0, 0, 70], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1.0]]),
@@ -190,7 +190,7 @@ SCANS: dict[str, tuple[str, str, Spoil]] = {
     "a label of another spacing": (
         "prepare source new",
         f"{LABEL}: expected the spacing of its image {IMAGE}, 1 x 1 x 2 mm, got 1 x 1 x 3 mm; "
-        "--trust-image-geometry takes the image's",
+        "if the image's is right, give --trust-image-geometry",
         label_at(spacing=(1, 1, 3)),
     ),
     "a label with fractions": (

@@ -127,7 +127,7 @@ def only_line(capsys) -> str:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ("", "Expected one of {prepare, train, evaluate, predict, demo}; see diffrect --help"),
+        ("", "Expected one of {prepare, inspect, train, evaluate, predict, "),
         ("prepar A B", "Unrecognized options: prepar, A, B; Available subcommands: prepare,"),
         ("prepare A", "Missing from diffrect prepare: STORE"),
         ("prepare A B --format dicom", "--format: expected one of 'auto', 'acdc', 'ssl4mis', "),
@@ -230,7 +230,7 @@ def test_an_interrupted_prepare_says_how_to_go_on(monkeypatch, capsys):
 def test_help_and_version(capsys):
     assert cli.main(["--version"]) == 0
     assert capsys.readouterr().out == f"diffrect {diffrect.__version__}\n"
-    for command in ("", "prepare", "train", "evaluate", "predict", "demo"):
+    for command in ("", "prepare", "train", "evaluate", "predict", "compare", "demo"):
         assert cli.main([*command.split(), "--help"]) == 0
         printed = capsys.readouterr().out
         assert "usage: diffrect" in printed
@@ -270,7 +270,7 @@ def test_public_names():
         diffrect.nonsense  # noqa: B018
 
 
-@pytest.mark.parametrize("name", ["train", "evaluate", "predict"])
+@pytest.mark.parametrize("name", ["train", "evaluate", "predict", "compare"])
 def test_functions_are_not_hidden_by_their_modules(name):
-    module = importlib.import_module(f"diffrect.{name}")
+    module = importlib.import_module(f"diffrect.{name}{'.run' if name == 'compare' else ''}")
     assert getattr(diffrect, name) is getattr(module, name)

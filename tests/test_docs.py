@@ -10,12 +10,17 @@ from string import Template
 import pytest
 
 from diffrect import cli
+from diffrect.compare.files import MATRIX_FILE
+from diffrect.compare.locks import LOCKS_FOLDER
+from diffrect.compare.report import compare_table
+from diffrect.compare.run import make_cells
 from diffrect.config import TrainConfig
 from diffrect.data.store import Store
 from diffrect.demo import ENTRIES, REPORT_FILE
 from diffrect.evaluate import evaluate
 from diffrect.methods import resolve
 from diffrect.metrics import METRICS
+from fake_cells import write_cell
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -44,7 +49,7 @@ def test_commands_are_understood(page: Path) -> None:
 
 
 def test_pages_with_commands_are_found() -> None:
-    assert len(commands(ROOT / "docs" / "data.md")) == 4
+    assert len(commands(ROOT / "docs" / "data.md")) == 7
 
 
 def test_every_file_is_named(store: Store, tiny_run: Path) -> None:
@@ -98,3 +103,20 @@ def test_the_paper_s_table_names_what_there_is() -> None:
     assert [n for n in names if not re.search(rf"(def|class) {n}\b|self\.{n}\b", code)] == []
     files = [file for row in table for file in re.findall(r"`([^`]+\.py)`", row[3])]
     assert all((ROOT / "src" / "diffrect" / file).is_file() for file in files)
+
+
+def test_every_file_of_a_comparison_is_named(tmp_path: Path) -> None:
+    write_cell(tmp_path, "diffrect", {"v1_a": (0.5, 0.5)})
+    compare_table(tmp_path)
+    named = code_words("files.md") | code_words("compare.md")
+    report = [file.name.removesuffix(".png").removesuffix(".pdf") for file in tmp_path.glob("*/*")]
+    cell = json.loads(next(tmp_path.glob("*/cell.json")).read_text())
+    assert {*report, MATRIX_FILE, LOCKS_FOLDER} <= named | {"metrics_val.json"}
+    assert {*cell, *cell["cost"]} <= named
+
+
+def test_the_variants_on_the_page_are_variants(tmp_path: Path) -> None:
+    page = (ROOT / "docs" / "compare.md").read_text("utf-8")
+    (block,) = re.findall(r"^```yaml\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    (tmp_path / "page.yaml").write_text(block)
+    assert len(make_cells(variants=tmp_path / "page.yaml", labelled=[1])) == 5

@@ -184,3 +184,37 @@ def test_summary_leaves_out_and_counts_what_is_undefined():
 
 def test_summary_of_nothing():
     assert metrics.summarise([]) == ({}, {}, {})
+
+
+def test_voxels_that_nobody_annotated_count_nowhere():
+    prediction, truth, names = volumes()
+    scores = metrics.case_metrics(prediction, truth, names, (2.0, 1.0, 1.0))
+    # open voxels may say anything: the scores are those of the rest
+    wide = [np.pad(labels, ((0, 0), (0, 0), (0, 3))) for labels in (prediction, truth)]
+    wide[0][..., -2:], wide[1][..., -2:] = 1, 255
+    for name, found in metrics.case_metrics(*wide, names, (2.0, 1.0, 1.0)).items():
+        assert found == pytest.approx(scores[name], nan_ok=True)
+    dice = metrics.case_dice(prediction, truth, names)
+    assert metrics.case_dice(*wide, names) == pytest.approx(dice, nan_ok=True)
+
+
+def test_where_the_annotation_ends_there_is_no_surface():
+    truth, prediction = np.zeros((1, 1, 9), np.uint8), np.zeros((1, 1, 9), np.uint8)
+    truth[..., 2:6], truth[..., 6:], prediction[..., 1:8] = 1, 255, 1
+    along = [labels.repeat(3, 0).repeat(3, 1) for labels in (prediction, truth)]
+    scores = metrics.case_metrics(*along, ("background", "organ"), None)["organ"]
+    # 5 predicted voxels a row (1 to 5), 4 true ones (2 to 5)
+    assert scores["dice"] == pytest.approx(8 / 9)
+    inner = [labels[1:2, 1:2] for labels in along]
+    surfaces = metrics._surfaces(inner[0] == 1, inner[1] == 1, inner[1] == 255)
+    assert not surfaces.truth[..., 6:].any()
+
+
+def test_without_any_surface_there_is_no_distance():
+    truth = np.full((3, 3, 3), 255, np.uint8)
+    truth[1, 1, 1] = 1
+    scores = metrics.case_metrics(np.ones_like(truth), truth, ("background", "organ"), None)
+    assert scores["organ"]["dice"] == 1
+    assert np.isnan(scores["organ"]["hd95_voxel"])
+    nothing = metrics.case_metrics(truth * 0, np.full_like(truth, 255), ("a", "b"), None)
+    assert all(np.isnan(value) for value in nothing["b"].values())

@@ -18,6 +18,7 @@ from diffrect import cli
 from diffrect.config import TrainConfig
 from diffrect.data import prepare as module
 from diffrect.data.prepare import prepare
+from diffrect.data.source_options import SourceOptions
 from diffrect.data.store import Store
 from diffrect.errors import InputError
 from diffrect.model import Model
@@ -117,7 +118,7 @@ def test_stores_and_checkpoints_from_before_there_was_a_choice(
 ) -> None:
     store = prepare(decathlon_folder, tmp_path / "store", progress=False)
     settings = json.loads((store.path / "store.json").read_text())
-    for name in ("axis", "trust_image_geometry"):
+    for name in ("axis", "options"):
         del settings[name]
     for entry in settings["cases"]:
         for name in ("axis", "orientation", "remarks"):
@@ -141,9 +142,10 @@ def test_labels_in_another_place_need_trust(decathlon_copy: Path, tmp_path: Path
     elsewhere = np.eye(4)
     elsewhere[0, 3] = 30
     write_nifti(label, codes, (1.0, 1.0, 2.0), elsewhere)
-    with pytest.raises(InputError, match=r"part_003.*: expected the place of its image .*30 mm"):
+    with pytest.raises(InputError, match=r"part_003.*: expected the geometry of its image .*30 mm"):
         prepare(decathlon_copy, tmp_path / "store", progress=False)
-    store = prepare(decathlon_copy, tmp_path / "store", trust_image_geometry=True, progress=False)
+    trusting = SourceOptions(trust_image_geometry=True)
+    store = prepare(decathlon_copy, tmp_path / "store", options=trusting, progress=False)
     np.testing.assert_array_equal(store.label("part_003"), codes.T)
 
 
@@ -271,6 +273,7 @@ def test_overwrite_replaces_a_store_only_by_a_complete_one(
     assert contents(path) == before
     broken.write_bytes(healthy)
     write_dataset_json(decathlon_copy, ["imagesTr/part_006.nii.gz"])
+    (decathlon_copy / "imagesTr" / "part_007.nii.gz").unlink()  # else an unlabelled case
     assert list(prepare(decathlon_copy, path, overwrite=True, progress=False).cases) == ["part_006"]
     assert [entry.name for entry in path.parent.iterdir()] == ["store"]
 
@@ -374,3 +377,15 @@ def test_a_killed_prepare_is_resumed(tmp_path: Path, workers: int) -> None:
     resumed.verify()
     time.sleep(0.1)  # workers end with their parent: nothing is written any more
     assert not list(path.glob("cases/.*"))
+
+
+def test_a_store_of_before_there_were_options(decathlon_folder: Path, tmp_path: Path) -> None:
+    """It loads, and an interrupted one goes on, as one made without any."""
+    path = tmp_path / "store"
+    prepare(decathlon_folder, path, progress=False)
+    content = json.loads((path / "store.json").read_text())
+    assert content.pop("options")["modality"] is None
+    (path / "store.json").write_text(json.dumps(content))
+    assert Store(path).options == {}
+    (path / "store.json").rename(path / "prepare.json")
+    assert prepare(decathlon_folder, path, resume=True, progress=False).options["table"] is None

@@ -158,3 +158,16 @@ def test_half_a_case_is_never_seen(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"label.nii.gz: expected label codes 0 to 3"):
         write_case(tmp_path, Case("a", "a", image, label), classes=4, channels=1)
     assert not list(tmp_path.rglob("*.b2nd"))
+
+
+def test_pixels_that_nobody_annotated_are_kept(tmp_path: Path) -> None:
+    codes = np.zeros((4, 5, 3), np.int16)
+    codes[0, 0, 0], codes[1, 2, 1] = 255, 1
+    image = Volume(np.random.default_rng(0).normal(size=(4, 5, 3)), None, np.eye(4))
+    case = Case("a", "a", image, Volume(codes, None, np.eye(4), Path("label.nii")))
+    write_case(tmp_path, case, classes=2, channels=1)
+    stored = np.asarray(blosc2.open(str(tmp_path / "cases" / "a" / "label.b2nd"))[:])
+    np.testing.assert_array_equal(stored, codes.T)
+    codes[0, 0, 0] = 254
+    with pytest.raises(InputError, match=r"label.nii: expected label codes 0 to 1 .*, found 254"):
+        write_case(tmp_path, case, classes=2, channels=1)

@@ -4,12 +4,16 @@ import numpy as np
 import pytest
 import scipy.ndimage
 import torch
+from PIL import Image, ImageEnhance
 
 from diffrect.config import TrainConfig, ViewOptions
 from diffrect.data import augment
 from diffrect.data.augment import (
     RawBatch,
+    change_brightness,
+    change_contrast,
     change_intensities,
+    change_sharpness,
     gaussian_blur,
     make_views,
     random_boxes,
@@ -112,12 +116,28 @@ def test_intensities_change_within_their_range_and_per_row() -> None:
 
 
 def test_blur_is_scipy_s() -> None:
-    image = torch.rand(1, 1, 32, 32, dtype=torch.float64)
-    blurred = gaussian_blur(image, torch.tensor([1.2], dtype=torch.float64), 1.5)
-    expected = scipy.ndimage.gaussian_filter(image[0, 0].numpy(), 1.2, radius=5, mode="nearest")
-    np.testing.assert_allclose(blurred[0, 0].numpy(), expected, atol=1e-10)
-    same = gaussian_blur(image, torch.zeros(1, dtype=torch.float64), 1.5)
-    torch.testing.assert_close(same, image)
+    image = torch.rand(2, 32, 24, dtype=torch.float64)
+    blurred = gaussian_blur(image, 1.2)
+    expected = scipy.ndimage.gaussian_filter(
+        image.numpy(), 1.2, radius=4, mode="nearest", axes=(1, 2)
+    )
+    np.testing.assert_allclose(blurred.numpy(), expected, atol=1e-10)
+    assert torch.equal(gaussian_blur(image, 0.0), image)
+
+
+def test_intensities_change_as_pil_does() -> None:
+    eight_bit_image = (torch.rand(20, 24) * 255).floor()
+    picture = Image.fromarray(eight_bit_image.to(torch.uint8).numpy())
+    image = eight_bit_image[None] / 255
+    for enhancer, change in (
+        (ImageEnhance.Contrast, change_contrast),
+        (ImageEnhance.Brightness, change_brightness),
+        (ImageEnhance.Sharpness, change_sharpness),
+    ):
+        theirs = np.asarray(enhancer(picture).enhance(0.6), dtype=np.float32) / 255
+        ours = change(image, 0.6)[0].clamp(0, 1).numpy()
+        inner = np.s_[1:-1, 1:-1]  # PIL leaves the outermost pixels unsmoothed
+        np.testing.assert_allclose(ours[inner], theirs[inner], atol=2.1 / 255)
 
 
 def test_boxes_are_pasted_into_unlabelled_rows_only() -> None:
@@ -211,3 +231,17 @@ def test_streams_of_a_split(store: Store) -> None:
     everyone = Split(split.train, split.val, (), split.train)
     with pytest.raises(InputError, match="expected unlabelled training patients"):
         training_batches(store, everyone, config, True, 0, 1)
+
+
+def test_open_pixels_stay_open_and_mix_with_no_class() -> None:
+    """Pixels that nobody annotated keep their code in every view; no code appears in between."""
+    labels = np.full((18, 27), 255)
+    labels[6:12, 9:18] = 1
+    raw = one_slice(labels, padding=5)
+    options = ViewOptions(interpolation="linear", turn_probability=0.5)
+    for seed in range(8):
+        torch.manual_seed(seed)
+        label = make_views(raw, 32, options)[2]
+        assert set(label.unique().tolist()) <= {0, 1, 255}  # 0: beyond the slice
+        assert (label == 255).float().mean() > 0.5
+        assert (label == 1).any()

@@ -9,13 +9,18 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from diffrect.compare.report import compare_table
+    from diffrect.compare.run import compare
     from diffrect.config import TrainConfig
     from diffrect.data.prepare import prepare
+    from diffrect.data.source_options import SourceOptions
     from diffrect.data.splits import Split
     from diffrect.data.store import Store
     from diffrect.demo import demo
     from diffrect.errors import InputError
     from diffrect.evaluate import evaluate
+    from diffrect.export import export
+    from diffrect.inspect import inspect
     from diffrect.model import Model, load_reference_checkpoint
     from diffrect.predict import predict
     from diffrect.train import train
@@ -25,11 +30,16 @@ if TYPE_CHECKING:
 __all__ = [
     "InputError",
     "Model",
+    "SourceOptions",
     "Split",
     "Store",
     "TrainConfig",
+    "compare",
+    "compare_table",
     "demo",
     "evaluate",
+    "export",
+    "inspect",
     "load_reference_checkpoint",
     "predict",
     "prepare",
@@ -39,11 +49,16 @@ __all__ = [
 _MODULES = {
     "InputError": "diffrect.errors",
     "Model": "diffrect.model",
+    "SourceOptions": "diffrect.data.source_options",
     "Split": "diffrect.data.splits",
     "Store": "diffrect.data.store",
     "TrainConfig": "diffrect.config",
+    "compare": "diffrect.compare.run",
+    "compare_table": "diffrect.compare.report",
     "demo": "diffrect.demo",
     "evaluate": "diffrect.evaluate",
+    "export": "diffrect.export",
+    "inspect": "diffrect.inspect",
     "load_reference_checkpoint": "diffrect.model",
     "predict": "diffrect.predict",
     "prepare": "diffrect.data.prepare",

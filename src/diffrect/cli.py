@@ -19,6 +19,7 @@ import tyro
 
 import diffrect
 from diffrect.commands import COMMANDS, Command, Train
+from diffrect.compare.command import Compare
 from diffrect.config import TrainConfig, parse_options, read_config
 from diffrect.errors import InputError
 from diffrect.run_folder import CONFIG_FILE
@@ -52,8 +53,10 @@ _REWORDED = (
 )
 _DESCRIPTION = """\
 Semi-supervised medical image segmentation with latent diffusion label rectification.
+  diffrect inspect SOURCE
   diffrect prepare SOURCE STORE         diffrect train STORE RUN
   diffrect evaluate RUN                 diffrect predict RUN OUT IMAGE...
+  diffrect compare STORE FOLDER         diffrect compare FOLDER --table
 
 diffrect COMMAND --help explains a command, diffrect --version prints the version."""
 
@@ -102,7 +105,9 @@ def parse(arguments: list[str]) -> Command:
         SystemExit: help was asked for, and printed.
     """
     command: Command = _parse(COMMANDS, arguments, "diffrect")
-    return _resolve(command, arguments[1:]) if isinstance(command, Train) else command
+    if isinstance(command, Train):
+        return _resolve(command, arguments[1:])
+    return _resolve_compare(command, arguments[1:]) if isinstance(command, Compare) else command
 
 
 def _resolve(command: Train, arguments: list[str]) -> Train:
@@ -115,6 +120,16 @@ def _resolve(command: Train, arguments: list[str]) -> Train:
     # unset again, because a flag that is set by default can only be taken back.
     base = Train(command.store, command.run, settings, config=command.config)
     command = _parse(Train, arguments, "diffrect train", default=base)
+    options = {**command.settings.options, **parse_options(list(command.option))}
+    return replace(command, settings=replace(command.settings, options=options))
+
+
+def _resolve_compare(command: Compare, arguments: list[str]) -> Compare:
+    """--config, then the options given."""
+    if command.config is not None:
+        settings = read_config(command.config, command.settings)
+        base = Compare(command.places, settings=settings)
+        command = _parse(Compare, arguments, "diffrect compare", default=base)
     options = {**command.settings.options, **parse_options(list(command.option))}
     return replace(command, settings=replace(command.settings, options=options))
 

@@ -10,9 +10,12 @@ from typing import Annotated, Literal
 
 from tyro.conf import Positional, UseAppendAction, arg, subcommand
 
+from diffrect.compare.command import Compare
 from diffrect.config import TrainConfig
+from diffrect.data.source_options import SourceOptions
 
 Checkpoint = Literal["best", "last"]
+Format = Literal["auto", "acdc", "ssl4mis", "decathlon", "mscmr19", "folder"]
 Device = Annotated[str, arg(metavar="NAME")]
 Axis = Literal["layout", "auto", "0", "1", "2", "axial", "coronal", "sagittal"]
 PredictAxis = Literal["model", "auto", "0", "1", "2", "axial", "coronal", "sagittal"]
@@ -24,11 +27,12 @@ class Prepare:
     """Convert a data set into a store, the folder that all the rest reads."""
 
     source: Positional[Path]
-    """Folder of the data set: ACDC as published, SSL4MIS h5 files, or a Decathlon task."""
+    """Folder of the data set: one of the layouts below, or your own images/ and labels/."""
     store: Positional[Path]
     """Folder to make."""
-    format: Literal["auto", "acdc", "ssl4mis", "decathlon"] = "auto"
+    format: Format = "auto"
     """Layout of the data set; auto recognises it."""
+    options: Annotated[SourceOptions, arg(name="")] = field(default_factory=SourceOptions)
     axis: Axis = "layout"
     """Where slices lie: auto (across the coarsest spacing), an axis of the file, a plane."""
     intensity: Literal["minmax", "percentile", "zscore", "window"] = "minmax"
@@ -42,8 +46,6 @@ class Prepare:
         tuple[float, float] | None, arg(metavar="LEVEL WIDTH", help_behavior_hint="")
     ] = None
     """The window of --intensity window."""
-    trust_image_geometry: Flag = False
-    """Accept labels of the image's shape whose own geometry says another place."""
     workers: Annotated[int, arg(help_behavior_hint="(default: one for each processor)")] = field(
         default_factory=lambda: os.cpu_count() or 1
     )
@@ -64,9 +66,9 @@ class Prepare:
                 self.source,
                 self.store,
                 format=self.format,
+                options=self.options,
                 axis=None if self.axis == "layout" else self.axis,
                 intensity=Intensity.of(self.intensity, self.percentiles, self.window),
-                trust_image_geometry=self.trust_image_geometry,
                 workers=self.workers,
                 overwrite=self.overwrite,
                 resume=self.resume,
@@ -78,6 +80,34 @@ class Prepare:
         if not self.quiet:
             labelled = sum(record.labelled for record in store.cases.values())
             print(f"{self.store}: {len(store.cases)} cases, {labelled} with labels")
+
+
+@dataclass(frozen=True)
+class Inspect:
+    """Say what is in a data set, a store or an image file, and everything that is wrong with it."""
+
+    path: Positional[Path]
+    """Folder of a data set or of a store, or an image file."""
+    format: Format = "auto"
+    """Layout of the data set; auto recognises it."""
+    options: Annotated[SourceOptions, arg(name="")] = field(default_factory=SourceOptions)
+    json: Flag = False
+    """Print JSON, with the facts of each case, instead of tables."""
+    quiet: Flag = False
+    """Show no progress."""
+
+    def __call__(self) -> None:
+        import json
+
+        from diffrect.inspect import inspect
+        from diffrect.inspect_report import print_inspection
+
+        shown = not self.quiet
+        result = inspect(self.path, format=self.format, options=self.options, progress=shown)
+        if self.json:
+            print(json.dumps(result, indent=1))
+        else:
+            print_inspection(result)
 
 
 @dataclass(frozen=True)
@@ -97,6 +127,8 @@ class Train:
     """Go on from the last checkpoint, with the options saved in RUN."""
     overwrite: Flag = False
     """Replace a run that exists already."""
+    profile: Flag = False
+    """Record the first iterations: the largest operations on screen, a trace in RUN/profile."""
     quiet: Flag = False
     """Show no progress."""
 
@@ -110,6 +142,7 @@ class Train:
             resume=self.resume,
             overwrite=self.overwrite,
             progress=not self.quiet,
+            profile=self.profile,
         )
         if not self.quiet and os.environ.get("LOCAL_RANK", "0") == "0":  # once, of all processes
             print(f"{self.run}: trained; score it with: diffrect evaluate {self.run}")
@@ -156,7 +189,7 @@ class Predict:
     """Segment images of any format and size; each label file lies on its image's own grid."""
 
     run: Positional[Path]
-    """Folder made by train; needs no store."""
+    """Folder made by train, or a file made by export; needs no store."""
     out: Positional[Path]
     """Folder for the label files, each named like its image."""
     inputs: Annotated[
@@ -201,6 +234,29 @@ class Predict:
 
 
 @dataclass(frozen=True)
+class Export:
+    """Write a trained segmenter as ONNX; predict takes the file in place of a RUN."""
+
+    run: Positional[Path]
+    """Folder made by train."""
+    file: Annotated[Positional[Path], arg(metavar="MODEL.onnx")]
+    """File to write."""
+    checkpoint: Checkpoint = "best"
+    """Best by validation, or the last."""
+    overwrite: Flag = False
+    """Replace a file that exists already."""
+    quiet: Flag = False
+    """Say nothing."""
+
+    def __call__(self) -> None:
+        from diffrect.export import export
+
+        export(self.run, self.file, checkpoint=self.checkpoint, overwrite=self.overwrite)
+        if not self.quiet:
+            print(f"{self.file}: equal to PyTorch; diffrect predict {self.file} OUT INPUT...")
+
+
+@dataclass(frozen=True)
 class Demo:
     """Needs no data: make synthetic hearts, train with and without DiffRect, and compare."""
 
@@ -219,9 +275,12 @@ class Demo:
 
 COMMANDS = (
     Annotated[Prepare, subcommand("prepare")]
+    | Annotated[Inspect, subcommand("inspect")]
     | Annotated[Train, subcommand("train")]
     | Annotated[Evaluate, subcommand("evaluate")]
     | Annotated[Predict, subcommand("predict")]
+    | Annotated[Export, subcommand("export")]
+    | Annotated[Compare, subcommand("compare")]
     | Annotated[Demo, subcommand("demo")]
 )
-Command = Prepare | Train | Evaluate | Predict | Demo
+Command = Prepare | Inspect | Train | Evaluate | Predict | Export | Compare | Demo

@@ -26,7 +26,8 @@ class TrainConfig:
     """What `diffrect train` is told."""
 
     method: Annotated[str, arg(metavar="NAME")] = "diffrect"
-    """diffrect, supervised (labelled slices only), or your own as package.module:Class."""
+    """diffrect, supervised (labelled slices only), mean_teacher, uamt, fixmatch, ict, cps, mcnet,
+    incl, unimatch, bcp, or your own as package.module:Class."""
     preset: Preset = "default"
     """The method as described, or the authors' code bug for bug; every option starts from it."""
     labelled: Annotated[
@@ -141,6 +142,8 @@ class ViewOptions:
     """Share of the unlabelled rows whose strong view gets a box of another row pasted in."""
     cutmix_area: float = 0.5
     """Largest share of the slice that such a box covers, from 0.02, the smallest."""
+    cutmix_from: Literal["all", "unlabelled"] = "all"
+    """Rows that a box may show: any other, or other unlabelled ones alone."""
 
     def __post_init__(self) -> None:
         for name in ("turn_probability", "jitter_probability", "cutmix_probability"):

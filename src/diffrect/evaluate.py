@@ -4,7 +4,10 @@ import math
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
+
 import diffrect
+from diffrect.codes import IGNORED
 from diffrect.config import config_to_dict
 from diffrect.data.splits import Split
 from diffrect.data.store import CaseRecord, Store, write_json
@@ -12,9 +15,9 @@ from diffrect.errors import InputError
 from diffrect.metrics import EMPTY_CONVENTIONS, EmptyConvention, case_metrics, summarise
 from diffrect.model import Model
 from diffrect.report import progress_bar
-from diffrect.run_folder import SPLIT_FILE, STORE_LINK_FILE
+from diffrect.run_folder import METRICS_FORMAT, SPLIT_FILE, STORE_LINK_FILE
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = METRICS_FORMAT
 SPLITS = ("val", "test")
 
 
@@ -78,7 +81,13 @@ def _score(
     prediction = model.predict_slices(store.image(record.id), spacing=record.spacing)
     truth = store.label(record.id)
     scores = case_metrics(prediction, truth, model.classes, record.spacing, empty)
-    return {"id": record.id, "patient": record.patient, "classes": scores}
+    ignored = int(np.count_nonzero(truth == IGNORED))
+    return {
+        "id": record.id,
+        "patient": record.patient,
+        "ignored_voxels": ignored,
+        "classes": scores,
+    }
 
 
 def _open_store(run: Path, model: Model, given: Path | None) -> Store:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-IGNORED = 255
+from diffrect.codes import IGNORED
 
 
 def dice_loss(probabilities: Tensor, target: Tensor) -> Tensor:

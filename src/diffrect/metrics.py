@@ -2,7 +2,8 @@
 
 Dice, Jaccard, 95 % Hausdorff distance and average surface distance follow the definitions that the
 papers of this field use (a voxel is on the surface if one of its face neighbours, or the outside of
-the volume, is not in the mask). Nothing here knows about torch, stores or runs.
+the volume, is not in the mask). Voxels that the truth leaves open (`IGNORED`) belong to no mask and
+make no surface. Nothing here knows about torch, stores or runs.
 """
 
 from collections.abc import Iterable, Sequence
@@ -11,6 +12,8 @@ from typing import Literal, NamedTuple, get_args
 import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
+
+from diffrect.codes import IGNORED
 
 Mask = npt.NDArray[np.bool_]
 Labels = npt.NDArray[np.integer]
@@ -71,14 +74,15 @@ def surface_distances(
     if not (prediction.any() and truth.any()):
         return np.empty(0), np.empty(0)
     box = _bounding_box(prediction | truth)
-    return _surfaces(prediction[box], truth[box]).distances(spacing)
+    nowhere = np.zeros_like(truth[box])
+    return _surfaces(prediction[box], truth[box], nowhere).distances(spacing)
 
 
 def case_dice(prediction: Labels, truth: Labels, classes: Sequence[str]) -> Scores:
     """Dice of every foreground class of one case, the cheap part of `case_metrics`.
 
     `prediction` and `truth` hold class numbers and have one shape; `classes` names them, background
-    first. A class that is in neither is NaN.
+    first. A class that is in neither is NaN; voxels that the truth leaves open do not count.
     """
     sizes = _sizes(prediction, truth, len(classes))
     return {name: _dice(*sizes[index]) for index, name in enumerate(classes) if index > 0}
@@ -97,16 +101,22 @@ def case_metrics(
     their numbers, background first; `spacing` is in mm along the same axes, None if unknown (the
     values in mm are then NaN). A class missing from both has NaN everywhere, one missing from
     either has Dice and Jaccard 0 and NaN distances; with `empty="reference"` both become 0, 0, 50
-    and 10, as in the reference's code.
+    and 10, as in the reference's code. Where the truth is `IGNORED`, nothing counts: neither
+    overlap nor a surface that is there only because the annotation ends.
     """
     sizes = _sizes(prediction, truth, len(classes))
+    ignored = truth == IGNORED
+    if ignored.any():
+        prediction = np.where(ignored, IGNORED, prediction)
     scores = {}
     for index, name in enumerate(classes):
         if index == 0:
             continue
         overlap = {"dice": _dice(*sizes[index]), "jaccard": _jaccard(*sizes[index])}
         if 0 not in sizes[index][1:]:
-            scores[name] = overlap | _distances(prediction == index, truth == index, spacing)
+            scores[name] = overlap | _distances(
+                prediction == index, truth == index, ignored, spacing
+            )
         else:
             scores[name] = _empty_scores(overlap, spacing, empty)
     return scores
@@ -144,20 +154,33 @@ class _Surfaces(NamedTuple):
     truth: Mask
 
     def distances(self, spacing: Spacing | None) -> tuple[Distances, Distances]:
+        if not (self.prediction.any() and self.truth.any()):  # every border lies at ignored voxels
+            return np.empty(0), np.empty(0)
         return (
             _nearest(self.prediction, self.truth, spacing),
             _nearest(self.truth, self.prediction, spacing),
         )
 
 
-def _surfaces(prediction: Mask, truth: Mask) -> _Surfaces:
-    # Outside the grid counts as outside the mask (border_value 0), so cropping to the joint
-    # bounding box changes no surface.
-    cross = ndimage.generate_binary_structure(prediction.ndim, 1)
+def _surfaces(prediction: Mask, truth: Mask, ignored: Mask) -> _Surfaces:
+    # Outside the grid counts as outside the mask, so cropping to the joint bounding box changes
+    # no surface. A neighbour that is ignored may be in the mask or not.
     return _Surfaces(
-        prediction & ~ndimage.binary_erosion(prediction, cross),
-        truth & ~ndimage.binary_erosion(truth, cross),
+        prediction & ~_inner(prediction | ignored),
+        truth & ~_inner(truth | ignored),
     )
+
+
+def _inner(mask: Mask) -> Mask:
+    """Voxels of a mask whose face neighbours are all in it, none outside the grid."""
+    inside = (slice(1, -1),) * mask.ndim  # has two neighbours along every axis, if there is any
+    inner = np.zeros_like(mask)
+    inner[inside] = mask[inside]
+    for axis in range(mask.ndim):
+        for side in (slice(None, -2), slice(2, None)):
+            neighbours = (*inside[:axis], side, *inside[axis + 1 :])
+            inner[inside] &= mask[neighbours]
+    return inner
 
 
 def _nearest(sources: Mask, targets: Mask, spacing: Spacing | None) -> Distances:
@@ -173,10 +196,11 @@ def _nearest(sources: Mask, targets: Mask, spacing: Spacing | None) -> Distances
     return np.sqrt(np.sum(squares, axis=0, dtype=np.float64))
 
 
-def _distances(prediction: Mask, truth: Mask, spacing: Spacing | None) -> Scores:
+def _distances(prediction: Mask, truth: Mask, ignored: Mask, spacing: Spacing | None) -> Scores:
     """The four distances of two masks, neither of them empty."""
-    box = _bounding_box(prediction | truth)
-    surfaces = _surfaces(prediction[box], truth[box])
+    # With a margin: a mask may end in the box because the voxel beyond it is ignored.
+    box = _bounding_box(prediction | truth, margin=1 if ignored.any() else 0)
+    surfaces = _surfaces(prediction[box], truth[box], ignored[box])
     there, back = surfaces.distances(None)
     scores = {"hd95_voxel": _hausdorff95(there, back), "asd_voxel": _mean(there)}
     there, back = (np.empty(0), np.empty(0)) if spacing is None else surfaces.distances(spacing)
@@ -198,6 +222,9 @@ def _sizes(prediction: Labels, truth: Labels, classes: int) -> list[tuple[int, i
     """Voxels per class in both, in the prediction and in the truth, in one pass."""
     if prediction.shape != truth.shape:
         raise ValueError(f"labels of one shape expected, got {prediction.shape} and {truth.shape}")
+    counted = truth != IGNORED
+    if not counted.all():
+        prediction, truth = prediction[counted], truth[counted]
     if prediction.size and max(prediction.max(), truth.max()) >= classes:
         raise ValueError(f"class numbers below {classes} expected")
     pairs = truth.astype(np.intp).ravel() * classes + prediction.ravel()
@@ -221,13 +248,13 @@ def _hausdorff95(there: Distances, back: Distances) -> float:
     return float(np.percentile(np.concatenate((there, back)), 95))
 
 
-def _bounding_box(mask: Mask) -> tuple[slice, ...]:
-    """The smallest box around a mask that is not empty."""
+def _bounding_box(mask: Mask, margin: int = 0) -> tuple[slice, ...]:
+    """The smallest box around a mask that is not empty, and a margin inside the grid."""
     box = []
     for axis in range(mask.ndim):
         others = tuple(other for other in range(mask.ndim) if other != axis)
         inside = np.flatnonzero(mask.any(axis=others))
-        box.append(slice(int(inside[0]), int(inside[-1]) + 1))
+        box.append(slice(max(int(inside[0]) - margin, 0), int(inside[-1]) + 1 + margin))
     return tuple(box)
 
 

@@ -18,6 +18,7 @@ from diffrect.methods import resolve
 from diffrect.methods.base import Method, Problem
 from diffrect.models.reference import read_reference_network
 from diffrect.models.unet import UNet
+from diffrect.onnx_model import OnnxNetwork
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,7 @@ def predict_slices(
         uint8 (Z, H, W).
     """
     shape = (images.shape[-2], images.shape[-1])
-    dtype = next(network.parameters()).dtype
+    dtype = next((p.dtype for p in network.parameters()), torch.float32)  # exported: has none
     labels = []
     for start in range(0, len(images), batch):
         part: Tensor = torch.from_numpy(images[start : start + batch]).to(device, dtype)
@@ -109,15 +110,34 @@ class Model:
         checkpoint: Literal["best", "last"] = "best",
         device: str = "auto",
     ) -> "Model":
-        """The model of a RUN folder.
+        """The model of a RUN folder, or of a file that `export` wrote.
 
         Raises:
             InputError: the folder holds no readable checkpoint of that name.
         """
+        if Path(run).suffix == ".onnx":
+            return cls.load_exported(Path(run))
         method, task, config, step = load_method(run, checkpoint)
         interpolation = resolve(config).view_options.interpolation
         where = pick_device(device)
         return cls(method.predictor, task, config, step, interpolation, where)
+
+    @classmethod
+    def load_exported(cls, path: Path) -> "Model":
+        """The model of a file that `export` wrote; runs on the CPU.
+
+        Raises:
+            InputError: not such a file, or ONNX Runtime is not installed.
+        """
+        network = OnnxNetwork(path)
+        try:
+            config = config_from_dict(network.metadata["config"])
+            task = task_from_dict(network.metadata["task"])
+            interpolation = resolve(config).view_options.interpolation
+            step = network.metadata["step"]
+        except (InputError, KeyError, TypeError) as error:
+            raise InputError(f"{path}: expected what export remembers: {error}") from None
+        return cls(network, task, config, step, interpolation)
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -224,7 +244,7 @@ def load_method(run: Path | str, checkpoint: Literal["best", "last"] = "best") -
         resolved = resolve(config)
     except (InputError, KeyError, TypeError) as error:
         raise InputError(f"{path}: expected what a training remembers: {error}") from None
-    problem = Problem(task.channels, len(task.classes), config.iterations)
+    problem = Problem(task.channels, len(task.classes), config.iterations, size=config.side)
     method = resolved.method(problem, resolved.method_options)
     try:
         method.load_state_dict(state["method"])

@@ -43,22 +43,27 @@ class Monitor:
             disable=not self.console.is_terminal,  # a log file gets the validations' lines alone
         )
         self.task = self.bar.add_task("training", total=iterations, completed=first, status="")
-        self.started = time.perf_counter()
+        self.started = self.iterated = time.perf_counter()
+        self.validating = 0.0  # seconds
+        self.minutes_before = 0.0  # of earlier sessions of this training
         self.file: IO[str] | None = None
         self.board: SummaryWriter | None = None
         if self.active:
             self.file = reopen_metrics(run / METRICS_FILE, first)
+            self.minutes_before = last_minutes(run / METRICS_FILE)
             self.board = SummaryWriter(str(run / TENSORBOARD_FOLDER), purge_step=first or None)
 
     def iteration(
         self, step: int, logs: Mapping[str, Tensor | float], validation_dice: float
     ) -> None:
         """Called after every iteration; `step` iterations are done."""
+        self.iterated = time.perf_counter()
         if not self.active or (step % LOG_EVERY and step != self.iterations):
             return
         seconds = (time.perf_counter() - self.started) / (step - self.first)
         values = {name: float(value) for name, value in logs.items()}
-        self.write("train", step, {**values, "seconds_per_iteration": seconds})
+        cost = {"seconds_per_iteration": seconds, "minutes": self.minutes()}
+        self.write("train", step, {**values, **cost})
         losses = " ".join(f"{n} {v:.3f}" for n, v in values.items() if n in SHOWN)
         dice = "" if math.isnan(validation_dice) else f" · val Dice {100 * validation_dice:.1f}"
         status = f"{losses} · {seconds:.2f} s/it{dice}"
@@ -68,7 +73,8 @@ class Monitor:
         """Called after every validation."""
         if not self.active:
             return
-        self.write("val", step, {**scores, "best_dice": best})
+        self.validating += time.perf_counter() - self.iterated
+        self.write("val", step, {**scores, "best_dice": best, "minutes": self.minutes()})
         minutes = (time.perf_counter() - self.started) / 60
         classes = ", ".join(
             f"{n.removeprefix('dice_')} {100 * v:.1f}" for n, v in scores.items() if n != "dice"
@@ -81,11 +87,20 @@ class Monitor:
         )
 
     def finish(self, step: int) -> None:
-        """Called after the last iteration: what the training cost since it was last resumed."""
+        """Called after the last iteration: what the training cost.
+
+        Minutes of all sessions that led here; the seconds per iteration, validation left out, and
+        the memory are those of the last.
+        """
         if not self.active or step == self.first:
             return
-        minutes = (time.perf_counter() - self.started) / 60
-        self.write("end", step, {"minutes": minutes, "peak_memory_mib": peak_memory_mib()})
+        training = time.perf_counter() - self.started - self.validating
+        cost = {"minutes": self.minutes(), "peak_memory_mib": peak_memory_mib()}
+        self.write("end", step, {**cost, "seconds_per_iteration": training / (step - self.first)})
+
+    def minutes(self) -> float:
+        """Time that the training took so far, earlier sessions included."""
+        return self.minutes_before + (time.perf_counter() - self.started) / 60
 
     def write(self, kind: str, step: int, values: Mapping[str, float]) -> None:
         """One line of metrics.jsonl and the same numbers for TensorBoard."""
@@ -142,6 +157,12 @@ def reopen_metrics(path: Path, step: int) -> IO[str]:
                 continue
     path.write_text("".join(kept), "utf-8")
     return path.open("a", encoding="utf-8")
+
+
+def last_minutes(path: Path) -> float:
+    """Minutes that a training had taken at the last line of its metrics.jsonl."""
+    lines = map(json.loads, reversed(path.read_text("utf-8").splitlines()))
+    return next((float(line["minutes"]) for line in lines if line.get("minutes")), 0.0)
 
 
 class StopRequest:

@@ -76,6 +76,10 @@ def _caption(result: dict[str, Any]) -> str | None:
     lines = []
     if result["missing_patients"]:
         lines.append(f"without a labelled case: {', '.join(result['missing_patients'])}")
+    partial = [case["ignored_voxels"] for case in result["cases"] if case.get("ignored_voxels")]
+    if partial:
+        voxels = _count(sum(partial), "voxel")
+        lines.append(f"annotated in part: {len(partial)} of {total}, {voxels} left out")
     for name, counts in result["undefined"].items():
         for count in sorted({count for count in counts.values() if count}):
             metrics = [" ".join(_HEADINGS[metric]) for metric in counts if counts[metric] == count]

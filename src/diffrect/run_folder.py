@@ -8,6 +8,7 @@ RUN/metrics.jsonl           losses and validation scores, a line each
 RUN/tensorboard/            the same numbers
 RUN/checkpoints/            best.pt and last.pt
 RUN/metrics_SPLIT.json      what `evaluate` found
+RUN/cell.json               which cell of a comparison it is and what it cost
 """
 
 import shutil
@@ -29,15 +30,20 @@ OPTIONS_FILE = "options.yaml"
 SPLIT_FILE = "split.json"
 STORE_LINK_FILE = "store.txt"
 METRICS_FILE = "metrics.jsonl"
+CELL_FILE = "cell.json"
+METRICS_FORMAT = 1  # version of metrics_SPLIT.json
 TENSORBOARD_FOLDER = "tensorboard"
+PROFILE_FOLDER = "profile"
 CHECKPOINTS_FOLDER = "checkpoints"
 # All that is ever removed from a RUN folder; CONFIG_FILE and SPLIT_FILE, which mark it, come last.
 _ENTRIES = (
     CHECKPOINTS_FOLDER,
     TENSORBOARD_FOLDER,
+    PROFILE_FOLDER,
     METRICS_FILE,
     "metrics_val.json",
     "metrics_test.json",
+    CELL_FILE,
     STORE_LINK_FILE,
     OPTIONS_FILE,
     SPLIT_FILE,

@@ -51,7 +51,8 @@ def segment(
     zoom = model.zoom(slicing.spacing(volume), str(volume.path))
     labels = np.empty(volume.array.shape[:3], np.uint8, order="F")
     shape = (slices.shape[1], slices.shape[2])
-    dtype = next(model.network.parameters()).dtype
+    parameters = model.network.parameters()
+    dtype = next((p.dtype for p in parameters), torch.float32)  # exported: has none
     for start in range(0, len(slices), _SLICES):
         part = slice(start, start + _SLICES)
         images = torch.from_numpy(scale(slices[part], limits)).to(model.device, dtype)

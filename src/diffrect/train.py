@@ -6,6 +6,7 @@ resumed ends with the same weights as one that was not.
 
 import math
 from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
@@ -15,9 +16,10 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
+from diffrect.batch import make_batch
 from diffrect.checkpoint import checkpoint_path, load_checkpoint, save_checkpoint
 from diffrect.config import TrainConfig, ViewOptions, config_to_dict, read_config
-from diffrect.data.augment import RawBatch, make_views, random_boxes
+from diffrect.data.augment import RawBatch
 from diffrect.data.loader import iterate, training_batches
 from diffrect.data.splits import Split, check_split, resolve_split
 from diffrect.data.store import Store
@@ -34,8 +36,10 @@ from diffrect.methods import complete, resolve
 from diffrect.methods.base import Batch, Method, Problem
 from diffrect.model import Task
 from diffrect.monitor import Monitor, StopRequest
+from diffrect.profiling import StepProfiler
 from diffrect.run_folder import (
     CONFIG_FILE,
+    PROFILE_FOLDER,
     SPLIT_FILE,
     check_same_config,
     check_same_task,
@@ -55,6 +59,7 @@ class Trainer:
 
     def __init__(self, store: Store, run: Path, config: TrainConfig, split: Split) -> None:
         self.store, self.run, self.config, self.split = store, run, config, split
+        self.profiler: StepProfiler | None = None
         resolved = resolve(config)
         self.views: ViewOptions = resolved.view_options
         self.task = Task(store.channels, store.classes, store.intensity, store.axis)
@@ -69,9 +74,8 @@ class Trainer:
             self.fabric.world_size,
         )
         torch.manual_seed(config.seed)  # the same initial weights on every rank
-        problem = Problem(
-            store.channels, len(store.classes), config.iterations, config.learning_rate
-        )
+        rate, size = config.learning_rate, config.side
+        problem = Problem(store.channels, len(store.classes), config.iterations, rate, size=size)
         method = resolved.method(problem, resolved.method_options)
         self.dtype = DTYPES.get(config.precision, torch.float32)
         self.method: Method = method.to(self.fabric.device, self.dtype)
@@ -113,21 +117,8 @@ class Trainer:
         return logs
 
     def make_batch(self, raw: RawBatch) -> Batch:
-        """The two views of a batch of slices, on the device and in channels-last layout."""
-        weak, strong, label = make_views(raw, self.config.side, self.views)
-        weak, strong = weak.to(self.dtype), strong.to(self.dtype)
-        pasted = partner = None
-        if self.views.cutmix_probability:
-            pasted, partner = random_boxes(len(weak), len(label), self.config.side, self.views)
-            pasted, partner = pasted.to(weak.device), partner.to(weak.device)
-            strong = torch.where(pasted[:, None], strong[partner], strong)
-        return Batch(
-            weak.contiguous(memory_format=torch.channels_last),
-            strong.contiguous(memory_format=torch.channels_last),
-            label,
-            pasted,
-            partner,
-        )
+        """The views of a batch of slices that the method reads, on the device."""
+        return make_batch(raw, self.config.side, self.views, self.dtype, self.method.strong_views)
 
     def check_finite(self, loss: Tensor, name: str, raw: RawBatch) -> None:
         """Stops at the first loss that is not a number."""
@@ -177,6 +168,8 @@ class Trainer:
         for raw in iterate(self.batches, self.step, config.iterations, config.workers):
             with memory_explained(config, self.fabric):
                 logs = self.iteration(raw)
+            if self.profiler is not None:
+                self.profiler.step()
             monitor.iteration(self.step, logs, self.last_dice)
             if self.step % config.validation_interval == 0 or self.step == config.iterations:
                 self.validate(monitor)
@@ -217,6 +210,7 @@ def train(
     resume: bool = False,
     overwrite: bool = False,
     progress: bool = True,
+    profile: bool = False,
 ) -> Path:
     """Trains a method on a prepared store and writes everything into the folder `run`.
 
@@ -227,6 +221,7 @@ def train(
         resume: go on from the last checkpoint of `run` (start where there is none).
         overwrite: replace an existing `run`.
         progress: show a progress bar and one line per validation.
+        profile: record the first iterations and print where their time and memory go.
 
     Returns:
         The folder `run`.
@@ -264,7 +259,10 @@ def train(
     trainer.fabric.barrier()
     monitor = Monitor(run, config.iterations, trainer.step, progress, trainer.fabric)
     try:
-        with monitor, StopRequest() as stop:
+        with monitor, StopRequest() as stop, ExitStack() as extras:
+            if profile and trainer.fabric.is_global_zero:
+                profiler = StepProfiler(run / PROFILE_FOLDER, trainer.fabric.device)
+                trainer.profiler = extras.enter_context(profiler)
             trainer.fit(monitor, stop)
     except InputError:
         # Without a checkpoint there is nothing to go on from: nothing is left half-written.

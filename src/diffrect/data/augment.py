@@ -20,7 +20,7 @@ class RawBatch:
 
     Attributes:
         images: (B, C, H, W) float32 in [0, 1].
-        labels: (L, H, W) uint8 of the first L rows.
+        labels: (L, H, W) uint8 of the first L rows; 255 where nobody has annotated.
         shapes: (B, 2) int64, height and width of each slice before padding.
         cases: case id of each row.
         zooms: (B, 2) float32, network pixels per pixel of the slice in height and width; None where
@@ -46,6 +46,12 @@ class RawBatch:
 
 def make_views(raw: RawBatch, size: int, options: ViewOptions) -> tuple[Tensor, Tensor, Tensor]:
     """Weak view (B, C, size, size), strong view (same), labels (L, size, size) int64."""
+    weak, labels = weak_view(raw, size, options)
+    return weak, strong_view(weak, options), labels
+
+
+def weak_view(raw: RawBatch, size: int, options: ViewOptions) -> tuple[Tensor, Tensor]:
+    """Resized slices (B, C, size, size), turned or rotated, and their labels (L, size, size)."""
     shapes = torch.full_like(raw.shapes, size) if raw.zooms is not None else raw.shapes
     grid = sampling_grid(raw, random_geometry(shapes, options), size)
     mode = "bilinear" if options.interpolation == "linear" else "nearest"
@@ -56,10 +62,13 @@ def make_views(raw: RawBatch, size: int, options: ViewOptions) -> tuple[Tensor, 
     )
     if options.eight_bit:
         weak = eight_bit(weak)
+    return weak, labels[:, 0].long()
+
+
+def strong_view(weak: Tensor, options: ViewOptions) -> Tensor:
+    """The weak view with changed intensities, before boxes of other rows are pasted in."""
     strong = change_intensities(weak, options)
-    if options.eight_bit:
-        strong = eight_bit(strong)
-    return weak, strong, labels[:, 0].long()
+    return eight_bit(strong) if options.eight_bit else strong
 
 
 def random_geometry(shapes: Tensor, options: ViewOptions) -> Tensor:
@@ -110,55 +119,80 @@ def sampling_grid(raw: RawBatch, geometry: Tensor, size: int) -> Tensor:
         shape = [len(raw.images), 1, size, size]
         return F.affine_grid(theta.to(raw.images), shape, align_corners=True)
     theta = torch.cat([geometry * share[:, :, None], (share - 1)[:, :, None]], dim=2)
-    shape = [len(raw.images), 1, size, size]
-    return F.affine_grid(theta.to(raw.images), shape, align_corners=True)
+    theta = theta.to(raw.images)[:, None, None]  # (B, 1, 1, 2, 3)
+    side = torch.linspace(-1, 1, size, device=theta.device) if size > 1 else theta.new_zeros(1)
+    across = theta[..., 0] * side[:, None]  # (B, 1, size, 2): what a step along a row adds
+    down = theta[..., 1] * side[:, None, None] + theta[..., 2]  # (B, size, 1, 2)
+    return across + down
 
 
 def change_intensities(images: Tensor, options: ViewOptions) -> Tensor:
-    """Contrast, brightness and sharpness in random order per row, then blur; stays in [0, 1]."""
-    rows, device = len(images), images.device
-    # (3, B): which of the three comes first, second, third in each row
-    order = torch.rand(3, rows).argsort(dim=0).to(device)
+    """Contrast, brightness and sharpness in random order per row, then blur; stays in [0, 1].
+
+    Row by row, because that does only the work that was drawn for a row.
+    """
+    rows = len(images)
+    order = torch.rand(3, rows).argsort(dim=0)  # (3, B): which of the three comes when
     factors = torch.empty(3, rows).uniform_(options.jitter_low, options.jitter_high)
     applied = torch.rand(3, rows) < options.jitter_probability
-    factors = torch.where(applied, factors, 1.0).to(device)
     sigma = torch.rand(rows) * options.blur_sigma
-    sigma = torch.where(torch.rand(rows) < 0.5, sigma, 0.0).to(device)
-    for kind in order:
-        factor = factors.gather(0, kind[None])[0][:, None, None, None]
-        anchor = torch.stack(
-            [
-                images.mean(dim=(2, 3), keepdim=True).expand_as(images),  # contrast
-                torch.zeros_like(images),  # brightness
-                smooth(images),  # sharpness
-            ]
-        )
-        anchor = anchor[kind, torch.arange(rows, device=device)]
-        images = torch.lerp(anchor, images, factor).clamp(0, 1)
-    return gaussian_blur(images, sigma, options.blur_sigma)
+    blurred = torch.rand(rows) < 0.5
+    changed = torch.empty_like(images)
+    for row, image in enumerate(images):
+        for kind in order[:, row].tolist():
+            if applied[kind, row]:
+                image = _CHANGES[kind](image, float(factors[kind, row])).clamp_(0, 1)
+        if blurred[row]:
+            image = gaussian_blur(image, float(sigma[row]))
+        changed[row] = image
+    return changed
 
 
-def smooth(images: Tensor) -> Tensor:
-    """The 3 x 3 filter (1, 1, 1; 1, 5, 1; 1, 1, 1) / 13 that sharpness moves away from."""
-    padded = F.pad(images, (1, 1, 1, 1), mode="replicate")
-    return (F.avg_pool2d(padded, 3, stride=1) * 9 + 4 * images) / 13
+def change_contrast(image: Tensor, factor: float) -> Tensor:
+    """Away from (factor > 1) or towards the mean of each channel (C, H, W)."""
+    mean = image.mean(dim=(1, 2), keepdim=True)
+    return (image - mean).mul_(factor).add_(mean)
 
 
-def gaussian_blur(images: Tensor, sigma: Tensor, largest: float) -> Tensor:
-    """Separable Gaussian blur with a standard deviation per row (B,), in pixels; 0 = unchanged."""
-    radius = math.ceil(3 * largest)
+def change_brightness(image: Tensor, factor: float) -> Tensor:
+    """Away from or towards black."""
+    return image * factor
+
+
+def change_sharpness(image: Tensor, factor: float) -> Tensor:
+    """Away from or towards the smoothed image."""
+    return smooth(image).lerp_(image, factor)
+
+
+_CHANGES = (change_contrast, change_brightness, change_sharpness)
+
+
+def smooth(image: Tensor) -> Tensor:
+    """(C, H, W) through the filter (1, 1, 1; 1, 5, 1; 1, 1, 1) / 13; edges are repeated."""
+    padded = F.pad(image[None], (1, 1, 1, 1), mode="replicate")[0]
+    columns = padded[:, :-2] + padded[:, 1:-1]
+    columns += padded[:, 2:]
+    box = columns[:, :, :-2] + columns[:, :, 1:-1]
+    box += columns[:, :, 2:]
+    return box.add_(image, alpha=4).div_(13)
+
+
+def gaussian_blur(image: Tensor, sigma: float) -> Tensor:
+    """(C, H, W) blurred by a Gaussian of `sigma` pixels, cut at three of them; edges repeated."""
+    radius = math.ceil(3 * sigma)
     if radius == 0:
-        return images
-    rows, channels, height, width = images.shape
-    distance = torch.arange(-radius, radius + 1, device=images.device, dtype=images.dtype)
-    kernel = torch.exp(-0.5 * (distance / sigma.clamp(min=1e-3)[:, None]) ** 2)
-    kernel = (kernel / kernel.sum(dim=1, keepdim=True)).repeat_interleave(channels, dim=0)
-    flat = images.reshape(1, rows * channels, height, width)
-    flat = F.pad(flat, (radius, radius, 0, 0), mode="replicate")
-    flat = F.conv2d(flat, kernel[:, None, None, :], groups=rows * channels)
-    flat = F.pad(flat, (0, 0, radius, radius), mode="replicate")
-    flat = F.conv2d(flat, kernel[:, None, :, None], groups=rows * channels)
-    return flat.reshape(rows, channels, height, width)
+        return image
+    distance = torch.arange(-radius, radius + 1)
+    kernel = torch.exp(-0.5 * (distance / max(sigma, 1e-3)) ** 2)
+    weights = (kernel / kernel.sum()).tolist()
+    for dim, sides in ((2, (radius, radius, 0, 0)), (1, (0, 0, radius, radius))):
+        padded = F.pad(image[None], sides, mode="replicate")[0]
+        length = image.shape[dim]
+        image = padded.narrow(dim, radius, length) * weights[radius]
+        for i in range(radius):
+            pair = padded.narrow(dim, i, length) + padded.narrow(dim, 2 * radius - i, length)
+            image.add_(pair, alpha=weights[i])
+    return image
 
 
 def eight_bit(images: Tensor) -> Tensor:
@@ -169,7 +203,7 @@ def eight_bit(images: Tensor) -> Tensor:
 def random_boxes(
     rows: int, labelled: int, size: int, options: ViewOptions
 ) -> tuple[Tensor, Tensor]:
-    """CutMix into the unlabelled rows, from any other row (Yun et al., ICCV 2019).
+    """CutMix into the unlabelled rows, from another row (Yun et al., ICCV 2019).
 
     Returns:
         Where each row shows its partner, (B, size, size) bool, and the partner's row (B,). Labelled
@@ -186,5 +220,6 @@ def random_boxes(
     inside_y = (pixels >= top[:, None]) & (pixels < (top + height)[:, None])
     inside_x = (pixels >= left[:, None]) & (pixels < (left + width)[:, None])
     pasted = inside_y[:, :, None] & inside_x[:, None, :] & here[:, None, None]
-    others = torch.randint(1, max(rows, 2), (rows,))
-    return pasted, (torch.arange(rows) + others) % rows
+    first = labelled if options.cutmix_from == "unlabelled" else 0
+    others = torch.randint(1, max(rows - first, 2), (rows,))
+    return pasted, first + (torch.arange(rows) - first + others) % max(rows - first, 1)

@@ -1,9 +1,11 @@
 """One scan as every source yields it, and its way to the slices that networks see."""
 
 from dataclasses import dataclass, field
+from itertools import product
 
 import numpy as np
 
+from diffrect.codes import IGNORED
 from diffrect.data.intensity import Intensity, scale
 from diffrect.data.slicing import THIRD_AXIS, Slicing
 from diffrect.data.volume import Volume
@@ -18,7 +20,8 @@ class Case:
         id: unique in its data set; names the case's folder in the store.
         patient: splits are made by patient, never by case.
         image: intensities.
-        label: class codes 0..C-1 on the image's grid; None means unlabelled.
+        label: class codes 0..C-1 on the image's grid, and `IGNORED` where nobody has annotated;
+            None means unlabelled.
         normalised: the intensities are in [0, 1] already; min-max leaves them as they are.
     """
 
@@ -36,12 +39,10 @@ class Conversion:
     Attributes:
         axis: the policy of `choose_slicing`.
         intensity: how intensities are normalised.
-        trust_image: labels lie on their image's grid whatever their own geometry says.
     """
 
     axis: str = THIRD_AXIS
     intensity: Intensity = field(default_factory=Intensity)
-    trust_image: bool = False
 
 
 def image_slices(
@@ -65,12 +66,12 @@ def image_slices(
 
 
 def label_slices(volume: Volume, classes: int, slicing: Slicing | None = None) -> np.ndarray:
-    """Slices of a label map, (Z, H, W) uint8 with codes 0..classes-1.
+    """Slices of a label map, (Z, H, W) uint8 with codes 0..classes-1 and `IGNORED`.
 
     Raises:
-        InputError: a code of ``classes`` or more.
+        InputError: another code.
     """
-    highest = int(volume.array.max())
+    highest = int(np.max(volume.array, initial=0, where=volume.array != IGNORED))
     if highest >= classes:
         expected = f"expected label codes 0 to {classes - 1} ({classes} classes)"
         raise InputError(f"{volume.path}: {expected}, found {highest}")
@@ -89,14 +90,12 @@ def grid_labels(slices: np.ndarray, slicing: Slicing | None = None) -> np.ndarra
     return labels
 
 
-def check_case(case: Case, channels: int, *, trust_image: bool = False) -> None:
+def check_case(case: Case, channels: int) -> None:
     """Refuse a case whose parts do not fit each other or its data set.
 
-    With ``trust_image``, labels of the image's shape are taken to lie on its grid whatever their
-    own geometry says.
-
     Raises:
-        InputError: image and label of different shape or place, or another number of channels.
+        InputError: image and label of different shape, or on grids that lie differently in space;
+            or another number of channels.
     """
     shape = case.image.array.shape
     found = shape[3] if len(shape) == 4 else 1
@@ -107,29 +106,34 @@ def check_case(case: Case, channels: int, *, trust_image: bool = False) -> None:
     if case.label.array.shape != shape[:3]:
         expected = f"expected the shape of its image, {shape[:3]}"
         raise InputError(f"{case.label.path}: {expected}, got {case.label.array.shape}")
-    if not trust_image:
-        _check_same_place(case.image, case.label)
+    check_geometry(case.image, case.label, "its image")
 
 
-def _check_same_place(image: Volume, label: Volume) -> None:
-    """Refuse a label whose corners lie elsewhere than its image's."""
-    if image.spacing is None or label.spacing is None:
+def check_geometry(image: Volume, other: Volume, whose: str) -> None:
+    """Refuse voxels that lie elsewhere than an image's, where both formats record where they lie.
+
+    ``other`` has the image's shape; a tenth of a voxel at any corner may be rounding.
+
+    Raises:
+        InputError: naming both; ``whose`` says what the image is to the other.
+    """
+    if image.spacing is None or other.spacing is None:
         return
-    trust = "--trust-image-geometry takes the image's"
-    if not np.allclose(image.spacing, label.spacing, rtol=0.01, atol=0):
-        here, there = (tuple(f"{size:g}" for size in v.spacing or ()) for v in (label, image))
+    trust = "if the image's is right, give --trust-image-geometry"
+    if not np.allclose(image.spacing, other.spacing, rtol=0.01, atol=0):
+        there, here = (" x ".join(f"{s:g}" for s in v.spacing or ()) for v in (image, other))
         raise InputError(
-            f"{label.path}: expected the spacing of its image {image.path}, "
-            f"{' x '.join(there)} mm, got {' x '.join(here)} mm; {trust}"
+            f"{other.path}: expected the spacing of {whose} {image.path}, {there} mm, "
+            f"got {here} mm; {trust}"
         )
-    last = np.array(image.array.shape[:3]) - 1
-    corners = np.array(
-        [[i, j, k, 1] for i in (0, last[0]) for j in (0, last[1]) for k in (0, last[2])]
-    )
-    apart = np.linalg.norm(corners @ (image.affine - label.affine).T, axis=1).max()
-    # Half a voxel is beyond what rounding in a header can do.
-    if apart > 0.5 * min(np.linalg.norm(image.affine[:3, :3], axis=0)):
+    if np.array_equal(image.affine, other.affine, equal_nan=True):
+        return
+    last = [size - 1 for size in image.array.shape[:3]]
+    corners = np.array([(*corner, 1) for corner in product(*((0, end) for end in last))])
+    apart = np.linalg.norm(corners @ (image.affine - other.affine).T, axis=1).max()
+    voxel = np.linalg.norm(image.affine[:3, :3], axis=0).min()
+    if not apart <= 0.1 * voxel:
         raise InputError(
-            f"{label.path}: expected the place of its image {image.path}, their affines lie up to "
-            f"{apart:.3g} mm apart; {trust}"
+            f"{other.path}: expected the geometry of {whose} {image.path}, voxels lie up to "
+            f"{apart:.4g} mm apart; {trust}"
         )

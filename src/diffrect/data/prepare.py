@@ -23,7 +23,13 @@ from typing import Any
 from diffrect.data.case import Conversion
 from diffrect.data.intensity import Intensity
 from diffrect.data.slicing import THIRD_AXIS, check_policy
-from diffrect.data.sources import Reference, SourceListing, find_source
+from diffrect.data.sources import (
+    Reference,
+    SourceListing,
+    SourceOptions,
+    find_source,
+    list_cases,
+)
 from diffrect.data.store import (
     CASES_FOLDER,
     FORMAT_VERSION,
@@ -44,9 +50,9 @@ def prepare(
     store: Path | str,
     *,
     format: str = "auto",
+    options: SourceOptions | None = None,
     axis: str | None = None,
     intensity: str | Intensity = "minmax",
-    trust_image_geometry: bool = False,
     workers: int = 1,
     overwrite: bool = False,
     resume: bool = False,
@@ -61,11 +67,10 @@ def prepare(
         source: folder in one of the layouts of `diffrect.data.sources`.
         store: folder to make.
         format: name of the layout, or "auto" to recognise it.
+        options: what else there is to say about the layout.
         axis: along which axis volumes are cut, see `choose_slicing`; None is the layout's own way.
         intensity: "minmax", "percentile" (or "percentile:LOW:HIGH"), "zscore" or
             "window:LEVEL:WIDTH", see `diffrect.data.intensity`.
-        trust_image_geometry: take labels to lie on their image's grid if the shapes agree, whatever
-            their own geometry says.
         workers: processes; 1 works in this one.
         overwrite: replace a store that exists already; any other folder is left alone.
         resume: go on with an interrupted prepare of the same source.
@@ -79,15 +84,16 @@ def prepare(
         raise InputError(f"--workers: expected at least 1, got {workers}")
     if overwrite and resume:
         raise InputError("--overwrite and --resume: expected one of them, got both")
+    options = options or SourceOptions()
     if axis is not None:
         check_policy(axis)
     normalisation = intensity if isinstance(intensity, Intensity) else Intensity.parse(intensity)
-    layout = find_source(source, format)
-    listing = layout.list(source)
-    how = Conversion(axis or listing.axis, normalisation, trust_image_geometry)
+    layout = find_source(source, format, options)
+    listing = list_cases(layout, source, options)
+    how = Conversion(axis or listing.axis, normalisation)
     _check_ids(source, listing.references)
     _check_classes(source, listing.classes)
-    settings = _settings(source, layout.name, listing, how)
+    settings = {**_settings(source, layout.name, listing, how), "options": options.to_dict()}
     if resume and (store / STORE_FILE).is_file():
         return _finished(store, settings)
     with _construction(store, settings, overwrite=overwrite, resume=resume):
@@ -136,7 +142,6 @@ def _settings(source: Path, format: str, listing: SourceListing, how: Conversion
         "channels": listing.channels,
         "intensity": str(how.intensity),
         "axis": how.axis,
-        "trust_image_geometry": how.trust_image,
         "official_split": None if split is None else split.to_dict(),
         "missing_patients": listing.missing_patients,
     }
@@ -158,7 +163,7 @@ def _finished(store: Path, settings: dict[str, Any]) -> Store:
 
 def _check_settings(store: Path, before: dict[str, Any], settings: dict[str, Any]) -> None:
     # what a store does not say yet is what was done before there was a choice
-    before = {"axis": THIRD_AXIS, "trust_image_geometry": False, **before}
+    before = {"axis": THIRD_AXIS, "options": SourceOptions().to_dict(), **before}
     for name, value in settings.items():
         if before.get(name) != value:
             old, new = _brief(before.get(name)), _brief(value)

@@ -3,7 +3,8 @@
     STORE/store.json            written last; a folder without it is not a store yet
     STORE/prepare.json          only while `prepare` is at work
     STORE/cases/ID/image.b2nd   (Z, C, H, W) float32 in [0, 1], one chunk a slice
-    STORE/cases/ID/label.b2nd   (Z, H, W) uint8, one chunk a slice; absent when unlabelled
+    STORE/cases/ID/label.b2nd   (Z, H, W) uint8, one chunk a slice; 255: not annotated; absent
+                                when unlabelled
     STORE/cases/ID/case.json    shape, spacing, affine, source files and checksums
 
 A case's folder appears under its name only when complete, so training never sees half a case.
@@ -99,6 +100,7 @@ class Store:
         cases: records by case id.
         official_split: the data set's own split, None if it has none.
         missing_patients: patients of the official lists that the source did not hold.
+        options: what prepare was told about the source's layout.
     """
 
     def __init__(self, path: Path | str) -> None:
@@ -124,6 +126,7 @@ class Store:
         self.intensity: str = settings["intensity"]
         self.axis: str = settings.get("axis", THIRD_AXIS)
         self.missing_patients: list[str] = settings["missing_patients"]
+        self.options: dict[str, Any] = settings.get("options", {})
         records = map(CaseRecord.from_dict, settings["cases"])
         self.cases: dict[str, CaseRecord] = {record.id: record for record in records}
         split = settings["official_split"]
@@ -135,6 +138,8 @@ class Store:
 
     def label(self, case_id: str, index: int | None = None) -> np.ndarray:
         """One slice (H, W), or without an index all of them (Z, H, W); uint8 class codes.
+
+        Pixels that nobody has annotated are `diffrect.codes.IGNORED`.
 
         Raises:
             InputError: the case is unlabelled.
@@ -183,7 +188,7 @@ def write_case(
         InputError: image and label do not fit each other, the classes or the channels.
     """
     how = how or Conversion()
-    check_case(case, channels, trust_image=how.trust_image)
+    check_case(case, channels)
     slicing = choose_slicing(case.image, how.axis)
     image = image_slices(
         case.image, normalised=case.normalised, slicing=slicing, intensity=how.intensity

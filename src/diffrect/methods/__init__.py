@@ -11,6 +11,15 @@ from diffrect.methods.base import Method
 
 METHODS = {
     "supervised": "diffrect.methods.supervised:Supervised",
+    "mean_teacher": "diffrect.methods.mean_teacher:MeanTeacher",
+    "uamt": "diffrect.methods.uamt:UAMT",
+    "fixmatch": "diffrect.methods.fixmatch:FixMatch",
+    "ict": "diffrect.methods.ict:ICT",
+    "cps": "diffrect.methods.cps:CPS",
+    "mcnet": "diffrect.methods.mcnet:MCNet",
+    "incl": "diffrect.methods.incl:INCL",
+    "unimatch": "diffrect.methods.unimatch:UniMatch",
+    "bcp": "diffrect.methods.bcp:BCP",
     "diffrect": "diffrect.methods.diffrect:DiffRect",
 }
 ENTRY_POINT_GROUP = "diffrect.methods"
@@ -55,11 +64,14 @@ def resolve(config: TrainConfig) -> Resolved:
         InputError: an unknown method or option, or a value of the wrong type.
     """
     method = find_method(config.method)
+    where, of_views = f"preset {config.preset}", vars(ViewOptions())
+    changes = method.presets.get(config.preset, {})
     method_options = update_dataclass(
-        method.Options(), method.presets.get(config.preset, {}), f"preset {config.preset}"
+        method.Options(), {k: v for k, v in changes.items() if k not in of_views}, where
     )
+    fixed_views = {k: v for k, v in changes.items() if k in of_views}
     view_options = update_dataclass(
-        ViewOptions(), VIEW_PRESETS[config.preset], f"preset {config.preset}"
+        ViewOptions(), {**VIEW_PRESETS[config.preset], **fixed_views}, where
     )
     known = set(vars(view_options)) | set(vars(method_options))
     for name in config.options:

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import SGD, Optimizer
 
+from diffrect.codes import IGNORED
 from diffrect.losses import poly_rate
 from diffrect.models.unet import UNet
 
@@ -33,6 +34,8 @@ class Problem:
     """Initial learning rate of SGD."""
     momentum: float = 0.9
     weight_decay: float = 1e-4
+    size: int = 256
+    """Height and width of the slices that it trains on."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +48,7 @@ class Batch:
         label: (L, H, W) int64 class maps of the L labelled rows; `losses.IGNORED` counts nowhere.
         pasted: (B, H, W) bool, where the strong view shows a box of row `partner` instead (CutMix).
         partner: (B,) int64.
+        second: the same rows with another, independent strong view, see `Method.strong_views`.
     """
 
     weak: Tensor
@@ -52,6 +56,7 @@ class Batch:
     label: Tensor
     pasted: Tensor | None = None
     partner: Tensor | None = None
+    second: "Batch | None" = None
 
     @property
     def labelled(self) -> int:
@@ -61,6 +66,14 @@ class Batch:
     def with_labels(self, maps: Tensor) -> Tensor:
         """Class maps (B, H, W) with the true labels in the labelled rows."""
         return torch.cat([self.label, maps[self.labelled :]])
+
+    def completed(self, maps: Tensor) -> Tensor:
+        """The same, and where the true labels are open (`IGNORED`) the given maps as well.
+
+        For networks that look at class maps, which know no such code.
+        """
+        labels = self.with_labels(maps)
+        return torch.where(labels == IGNORED, maps, labels)
 
     def as_strong(self, maps: Tensor) -> Tensor:
         """Maps (B, H, W) of the weak view, such as labels, as the strong view shows them."""
@@ -90,14 +103,18 @@ class Method(nn.Module, ABC):
 
     Attributes:
         Options: frozen dataclass of the method's own settings, with its published values as
-            defaults and an `presets` of named changes to them (see `config`).
-        presets: for each preset name, the options that differ from `Options()`.
+            defaults.
+        presets: for each preset name, the options that differ from `Options()`, and those of the
+            views that differ from `config.VIEW_PRESETS` because the publication defines them.
         unlabelled: whether the method learns from unlabelled rows.
+        strong_views: how many strong views it reads, 0 to 2; with 0, `Batch.strong` is the weak
+            view, with 2, `Batch.second` has the other one.
     """
 
     Options: ClassVar[type]
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     unlabelled: ClassVar[bool] = True
+    strong_views: ClassVar[int] = 1
 
     def __init__(self, problem: Problem, options: Any) -> None:
         super().__init__()
@@ -149,13 +166,19 @@ def make_teacher(student: nn.Module) -> nn.Module:
 
 
 @torch.no_grad()
-def move_average(teacher: nn.Module, student: nn.Module, decay: float, step: int) -> None:
-    """teacher = a teacher + (1 - a) student, a = min(1 - 1 / (step + 1), decay), buffers too.
+def move_average(
+    teacher: nn.Module, student: nn.Module, decay: float, step: int | None, *, buffers: bool = True
+) -> None:
+    """teacher = a teacher + (1 - a) student, a = min(1 - 1 / (step + 1), decay).
 
-    Tarvainen & Valpola, NeurIPS 2017; the early limit makes the first average a plain copy.
+    Tarvainen & Valpola, NeurIPS 2017; the early limit makes the first average a plain copy. With
+    step None, a = decay. `buffers` says whether batch norm's statistics are averaged too.
     """
-    amount = 1 - min(1 - 1 / (step + 1), decay)
-    mine, theirs = teacher.state_dict(), student.state_dict()
+    amount = 1 - (decay if step is None else min(1 - 1 / (step + 1), decay))
+    mine, theirs = (
+        network.state_dict() if buffers else dict(network.named_parameters())
+        for network in (teacher, student)
+    )
     floats = [name for name, value in mine.items() if value.is_floating_point()]
     torch._foreach_lerp_([mine[n] for n in floats], [theirs[n] for n in floats], amount)
     for name in mine.keys() - set(floats):

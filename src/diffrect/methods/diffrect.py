@@ -8,7 +8,6 @@ pseudo-labels that the rectifier has corrected.
 """
 
 from collections.abc import Iterator, Mapping
-from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -24,29 +23,9 @@ from diffrect.losses import (
 )
 from diffrect.methods.base import Batch, Method, Problem, Update, make_teacher, move_average
 from diffrect.methods.diffrect_options import REFERENCE, DiffRectOptions
+from diffrect.methods.diffrect_parts import Draws, PseudoLabel, single_transport
 from diffrect.models.calibration import calibration_guidance
 from diffrect.models.rectifier import Rectifier
-
-
-class PseudoLabel(NamedTuple):
-    """A pseudo-label (B, H, W) as input of the rectifier and as target of a loss."""
-
-    given: Tensor
-    """Class map, every pixel a class."""
-    target: Tensor
-    """The same where unsure pixels are marked, see `DiffRectOptions.unsure_pixels`."""
-
-
-class Draws:
-    """Random draws of an iteration, in one place so that a test can replay recorded ones."""
-
-    def timestep(self, name: str, rows: int, steps: int, like: Tensor) -> Tensor:
-        """Diffusion steps (rows,), uniform on 0 to steps - 1."""
-        return torch.randint(steps, (rows,), device=like.device)
-
-    def normal(self, name: str, shape: tuple[int, ...], like: Tensor) -> Tensor:
-        """Standard normal noise of `shape`."""
-        return torch.randn(shape, device=like.device, dtype=like.dtype)
 
 
 class DiffRect(Method):
@@ -61,6 +40,8 @@ class DiffRect(Method):
         self.rectifier = Rectifier(
             problem.channels,
             problem.classes,
+            colouring=options.colouring,
+            sees_image=options.rectifier_image,
             denoiser_input=options.denoiser_input,
             clamp_latent=options.clamp_latent,
             diffusion_steps=options.diffusion_steps,
@@ -83,8 +64,12 @@ class DiffRect(Method):
 
         yield self.segmenter_update(batch, weak_logits, strong_logits, weak, weight)
         del weak_logits, strong_logits  # their graph is not needed any more
+        if not options.rectification:
+            return
 
-        if self.options.transports == "joint":
+        if not (options.coarse_to_fine and options.fine_to_precise):
+            rectifier_update, guidance = single_transport(self, batch, weak, strong, weight)
+        elif options.transports == "joint":
             rectifier_update, guidance = self.joint_transports(batch, weak, strong, weight)
         else:
             rectifier_update, guidance = self.separate_transports(batch, weak, strong, weight)
@@ -126,11 +111,12 @@ class DiffRect(Method):
         coarse to fine (strong view -> weak view).
         """
         rows = batch.labelled
-        finer = PseudoLabel(*(batch.as_strong(batch.with_labels(part)) for part in weak))
+        precise = batch.completed(weak.given)
+        target = batch.as_strong(batch.with_labels(weak.target))
+        finer = PseudoLabel(batch.as_strong(precise), target)
         images = torch.cat([batch.weak[:rows], batch.strong[rows:]])
         coarse = torch.cat([weak.given[:rows], strong.given[rows:]])
-        precise = torch.where(batch.label == IGNORED, weak.given[:rows], batch.label)
-        target = torch.cat([precise, finer.given[rows:]])
+        target = torch.cat([precise[:rows], finer.given[rows:]])
         guidance = self.guidance(coarse, target, slice(rows))
         logits, latent = self.transport("joint", images, coarse, target, guidance)
         supervised = cross_entropy_dice(logits[:rows], batch.label)
@@ -153,8 +139,7 @@ class DiffRect(Method):
         rows = batch.labelled
 
         # fine to precise: weak view -> ground truth where there is one, else itself
-        precise = torch.cat([batch.label, weak.given[rows:]])
-        precise = torch.where(precise == IGNORED, weak.given, precise)
+        precise = batch.completed(weak.given)
         to_label = self.guidance(weak.given, precise, slice(rows))
         weak_rectified, latent_to_label = self.transport(
             "weak_to_label", batch.weak, weak.given, precise, to_label
@@ -244,6 +229,8 @@ class DiffRect(Method):
 
     def guidance(self, coarse: Tensor, fine: Tensor, rows: slice) -> Tensor:
         """Calibration guidance per row (B,), or (1,) over `rows` alone for the whole batch."""
+        if self.options.guidance == "none":
+            return torch.zeros(1, device=coarse.device, dtype=self.rectifier.alphas.dtype)
         per_row = self.options.guidance == "row"
         if not per_row:
             coarse, fine = coarse[rows], fine[rows]

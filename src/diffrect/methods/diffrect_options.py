@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from diffrect.config import at_least, within
+from diffrect.errors import InputError
 from diffrect.models.rectifier import DenoiserInput
 
 
@@ -24,8 +25,18 @@ class DiffRectOptions:
     pseudo_label_loss: Literal["cross_entropy", "cross_entropy_dice"] = "cross_entropy"
     """Loss against pseudo-labels. The Dice loss pays for calling an uncertain pixel foreground; on
     its own pseudo-labels the network then grows every structure from pass to pass."""
-    guidance: Literal["row", "batch"] = "row"
-    """Calibration guidance per slice, or one value for the whole batch."""
+    guidance: Literal["row", "batch", "none"] = "row"
+    """Calibration guidance per slice, one value for the whole batch, or always 0 (ablation)."""
+    colouring: bool = True
+    """Label maps enter the rectifier coloured; false = as grey levels (ablation)."""
+    rectifier_image: bool = True
+    """The rectifier sees the image beside the label map; false = black instead (ablation)."""
+    coarse_to_fine: bool = True
+    """The rectifier learns the transport from strong view to weak view; false is an ablation."""
+    fine_to_precise: bool = True
+    """The rectifier learns the transport from weak view to ground truth; false is an ablation."""
+    rectification: bool = True
+    """The second and the third update; false = the first alone, without a rectifier (ablation)."""
     denoiser_input: DenoiserInput = "sum"
     """The denoiser sees condition + noisy latent, or the noisy latent alone."""
     clamp_latent: bool = False
@@ -71,6 +82,11 @@ class DiffRectOptions:
             within(name, getattr(self, name), 0, 1)
         for name in ("consistency_weight", "rectification_weight"):
             within(name, getattr(self, name), 0, 1e6)
+        if not (self.coarse_to_fine or self.fine_to_precise):
+            raise InputError(
+                "fine_to_precise: expected true where coarse_to_fine is false; without either "
+                "transport there is nothing to train: rectification=false"
+            )
         at_least("ramp_stairs", self.ramp_stairs, 1)
         at_least("diffusion_steps", self.diffusion_steps, 1)
         within("sample_steps", self.sample_steps, 1, self.diffusion_steps)

@@ -1,4 +1,7 @@
-"""Labelled slices only: the lower bound that every semi-supervised method has to beat."""
+"""Labelled slices only: the lower bound that every semi-supervised method has to beat.
+
+With all training patients labelled (`labelled` = 100%) it is the upper bound.
+"""
 
 from collections.abc import Iterator
 from dataclasses import dataclass

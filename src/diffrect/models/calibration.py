@@ -40,11 +40,16 @@ def palette(classes: int) -> tuple[tuple[float, float, float], ...]:
 
 
 class SemanticColouring(nn.Module):
-    """Class maps (B, H, W), values 0 to classes - 1, -> images (B, 3, H, W) in [0, 1] (SCS)."""
+    """Class maps (B, H, W), values 0 to classes - 1, -> images (B, 3, H, W) in [0, 1] (SCS).
 
-    def __init__(self, classes: int) -> None:
+    Without colours, class k of C is the grey level k / (C - 1): the ablation of the colouring.
+    """
+
+    def __init__(self, classes: int, coloured: bool = True) -> None:
         super().__init__()
-        self.register_buffer("colours", torch.tensor(palette(classes)), persistent=False)
+        greys = [(code / max(1, classes - 1),) * 3 for code in range(classes)]
+        colours = torch.tensor(palette(classes) if coloured else greys)
+        self.register_buffer("colours", colours, persistent=False)
         self.colours: Tensor
 
     def forward(self, label: Tensor) -> Tensor:

@@ -69,6 +69,8 @@ class Rectifier(nn.Module):
     Args:
         channels: image channels.
         classes: classes, background included.
+        colouring: label maps come coloured (LCC), otherwise as grey levels.
+        sees_image: whether the image is shown, otherwise a black one in its place.
         denoiser_input: see `LatentDenoiser`.
         clamp_latent: limit z0 to [-1, 1] while sampling, see `ddim_sample`.
         diffusion_steps: T, length of the noise schedule.
@@ -80,6 +82,8 @@ class Rectifier(nn.Module):
         channels: int,
         classes: int,
         *,
+        colouring: bool = True,
+        sees_image: bool = True,
         denoiser_input: DenoiserInput = "sum",
         clamp_latent: bool = False,
         diffusion_steps: int = 10,
@@ -88,13 +92,14 @@ class Rectifier(nn.Module):
     ) -> None:
         super().__init__()
         self.clamp_latent = clamp_latent
+        self.sees_image = sees_image
         self.latent_channels = widths[-1]
         self.diffusion_steps = diffusion_steps
         self.sample_steps = sampling_steps(diffusion_steps, sample_steps)
         alphas = alphas_cumulative(cosine_betas(diffusion_steps))
         self.register_buffer("alphas", alphas, persistent=False)
         self.alphas: Tensor
-        self.colouring = SemanticColouring(classes)
+        self.colouring = SemanticColouring(classes, coloured=colouring)
         self.guidance_embedding = GuidanceEmbedding(width=GUIDANCE_WIDTH)
         self.label_encoder = Encoder(channels + 3, widths, guidance_width=GUIDANCE_WIDTH)
         self.image_encoder = Encoder(channels, widths, guidance_width=GUIDANCE_WIDTH)
@@ -129,6 +134,7 @@ class Rectifier(nn.Module):
         """
         height, width = images.shape[-2:]
         embedding = self.embed_guidance(guidance, len(images))
+        images = images if self.sees_image else torch.zeros_like(images)
         image_maps = self.image_encoder(pad_to_multiple(images, 64), embedding)
         # input before target, as the reference: batch norm's running statistics see both
         maps = self.encode(images, coarse, embedding, image_maps)
@@ -144,6 +150,7 @@ class Rectifier(nn.Module):
         """Logits (B, classes, H, W) of the rectified label, sampled with DDIM from `noise`."""
         height, width = images.shape[-2:]
         embedding = self.embed_guidance(guidance, len(images))
+        images = images if self.sees_image else torch.zeros_like(images)
         image_maps = self.image_encoder(pad_to_multiple(images, 64), embedding)
         maps = self.encode(images, coarse, embedding, image_maps)
         latent = ddim_sample(

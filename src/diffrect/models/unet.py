@@ -5,14 +5,17 @@ DiffRect (MICCAI 2024) trains: 16 to 256 channels, LeakyReLU, dropout inside the
 """
 
 from collections.abc import Sequence
+from typing import Literal
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from diffrect.models.layout import Dropout, concatenate
 
 WIDTHS = (16, 32, 64, 128, 256)
 ENCODER_DROPOUT = (0.05, 0.1, 0.2, 0.3, 0.5)
 DECODER_DROPOUT = (0.0, 0.0, 0.0, 0.0)
+Upsampling = Literal["bilinear", "nearest", "transposed"]
 
 
 class ConvHalf(nn.Module):
@@ -39,7 +42,7 @@ class ConvBlock(nn.Module):
     ) -> None:
         super().__init__()
         self.first = ConvHalf(in_channels, out_channels)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.second = ConvHalf(out_channels, out_channels)
         self.guidance = nn.Linear(guidance_width, out_channels) if guidance_width else None
 
@@ -85,18 +88,35 @@ class Encoder(nn.Module):
 
 
 class Up(nn.Module):
-    """conv1x1 to the skip's width, bilinear x2 (aligned corners), concatenate skip first, block."""
+    """conv1x1 to the skip's width, x2 (bilinear: aligned corners), concatenate skip first, block.
+
+    "transposed" is one transposed convolution 2x2 instead of both.
+    """
 
     def __init__(
-        self, in_channels: int, out_channels: int, dropout: float, guidance_width: int = 0
+        self,
+        in_channels: int,
+        out_channels: int,
+        dropout: float,
+        guidance_width: int = 0,
+        upsampling: Upsampling = "bilinear",
     ) -> None:
         super().__init__()
-        self.reduce = nn.Conv2d(in_channels, out_channels, 1)
+        self.upsampling = upsampling
+        self.reduce: nn.Module = (
+            nn.ConvTranspose2d(in_channels, out_channels, 2, stride=2)
+            if upsampling == "transposed"
+            else nn.Conv2d(in_channels, out_channels, 1)
+        )
         self.block = ConvBlock(2 * out_channels, out_channels, dropout, guidance_width)
 
     def forward(self, x: Tensor, skip: Tensor, guidance: Tensor | None = None) -> Tensor:
-        x = F.interpolate(self.reduce(x), scale_factor=2, mode="bilinear", align_corners=True)
-        return self.block(torch.cat([skip, x], dim=1), guidance)
+        x = self.reduce(x)
+        if self.upsampling == "bilinear":
+            x = F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=True)
+        elif self.upsampling == "nearest":
+            x = F.interpolate(x, scale_factor=2, mode="nearest")
+        return self.block(concatenate(skip, x), guidance)
 
 
 class Decoder(nn.Module):
@@ -108,21 +128,28 @@ class Decoder(nn.Module):
         widths: Sequence[int] = WIDTHS,
         dropout: Sequence[float] = DECODER_DROPOUT,
         guidance_width: int = 0,
+        upsampling: Upsampling = "bilinear",
     ) -> None:
         super().__init__()
         coarse_to_fine = tuple(reversed(widths))
         self.ups = nn.ModuleList(
-            Up(i, o, p, guidance_width)
+            Up(i, o, p, guidance_width, upsampling)
             for i, o, p in zip(coarse_to_fine[:-1], coarse_to_fine[1:], dropout, strict=True)
         )
         self.head = nn.Conv2d(widths[0], classes, 3, padding=1)
 
     def forward(self, maps: Sequence[Tensor], guidance: Tensor | None = None) -> Tensor:
         """Logits (B, classes, H, W) from `maps`, fine to coarse as `Encoder` gives them."""
+        return self.head(self.features(maps, guidance)[-1])
+
+    def features(self, maps: Sequence[Tensor], guidance: Tensor | None = None) -> list[Tensor]:
+        """The decoder's own maps, coarse to fine; the head reads the last."""
         x = maps[-1]
+        features = []
         for up, skip in zip(self.ups, reversed(maps[:-1]), strict=True):
             x = up(x, skip, guidance)
-        return self.head(x)
+            features.append(x)
+        return features
 
 
 class UNet(nn.Module):
@@ -139,8 +166,17 @@ class UNet(nn.Module):
         self.decoder = Decoder(classes, widths)
 
     def forward(self, images: Tensor) -> Tensor:
-        height, width = images.shape[-2:]
-        return self.decoder(self.encoder(pad_to_multiple(images, 16)))[..., :height, :width]
+        return crop_like(self.decoder(self.encode(images)), images)
+
+    def encode(self, images: Tensor) -> list[Tensor]:
+        """The encoder's maps, fine to coarse, of the padded images."""
+        return self.encoder(pad_to_multiple(images, 16))
+
+
+def crop_like(x: Tensor, images: Tensor) -> Tensor:
+    """(..., H', W') without the padding that `images` (..., H, W) got."""
+    height, width = images.shape[-2:]
+    return x[..., :height, :width]
 
 
 def pad_to_multiple(x: Tensor, multiple: int) -> Tensor:

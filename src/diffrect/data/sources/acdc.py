@@ -5,34 +5,18 @@ and _frame02 end-systole (ES). Which frames of the film these are stands in Info
 always frame 01 of the film.
 """
 
-from dataclasses import dataclass
 from pathlib import Path
 
-from diffrect.data.case import Case
-from diffrect.data.sources.base import SourceListing
+from diffrect.data.source_options import SourceOptions
+from diffrect.data.sources.base import NO_OPTIONS, Report, SourceListing, refuse
+from diffrect.data.sources.files import FileCase
 from diffrect.data.splits import acdc_split, restrict_to
-from diffrect.data.volume import read_image, read_label
 from diffrect.errors import InputError
 
 ACDC_CLASSES = ("background", "right ventricle", "myocardium", "left ventricle")
 
 _PHASES = (("ED", "frame01"), ("ES", "frame02"))
 _SUFFIXES = (".nii.gz", ".nii")
-
-
-@dataclass(frozen=True)
-class AcdcCase:
-    """One frame of one patient; without a _gt file it is unlabelled."""
-
-    id: str
-    patient: str
-    image: Path
-    label: Path | None
-
-    def load(self) -> Case:
-        """Read image and label."""
-        label = None if self.label is None else read_label(self.label)
-        return Case(self.id, self.patient, read_image(self.image), label)
 
 
 class Acdc:
@@ -42,14 +26,22 @@ class Acdc:
     """
 
     name = "acdc"
+    accepted: frozenset[str] = frozenset()
 
     def detect(self, path: Path) -> bool:
         """Whether there is a patient folder with an Info.cfg."""
         return any((folder / "Info.cfg").is_file() for folder in _patient_folders(path))
 
-    def list(self, path: Path) -> SourceListing:
+    def list(
+        self, path: Path, options: SourceOptions = NO_OPTIONS, report: Report = refuse
+    ) -> SourceListing:
         """List ED and ES of every patient, in the order of their ids."""
-        cases = [case for folder in _patient_folders(path) for case in _cases(folder)]
+        cases = []
+        for folder in _patient_folders(path):
+            try:
+                cases += _cases(folder)
+            except InputError as error:
+                report(str(error))
         if not cases:
             raise InputError(f"{path}: expected patient folders with an Info.cfg, found none")
         split, missing = restrict_to(acdc_split(), {case.patient for case in cases})
@@ -75,7 +67,7 @@ def _is_patient(folder: Path) -> bool:
     return folder.name.startswith("patient") or (folder / "Info.cfg").is_file()
 
 
-def _cases(folder: Path) -> list[AcdcCase]:
+def _cases(folder: Path) -> list[FileCase]:
     frames = _frames(folder / "Info.cfg")
     patient = folder.name
     cases = []
@@ -84,7 +76,7 @@ def _cases(folder: Path) -> list[AcdcCase]:
         image = _find(folder, stem)
         if image is None:
             raise InputError(f"{folder / stem}.nii.gz: expected the {phase} frame, no such file")
-        cases.append(AcdcCase(f"{patient}_{name}", patient, image, _find(folder, f"{stem}_gt")))
+        cases.append(FileCase(f"{patient}_{name}", patient, (image,), _find(folder, f"{stem}_gt")))
     return cases
 
 

@@ -1,12 +1,24 @@
 """What every layout of files must offer."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
 
 from diffrect.data.case import Case
+from diffrect.data.source_options import SourceOptions
 from diffrect.data.splits import Split
+from diffrect.errors import InputError
+
+NO_OPTIONS = SourceOptions()
+
+Report = Callable[[str], None]
+"""Is told what is wrong with one case; if it returns, the case is left out."""
+
+
+def refuse(problem: str) -> None:
+    """The `Report` of everyone who needs all cases: stops at the first problem."""
+    raise InputError(problem)
 
 
 class Reference(Protocol):
@@ -29,8 +41,33 @@ class Reference(Protocol):
 
 
 @dataclass(frozen=True)
+class OnImageGrid:
+    """A case whose label is taken to lie on the image's grid, whatever its own header says."""
+
+    reference: Reference
+
+    @property
+    def id(self) -> str:
+        """The case's id."""
+        return self.reference.id
+
+    @property
+    def patient(self) -> str:
+        """The patient's id."""
+        return self.reference.patient
+
+    def load(self) -> Case:
+        """Read the case; the label gets the image's spacing and affine."""
+        case = self.reference.load()
+        if case.label is None:
+            return case
+        label = replace(case.label, spacing=case.image.spacing, affine=case.image.affine)
+        return replace(case, label=label)
+
+
+@dataclass(frozen=True)
 class SourceListing:
-    """What a source holds, found without reading any image.
+    """What a source holds, found by reading as little as possible.
 
     Attributes:
         references: the cases, in the order in which they are stored.
@@ -52,15 +89,23 @@ class SourceListing:
 
 
 class Source(Protocol):
-    """A layout of files."""
+    """A layout of files.
+
+    Attributes:
+        name: what --format calls it.
+        accepted: the fields of `SourceOptions` that it takes.
+    """
 
     name: str
+    accepted: frozenset[str]
 
     def detect(self, path: Path) -> bool:
         """Whether the folder looks like this layout."""
 
-    def list(self, path: Path) -> SourceListing:
-        """List the folder's cases.
+    def list(
+        self, path: Path, options: SourceOptions = NO_OPTIONS, report: Report = refuse
+    ) -> SourceListing:
+        """List the folder's cases; ``report`` is told of each that cannot be listed.
 
         Raises:
             InputError: the folder does not hold what the layout asks for.

@@ -1,101 +1,168 @@
-"""Medical Segmentation Decathlon: a folder with dataset.json, imagesTr and labelsTr.
+"""Medical Segmentation Decathlon, and nnU-Net's raw data in versions 1 and 2, which grew out of it.
 
-The entries under "training" are read; one without a label is an unlabelled case. Every image is
-taken as a patient of its own.
+A folder with dataset.json, imagesTr and labelsTr; see dataset_json.py for what the file says. An
+image is one file with all channels, or one file a channel, CASE_0000 and so on. Images in imagesTr
+without a label are unlabelled cases; imagesTs is not read.
 """
 
-import json
-import posixpath
-from dataclasses import dataclass
+import re
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-from diffrect.data.case import Case
-from diffrect.data.sources.base import SourceListing
-from diffrect.data.volume import read_image, read_label
+from diffrect.data.source_options import SourceOptions
+from diffrect.data.sources.base import NO_OPTIONS, Report, SourceListing, refuse
+from diffrect.data.sources.dataset_json import Entry, channel_names, entries, read_json, read_labels
+from diffrect.data.sources.files import (
+    SUFFIXES,
+    FileCase,
+    by_stem,
+    choose_patient,
+    find_scans,
+    image_stem,
+)
 from diffrect.errors import InputError
 
-
-@dataclass(frozen=True)
-class DecathlonCase:
-    """One entry of "training"."""
-
-    id: str
-    patient: str
-    image: Path
-    label: Path | None
-
-    def load(self) -> Case:
-        """Read image and label."""
-        label = None if self.label is None else read_label(self.label)
-        return Case(self.id, self.patient, read_image(self.image), label)
+_CHANNEL = re.compile(r"(?P<case>.+)_(?P<number>\d{4})$")
 
 
 class Decathlon:
-    """The Decathlon layout with one modality."""
+    """Both layouts, with any number of channels."""
 
     name = "decathlon"
+    accepted = frozenset({"modality", "patients"})
 
     def detect(self, path: Path) -> bool:
         """Whether there is a dataset.json."""
         return (path / "dataset.json").is_file()
 
-    def list(self, path: Path) -> SourceListing:
-        """List the training entries, in the order of their ids."""
+    def list(
+        self, path: Path, options: SourceOptions = NO_OPTIONS, report: Report = refuse
+    ) -> SourceListing:
+        """List the cases in the order of their ids."""
         file = path / "dataset.json"
-        settings = _read_settings(file)
-        modalities = settings.get("modality")
-        if not isinstance(modalities, dict) or len(modalities) != 1:
-            raise InputError(f"{file}: expected one entry under 'modality', found {modalities!r}")
-        entries = settings.get("training")
-        if not isinstance(entries, list) or not entries:
-            raise InputError(f"{file}: expected a list of images under 'training', found none")
-        cases = [_entry(file, entry) for entry in entries]
+        settings = read_json(file)
+        names = channel_names(file, settings)
+        classes, codes = read_labels(file, settings.get("labels"))
+        channel = _chosen(names, options.modality)
+        groups = _channels_of(by_stem(_scans(path / "imagesTr", report), "image", report))
+        labels = by_stem(_scans(path / "labelsTr", report), "label", report)
+        listed = entries(file, settings, report)
+        cases = []
+        for entry in _all_entries(path, listed, groups, labels, report):
+            images = _images(entry, groups.get(entry.id, {}), len(names))
+            label = None if entry.label is None else _existing(entry.label)
+            if not _complete(entry.id, images, label, len(names), channel, report):
+                continue
+            patient = choose_patient(options.patients, entry.id)
+            case = FileCase(entry.id, patient, images, label, channels=len(names), codes=codes)
+            cases.append(case if channel is None else _only(case, channel))
         return SourceListing(
             references=sorted(cases, key=lambda case: case.id),
-            classes=_classes(file, settings.get("labels")),
-            channels=1,
+            classes=classes,
+            channels=len(names) if channel is None else 1,
+            # Decathlon volumes lie alike; nnU-Net folders hold what users put there
+            axis="auto" if "channel_names" in settings else "2",
         )
 
 
-def _read_settings(file: Path) -> dict[str, Any]:
-    try:
-        settings = json.loads(file.read_text(encoding="utf-8-sig"))
-    except FileNotFoundError:
-        raise InputError(f"{file}: expected a Decathlon dataset.json, found no such file") from None
-    except (OSError, ValueError) as error:
-        raise InputError(f"{file}: expected readable JSON: {error}") from None
-    if not isinstance(settings, dict):
-        raise InputError(f"{file}: expected a JSON object, got {type(settings).__name__}")
-    return settings
+def _chosen(names: tuple[str, ...], modality: str | None) -> int | None:
+    """The number of the channel of that name, whatever its capitals; None for all."""
+    if modality is None:
+        return None
+    for same in (str, str.casefold):
+        found = [number for number, name in enumerate(names) if same(name) == same(modality)]
+        if len(found) == 1:
+            return found[0]
+    raise InputError(f"--modality: expected one of {', '.join(names)}, got {modality!r}")
 
 
-def _classes(file: Path, labels: Any) -> tuple[str, ...]:
-    """Class names in the order of their codes, which must be 0, 1, 2 and so on."""
-    names = labels if isinstance(labels, dict) else {}
-    codes = [str(code) for code in range(len(names))]
-    if len(names) < 2 or sorted(names) != sorted(codes):
-        found = ", ".join(map(str, names)) or "none"
-        raise InputError(f"{file}: expected codes 0, 1, ... under 'labels', found {found}")
-    return ("background", *(str(names[code]) for code in codes[1:]))
+def _only(case: FileCase, channel: int) -> FileCase:
+    """The case with one of its channels: a file of its own, or to be taken from the one file."""
+    if len(case.images) > 1:
+        return replace(case, images=(case.images[channel],))
+    return replace(case, channel=channel if case.channels > 1 else None)
 
 
-def _entry(file: Path, entry: Any) -> DecathlonCase:
-    record = {"image": entry} if isinstance(entry, str) else entry
-    if not isinstance(record, dict) or not isinstance(record.get("image"), str):
-        raise InputError(f"{file}: expected an 'image' in each training entry, got {entry!r}")
-    image = _inside(file, record["image"])
-    label = _inside(file, record["label"]) if record.get("label") else None
-    name = image.name.removesuffix(".gz").removesuffix(".nii")
-    return DecathlonCase(name, name, image, label)
+def _scans(folder: Path, report: Report) -> list[Path]:
+    return find_scans(folder, report) if folder.is_dir() else []
 
 
-def _inside(file: Path, name: str) -> Path:
-    """The path of a file named in dataset.json; a leading slash means the data set's folder."""
-    relative = posixpath.normpath(str(name).replace("\\", "/").lstrip("/"))
-    if relative == ".." or relative.startswith("../"):
-        raise InputError(f"{file}: expected paths inside its folder, got {name!r}")
-    path = file.parent / relative
-    if not path.is_file():
-        raise InputError(f"{path}: expected the file named in {file.name}, found no such file")
-    return path
+def _channels_of(images: dict[str, Path]) -> dict[str, dict[int | None, Path]]:
+    """The files of each case by the number of their channel; None: one file holds all of them."""
+    groups: dict[str, dict[int | None, Path]] = {}
+    for stem, file in images.items():
+        match = _CHANNEL.match(stem)
+        # An id may end in four digits itself; channels are counted from 0000.
+        if match and f"{match['case']}_0000" in images:
+            groups.setdefault(match["case"], {})[int(match["number"])] = file
+        else:
+            groups.setdefault(stem, {})[None] = file
+    return groups
+
+
+def _all_entries(
+    path: Path,
+    listed: list[Entry] | None,
+    groups: dict[str, dict[int | None, Path]],
+    labels: dict[str, Path],
+    report: Report,
+) -> list[Entry]:
+    """The cases listed, or all by their names; and images that neither list nor label speaks of."""
+    if listed is None:
+        for stem in labels.keys() - groups.keys():
+            expected = f"expected an image of the same name in {path / 'imagesTr'}, found none"
+            report(f"{labels[stem]}: {expected}")
+        return [Entry(case, None, labels.get(case)) for case in groups]
+    spoken_of = {entry.id for entry in listed} | labels.keys()
+    taken = {image for entry in listed for image in (entry.image, *entry.files)}
+    extra = [
+        Entry(case, None, None)
+        for case, files in groups.items()
+        if case not in spoken_of and taken.isdisjoint(files.values())
+    ]
+    return [*listed, *extra]
+
+
+def _images(entry: Entry, group: dict[int | None, Path], channels: int) -> tuple[Path, ...]:
+    """An entry's files in the order of the channels, those missing by their expected names."""
+    if entry.files:
+        return entry.files
+    if entry.image is not None and _existing(entry.image).exists():
+        return (_existing(entry.image),)
+    if None in group:
+        return (group[None],)
+    if entry.image is not None and not group:
+        return (entry.image,)
+    first = group[0]
+    suffix = first.name[len(image_stem(first)) :]
+    count = max(channels, *(number + 1 for number in group if number is not None))
+    names = (first.with_name(f"{entry.id}_{number:04d}{suffix}") for number in range(count))
+    return tuple(group.get(number, name) for number, name in enumerate(names))
+
+
+def _existing(file: Path) -> Path:
+    """The file, or its like of another suffix: Task05 lists .nii and comes as .nii.gz."""
+    if file.exists():
+        return file
+    others = (file.with_name(image_stem(file) + suffix) for suffix in SUFFIXES)
+    return next((other for other in others if other.exists()), file)
+
+
+def _complete(
+    case: str,
+    images: tuple[Path, ...],
+    label: Path | None,
+    channels: int,
+    channel: int | None,
+    report: Report,
+) -> bool:
+    """Whether all files that are needed are there; reports those that are not."""
+    if len(images) not in (1, channels):
+        found = f"found {images[-1].name}"
+        report(f"{images[0]}: expected {channels} channel(s) of {case}, {found}")
+        return False
+    wanted = images if channel is None or len(images) == 1 else (images[channel],)
+    missing = [file for file in (*wanted, *([label] if label else [])) if not file.exists()]
+    for file in missing:
+        report(f"{file}: expected the file named in dataset.json, found no such file")
+    return not missing

@@ -16,8 +16,9 @@ import h5py
 import numpy as np
 
 from diffrect.data.case import Case
+from diffrect.data.source_options import SourceOptions
 from diffrect.data.sources.acdc import ACDC_CLASSES
-from diffrect.data.sources.base import SourceListing
+from diffrect.data.sources.base import NO_OPTIONS, Report, SourceListing, refuse
 from diffrect.data.splits import Split, acdc_split, restrict_to
 from diffrect.data.volume import Volume, whole_numbers
 from diffrect.errors import InputError
@@ -42,7 +43,10 @@ class Ssl4misCase:
                 raise InputError(f"{file}: {expected}, got {image.shape[1:]}")
         labels = [label for _, label in parts if label is not None]
         if labels and len(labels) != len(parts):
-            raise InputError(f"{self.files[0]}: expected a label in every slice or in none")
+            without = next(
+                file for file, (_, label) in zip(self.files, parts, strict=True) if label is None
+            )
+            raise InputError(f"{without}: expected a label in every slice or in none, found none")
         return Case(
             self.id,
             self.patient,
@@ -63,13 +67,16 @@ class Ssl4mis:
     """The benchmark's folder, with its lists or, without them, with ACDC's official ones."""
 
     name = "ssl4mis"
+    accepted: frozenset[str] = frozenset()
 
     def detect(self, path: Path) -> bool:
         """Whether there are HDF5 files under data/."""
         data = path / "data"
         return any(data.glob("*.h5")) or any((data / "slices").glob("*_slice_*.h5"))
 
-    def list(self, path: Path) -> SourceListing:
+    def list(
+        self, path: Path, options: SourceOptions = NO_OPTIONS, report: Report = refuse
+    ) -> SourceListing:
         """List the cases in the order of their ids."""
         volumes = {file.stem: (file,) for file in (path / "data").glob("[!.]*.h5")}
         # A case that is there as slices and as a volume is read as the reference trains on it.

@@ -1,0 +1,178 @@
+"""Time of a training iteration in units of U, with loading and augmentation, both presets.
+
+    python benchmarks/step_time.py [--size 256] [--rounds 5] [--batch 3] [--precision 32-true]
+
+U = forward + backward of the plain segmenter on as many slices as a batch has, in PyTorch's default
+layout and float32. U and the iterations take turns; medians are compared. "Counted" is the floating
+point work of one iteration over that of U. "Outside" is the share of an iteration that is neither a
+network's forward nor a backward pass nor an optimiser's step: loading, augmentation, colouring,
+losses, pseudo-labels. The data are synthetic hearts, slices of 256 x 256 and less.
+"""
+
+import argparse
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from statistics import median
+from unittest.mock import patch
+
+import torch
+import yaml
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from diffrect.config import TrainConfig
+from diffrect.data.prepare import prepare
+from diffrect.data.splits import Split
+from diffrect.data.store import Store
+from diffrect.losses import cross_entropy_dice
+from diffrect.methods import complete
+from diffrect.models import unet
+from diffrect.models.unet import ConvBlock, UNet
+from diffrect.phantom import write_phantom
+from diffrect.train import Trainer
+
+STEP = 2000  # of 30,000: rectification is on
+PATIENTS = 4
+
+
+class Clock:
+    """Seconds spent inside the parts of an iteration that are the networks' own."""
+
+    def __init__(self, trainer: Trainer) -> None:
+        self.inside, self.depth = 0.0, 0
+        method = trainer.method
+        networks = [method.segmenter, getattr(method, "teacher", None)]
+        if hasattr(method, "rectifier"):
+            networks += method.rectifier.children()
+        for network in networks:
+            if network is not None:
+                network.register_forward_pre_hook(lambda *_: self.enter())
+                network.register_forward_hook(lambda *_: self.leave())
+        trainer.fabric.backward = self.timed(trainer.fabric.backward)  # type: ignore[method-assign]
+        for optimizer in trainer.optimizers.values():
+            optimizer.step = self.timed(optimizer.step)  # type: ignore[method-assign]
+
+    def enter(self) -> None:
+        if self.depth == 0:
+            self.started = time.perf_counter()
+        self.depth += 1
+
+    def leave(self) -> None:
+        self.depth -= 1
+        if self.depth == 0:
+            self.inside += time.perf_counter() - self.started
+
+    def timed(self, function: Callable) -> Callable:
+        def call(*arguments: object, **options: object) -> object:
+            with self.measured():
+                return function(*arguments, **options)
+
+        return call
+
+    @contextmanager
+    def measured(self) -> Iterator[None]:
+        self.enter()
+        try:
+            yield
+        finally:
+            self.leave()
+
+
+def unit(size: int, rows: int, channels: int, classes: int) -> Callable[[], object]:
+    """Forward + backward of the plain segmenter, by PyTorch's own operations alone."""
+    network = UNet(channels, classes)
+    for module in network.modules():
+        if isinstance(module, ConvBlock):
+            module.dropout = nn.Dropout(module.dropout.p)
+    images = torch.rand(rows, channels, size, size)
+    labels = torch.randint(classes, (rows, size, size))
+
+    def run() -> None:
+        network.zero_grad()
+        with patch.object(unet, "concatenate", lambda *maps: torch.cat(maps, dim=1)):
+            cross_entropy_dice(network(images), labels).backward()
+
+    return run
+
+
+def make_trainer(store: Store, folder: Path, config: TrainConfig) -> Trainer:
+    """A training in the middle of its schedule."""
+    patients = tuple(dict.fromkeys(case.patient for case in store.cases.values()))
+    split = Split(train=patients[:-1], val=patients[-1:], labelled=patients[:1])
+    trainer = Trainer(store, folder, complete(config), split)
+    trainer.step = STEP
+    return trainer
+
+
+def iteration(trainer: Trainer) -> Callable[[], object]:
+    """One iteration from reading its slices on; each call does the next one."""
+    return lambda: trainer.iteration(trainer.batches[trainer.step])
+
+
+def counted(run: Callable[[], object]) -> int:
+    """Floating point operations of one call."""
+    with FlopCounterMode(display=False) as counter:
+        run()
+    return counter.get_total_flops()
+
+
+def main() -> None:
+    """Builds the data, takes turns and prints a table."""
+    parser = argparse.ArgumentParser(description="time of an iteration in units of U")
+    parser.add_argument("--size", type=int, default=256)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--batch", type=int, default=3, help="labelled and unlabelled slices each")
+    parser.add_argument("--presets", nargs="+", default=["reference", "default"])
+    parser.add_argument("--precision", default="32-true")
+    parser.add_argument("--option", nargs="*", default=[], help="NAME=VALUE, for all presets")
+    arguments = parser.parse_args()
+    options = {name: yaml.safe_load(v) for name, v in (o.split("=") for o in arguments.option)}
+    size, batch = arguments.size, arguments.batch
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        write_phantom(folder / "data", PATIENTS, 0)
+        store = prepare(folder / "data", folder / "store", format="acdc", progress=False)
+        rows, classes = 2 * batch, len(store.classes)
+        runs = {"U": unit(size, rows, store.channels, classes)}
+        clocks = {}
+        for preset in arguments.presets:
+            config = TrainConfig(
+                preset=preset,
+                size=size,
+                batch_labelled=batch,
+                batch_unlabelled=batch,
+                precision=arguments.precision,
+                options=options,
+            )
+            trainer = make_trainer(store, folder, config)
+            clocks[preset] = Clock(trainer)
+            runs[preset] = iteration(trainer)
+        work = {what: counted(run) for what, run in runs.items()}  # and warm-up
+        for clock in clocks.values():
+            clock.inside = 0.0
+        seconds: dict[str, list[float]] = {what: [] for what in runs}
+        for _ in range(arguments.rounds):
+            for what, run in runs.items():
+                started = time.perf_counter()
+                run()
+                seconds[what].append(time.perf_counter() - started)
+    base = median(seconds["U"])
+    print(
+        f"{size} x {size}, batch {batch} + {batch}, {torch.get_num_threads()} threads, "
+        f"{arguments.precision}, torch {torch.__version__}"
+    )
+    print(f"{'':12} {'seconds':>8} {'U':>6} {'counted U':>10} {'GFLOP/s':>8} {'outside':>8}")
+    for what, taken in seconds.items():
+        typical = median(taken)
+        line = f"{what:12} {typical:8.3f} {typical / base:6.2f} {work[what] / work['U']:10.2f} "
+        line += f"{work[what] / typical / 1e9:8.0f}"
+        if what in clocks:
+            line += f" {100 * (1 - clocks[what].inside / sum(taken)):7.1f}%"
+        print(line)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,91 @@
+"""The facts that stand below every table: split, checkpoint, units, training, code."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from diffrect.compare.results import Result
+from diffrect.compare.sections import SPLIT_NAMES, Report
+
+
+def notes(report: Report) -> list[str]:
+    """The facts without which the numbers mean nothing, one line each."""
+    first = report.results[0]
+    told = first.protocol
+    steps = sorted({result.step for result in report.results})
+    reached = (
+        f"iteration {steps[0]}" if len(steps) == 1 else f"iterations {steps[0]} to {steps[-1]}"
+    )
+    chosen = "best by mean validation Dice" if told["checkpoint"] == "best" else "last"
+    same = ""
+    if report.split == "val" and told["checkpoint"] == "best":
+        same = " The same patients chose the checkpoint and are reported."
+    seeds = ", ".join(map(str, sorted({result.seed for result in report.results})))
+    lines = [
+        f"Split: {SPLIT_NAMES[report.split]} ({report.split}), {len(first.cases)} cases of "
+        f"{first.patients} patients.{same}",
+        f"Checkpoint: {chosen} ({reached}).",
+        f"Values: mean ± standard deviation over seeds ({seeds}) of the mean over cases; the mean "
+        "of the classes is the mean of their values. One seed has no spread.",
+        f"Units: Dice and Jaccard in per cent, 95HD and ASD in {report.unit_words}; the best "
+        "value for a number of labelled patients is bold.",
+        _empty_words(str(told["empty"])),
+        f"Training: {told['size']} x {told['size']} pixels, {told['iterations']} iterations, "
+        f"batches of {told['batch_labelled']} labelled and {told['batch_unlabelled']} unlabelled "
+        f"slices, validation every {told['validate_every']}, learning rate "
+        f"{told['learning_rate']}, {told['precision']}, devices: {told['devices']}.",
+        *_labelled_notes(report.results),
+        *_test_notes(report),
+        *_setting_notes(report.results),
+        f"Code: diffrect {', '.join(sorted({result.version for result in report.results}))}.",
+    ]
+    machines = sorted({str(r.cost["machine"]) for r in report.results if "machine" in r.cost})
+    if machines:
+        lines.append(f"Machine: {'; '.join(machines)}.")
+    if report.missing:
+        lines.append(f"Planned and not there: {', '.join(report.missing)}.")
+    return lines
+
+
+def _empty_words(empty: str) -> str:
+    if empty == "undefined":
+        return (
+            "A class missing from prediction or truth has no distance; these values are in no "
+            'mean and are counted under "no distance".'
+        )
+    return "A class missing from a case counts Dice 0, Jaccard 0, 95HD 50, ASD 10."
+
+
+def _labelled_notes(results: Sequence[Result]) -> list[str]:
+    """Who is labelled, for each number of patients."""
+    lines = []
+    for count in sorted({result.count for result in results}):
+        lists = {result.labelled for result in results if result.count == count}
+        names = next(iter(lists))
+        shown = ", ".join(names[:10]) + (f" and {count - 10} more" if count > 10 else "")
+        lines.append(f"Labelled, {count}: {shown if len(lists) == 1 else 'drawn by seed'}.")
+    return lines
+
+
+def _test_notes(report: Report) -> list[str]:
+    if report.against is None:
+        return []
+    return [
+        f"p: two-sided Wilcoxon signed-rank test against {report.against}, paired by case (means "
+        "over classes and common seeds), Holm's correction over all tests of the metric."
+    ]
+
+
+def _setting_notes(results: Sequence[Result]) -> list[str]:
+    """Settings of methods and views that variants do not share; the most common value goes last."""
+    by_name = {result.name: result.options for result in results}
+    lines = []
+    for option in sorted({name for options in by_name.values() for name in options}):
+        values: Mapping[str, Any] = {
+            name: options[option] for name, options in by_name.items() if option in options
+        }
+        usual, _ = Counter(map(str, values.values())).most_common(1)[0]
+        others = [f"{value} in {name}" for name, value in values.items() if str(value) != usual]
+        if others:
+            lines.append(f"Setting {option}: {', '.join(others)}; else {usual}.")
+    return lines

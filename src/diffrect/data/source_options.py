@@ -1,0 +1,48 @@
+"""What a user can tell `prepare` about the layout of a data set; light, for the command line."""
+
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Annotated, Any
+
+from tyro.conf import arg
+
+from diffrect.errors import InputError
+
+
+@dataclass(frozen=True)
+class SourceOptions:
+    """Each layout takes some of them; every layout takes ``trust_image_geometry``."""
+
+    modality: Annotated[str | None, arg(metavar="NAME", help_behavior_hint="")] = None
+    """The one channel to read, by its name in dataset.json; else all of them."""
+    patients: Annotated[str | None, arg(metavar="REGEX", help_behavior_hint="")] = None
+    """Whose scan a case is: what the first group matches in its id; else each its own."""
+    table: Annotated[Path | None, arg(metavar="FILE.csv", help_behavior_hint="")] = None
+    """List of the cases: columns image and, as needed, id, patient, label, split."""
+    classes: Annotated[Path | None, arg(metavar="FILE", help_behavior_hint="")] = None
+    """Names of the label codes, YAML or CSV (code,name); else the codes found."""
+    trust_image_geometry: Annotated[bool, arg(help_behavior_hint="")] = False
+    """Take labels to lie on their images' grids where the affines differ."""
+
+    def given(self) -> list[str]:
+        """The names of the options that are not at their defaults."""
+        return [field.name for field in fields(self) if getattr(self, field.name) != field.default]
+
+    def check(self, format: str, accepted: frozenset[str]) -> None:
+        """Refuse options that a layout does not take.
+
+        Raises:
+            InputError: naming the option and the layout.
+        """
+        for name in self.given():
+            if name not in accepted | {"trust_image_geometry"}:
+                option = f"--{name.replace('_', '-')}"
+                raise InputError(f"{option}: expected another layout than {format}, it takes none")
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON knows them; paths are absolute."""
+        values = asdict(self)
+        return {
+            name: str(value.resolve()) if isinstance(value, Path) else value
+            for name, value in values.items()
+        }

@@ -1,0 +1,86 @@
+"""Names of label codes from a small file: YAML (code: name) or CSV (columns code and name)."""
+
+import csv
+import io
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from diffrect.errors import InputError
+
+
+def read_class_names(file: Path) -> dict[int, str]:
+    """Label code -> name; the name "ignored" is for pixels that nobody annotated.
+
+    YAML may also be a list of names in the order of their codes, or map names to codes.
+
+    Raises:
+        InputError: unreadable, or codes and names that are not what they should be.
+    """
+    try:
+        text = file.read_text(encoding="utf-8-sig")
+    except FileNotFoundError:
+        raise InputError(f"{file}: expected names of classes, found no such file") from None
+    except (OSError, ValueError) as error:
+        raise InputError(f"{file}: expected readable text in UTF-8: {error}") from None
+    pairs = _from_csv(file, text) if file.suffix.lower() == ".csv" else _from_yaml(file, text)
+    names: dict[int, str] = {}
+    for code, name in pairs:
+        if not str(code).strip().isdecimal() or int(code) > 65535:
+            raise InputError(f"{file}: expected whole codes from 0 to 65535, got {code!r}")
+        if int(code) in names:
+            raise InputError(f"{file}: expected each code once, got {int(code)} twice")
+        names[int(code)] = _clean(file, name)
+    if not any(code and name != "ignored" for code, name in names.items()):
+        raise InputError(f"{file}: expected a name for a code above 0, got none")
+    return names
+
+
+def _clean(file: Path, name: Any) -> str:
+    text = name.strip() if isinstance(name, str) else ""
+    if not text:
+        raise InputError(f"{file}: expected names as text, got {name!r}")
+    return "ignored" if text.casefold() in ("ignore", "ignored") else text
+
+
+def _from_yaml(file: Path, text: str) -> Iterable[tuple[Any, Any]]:
+    try:
+        content = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        reason = " ".join(str(error).split())
+        raise InputError(f"{file}: expected readable YAML: {reason}") from None
+    if isinstance(content, list):
+        return list(enumerate(content))
+    if not isinstance(content, dict):
+        found = type(content).__name__
+        raise InputError(f"{file}: expected lines of the form 'code: name', got {found}")
+    turned = all(isinstance(value, int) for value in content.values())
+    return [(value, key) if turned else (key, value) for key, value in content.items()]
+
+
+def _from_csv(file: Path, text: str) -> Iterable[tuple[str, str]]:
+    try:
+        (_, header), *rows = read_rows(text) or [(1, [])]
+    except csv.Error as error:
+        raise InputError(f"{file}: expected a readable table: {error}") from None
+    places = {name.strip().casefold(): number for number, name in enumerate(header)}
+    if not {"code", "name"} <= places.keys():
+        raise InputError(f"{file}: expected the columns code and name, got {', '.join(header)}")
+    wide = max(places["code"], places["name"])
+    for number, row in rows:
+        if len(row) <= wide:
+            raise InputError(f"{file}, line {number}: expected a code and a name, got {row}")
+    return [(row[places["code"]], row[places["name"]]) for _, row in rows]
+
+
+def read_rows(text: str) -> list[tuple[int, list[str]]]:
+    """Number and fields of the lines of a CSV file that are not empty.
+
+    Fields are parted by commas, or by semicolons where the first line has no comma.
+    """
+    header = text.partition("\n")[0]
+    delimiter = ";" if ";" in header and "," not in header else ","
+    lines = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=True)
+    return [(lines.line_num, row) for row in lines if any(field.strip() for field in row)]

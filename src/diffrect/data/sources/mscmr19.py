@@ -1,0 +1,91 @@
+"""MS-CMRSeg 2019: late-enhancement MR of the heart, one scan a patient.
+
+    subjectN_DE.nii.gz, patientN_LGE.nii.gz                  the scan
+    ..._manual.nii.gz                                        its label, in raw codes or 1, 2, 3
+    ..._scribble.nii.gz                                      scribbles; 4: not annotated
+
+in any folders below the one given, as the files have been published in several arrangements. The
+other sequences of the challenge (C0, T2) are not read. A case with both kinds of labels is read
+with the full one. Folders named train, val and test make a split.
+"""
+
+import re
+from collections import defaultdict
+from pathlib import Path
+
+from diffrect.codes import IGNORED
+from diffrect.data.source_options import SourceOptions
+from diffrect.data.sources.acdc import ACDC_CLASSES
+from diffrect.data.sources.base import NO_OPTIONS, Report, SourceListing, refuse
+from diffrect.data.sources.files import FileCase, walk_files
+from diffrect.data.splits import Split
+from diffrect.errors import InputError
+
+_NAME = re.compile(
+    r"(?P<scan>(?P<patient>(?:subject|patient)_?\d+)_(?:DE|LGE))"
+    r"(?:_(?P<kind>manual|gt|scribble))?\.nii(?:\.gz)?$"
+)
+_PARTS = ("train", "val", "test")
+# Right ventricle, myocardium, left ventricle: as published, and renumbered as ACDC.
+_MANUAL = {0: 0, 600: 1, 200: 2, 500: 3, 1: 1, 2: 2, 3: 3}
+_SCRIBBLE = {**_MANUAL, 4: IGNORED}
+
+
+class Mscmr19:
+    """Late-enhancement scans and their labels, wherever they lie."""
+
+    name = "mscmr19"
+    accepted: frozenset[str] = frozenset()
+
+    def detect(self, path: Path) -> bool:
+        """Whether there is a scan of that name."""
+        matches = (_NAME.match(file.name) for file in walk_files(path))
+        return any(match and not match["kind"] for match in matches)
+
+    def list(
+        self, path: Path, options: SourceOptions = NO_OPTIONS, report: Report = refuse
+    ) -> SourceListing:
+        """List the scans in the order of their ids."""
+        found: dict[str, dict[str, Path]] = defaultdict(dict)
+        patients: dict[str, str] = {}
+        for file in walk_files(path):
+            match = _NAME.match(file.name)
+            if match:
+                kind = {None: "image", "gt": "manual"}.get(match["kind"], match["kind"])
+                patients[match["scan"]] = match["patient"]
+                other = found[match["scan"]].setdefault(kind, file)
+                if other != file:
+                    report(f"{file}: expected one such file for each case, found {other} too")
+        cases = []
+        for scan, files in found.items():
+            if "image" in files:
+                cases.append(_case(scan, patients[scan], files))
+            else:
+                label = next(iter(files.values()))
+                report(f"{label}: expected its image {scan}.nii.gz, found none in {path}")
+        if not cases:
+            raise InputError(f"{path}: expected scans named subjectN_DE.nii.gz, found none")
+        return SourceListing(
+            references=sorted(cases, key=lambda case: (len(case.id), case.id)),
+            classes=ACDC_CLASSES,
+            channels=1,
+            axis="auto",
+            official_split=_split(path, cases),
+        )
+
+
+def _case(scan: str, patient: str, files: dict[str, Path]) -> FileCase:
+    label = files.get("manual", files.get("scribble"))
+    codes = _MANUAL if "manual" in files else _SCRIBBLE
+    return FileCase(scan, patient, (files["image"],), label, codes=codes)
+
+
+def _split(path: Path, cases: list[FileCase]) -> Split | None:
+    """The patients below train, val and test; None unless all are in one and two are there."""
+    parts: dict[str, list[str]] = {name: [] for name in _PARTS}
+    for case in cases:
+        first = case.images[0].relative_to(path).parts[0].lower()
+        if first not in parts:
+            return None
+        parts[first].append(case.patient)
+    return Split.from_dict(parts) if parts["train"] and parts["val"] else None

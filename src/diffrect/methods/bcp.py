@@ -1,0 +1,138 @@
+"""BCP: paste labelled into unlabelled slices and unlabelled into labelled ones, and learn both.
+
+Bai, Chen, Li, Shen, Wang, "Bidirectional Copy-Paste for Semi-Supervised Medical Image
+Segmentation", CVPR 2023.
+
+- Images: x_in = x_l M + x_u (1 - M), x_out = x_u M + x_l (1 - M); M is 0 in a box of 2/3 of each
+  side and 1 outside, at random, one for the whole batch and iteration.
+- Labels are mixed alike; unlabelled slices bring the teacher's argmax, of which each class
+  keeps its largest component per slice (8-connected).
+- Each region has a loss of its own, 1/2 (cross-entropy + Dice) inside the region, times
+  alpha = 1/2 where it is unlabelled; the total is the sum over both mixtures.
+- Teacher: moving average, decay 0.99, batch norm's statistics included; it predicts in training
+  mode. It starts from a network trained on labelled slices pasted into each other.
+
+That pre-training is 10,000 of 40,000 published iterations: here the first quarter of the training,
+so that BCP gets no more iterations than its rivals (`pretrain_share`). The teacher then starts from
+the last weights, not from the best by validation, which a method does not see. Where the authors
+split a batch in halves, all rows take part in both roles here: batches may be odd. The authors keep
+the learning rate constant: `rate_decay` = false, as in preset `reference`. Up to October 2023 their
+code let the background's Dice loss see both regions; not repeated here.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from scipy import ndimage
+from torch import Tensor
+from torch.optim import Optimizer
+
+from diffrect.config import within
+from diffrect.losses import IGNORED, cross_entropy_dice
+from diffrect.methods.base import Batch, Method, Problem, Update, make_teacher, move_average
+
+
+@dataclass(frozen=True)
+class BCPOptions:
+    """Settings of BCP."""
+
+    pretrain_share: float = 0.25
+    """Share of the training that learns labelled slices alone, pasted into each other."""
+    box_share: float = 2 / 3
+    """Height and width of the box, as shares of the slice's."""
+    unlabelled_weight: float = 0.5
+    """alpha, the weight of regions with pseudo-labels."""
+    teacher_decay: float = 0.99
+    """Decay of the teacher, a moving average of the segmenter."""
+    rate_decay: bool = True
+    """The learning rate decays as in all methods; false keeps it constant, as published."""
+
+    def __post_init__(self) -> None:
+        for name in ("pretrain_share", "box_share", "teacher_decay"):
+            within(name, getattr(self, name), 0, 1)
+        within("unlabelled_weight", self.unlabelled_weight, 0, 1e6)
+
+
+class BCP(Method):
+    """First labelled slices in each other, then labelled and unlabelled ones both ways."""
+
+    Options = BCPOptions
+    presets = {"reference": {"rate_decay": False}}  # noqa: RUF012
+    strong_views = 0
+
+    def __init__(self, problem: Problem, options: BCPOptions) -> None:
+        super().__init__(problem, options)
+        self.teacher = make_teacher(self.segmenter)
+        self.pretrain_until = round(options.pretrain_share * problem.iterations)
+
+    def updates(self, batch: Batch, step: int) -> Iterator[Update]:
+        height, width = batch.weak.shape[-2:]
+        outside = random_mask(height, width, self.options.box_share).to(batch.weak.device)
+        paste = self.pretraining if step < self.pretrain_until else self.self_training
+        supervised, unsupervised = paste(batch, outside)
+        total = supervised + self.options.unlabelled_weight * unsupervised
+        logs = {"supervised": supervised, "unsupervised": unsupervised, "segmenter_total": total}
+        yield Update("segmenter", total, logs)
+
+    def pretraining(self, batch: Batch, outside: Tensor) -> tuple[Tensor, Tensor]:
+        """Each labelled row around a box of the next one; nothing unlabelled."""
+        images, label = batch.weak[: batch.labelled], batch.label
+        logits = self.segmenter(torch.where(outside, images, images.roll(-1, 0)))
+        loss = region_loss(logits, label, outside)
+        loss = loss + region_loss(logits, label.roll(-1, 0), ~outside)
+        return loss, torch.zeros_like(loss)
+
+    def self_training(self, batch: Batch, outside: Tensor) -> tuple[Tensor, Tensor]:
+        """Losses of the labelled regions and of the unlabelled regions of x_out and x_in."""
+        known, unknown = batch.weak[: batch.labelled], batch.weak[batch.labelled :]
+        with torch.no_grad():
+            guess = self.teacher(unknown).argmax(dim=1)
+        guess = largest_components(guess, self.problem.classes)
+        row = torch.arange(max(len(known), len(unknown)), device=known.device)
+        # the two mixtures pair each unlabelled row with different labelled ones
+        around, inner, other = row % len(known), (row + 1) % len(known), row % len(unknown)
+        out = self.segmenter(torch.where(outside, unknown[other], known[inner]))
+        into = self.segmenter(torch.where(outside, known[around], unknown[other]))
+        supervised = region_loss(out, batch.label[inner], ~outside)
+        supervised = supervised + region_loss(into, batch.label[around], outside)
+        unsupervised = region_loss(out, guess[other], outside)
+        unsupervised = unsupervised + region_loss(into, guess[other], ~outside)
+        return supervised, unsupervised
+
+    def after_step(self, step: int) -> None:
+        pretraining = step < self.pretrain_until
+        decay = 0.0 if pretraining else self.options.teacher_decay
+        move_average(self.teacher, self.segmenter, decay, None)
+
+    def set_rates(self, optimizers: Mapping[str, Optimizer], step: int) -> None:
+        if self.options.rate_decay:
+            super().set_rates(optimizers, step)
+
+
+def random_mask(height: int, width: int, share: float) -> Tensor:
+    """M (height, width): false inside a box of `share` of both sides, true outside."""
+    tall, wide = int(height * share), int(width * share)
+    top, left = (int(torch.randint(max(1, free), ())) for free in (height - tall, width - wide))
+    outside = torch.ones(height, width, dtype=torch.bool)
+    outside[top : top + tall, left : left + wide] = False
+    return outside
+
+
+def region_loss(logits: Tensor, target: Tensor, region: Tensor) -> Tensor:
+    """1/2 (cross-entropy + Dice) of the pixels in `region` (H, W)."""
+    return cross_entropy_dice(logits, torch.where(region, target, IGNORED)) / 2
+
+
+def largest_components(labels: Tensor, classes: int) -> Tensor:
+    """Each class of each slice without all but its largest 8-connected component; (B, H, W)."""
+    array = labels.cpu().numpy()
+    kept = np.zeros_like(array)
+    for code in range(1, classes):
+        for row, found in enumerate(array == code):
+            parts, count = ndimage.label(found, structure=np.ones((3, 3)))
+            if count > 1:
+                found = parts == np.bincount(parts.ravel())[1:].argmax() + 1
+            kept[row][found] = code
+    return torch.from_numpy(kept).to(labels.device)

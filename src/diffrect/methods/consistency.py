@@ -1,0 +1,97 @@
+"""What methods with a ramped consistency loss share: its weight, a teacher in training mode, noise.
+
+The frame is that of the SSL4MIS benchmark, in which these methods were carried from classification
+to segmentation: total = 1/2 (CE + Dice) on labelled rows + w(i) consistency on unlabelled rows,
+w(i) = 0.1 exp(-5 (1 - i / I)^2) in 200 stairs.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from diffrect.config import at_least, within
+from diffrect.losses import consistency_ramp
+from diffrect.methods.base import Method, Problem, Update, make_teacher, move_average
+
+
+@dataclass(frozen=True)
+class ConsistencyOptions:
+    """Weights of the two losses."""
+
+    supervised_weight: float = 0.5
+    """Weight of cross-entropy plus Dice on the labelled rows."""
+    consistency_weight: float = 0.1
+    """Largest weight of the loss on unlabelled rows."""
+    ramp_stairs: int = 200
+    """That weight rises in this many stairs ..."""
+    ramp_share: float = 1.0
+    """... over this share of the training; 0 = it is constant."""
+
+    def __post_init__(self) -> None:
+        for name in ("supervised_weight", "consistency_weight"):
+            within(name, getattr(self, name), 0, 1e6)
+        at_least("ramp_stairs", self.ramp_stairs, 1)
+        within("ramp_share", self.ramp_share, 0, 1)
+
+    def weight(self, step: int, iterations: int) -> float:
+        """w(i), the weight of the consistency loss in iteration `step` of `iterations`."""
+        rise = round(self.ramp_share * iterations)
+        ramp = consistency_ramp(step, rise, self.ramp_stairs) if rise else 1.0
+        return self.consistency_weight * ramp
+
+    def update(self, supervised: Tensor, consistency: Tensor, weight: float) -> Update:
+        """The update of the weighted sum of both losses."""
+        total = self.supervised_weight * supervised + weight * consistency
+        logs: dict[str, Tensor | float] = {
+            "supervised": supervised,
+            "unsupervised": consistency,
+            "consistency_weight": weight,
+            "segmenter_total": total,
+        }
+        return Update("segmenter", total, logs)
+
+
+@dataclass(frozen=True)
+class TeacherOptions(ConsistencyOptions):
+    """Those of methods with a moving-average teacher."""
+
+    teacher_decay: float = 0.99
+    """Decay of the teacher, a moving average of the segmenter."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        within("teacher_decay", self.teacher_decay, 0, 1)
+
+
+class TeacherMethod(Method):
+    """A student that predicts, and a teacher that is the moving average of its parameters.
+
+    The teacher stays in training mode, with dropout and batch norm over its own inputs, and its
+    running statistics are its own, as in the official code of Mean Teacher and of UA-MT.
+    """
+
+    strong_views = 0
+
+    def __init__(self, problem: Problem, options: TeacherOptions) -> None:
+        super().__init__(problem, options)
+        self.teacher = make_teacher(self.segmenter)
+
+    def after_step(self, step: int) -> None:
+        decay = self.options.teacher_decay
+        move_average(self.teacher, self.segmenter, decay, step, buffers=False)
+
+    @torch.no_grad()
+    def teach(self, images: Tensor) -> Tensor:
+        """The teacher's probabilities (B, classes, H, W)."""
+        return self.teacher(images).softmax(dim=1)
+
+
+def with_noise(images: Tensor) -> Tensor:
+    """Images plus Gaussian noise of standard deviation 0.1, cut to +-0.2 (UA-MT, MICCAI 2019)."""
+    return images + (0.1 * torch.randn_like(images)).clamp(-0.2, 0.2)
+
+
+def squared_difference(probabilities: Tensor, target: Tensor) -> Tensor:
+    """Mean over rows, classes and pixels of (p - q)^2."""
+    return (probabilities - target).square().mean()

@@ -1,0 +1,111 @@
+"""FixMatch: what the network is sure of in the weak view is the label of the strong view.
+
+Sohn, Berthelot, Li, Zhang, Carlini, Cubuk, Kurakin, Zhang, Raffel, "FixMatch: Simplifying
+Semi-Supervised Learning with Consistency and Confidence", NeurIPS 2020. Equation numbers are
+theirs.
+
+- Eq. 3: cross-entropy of the labelled weak view; here cross-entropy plus Dice, as in all methods.
+- Eq. 4: mean over pixels of [max q >= 0.95] H(argmax q, p_strong), q the weak view's prediction
+  without gradient. Unsure pixels contribute 0 and count in the mean.
+- Total: Eq. 3 + lambda_u Eq. 4, lambda_u = 1, constant; no teacher.
+
+Published with RandAugment; here the strong view is the protocol's contrast, brightness, sharpness
+and blur, without CutMix (`cutmix_probability` is 0 unless set).
+
+Preset `reference` is what the SSL4MIS benchmark's script computes instead: a pixel is sure where
+(max - min) / max > 0.8, unsure pixels are taught as background, Dice is added, so is DiffRect's
+complementary loss, the weight rises to 0.1, and the strong view is jitter from 0.2 to 1.8 (theirs
+has no sharpness). Its teacher is never used, so there is none here.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from diffrect.config import within
+from diffrect.losses import (
+    IGNORED,
+    complementary_loss,
+    cross_entropy,
+    cross_entropy_dice,
+    pseudo_label,
+)
+from diffrect.methods.base import Batch, Method, Update
+from diffrect.methods.consistency import ConsistencyOptions
+
+REFERENCE = {
+    "supervised_weight": 1.0,
+    "consistency_weight": 0.1,
+    "ramp_share": 1.0,
+    "threshold": 0.8,
+    "confidence": "spread",
+    "unsure_pixels": "background",
+    "pseudo_label_loss": "cross_entropy_dice",
+    "complementary": True,
+    "turn_probability": 1.0,
+    "jitter_low": 0.2,
+    "jitter_high": 1.8,
+    "jitter_probability": 1.0,
+    "blur_sigma": 0.0,
+}
+
+
+@dataclass(frozen=True)
+class FixMatchOptions(ConsistencyOptions):
+    """Settings of FixMatch."""
+
+    supervised_weight: float = 1.0
+    consistency_weight: float = 1.0
+    ramp_share: float = 0.0
+    threshold: float = 0.95
+    """tau, above which a pixel of the weak view is sure."""
+    confidence: Literal["largest", "spread"] = "largest"
+    """Confidence is the largest probability, or (largest - smallest) / largest."""
+    unsure_pixels: Literal["ignore", "background"] = "ignore"
+    """Unsure pixels contribute nothing, or are taught as background."""
+    pseudo_label_loss: Literal["cross_entropy", "cross_entropy_dice"] = "cross_entropy"
+    """Loss against pseudo-labels: Eq. 4, or cross-entropy plus Dice over the sure pixels."""
+    complementary: bool = False
+    """Add the complementary loss of the two views."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        within("threshold", self.threshold, 0, 1)
+
+
+class FixMatch(Method):
+    """The segmenter learns labels of the weak view and its own pseudo-labels of the strong one."""
+
+    Options = FixMatchOptions
+    presets = {"default": {"cutmix_probability": 0.0}, "reference": REFERENCE}  # noqa: RUF012
+
+    def updates(self, batch: Batch, step: int) -> Iterator[Update]:
+        rows, options = batch.labelled, self.options
+        first = 0 if options.complementary else rows  # only that loss reads strong labelled rows
+        weak = self.segmenter(batch.weak)
+        strong = self.segmenter(batch.strong[first:])
+        supervised = cross_entropy_dice(weak[:rows], batch.label)
+        target = batch.as_strong(batch.with_labels(self.sure_labels(weak)))[rows:]
+        consistency = self.pseudo_label_loss(strong[rows - first :], target)
+        if options.complementary:
+            complementary, confidence = complementary_loss(weak, strong)
+            consistency = consistency + confidence * complementary
+        weight = options.weight(step, self.problem.iterations)
+        yield options.update(supervised, consistency, weight)
+
+    def sure_labels(self, logits: Tensor) -> Tensor:
+        """Class maps (B, H, W) of the weak view, unsure pixels ignored or background."""
+        unsure = IGNORED if self.options.unsure_pixels == "ignore" else 0
+        if self.options.confidence == "spread":
+            return pseudo_label(logits, self.options.threshold, unsure)
+        largest, label = logits.detach().softmax(dim=1).max(dim=1)
+        return torch.where(largest >= self.options.threshold, label, unsure)
+
+    def pseudo_label_loss(self, logits: Tensor, target: Tensor) -> Tensor:
+        """Eq. 4, whose mean counts the unsure pixels too; or cross-entropy plus Dice."""
+        if self.options.pseudo_label_loss == "cross_entropy":
+            return cross_entropy(logits, target) * (target != IGNORED).to(logits.dtype).mean()
+        return cross_entropy_dice(logits, target)

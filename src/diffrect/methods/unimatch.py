@@ -1,0 +1,126 @@
+"""UniMatch: two strong views and one view with perturbed features learn from one weak view.
+
+Yang, Qi, Feng, Zhang, Shi, "Revisiting Weak-to-Strong Consistency in Semi-Supervised Semantic
+Segmentation", CVPR 2023. Its total is
+L = 1/2 (L_x + lambda L_fp + mu / 2 (L_s1 + L_s2)), lambda = mu = 1/2, where each unlabelled loss
+counts the pixels whose weak prediction is at least 0.95 sure. For medical images, as here, L_x is
+1/2 (cross-entropy + Dice) and the unlabelled losses are Dice alone; the paper's loss on natural
+images is `pseudo_label_loss` = cross_entropy.
+
+- Strong views: independent draws of jitter, of blur up to 2 pixels (probability 1/2) and of a
+  CutMix box of 2 to 40 % of the slice (probability 1/2). The boxes show another unlabelled row of
+  the batch, with that row's labels; the authors draw a further batch to fill them and predict it
+  in eval mode. Brightness and contrast as published; sharpness is jittered along.
+- Feature view: channel dropout of 1/2 on each of the encoder's five maps, unlabelled rows only
+  (the authors decode perturbed labelled rows too and drop the result). Its targets are the row's
+  own, without boxes.
+
+These views hold in both presets. No teacher and no ramp. The authors choose the checkpoint on
+validation and test patients together; here as everywhere on validation alone.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from diffrect.config import within
+from diffrect.losses import IGNORED, cross_entropy, cross_entropy_dice, dice_loss
+from diffrect.methods.base import Batch, Method, Update
+from diffrect.models.unet import crop_like
+
+VIEWS: dict[str, Any] = {
+    "jitter_low": 0.5,
+    "jitter_high": 1.5,
+    "jitter_probability": 0.8,
+    "blur_sigma": 2.0,
+    "cutmix_probability": 0.5,
+    "cutmix_area": 0.4,
+    "cutmix_from": "unlabelled",
+}
+
+
+@dataclass(frozen=True)
+class UniMatchOptions:
+    """Settings of UniMatch; the weights are those of the total, all factors multiplied."""
+
+    threshold: float = 0.95
+    """Pixels of the weak view whose best class is less probable count in no loss."""
+    feature_dropout: float = 0.5
+    """Share of the channels of the encoder's maps that the feature view drops."""
+    supervised_weight: float = 0.25
+    """Weight of cross-entropy plus Dice on the labelled rows."""
+    strong_weight: float = 0.125
+    """Weight of the loss of each strong view."""
+    feature_weight: float = 0.25
+    """Weight of the feature view's loss."""
+    pseudo_label_loss: Literal["dice", "cross_entropy"] = "dice"
+    """Loss against pseudo-labels."""
+
+    def __post_init__(self) -> None:
+        within("threshold", self.threshold, 0, 1)
+        within("feature_dropout", self.feature_dropout, 0, 0.99)
+        for name in ("supervised_weight", "strong_weight", "feature_weight"):
+            within(name, getattr(self, name), 0, 1e6)
+
+
+class UniMatch(Method):
+    """The segmenter learns its confident weak predictions in three other views."""
+
+    Options = UniMatchOptions
+    presets = {"default": VIEWS, "reference": VIEWS}  # noqa: RUF012
+    strong_views = 2
+
+    def updates(self, batch: Batch, step: int) -> Iterator[Update]:
+        assert batch.second is not None
+        rows, options = batch.labelled, self.options
+        clean, perturbed = self.forward_weak(batch)
+        one, two = self.segmenter(
+            torch.cat([batch.strong[rows:], batch.second.strong[rows:]])
+        ).chunk(2)
+        target = batch.with_labels(confident_labels(clean, options.threshold))
+        supervised = cross_entropy_dice(clean[:rows], batch.label)
+        first = self.pseudo_label_loss(one, batch.as_strong(target)[rows:])
+        second = self.pseudo_label_loss(two, batch.second.as_strong(target)[rows:])
+        feature = self.pseudo_label_loss(perturbed, target[rows:])
+        unsupervised = options.strong_weight * (first + second) + options.feature_weight * feature
+        total = options.supervised_weight * supervised + unsupervised
+        logs = {
+            "supervised": supervised,
+            "unsupervised": unsupervised,
+            "strong_views": (first + second) / 2,
+            "feature_view": feature,
+            "sure_share": (target[rows:] != IGNORED).to(total.dtype).mean(),
+            "segmenter_total": total,
+        }
+        yield Update("segmenter", total, logs)
+
+    def forward_weak(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Logits of the weak view, and of its unlabelled rows with perturbed features."""
+        maps = self.segmenter.encode(batch.weak)
+        both = perturb_features(maps, batch.labelled, self.options.feature_dropout)
+        logits = crop_like(self.segmenter.decoder(both), batch.weak)
+        return logits[: len(batch.weak)], logits[len(batch.weak) :]
+
+    def pseudo_label_loss(self, logits: Tensor, target: Tensor) -> Tensor:
+        """Loss over the pixels that are not ignored; 0 where all are."""
+        if self.options.pseudo_label_loss == "cross_entropy":
+            return cross_entropy(logits, target)
+        return dice_loss(logits.softmax(dim=1), target)
+
+
+def confident_labels(logits: Tensor, threshold: float) -> Tensor:
+    """Class maps (B, H, W) without gradient, `IGNORED` where the best class is not sure."""
+    confidence, label = logits.detach().softmax(dim=1).max(dim=1)
+    return torch.where(confidence >= threshold, label, IGNORED)
+
+
+def perturb_features(maps: list[Tensor], labelled: int, share: float) -> list[Tensor]:
+    """Maps of all rows, then once more of the unlabelled rows with `share` of the channels dropped.
+
+    The channels that stay are scaled by 1 / (1 - share), in each map and row anew.
+    """
+    return [torch.cat([x, F.dropout2d(x[labelled:], share)]) for x in maps]

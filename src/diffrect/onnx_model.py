@@ -1,0 +1,73 @@
+"""Exported models: ONNX Runtime in place of PyTorch's network."""
+
+import importlib
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from diffrect.errors import InputError
+
+METADATA_KEY = "diffrect"
+METADATA_FORMAT = 1
+STRIDE = 16  # sides of an exported network's input are multiples of this
+
+
+def require(*modules: str) -> None:
+    """Asks for the optional dependencies.
+
+    Raises:
+        InputError: one of them is not installed.
+    """
+    for module in modules:
+        try:
+            importlib.import_module(module)
+        except ImportError:
+            raise InputError(
+                f"ONNX: expected the package {module}, it is not installed; "
+                "pip install 'diffrect[onnx]'"
+            ) from None
+
+
+class OnnxNetwork(nn.Module):
+    """An exported network that is called like the PyTorch one, on the CPU.
+
+    Attributes:
+        metadata: what `export` wrote beside the weights.
+
+    Raises:
+        InputError: not a file that `export` wrote, or ONNX Runtime is not installed.
+    """
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        require("onnxruntime")
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = torch.get_num_threads()
+        options.log_severity_level = 3  # errors
+        if not path.is_file():
+            raise InputError(f"{path}: expected a model made by export, found no such file")
+        try:
+            self.session = onnxruntime.InferenceSession(
+                path, options, providers=["CPUExecutionProvider"]
+            )
+            text = self.session.get_modelmeta().custom_metadata_map[METADATA_KEY]
+            self.metadata: dict[str, Any] = json.loads(text)
+        except Exception as error:  # ONNX Runtime's own exceptions have no common base
+            reason = " ".join(str(error).split())[:200]
+            raise InputError(f"{path}: expected a model made by export: {reason}") from None
+        if self.metadata.get("format") != METADATA_FORMAT:
+            found = self.metadata.get("format")
+            raise InputError(f"{path}: expected format {METADATA_FORMAT}, got {found}")
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Images (B, channels, H, W) of any size -> logits (B, classes, H, W)."""
+        height, width = images.shape[-2:]
+        padded = F.pad(images, (0, -width % STRIDE, 0, -height % STRIDE))
+        (logits,) = self.session.run(None, {"images": padded.float().numpy()})
+        return torch.from_numpy(logits)[..., :height, :width]

@@ -1,0 +1,80 @@
+"""Where the time and the memory of a training go: `diffrect train --profile`."""
+
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import torch
+from rich.console import Console
+from rich.table import Table
+from torch.profiler import ProfilerActivity, profile, schedule
+
+WARM_UP, RECORDED = 3, 5  # iterations; the first ones allocate memory and choose kernels
+LARGEST = 10
+
+
+class StepProfiler:
+    """Records a few iterations; call `step` after each one.
+
+    Writes a trace into `folder`, for chrome://tracing, Perfetto or TensorBoard's profiler plugin,
+    and prints the operations that took most time, with the memory they allocated.
+    """
+
+    def __init__(self, folder: Path, device: torch.device) -> None:
+        self.folder, self.device, self.iterations = folder, device, 0
+        activities = [ProfilerActivity.CPU]
+        if device.type == "cuda":
+            activities.append(ProfilerActivity.CUDA)
+        self.profiler = profile(
+            activities=activities,
+            schedule=schedule(wait=0, warmup=WARM_UP, active=RECORDED, repeat=1),
+            on_trace_ready=self.finish,
+            profile_memory=True,
+        )
+
+    def __enter__(self) -> "StepProfiler":
+        self.profiler.__enter__()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.profiler.__exit__(kind, error, traceback)
+
+    def step(self) -> None:
+        """An iteration has ended."""
+        self.iterations += 1
+        self.profiler.step()
+
+    def finish(self, recorded: profile) -> None:
+        """Writes the trace and prints the table."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        path = self.folder / "trace.pt.trace.json.gz"
+        recorded.export_chrome_trace(str(path))
+        iterations = max(1, min(RECORDED, self.iterations - WARM_UP))
+        console = Console(stderr=True, highlight=False, soft_wrap=True)
+        console.print(self.table(recorded.key_averages(), iterations))
+        console.print(f"{path}: open it in Perfetto, chrome://tracing or TensorBoard", markup=False)
+
+    def table(self, events: Any, iterations: int) -> Table:
+        """The operations with the most time of their own, per iteration."""
+        where = "device" if self.device.type == "cuda" else "cpu"
+        named = [event for event in events if not event.key.startswith("ProfilerStep")]
+        ranked = sorted(named, key=lambda e: -getattr(e, f"self_{where}_time_total"))
+        total = sum(getattr(e, f"self_{where}_time_total") for e in ranked) or 1
+        title = f"one iteration, mean of {iterations}: the {LARGEST} largest by {where} time"
+        table = Table("operation", "ms", "share", "calls", "MB allocated", title=title)
+        for event in ranked[:LARGEST]:
+            taken = getattr(event, f"self_{where}_time_total")
+            memory = getattr(event, f"self_{where}_memory_usage") / 1e6 / iterations
+            table.add_row(
+                event.key,
+                f"{taken / 1e3 / iterations:.1f}",
+                f"{100 * taken / total:.1f} %",
+                f"{event.count / iterations:.0f}",
+                f"{memory:.0f}",
+            )
+        return table

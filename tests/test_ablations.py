@@ -1,0 +1,125 @@
+"""Parts of DiffRect left out: what each option takes away, and that all the rest stays."""
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from diffrect.config import TrainConfig
+from diffrect.errors import InputError
+from diffrect.methods import resolve
+from diffrect.methods.base import Batch, Problem, Update
+from diffrect.methods.diffrect import DiffRect, DiffRectOptions
+from diffrect.models.calibration import SemanticColouring
+
+PROBLEM = Problem(channels=1, classes=3, iterations=10)
+
+
+def batch() -> Batch:
+    """Two labelled and two unlabelled slices of 64 x 64."""
+    generator = torch.Generator().manual_seed(0)
+    weak, strong = (torch.rand(4, 1, 64, 64, generator=generator) for _ in range(2))
+    return Batch(weak, strong, torch.randint(3, (2, 64, 64), generator=generator))
+
+
+def updates(**options: Any) -> tuple[DiffRect, list[Update]]:
+    """All updates of iteration 5 without optimiser steps, from the same weights and draws."""
+    torch.manual_seed(0)
+    method = DiffRect(PROBLEM, DiffRectOptions(rectify_from=0, **options)).train()
+    torch.manual_seed(1)
+    return method, list(method.updates(batch(), step=5))
+
+
+def names(found: list[Update]) -> list[str]:
+    return [update.name for update in found]
+
+
+def test_without_rectification_the_first_update_is_all_there_is() -> None:
+    _, whole = updates()
+    _, bare = updates(rectification=False)
+    assert names(whole) == ["segmenter", "rectifier", "segmenter"]
+    assert names(bare) == ["segmenter"]
+    assert torch.equal(whole[0].loss, bare[0].loss)
+
+
+@pytest.mark.parametrize("transports", ["joint", "separate"])
+@pytest.mark.parametrize(
+    ("left_out", "learned", "absent"),
+    [
+        ("coarse_to_fine", "rectifier_supervised", "rectifier_unsupervised"),
+        ("fine_to_precise", "rectifier_unsupervised", "rectifier_supervised"),
+    ],
+)
+def test_one_transport_trains_on_its_own_rows(
+    transports: Any, left_out: str, learned: str, absent: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[tuple[Tensor, Tensor, Tensor]] = []
+    transport = DiffRect.transport
+
+    def spy(self: DiffRect, name: str, images: Tensor, *rest: Tensor) -> tuple[Tensor, Tensor]:
+        seen.append((images, rest[0], rest[1]))
+        return transport(self, name, images, *rest)
+
+    monkeypatch.setattr(DiffRect, "transport", spy)
+    _, found = updates(transports=transports, **{left_out: False})
+    assert names(found) == ["segmenter", "rectifier", "segmenter"]
+    logs = found[1].logs
+    assert learned in logs
+    assert absent not in logs
+    assert float(logs["rectifier_total"]) == pytest.approx(
+        float(logs[learned]) + float(logs["latent"])
+    )
+    (images, _, target), one = seen[0], batch()
+    assert len(seen) == 1
+    if left_out == "coarse_to_fine":
+        assert torch.equal(images, one.weak[:2])
+        assert torch.equal(target, one.label)
+    else:
+        assert torch.equal(images, one.strong[2:])
+
+
+def test_something_has_to_be_learned() -> None:
+    with pytest.raises(InputError, match="fine_to_precise: expected true where coarse_to_fine is"):
+        DiffRectOptions(coarse_to_fine=False, fine_to_precise=False)
+    config = TrainConfig(options={"coarse_to_fine": False, "fine_to_precise": False})
+    with pytest.raises(InputError, match="--option fine_to_precise: "):
+        resolve(config)
+
+
+def test_a_single_small_slice_is_too_little_for_one_transport() -> None:
+    torch.manual_seed(0)
+    method = DiffRect(PROBLEM, DiffRectOptions(coarse_to_fine=False)).train()
+    one = batch()
+    small = Batch(one.weak[1:], one.strong[1:], one.label[1:])
+    with pytest.raises(InputError, match="--batch-labelled: expected at least 2 slices of 64 x 64"):
+        list(method.updates(small, step=0))
+
+
+def rectified(method: DiffRect, images: Tensor) -> Tensor:
+    rectifier = method.rectifier.eval()
+    noise = torch.zeros(rectifier.latent_shape(images))
+    label = torch.ones(len(images), 64, 64, dtype=torch.int64)
+    return rectifier.rectify(images, label, torch.zeros(1), noise)
+
+
+@pytest.mark.parametrize("seen", [True, False])
+def test_the_rectifier_sees_the_image_or_black(seen: bool) -> None:
+    method, _ = updates(rectifier_image=seen)
+    one, other = torch.rand(1, 1, 64, 64), torch.rand(1, 1, 64, 64)
+    assert torch.equal(rectified(method, one), rectified(method, other)) is not seen
+
+
+def test_guidance_can_be_silent() -> None:
+    method, found = updates(guidance="none")
+    assert found[1].logs["guidance_weak_to_label"] == 0
+    assert names(found) == ["segmenter", "rectifier", "segmenter"]
+    one, other = torch.zeros(2, 4, 4).long(), torch.ones(2, 4, 4).long()
+    assert method.guidance(one, other, slice(None)).tolist() == [0.0]
+
+
+def test_label_maps_without_colours_are_grey_levels() -> None:
+    assert not updates(colouring=False)[0].rectifier.colouring.colours.std(dim=1).any()
+    assert updates()[0].rectifier.colouring.colours.std(dim=1).any()
+    grey = SemanticColouring(3, coloured=False)(torch.tensor([[[0, 1, 2]]]))
+    assert grey[0, :, 0].tolist() == [[0.0, 0.5, 1.0]] * 3
