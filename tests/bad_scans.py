@@ -160,7 +160,7 @@ SCANS: dict[str, tuple[str, str, Spoil]] = {
     ),
     "a file without permission": (
         "predict run out a.nii.gz",
-        f"a.nii.gz: {NIFTI}: Permission denied",
+        "a.nii.gz: expected a NIfTI file: Permission denied",
         lambda: Path("a.nii.gz").chmod(0),
     ),
     "a file that is no image by its name": (

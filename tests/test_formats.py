@@ -11,9 +11,9 @@ import pytest
 import SimpleITK as sitk
 from PIL import Image
 
-from diffrect.data.case import Case
+from diffrect.data.case import Case, Conversion
 from diffrect.data.formats import find_images, kind_of, stem_of
-from diffrect.data.store import Conversion, write_case
+from diffrect.data.store import write_case
 from diffrect.data.volume import read_image, read_label
 from diffrect.errors import InputError
 from scans import OBLIQUE, ORIGIN, SPACING, as_itk, grid, write_scan, write_series

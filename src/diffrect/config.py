@@ -107,14 +107,12 @@ class TrainConfig:
             raise InputError(f"learning_rate: expected a positive number, got {self.learning_rate}")
 
     def _check_crop(self) -> None:
-        if self.spacing is None and self.crop is None:
-            return
-        if self.spacing is None or self.crop is None:
+        if (self.spacing is None) != (self.crop is None):
             given, absent = ("crop", "spacing") if self.spacing is None else ("spacing", "crop")
             raise InputError(f"{given}: expected --{absent} with it, got none")
-        if not 0 < self.spacing < float("inf"):
+        if self.spacing is not None and not 0 < self.spacing < float("inf"):
             raise InputError(f"spacing: expected millimetres above 0, got {self.spacing}")
-        at_least("crop", self.crop, 2)
+        at_least("crop", self.side, 2)
 
     @property
     def side(self) -> int:

@@ -1,13 +1,13 @@
 """One scan as every source yields it, and its way to the slices that networks see."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import product
 
 import numpy as np
 
 from diffrect.codes import IGNORED
 from diffrect.data.intensity import Intensity, scale
-from diffrect.data.slicing import Slicing
+from diffrect.data.slicing import THIRD_AXIS, Slicing
 from diffrect.data.volume import Volume
 from diffrect.errors import InputError
 
@@ -30,6 +30,19 @@ class Case:
     image: Volume
     label: Volume | None
     normalised: bool = False
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """How volumes become slices of the store.
+
+    Attributes:
+        axis: the policy of `choose_slicing`.
+        intensity: how intensities are normalised.
+    """
+
+    axis: str = THIRD_AXIS
+    intensity: Intensity = field(default_factory=Intensity)
 
 
 def image_slices(

@@ -31,14 +31,19 @@ def decoding(path: Path, kind: str) -> Iterator[None]:
 
 
 def check_file(path: Path, kind: str) -> None:
-    """Refuse what is no file, or an empty one.
+    """Refuse what is no file, an empty one, or one that may not be read.
 
     Raises:
         InputError: see above.
     """
     if not path.is_file():
         raise InputError(f"{path}: expected {kind}, found no such file")
-    if path.stat().st_size == 0:
+    try:
+        with path.open("rb") as stream:
+            empty = not stream.read(1)
+    except OSError as error:
+        raise InputError(f"{path}: expected {kind}: {reason(error)}") from None
+    if empty:
         raise InputError(f"{path}: expected {kind}, found an empty file")
 
 

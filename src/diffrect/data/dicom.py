@@ -115,7 +115,7 @@ def _read_frames(file: Path) -> tuple[np.ndarray, Spacing, np.ndarray]:
 def _check_one_series(path: Path, slices: list[_Slice]) -> None:
     series = sorted({one.series for one in slices})
     if len(series) > 1:
-        counts = [sum(one.series == name for one in slices) for name in series]
+        counts = sorted((sum(s.series == name for s in slices) for name in series), reverse=True)
         found = " and ".join(str(count) for count in counts[:5])
         raise InputError(
             f"{path}: expected one DICOM series in a folder, found {len(series)} of {found} files; "

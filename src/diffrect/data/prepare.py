@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from diffrect.atomic import remove_unfinished
+from diffrect.data.case import Conversion
 from diffrect.data.integrity import plain_name, write_sealed
 from diffrect.data.intensity import Intensity
 from diffrect.data.repair import find_damaged
@@ -29,7 +30,6 @@ from diffrect.data.store import (
     FORMAT_VERSION,
     PROGRESS_FILE,
     STORE_FILE,
-    Conversion,
     Store,
     find_fault,
     read_record,

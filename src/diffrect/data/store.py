@@ -14,7 +14,7 @@ import json
 import os
 import shlex
 import shutil
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ import blosc2
 import numpy as np
 
 from diffrect.atomic import write_atomic
-from diffrect.data.case import Case, check_case, image_slices, label_slices
+from diffrect.data.case import Case, Conversion, check_case, image_slices, label_slices
 from diffrect.data.integrity import (
     CASE_FILE,
     CASES_FOLDER,
@@ -34,7 +34,6 @@ from diffrect.data.integrity import (
     write_sealed,
 )
 from diffrect.data.integrity import write_json as write_json
-from diffrect.data.intensity import Intensity
 from diffrect.data.resample import Zoom, zoom_of
 from diffrect.data.slicing import THIRD_AXIS, Slicing, choose_slicing
 from diffrect.data.splits import Split
@@ -98,19 +97,6 @@ class CaseRecord:
             orientation=entry.get("orientation"),
             remarks=tuple(entry.get("remarks", ())),
         )
-
-
-@dataclass(frozen=True)
-class Conversion:
-    """How volumes become slices of the store.
-
-    Attributes:
-        axis: the policy of `choose_slicing`.
-        intensity: how intensities are normalised.
-    """
-
-    axis: str = THIRD_AXIS
-    intensity: Intensity = field(default_factory=Intensity)
 
 
 class Store:
