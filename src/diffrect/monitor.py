@@ -47,7 +47,7 @@ class Monitor:
             disable=not self.console.is_terminal,  # a log file gets the validations' lines alone
         )
         self.task = self.bar.add_task("training", total=iterations, completed=first, status="")
-        self.started = self.iterated = time.perf_counter()
+        self.started = self.validation_started = time.perf_counter()
         self.validating = 0.0  # seconds
         self.minutes_before = 0.0  # of earlier sessions of this training
         self.file: IO[str] | None = None
@@ -79,11 +79,15 @@ class Monitor:
         status = f"{losses} · {seconds:.2f} s/it{dice}"
         self.bar.update(self.task, completed=step, status=status)
 
+    def validation_begins(self) -> None:
+        """Called before a validation, whose time is no part of an iteration's."""
+        self.validation_started = time.perf_counter()
+
     def validation(self, step: int, scores: Mapping[str, float], best: float) -> None:
         """Called after every validation."""
         if not self.active:
             return
-        self.validating += time.perf_counter() - self.iterated
+        self.validating += time.perf_counter() - self.validation_started
         self.write("val", step, {**scores, "best_dice": best, "minutes": self.minutes()})
         minutes = (time.perf_counter() - self.started) / 60
         classes = ", ".join(

@@ -255,6 +255,7 @@ class Trainer:
 
         A stop that is asked for meanwhile leaves it for when the training goes on.
         """
+        monitor.validation_begins()
         scores = validate(
             self.method.predictor,
             self.store,
