@@ -105,7 +105,7 @@ class INCL(Method):
     def segment(self, images: Tensor) -> tuple[Tensor, list[Tensor]]:
         """Logits, and the decoder's maps at 1/8, 1/4 and 1/2 of the resolution."""
         features = self.segmenter.decoder.features(self.segmenter.encode(images))
-        return crop_like(self.segmenter.decoder.head(features[-1]), images), features[:3]
+        return crop_like(self.segmenter.decoder.logits(features[-1]), images), features[:3]
 
 
 def transfer_loss(

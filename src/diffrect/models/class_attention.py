@@ -10,6 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from diffrect.models.layout import at_least_single
+
 WIDTHS = (128, 64, 32)
 HEADS = (8, 4, 2)
 
@@ -87,7 +89,8 @@ class ClassAttention(nn.Module):
         scores = scores + self.drop_path(self.map_mlp(scores))
         # (B K, heads, side, side): every class is drawn by the same convolutions
         stack = scores.transpose(1, 2).reshape(-1, self.heads, self.side, self.side)
-        return self.draw(stack).view(-1, classes, self.side, self.side), answer
+        drawn = at_least_single(self.draw(stack))
+        return drawn.view(-1, classes, self.side, self.side), answer
 
     def _answer(self, scores: Tensor, tokens: Tensor) -> Tensor | None:
         """New queries (B, K, C) of scores (B, heads, K, N) and tokens (B, N, C)."""

@@ -36,7 +36,7 @@ def alphas_cumulative(betas: Tensor) -> Tensor:
 
 def add_noise(clean: Tensor, noise: Tensor, step: Tensor, alphas: Tensor) -> Tensor:
     """z_t = sqrt(a_t) z_0 + sqrt(1 - a_t) noise; clean, noise (B, C, H, W), step (B,)."""
-    a = alphas.to(clean)[step][:, None, None, None]
+    a = alphas.to(noise)[step][:, None, None, None]
     return a.sqrt() * clean + (1 - a).sqrt() * noise
 
 

@@ -33,6 +33,15 @@ def concatenate(first: Tensor, second: Tensor) -> Tensor:
     return _Concatenate.apply(first, second)
 
 
+def at_least_single(x: Tensor) -> Tensor:
+    """Half precision becomes float32; all else stays as it is.
+
+    Under autocast networks answer in half precision, whose 8 or 11 bits are too few for a softmax
+    and for sums over all pixels.
+    """
+    return x.to(torch.promote_types(x.dtype, torch.float32))
+
+
 class _Drop(torch.autograd.Function):
     """Keeps one byte per element for the way back instead of a float."""
 

@@ -10,7 +10,7 @@ from typing import Literal
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from diffrect.models.layout import Dropout, concatenate
+from diffrect.models.layout import Dropout, at_least_single, concatenate
 
 WIDTHS = (16, 32, 64, 128, 256)
 ENCODER_DROPOUT = (0.05, 0.1, 0.2, 0.3, 0.5)
@@ -140,7 +140,11 @@ class Decoder(nn.Module):
 
     def forward(self, maps: Sequence[Tensor], guidance: Tensor | None = None) -> Tensor:
         """Logits (B, classes, H, W) from `maps`, fine to coarse as `Encoder` gives them."""
-        return self.head(self.features(maps, guidance)[-1])
+        return self.logits(self.features(maps, guidance)[-1])
+
+    def logits(self, finest: Tensor) -> Tensor:
+        """Logits of the last of `features`, in single precision at least, as losses need them."""
+        return at_least_single(self.head(finest))
 
     def features(self, maps: Sequence[Tensor], guidance: Tensor | None = None) -> list[Tensor]:
         """The decoder's own maps, coarse to fine; the head reads the last."""
