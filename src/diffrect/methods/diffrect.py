@@ -23,7 +23,12 @@ from diffrect.losses import (
 )
 from diffrect.methods.base import Batch, Method, Problem, Update, make_teacher, move_average
 from diffrect.methods.diffrect_options import REFERENCE, DiffRectOptions
-from diffrect.methods.diffrect_parts import Draws, PseudoLabel, single_transport
+from diffrect.methods.diffrect_parts import Draws, PseudoLabel, joined
+from diffrect.methods.diffrect_transports import (
+    joint_transports,
+    separate_transports,
+    single_transport,
+)
 from diffrect.models.calibration import calibration_guidance
 from diffrect.models.rectifier import Rectifier
 from diffrect.shared import shared_mean
@@ -62,22 +67,24 @@ class DiffRect(Method):
         weak_logits, strong_logits = self.forward_views(batch)
         weak = self.weak_pseudo_label(batch, weak_logits)
         strong = self.pseudo_label(strong_logits)
+        rectifying = options.rectification and step >= self.rectify_from
+        joins = rectifying and options.rectification_update == "joint"
 
-        yield self.segmenter_update(batch, weak_logits, strong_logits, weak, weight)
-        del weak_logits, strong_logits  # their graph is not needed any more
-        if not options.rectification:
-            return
+        update = self.segmenter_update(batch, weak_logits, strong_logits, weak, weight)
+        if joins:
+            rectified = self.rectify(batch, weak, strong)
+            logits = strong_logits if options.rectification_view == "strong" else weak_logits
+            update = joined(update, self.rectification_update(batch, rectified, logits))
+        yield update
+        del update, weak_logits, strong_logits  # their graph is not needed any more
 
-        if not (options.coarse_to_fine and options.fine_to_precise):
-            rectifier_update, guidance = single_transport(self, batch, weak, strong, weight)
-        elif options.transports == "joint":
-            rectifier_update, guidance = self.joint_transports(batch, weak, strong, weight)
-        else:
-            rectifier_update, guidance = self.separate_transports(batch, weak, strong, weight)
-        yield rectifier_update
+        if options.rectification and step % options.rectifier_interval == 0:
+            yield self.rectifier_update(batch, weak, strong, weight)
 
-        if step >= self.rectify_from:
-            yield self.rectification_update(batch, weak, guidance)
+        if rectifying and not joins:
+            rectified = self.rectify(batch, weak, strong)
+            view = batch.strong if options.rectification_view == "strong" else batch.weak
+            yield self.rectification_update(batch, rectified, self.segmenter(view))
 
     def segmenter_update(
         self,
@@ -103,88 +110,31 @@ class DiffRect(Method):
         logs |= {"unsupervised": unsupervised, "segmenter_total": total}
         return Update("segmenter", total, logs)
 
-    def joint_transports(
+    def rectifier_update(
         self, batch: Batch, weak: PseudoLabel, strong: PseudoLabel, weight: float
-    ) -> tuple[Update, Tensor]:
-        """Second update, each transport on the rows it is about; also returns the guidance.
+    ) -> Update:
+        """Second update: the rectifier learns to take labels from coarse to fine and to precise."""
+        if not (self.options.coarse_to_fine and self.options.fine_to_precise):
+            return single_transport(self, batch, weak, strong, weight)
+        if self.options.transports == "joint":
+            return joint_transports(self, batch, weak, strong, weight)
+        return separate_transports(self, batch, weak, strong, weight)
 
-        Labelled rows go from fine to precise (weak view -> ground truth), unlabelled rows from
-        coarse to fine (strong view -> weak view).
+    def rectification_update(self, batch: Batch, rectified: Tensor, logits: Tensor) -> Update:
+        """Third update: the segmenter learns rectified pseudo-labels of unlabelled rows.
+
+        Args:
+            batch: the batch.
+            rectified: what `rectify` gives.
+            logits: the segmenter's, of the view that `rectification_view` names.
         """
         rows = batch.labelled
-        precise = batch.completed(weak.given)
-        target = batch.as_strong(batch.with_labels(weak.target))
-        finer = PseudoLabel(batch.as_strong(precise), target)
-        images = torch.cat([batch.weak[:rows], batch.strong[rows:]])
-        coarse = torch.cat([weak.given[:rows], strong.given[rows:]])
-        target = torch.cat([precise[:rows], finer.given[rows:]])
-        guidance = self.guidance(coarse, target, slice(rows))
-        logits, latent = self.transport("joint", images, coarse, target, guidance)
-        supervised = cross_entropy_dice(logits[:rows], batch.label)
-        unsupervised = self.pseudo_label_loss(logits[rows:], finer.target[rows:])
-        total = supervised + latent + weight * unsupervised
-        logs = {
-            "rectifier_supervised": supervised,
-            "rectifier_unsupervised": unsupervised,
-            "latent": latent,
-            "guidance_weak_to_label": guidance[:rows].mean(),
-            "guidance_strong_to_weak": guidance[rows:].mean() if len(guidance) > 1 else guidance[0],
-            "rectifier_total": total,
-        }
-        return Update("rectifier", total, logs), guidance
-
-    def separate_transports(
-        self, batch: Batch, weak: PseudoLabel, strong: PseudoLabel, weight: float
-    ) -> tuple[Update, Tensor]:
-        """Second update, both transports on all rows; also returns fine-to-precise's guidance."""
-        rows = batch.labelled
-
-        # fine to precise: weak view -> ground truth where there is one, else itself
-        precise = batch.completed(weak.given)
-        to_label = self.guidance(weak.given, precise, slice(rows))
-        weak_rectified, latent_to_label = self.transport(
-            "weak_to_label", batch.weak, weak.given, precise, to_label
-        )
-        supervised = cross_entropy_dice(weak_rectified[:rows], batch.label)
-
-        # coarse to fine: strong view -> weak view
-        finer = self.pseudo_label(weak_rectified)
-        finer = PseudoLabel(batch.as_strong(finer.given), batch.as_strong(finer.target))
-        to_weak = self.guidance(strong.given, finer.given, slice(rows, None))
-        strong_rectified, latent_to_weak = self.transport(
-            "strong_to_weak", batch.strong, strong.given, batch.as_strong(weak.given), to_weak
-        )
-        unsupervised = self.pseudo_label_loss(strong_rectified[rows:], finer.target[rows:])
-        if self.options.complementary:
-            complementary, confidence = complementary_loss(weak_rectified, strong_rectified)
-            unsupervised = unsupervised + confidence * complementary
-
-        total = supervised + latent_to_label + weight * (unsupervised + latent_to_weak)
-        logs = {
-            "rectifier_supervised": supervised,
-            "rectifier_unsupervised": unsupervised,
-            "latent_weak_to_label": latent_to_label,
-            "latent_strong_to_weak": latent_to_weak,
-            "guidance_weak_to_label": to_label.mean(),
-            "guidance_strong_to_weak": to_weak.mean(),
-            "rectifier_total": total,
-        }
-        return Update("rectifier", total, logs), to_label
-
-    def rectification_update(self, batch: Batch, weak: PseudoLabel, guidance: Tensor) -> Update:
-        """Third update: the segmenter learns rectified pseudo-labels of unlabelled rows."""
-        rows = batch.labelled
-        if len(guidance) > 1:  # how far weak pseudo-labels are off is known of labelled rows alone
-            guidance = shared_mean(guidance[:rows].mean(dim=0, keepdim=True))
-        target = self.rectify(batch, weak, guidance)
-        if self.options.rectification_view == "weak":
-            logits = self.segmenter(batch.weak)
-        else:
-            logits, target = self.segmenter(batch.strong), batch.as_strong(target)
-        loss = self.pseudo_label_loss(logits[rows:], target[rows:])
+        if self.options.rectification_view == "strong":
+            rectified = batch.as_strong(rectified)
+        loss = self.pseudo_label_loss(logits[rows:], rectified[rows:])
         total = self.options.rectification_weight * loss
         if self.options.rectification_labelled:
-            total = total + cross_entropy_dice(logits[:rows], target[:rows])
+            total = total + cross_entropy_dice(logits[:rows], rectified[:rows])
         return Update("segmenter", total, {"rectification": loss})
 
     # ---- their parts --------------------------------------------------------------------------
@@ -204,7 +154,10 @@ class DiffRect(Method):
     @property
     def needs_whole_weak_view(self) -> bool:
         """Whether a loss or a pseudo-label reads the segmenter's logits of unlabelled weak rows."""
-        return self.options.complementary or self.teacher is None
+        options = self.options
+        joins = options.rectification and options.rectification_update == "joint"
+        rectified = joins and options.rectification_view == "weak"
+        return options.complementary or self.teacher is None or rectified
 
     def weak_pseudo_label(self, batch: Batch, weak_logits: Tensor) -> PseudoLabel:
         """The weak view's pseudo-label: the moving average's, or the segmenter's own."""
@@ -246,7 +199,7 @@ class DiffRect(Method):
         noise = self.draws.normal(name, self.rectifier.latent_shape(images), images)
         return self.rectifier.transport(images, coarse, target, guidance, step, noise)
 
-    def rectify(self, batch: Batch, coarse: PseudoLabel, guidance: Tensor) -> Tensor:
+    def rectify(self, batch: Batch, weak: PseudoLabel, strong: PseudoLabel) -> Tensor:
         """The weak view's pseudo-labels (B, H, W) corrected by the rectifier, sampled from noise.
 
         Labelled rows keep their labels; they are sampled along only in training mode, where they
@@ -255,12 +208,27 @@ class DiffRect(Method):
         training = self.options.sampling_mode == "train"
         first = 0 if training else batch.labelled
         images = batch.weak[first:]
+        guidance = self.sampling_guidance(batch, weak, strong)
         noise = self.draws.normal("sampling", self.rectifier.latent_shape(images), images)
         self.rectifier.train(training)
-        logits = self.rectifier.rectify(images, coarse.given[first:], guidance, noise)
+        logits = self.rectifier.rectify(images, weak.given[first:], guidance, noise)
         self.rectifier.train()
         rectified = self.pseudo_label(logits[batch.labelled - first :]).target
         return torch.cat([batch.label, rectified])
+
+    def sampling_guidance(self, batch: Batch, weak: PseudoLabel, strong: PseudoLabel) -> Tensor:
+        """How far pseudo-labels are off, (1,): known of labelled rows alone, and their mean.
+
+        Without the transport to the ground truth: that of unlabelled rows, strong view to weak.
+        """
+        rows = batch.labelled
+        if self.options.fine_to_precise:
+            fine = torch.where(batch.label == IGNORED, weak.given[:rows], batch.label)
+            guidance = self.guidance(weak.given[:rows], fine, slice(rows))
+        else:
+            fine = batch.as_strong(batch.with_labels(weak.given))[rows:]
+            guidance = self.guidance(strong.given[rows:], fine, slice(None))
+        return shared_mean(guidance.mean(dim=0, keepdim=True))
 
     # ---- what the training loop asks for ------------------------------------------------------
 

@@ -45,6 +45,11 @@ class DiffRectOptions:
     """T, the length of the noise schedule."""
     sample_steps: int = 2
     """DDIM steps when rectifying."""
+    rectifier_interval: int = 1
+    """Iterations between two updates of the rectifier."""
+    rectification_update: Literal["joint", "separate"] = "separate"
+    """The loss on rectified pseudo-labels joins the first update, whose forward it shares, or
+    takes a forward and an optimiser step of its own, after the rectifier's."""
     sampling_mode: Literal["eval", "train"] = "eval"
     """Rectify without dropout and with running batch statistics, or as in training."""
     rectifier_decay: bool = True
@@ -87,6 +92,7 @@ class DiffRectOptions:
                 "fine_to_precise: expected true where coarse_to_fine is false; without either "
                 "transport there is nothing to train: rectification=false"
             )
+        at_least("rectifier_interval", self.rectifier_interval, 1)
         at_least("ramp_stairs", self.ramp_stairs, 1)
         at_least("diffusion_steps", self.diffusion_steps, 1)
         within("sample_steps", self.sample_steps, 1, self.diffusion_steps)
