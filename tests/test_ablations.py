@@ -13,6 +13,7 @@ from diffrect.methods.base import Batch, Problem, Update
 from diffrect.methods.diffrect import DiffRect, DiffRectOptions
 from diffrect.models.calibration import SemanticColouring
 
+SEPARATE = {"rectification_update": "separate", "rectifier_interval": 1}
 PROBLEM = Problem(channels=1, classes=3, iterations=10)
 
 
@@ -23,12 +24,13 @@ def batch() -> Batch:
     return Batch(weak, strong, torch.randint(3, (2, 64, 64), generator=generator))
 
 
-def updates(**options: Any) -> tuple[DiffRect, list[Update]]:
-    """All updates of iteration 5 without optimiser steps, from the same weights and draws."""
+def updates(step: int = 5, **options: Any) -> tuple[DiffRect, list[Update]]:
+    """All updates of an iteration without optimiser steps, from the same weights and draws."""
     torch.manual_seed(0)
-    method = DiffRect(PROBLEM, DiffRectOptions(rectify_from=0, **options)).train()
+    options = {**SEPARATE, "rectify_from": 0, **options}
+    method = DiffRect(PROBLEM, DiffRectOptions(**options)).train()
     torch.manual_seed(1)
-    return method, list(method.updates(batch(), step=5))
+    return method, list(method.updates(batch(), step))
 
 
 def names(found: list[Update]) -> list[str]:
@@ -41,6 +43,37 @@ def test_without_rectification_the_first_update_is_all_there_is() -> None:
     assert names(whole) == ["segmenter", "rectifier", "segmenter"]
     assert names(bare) == ["segmenter"]
     assert torch.equal(whole[0].loss, bare[0].loss)
+
+
+def test_the_rectified_loss_joins_the_first_update() -> None:
+    def loss(**options: Any) -> float:
+        return updates(**options)[1][0].loss.item()
+
+    joint: dict[str, Any] = {"rectification_update": "joint"}
+    _, found = updates(**joint)
+    assert names(found) == ["segmenter", "rectifier"]
+    rectified = float(found[0].logs["rectification"])
+    alone = loss(**joint, rectification_labelled=False)
+    assert alone - loss() == pytest.approx(rectified, rel=1e-4)
+    heavier = loss(**joint, rectification_labelled=False, rectification_weight=3.0)
+    assert heavier - alone == pytest.approx(2 * rectified, rel=1e-4)
+    # the labels of the strong view once more: twice their share in the mean of both views
+    both, weak = (
+        float(updates(labelled_views=views)[1][0].logs["supervised"]) for views in ("both", "weak")
+    )
+    assert found[0].loss.item() - alone == pytest.approx(2 * both - weak, rel=1e-4)
+
+
+@pytest.mark.parametrize("view", ["weak", "strong"])
+def test_joined_rectification_starts_when_the_separate_one_does(view: Any) -> None:
+    options = {"rectification_update": "joint", "rectification_view": view, "rectify_from": 6}
+    assert "rectification" not in updates(step=5, **options)[1][0].logs
+    assert "rectification" in updates(step=6, **options)[1][0].logs
+
+
+def test_the_rectifier_learns_every_second_iteration() -> None:
+    found = {step: names(updates(step, rectifier_interval=2)[1]) for step in (4, 5)}
+    assert found == {4: ["segmenter", "rectifier", "segmenter"], 5: ["segmenter", "segmenter"]}
 
 
 @pytest.mark.parametrize("transports", ["joint", "separate"])
