@@ -12,7 +12,7 @@ import SimpleITK as sitk
 from PIL import Image
 
 from bad_cases import FINE
-from scans import grid, write_scan, write_series
+from scans import grid, write_frames, write_scan, write_series
 from spoil import IMAGE, LABEL, Spoil, change, cut, make_folder, one_voxel, write
 from tiny import write_nifti
 
@@ -40,8 +40,7 @@ def label_at(**changes: Any) -> Spoil:
 
 def series(fault: Callable[[list[Path]], Any]) -> Spoil:
     """A DICOM series of 5 slices and what is done to its files, in the order of their places."""
-    array = np.random.default_rng(0).integers(0, 99, (8, 9, 5))
-    return lambda: fault(write_series(SERIES, array, grid(np.eye(3))))
+    return lambda: fault(write_series(SERIES, VOXELS, grid(np.eye(3))))
 
 
 def other_series(files: list[Path]) -> None:
@@ -93,6 +92,7 @@ def cut_itk(name: str) -> Spoil:
 NIFTI = "expected a readable NIfTI file"
 COLOURS = np.zeros((7, 9, 3), np.uint8)
 CODES = np.zeros((7, 9), np.uint8)
+VOXELS = np.random.default_rng(0).integers(0, 99, (8, 9, 5))
 
 SCANS: dict[str, tuple[str, str, Spoil]] = {
     "a file of zero bytes": (
@@ -295,9 +295,42 @@ SCANS: dict[str, tuple[str, str, Spoil]] = {
         "series/IM0003.dcm: expected the orientation of IM0000.dcm",
         series(retag("ImageOrientationPatient", [0.0, 1.0, 0.0, 1.0, 0.0, 0.0])),
     ),
+    "a DICOM slice that lies beside the others": (
+        "predict run out series",
+        "series: expected slices in a straight row, IM0003.dcm lies 9 mm beside it",
+        series(retag("ImagePositionPatient", [-1.0, 20.0, 38.0])),
+    ),
+    "a DICOM pixel spacing of 0": (
+        "predict run out series",
+        "series/IM0003.dcm: expected a pixel spacing above 0 mm, got (0.0, 1.0)",
+        series(retag("PixelSpacing", [0.0, 1.0])),
+    ),
+    "a DICOM slice that does not say where it lies": (
+        "predict run out series",
+        "series/IM0003.dcm: expected where the slice lies, its header has no ImagePositionPatient",
+        series(retag("ImagePositionPatient", None)),
+    ),
+    "a DICOM slice that does not say where its axes point": (
+        "predict run out series",
+        "series/IM0003.dcm: expected unit vectors at right angles in ImageOrientationPatient, got "
+        "(1.0, 0.0, 0.0, 1.0, 0.0, 0.0)",
+        series(retag("ImageOrientationPatient", [1.0, 0.0, 0.0, 1.0, 0.0, 0.0])),
+    ),
+    "DICOM pixels that are cut short": (
+        "predict run out series",
+        "series/IM0003.dcm: expected a readable DICOM file, it seems truncated: its header says "
+        "144 bytes of pixels, it has 100",
+        series(retag("PixelData", bytes(100))),
+    ),
+    "a multi-frame DICOM file with a missing frame": (
+        "predict run out a.dcm",
+        "a.dcm: expected a slice every 4 mm, found a gap of 8 mm between frame 2 and frame 3: "
+        "slices are missing",
+        lambda: write_frames(Path("a.dcm"), VOXELS, grid(np.eye(3)), [0, 1, 3, 4]),
+    ),
     "text named .dcm": (
         "predict run out series",
-        "series/IM0004.dcm: expected a readable DICOM file: Cannot read requested file",
+        "series/IM0004.dcm: expected a DICOM file with an image, found none in it",
         series(lambda files: files[1].write_text("no slice")),
     ),
     "label files as DICOM": (

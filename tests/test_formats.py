@@ -1,22 +1,18 @@
 """Every format gives the same voxels in the same place; what is an image is found."""
 
-import json
 import os
 from pathlib import Path
 
 import nibabel as nib
 import numpy as np
-import pydicom
 import pytest
 import SimpleITK as sitk
 from PIL import Image
 
-from diffrect.data.case import Case, Conversion
 from diffrect.data.formats import find_images, kind_of, stem_of
-from diffrect.data.store import write_case
 from diffrect.data.volume import read_image, read_label
 from diffrect.errors import InputError
-from scans import OBLIQUE, ORIGIN, SPACING, as_itk, grid, write_scan, write_series
+from scans import OBLIQUE, ORIGIN, SPACING, as_itk, grid, write_scan
 
 VOLUMES = ("scan.nii", "scan.nii.gz", "scan.nrrd", "scan.mha", "scan.mhd", "scan.nhdr", "series")
 
@@ -34,53 +30,6 @@ def test_voxels_and_millimetres(tmp_path: Path, name: str) -> None:
     np.testing.assert_allclose(volume.affine, grid(), atol=1e-4)
     assert volume.remarks == ()
     assert kind_of(tmp_path / name) is not None
-
-
-def test_a_series_is_what_itk_makes_of_it(tmp_path: Path) -> None:
-    write_series(tmp_path / "s", voxels(), grid(), RescaleSlope=2, RescaleIntercept=-5)
-    reader = sitk.ImageSeriesReader()
-    reader.SetFileNames(reader.GetGDCMSeriesFileNames(str(tmp_path / "s")))
-    expected = reader.Execute()
-    volume = read_image(tmp_path / "s")
-    np.testing.assert_array_equal(volume.array, sitk.GetArrayFromImage(expected).T)
-    np.testing.assert_array_equal(volume.array, 2 * voxels().astype(int) - 5)
-    np.testing.assert_allclose(volume.affine[:3, 3] * (-1, -1, 1), expected.GetOrigin())
-
-
-def test_slopes_that_differ_by_slice(tmp_path: Path) -> None:
-    array = voxels((4, 4, 3))
-    files = write_series(tmp_path / "s", array, grid())
-    dataset = pydicom.dcmread(files[1])
-    dataset.RescaleSlope = 0.25
-    dataset.save_as(files[1])
-    expected = array.astype(float) * (1, 0.25, 1)
-    np.testing.assert_allclose(read_image(tmp_path / "s").array, expected)
-
-
-def test_files_without_a_suffix_and_beside_others(tmp_path: Path) -> None:
-    for index, file in enumerate(write_series(tmp_path / "s", voxels(), grid())):
-        file.rename(file.with_name(f"1.2.840.{index}" if index % 2 else f"I{index}"))
-    (tmp_path / "s" / "README").write_text("no scan" * 100)
-    (tmp_path / "s" / "DICOMDIR").write_bytes(bytes(128) + b"DICM" + bytes(100))
-    np.testing.assert_array_equal(read_image(tmp_path / "s").array, voxels())
-
-
-def test_one_dicom_file_is_a_slice(tmp_path: Path) -> None:
-    (file,) = write_series(tmp_path / "s", voxels((6, 5, 1)), grid())
-    for path in (file, tmp_path / "s"):
-        volume = read_image(path)
-        np.testing.assert_array_equal(volume.array, voxels((6, 5, 1)))
-        assert volume.spacing == pytest.approx(SPACING)
-
-
-def test_nobody_s_name_is_kept(tmp_path: Path) -> None:
-    write_series(tmp_path / "s", voxels(), grid())
-    case = Case("a", "a", read_image(tmp_path / "s"), None)
-    write_case(tmp_path / "store", case, 2, 1, Conversion("auto"))
-    content = b"".join(f.read_bytes() for f in (tmp_path / "store").rglob("*") if f.is_file())
-    for secret in (b"Secret", b"4711", b"19010203"):
-        assert secret not in content
-    assert json.loads((tmp_path / "store/cases/a/case.json").read_text())["orientation"] == "SAR"
 
 
 @pytest.mark.parametrize("name", ["scan.png", "scan.tif"])
@@ -140,16 +89,6 @@ def test_axes_that_are_not_at_right_angles_are_told(tmp_path: Path) -> None:
         np.testing.assert_allclose(read_image(tmp_path / name).affine, grid(skewed), atol=1e-4)
 
 
-def test_a_tilted_series_is_sheared(tmp_path: Path) -> None:
-    affine = grid(np.eye(3))
-    affine[1, 2] = 1.0
-    write_series(tmp_path / "s", voxels(), affine, SliceThickness=4.0)
-    volume = read_image(tmp_path / "s")
-    np.testing.assert_allclose(volume.affine, affine, atol=1e-6)
-    assert volume.spacing == pytest.approx((1.5, 1.25, 4.0))
-    assert len(volume.remarks) == 1
-
-
 def test_images_below_a_folder(tmp_path: Path) -> None:
     for name in ("b.nii.gz", "a.NRRD", "sub/c.png", "series/x/1.dcm", "d.txt", ".e.nii", "f.raw"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
@@ -176,44 +115,6 @@ def test_real_scans_through_other_formats(real_data: Path, tmp_path: Path) -> No
         np.testing.assert_array_equal(volume.array, original.array)
         np.testing.assert_allclose(volume.affine, original.affine, atol=1e-3)
     assert nib.aff2axcodes(volume.affine) == nib.aff2axcodes(original.affine)
-
-
-def series_fault(folder: Path, fault: str) -> None:
-    files = write_series(folder, voxels(), grid())
-    if fault == "missing":
-        files[2].unlink()
-    elif fault == "twice":
-        (folder / "again.dcm").write_bytes(files[2].read_bytes())
-    elif fault == "mixed":
-        write_series(folder / "other", voxels((7, 5, 2)), grid(origin=(0, 0, 99)))
-        for file in (folder / "other").iterdir():
-            file.rename(folder / f"other {file.name}")
-    elif fault == "text":
-        (folder / "a.dcm").write_text("hello" * 100)
-    else:
-        dataset = pydicom.dcmread(files[3])
-        value = [2.0, 2.0] if fault == "PixelSpacing" else [1.0, 0, 0, 0, 1.0, 0]
-        setattr(dataset, fault, value)
-        dataset.save_as(files[3])
-
-
-@pytest.mark.parametrize(
-    ("fault", "message"),
-    [
-        ("missing", "s: expected a slice every 4 mm, found a gap of 8 mm between .*missing"),
-        ("twice", r"s: expected one file for each slice, .* are at one place"),
-        ("mixed", r"s: expected one DICOM series in a folder, found 2 of \d and \d files"),
-        ("text", r"a\.dcm: expected a readable DICOM file"),
-        ("PixelSpacing", r"IM\d+\.dcm: expected the pixel spacing of IM\d+\.dcm"),
-        ("ImageOrientationPatient", r"IM\d+\.dcm: expected the orientation of IM\d+\.dcm"),
-    ],
-)
-def test_series_refused(tmp_path: Path, fault: str, message: str, capfd) -> None:
-    series_fault(tmp_path / "s", fault)
-    with pytest.raises(InputError, match=message) as caught:
-        read_image(tmp_path / "s")
-    assert "\n" not in str(caught.value)
-    assert capfd.readouterr() == ("", "")
 
 
 def test_memory_of_an_itk_image_is_kept(tmp_path: Path) -> None:

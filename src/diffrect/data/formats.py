@@ -92,8 +92,7 @@ def _is_dicom(file: Path) -> bool:
     if suffix:
         return SUFFIXES[suffix.lower()] == "dicom"
     # Scanners write names without a suffix, or with the last number of an identifier as one.
-    ending = file.suffix[1:]
-    if file.name == "DICOMDIR" or (ending and not ending.isdecimal()):
+    if file.name.upper() == "DICOMDIR":  # lists files and is no image
         return False
     try:
         with file.open("rb") as stream:
