@@ -25,6 +25,7 @@ def header(**fields: Any) -> Spoil:
     def spoil() -> None:
         image = nib.load("a.nii.gz")
         voxels = np.asarray(image.dataobj)
+        image.header["vox_offset"] = image.header.single_vox_offset
         for name, value in fields.items():
             image.header[name] = value
         content = image.header.binaryblock + bytes(4) + voxels.tobytes(order="F")
@@ -111,11 +112,27 @@ SCANS: dict[str, tuple[str, str, Spoil]] = {
         f"a.nii.gz: {NIFTI}: File a.nii.gz is not a gzip file",
         write("a.nii.gz", "no scan"),
     ),
+    "a compressed file named .nii": (
+        "predict run out b.nii",
+        "b.nii: expected a file without compression, or the name b.nii.gz",
+        lambda: Path("a.nii.gz").rename("b.nii"),
+    ),
     "a header that promises more voxels than there are": (
         "predict run out a.nii",
         f"a.nii: {NIFTI}, it seems truncated: its header says (20, 20, 200), the file has 1952 "
         "bytes",
         header(dim=(3, 20, 20, 200, 1, 1, 1, 1)),
+    ),
+    "a header that promises fewer voxels than there are": (
+        "predict run out a.nii",
+        "a.nii: expected a NIfTI file as long as its header says, (20, 20, 1) and 1152 bytes, got "
+        "1952 bytes",
+        header(dim=(3, 20, 20, 1, 1, 1, 1, 1)),
+    ),
+    "a header that takes itself for voxels": (
+        "predict run out a.nii",
+        "a.nii: expected voxels from byte 352 on, its header says 0",
+        header(vox_offset=0),
     ),
     "five dimensions": (
         "predict run out a.nii.gz",

@@ -118,6 +118,38 @@ def test_a_bad_scan_is_told_in_the_documented_line(
     assert files() == before
 
 
+# What is wrong here is wrong with the command as a whole.
+WHOLE = (
+    "a file that is no image by its name",
+    "a folder without images",
+    "a file without permission",
+    "label files as DICOM",
+)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [name for name, case in SCANS.items() if case[0].startswith("predict") and name not in WHOLE],
+)
+def test_good_neighbours_of_a_bad_scan_are_kept(
+    name: str,
+    good: dict[str, Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    arguments, message, spoil = SCANS[name]
+    monkeypatch.chdir(tmp_path)
+    write_nifti(Path("a.nii.gz"), FINE)
+    spoil()
+    write_nifti(Path("good.nii.gz"), FINE)
+    _, _, _, *given = arguments.split()
+    command = ["predict", str(good["run"]), "out", "good.nii.gz", *given, "--quiet"]
+    assert cli.main(command) == 1
+    assert capfd.readouterr() == ("", f"diffrect: error: {message}\n")
+    assert [path.name for path in Path("out").iterdir()] == ["good.nii.gz"]
+
+
 def test_every_bad_scan_is_documented() -> None:
     lines = (ROOT / "docs" / "bad-input.md").read_text("utf-8").splitlines()
     rows = (re.fullmatch(r"\| (.+?) \| `(.+)` \|", line) for line in lines)

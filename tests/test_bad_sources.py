@@ -104,7 +104,7 @@ CASES: dict[str, tuple[str, Spoil]] = {
     ),
     "a table lists a file that is missing": (BY_TABLE, csv("image", "images/c.nii.gz")),
     "a table leaves its folder": (BY_TABLE, csv("image", "images/../../a.nii.gz")),
-    "a table with an absolute path": (BY_TABLE, csv("image", "/a.nii.gz")),
+    "a table with an absolute path outside": (BY_TABLE, csv("image", "/a.nii.gz")),
     "a link that leads to itself": ("own", link("own/images/c.nii.gz")),
     "a folder that is a link to itself": ("loop", link("loop")),
     "no images at all": (
@@ -129,6 +129,15 @@ CASES: dict[str, tuple[str, Spoil]] = {
     "a name without a code": ("own --classes names.csv", write("names.csv", "name\norgan\n")),
     "a code that is no number": ("own --classes names.yaml", write("names.yaml", "one: organ")),
     "a code twice": ("own --classes names.csv", write("names.csv", "code,name\n1,a\n01,b\n")),
+    "a code twice in YAML": ("own --classes names.yaml", write("names.yaml", "1: a\n1: b\n")),
+    "a name that YAML takes for another thing": (
+        "own --classes names.yaml",
+        write("names.yaml", "1: yes"),
+    ),
+    "a code twice in dataset.json": (
+        "task",
+        write("task/dataset.json", '{"labels": {"0": "no", "1": "a", "1": "b"}}'),
+    ),
     "a label that lies elsewhere than its image": ("own", moved),
     "an h5 file without `label` among others that have one": ("h5", no_h5_label),
     "a channel that is missing": ("nnunet", remove("nnunet/imagesTr/b_0001.nii.gz")),
@@ -230,6 +239,12 @@ def test_lists_with_windows_line_ends_work(here: Path) -> None:
     assert store.official_split.val == ("b",)
     assert cli.main(["prepare", "h5", "h5_store", "--workers", "1", "--quiet"]) == 0
     assert Store("h5_store").official_split is not None
+
+
+def test_tables_with_tabs_and_absolute_paths_work(here: Path) -> None:
+    write(TABLE, f"image\tlabel\n{here}/own/{A}\t{here}/own/{LABEL_A}\n")()
+    assert cli.main(["prepare", "own", "new", "--table", TABLE, "--workers", "1", "--quiet"]) == 0
+    assert list(Store("new").cases) == ["a"]
 
 
 def test_paths_beyond_ascii_work(here: Path) -> None:

@@ -147,6 +147,24 @@ def test_patients_by_a_pattern(nnunet: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    "change",
+    [
+        {"labels": {"background": [0], "PZ": [1], "TZ": [2]}},
+        {"labels": {"background": "0", "PZ": "1", "TZ": "2"}},
+        {"channel_names": ["T2", "ADC"]},
+    ],
+)
+def test_descriptions_in_other_words(nnunet: Path, change: dict[str, Any]) -> None:
+    """What nnU-Net or its users also write means the same."""
+    expected = DECATHLON.list(nnunet)
+    settings = json.loads((nnunet / "dataset.json").read_text())
+    write_json(nnunet, **{**settings, **change})
+    found = DECATHLON.list(nnunet)
+    assert (found.classes, found.channels) == (expected.classes, expected.channels)
+    assert found.references == expected.references
+
+
+@pytest.mark.parametrize(
     ("change", "message"),
     [
         ({"labels": {"background": 0, "whole": [1, 2]}}, r"must not overlap, got \[1, 2\] for 'wh"),

@@ -10,7 +10,7 @@ import SimpleITK as sitk
 from PIL import Image
 
 from diffrect.data.formats import find_images, kind_of, stem_of
-from diffrect.data.volume import read_image, read_label
+from diffrect.data.volume import read_image, read_label, write_label
 from diffrect.errors import InputError
 from scans import OBLIQUE, ORIGIN, SPACING, as_itk, grid, write_scan
 
@@ -133,3 +133,31 @@ def test_decoders_say_nothing_themselves(tmp_path: Path, capfd) -> None:
     with pytest.raises(InputError):
         read_image(tmp_path / "a.mha")
     assert capfd.readouterr() == ("", "")
+
+
+def test_pictures_that_viewers_turn_are_told(tmp_path: Path) -> None:
+    entries = Image.Exif()
+    entries[0x112] = 6
+    array = np.arange(35, dtype=np.uint8).reshape(7, 5)
+    Image.fromarray(array).save(tmp_path / "a.png", exif=entries)
+    volume = read_image(tmp_path / "a.png")
+    np.testing.assert_array_equal(volume.array[:, :, 0].T, array)
+    assert volume.remarks[0].startswith("its EXIF entry asks viewers to turn it, which is not done")
+
+
+def test_nifti_pairs_are_found_by_their_headers(tmp_path: Path) -> None:
+    nib.save(nib.Nifti1Pair(voxels(), grid()), tmp_path / "a.hdr")
+    assert find_images(tmp_path) == [tmp_path / "a.hdr"]
+    assert (kind_of(tmp_path / "a.hdr"), stem_of(tmp_path / "a.hdr")) == ("nifti", "a")
+    np.testing.assert_array_equal(read_image(tmp_path / "a.hdr").array, voxels())
+
+
+def test_a_negative_spacing_is_a_turned_axis(tmp_path: Path) -> None:
+    path = write_scan(tmp_path / "a.mhd", voxels(), np.diag([-1.0, -1.0, 1.0, 1.0]))
+    path.write_text(path.read_text().replace("ElementSpacing = 1 1 1", "ElementSpacing = 1 -1 1"))
+    volume = read_image(path)
+    assert volume.spacing == (1.0, 1.0, 1.0)
+    np.testing.assert_array_equal(volume.affine, np.diag([-1.0, 1.0, 1.0, 1.0]))
+    (tmp_path / "out").mkdir()
+    write_label(tmp_path / "out" / "a.mhd", np.zeros((7, 5, 6), np.uint8), like=path)
+    np.testing.assert_array_equal(read_image(tmp_path / "out" / "a.mhd").affine, volume.affine)

@@ -95,6 +95,15 @@ def test_one_file(acdc_folder: Path, ssl4mis_folder: Path) -> None:
     assert "Info.cfg" in broken["problems"][0]
 
 
+def test_what_is_unusual_is_told(tmp_path: Path) -> None:
+    sheared = np.array([[1, 0.5, 0, 0], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1.0]])
+    path = write_nifti(tmp_path / "a.nii", scan((4, 5, 2), 2, 0)[0], affine=sheared)
+    result = inspect(path, progress=False)
+    expected = f"{path}: its axes are not at right angles (63.4 degrees between two of them)"
+    assert (result["problems"], result["remarks"]) == ([], [expected])
+    assert expected in shown(result)
+
+
 def test_every_problem_is_listed(broken: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["inspect", str(broken), "--json", "--quiet"]) == 0
     result = json.loads(capsys.readouterr().out)

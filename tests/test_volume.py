@@ -6,6 +6,7 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
+import SimpleITK as sitk
 
 from diffrect.data.case import Case, check_case, grid_labels, image_slices, label_slices
 from diffrect.data.volume import Volume, read_image, read_label, write_label
@@ -97,7 +98,10 @@ def test_files_refused_in_one_line(tmp_path: Path) -> None:
     damaged[3000:3010] = b"\xff" * 10
     (bad / "damaged.nii.gz").write_bytes(damaged)
     nib.save(nib.MGHImage(values, np.eye(4)), bad / "freesurfer.mgz")
-    write_nifti(bad / "flat.nii", values[:, :, 0])
+    (bad / "longer.nii").write_bytes(plain.read_bytes() + bytes(20))
+    (bad / "longer.nii.gz").write_bytes(gzip.compress(plain.read_bytes() + bytes(20)))
+    parts = plain.read_bytes()[:999], plain.read_bytes()[999:] + bytes(20)
+    (bad / "longer_in_parts.nii.gz").write_bytes(b"".join(map(gzip.compress, parts)))
     write_nifti(bad / "five.nii", np.ones((2, 2, 2, 2, 2), np.float32))
     write_nifti(bad / "complex.nii", values.astype(np.complex64))
     infinite = values.copy()
@@ -221,3 +225,46 @@ def test_parts_that_do_not_fit_are_refused() -> None:
         check_case(Case("a", "a", image, None), channels=2)
     with pytest.raises(InputError, match=r"codes 0 to 2 \(3 classes\), found 3"):
         label_slices(volume(np.full((2, 2, 2), 3)), classes=3)
+
+
+def test_two_dimensions_are_one_slice(tmp_path: Path) -> None:
+    flat = np.arange(12, dtype=np.int16).reshape(4, 3)
+    source = tmp_path / "a.nii.gz"
+    nib.save(nib.Nifti1Image(flat, np.diag([2.0, 3.0, 1.0, 1.0])), source)
+    volume = read_image(source)
+    np.testing.assert_array_equal(volume.array, flat[:, :, np.newaxis])
+    assert volume.spacing == (2.0, 3.0, 1.0)
+    write_label(tmp_path / "b.nii.gz", np.ones((4, 3, 1), np.uint8), like=source)
+    assert nib.load(tmp_path / "b.nii.gz").shape == (4, 3)
+    assert sitk.ReadImage(str(tmp_path / "b.nii.gz")).GetSize() == (4, 3)
+
+
+def test_files_compressed_in_parts(tmp_path: Path) -> None:
+    values = np.random.default_rng(0).normal(size=(20, 20, 20)).astype(np.float32)
+    content = write_nifti(tmp_path / "a.nii", values).read_bytes()
+    parts = gzip.compress(content[:999]) + gzip.compress(content[999:])
+    for name, end in {"parts": b"", "zeros": bytes(512), "more": b"no gzip"}.items():
+        (tmp_path / f"{name}.nii.gz").write_bytes(parts + end)
+        np.testing.assert_array_equal(read_image(tmp_path / f"{name}.nii.gz").array, values)
+
+
+def test_vectors_of_itk_are_channels(tmp_path: Path) -> None:
+    voxels = np.random.default_rng(0).integers(0, 99, (3, 4, 5, 2)).astype(np.int16)
+    source = tmp_path / "a.nii.gz"
+    sitk.WriteImage(sitk.GetImageFromArray(voxels.transpose(2, 1, 0, 3), isVector=True), source)
+    assert nib.load(source).shape == (3, 4, 5, 1, 2)
+    np.testing.assert_array_equal(read_image(source).array, voxels)
+    write_label(tmp_path / "b.nii.gz", np.ones((3, 4, 5), np.uint8), like=source)
+    labels = sitk.ReadImage(str(tmp_path / "b.nii.gz"))
+    assert (labels.GetSize(), labels.GetNumberOfComponentsPerPixel()) == ((3, 4, 5), 1)
+
+
+def test_codes_that_are_whole_but_for_rounding(tmp_path: Path) -> None:
+    codes = np.arange(256, dtype=np.uint16).reshape(8, 8, 4)
+    image = nib.Nifti1Image(codes * 3, np.eye(4))
+    path = tmp_path / "a.nii"
+    nib.save(image, path)
+    content = bytearray(path.read_bytes())
+    content[112:116] = np.float32(1 / 3).tobytes()  # scl_slope
+    path.write_bytes(content)
+    np.testing.assert_array_equal(read_label(path).array, codes)

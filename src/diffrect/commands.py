@@ -209,6 +209,8 @@ class Predict:
     """NIfTI label files, or each in the format of its image."""
     axis: PredictAxis = "model"
     """Where slices lie, if not as in the scans that the model was trained on."""
+    channel: Annotated[int | None, arg(metavar="N", help_behavior_hint="")] = None
+    """Read this channel alone, from 0, of images with several."""
     probabilities: Flag = False
     """Write NAME_probabilities.nii.gz beside each: float32, a volume for each class."""
     largest_component: Flag = False
@@ -229,6 +231,7 @@ class Predict:
             device=self.device,
             format=self.format,
             axis=None if self.axis == "model" else self.axis,
+            channel=self.channel,
             probabilities=self.probabilities,
             largest_component=self.largest_component,
             overwrite=self.overwrite,

@@ -11,6 +11,7 @@ import numpy as np
 
 from diffrect.codes import IGNORED
 from diffrect.data.case import Case, check_case, label_slices
+from diffrect.data.formats import suffix_of
 from diffrect.data.source_options import SourceOptions
 from diffrect.data.sources import Reference, SourceListing, find_source, list_cases
 from diffrect.data.sources.base import OnImageGrid
@@ -47,8 +48,8 @@ def inspect(
         "labelled" and "unlabelled"; "channels"; "shapes", "spacings" (mm, X Y Z) and
         "orientations" with the number of cases of each; "intensity", lowest and highest; "classes",
         each with its "name", "share" of the annotated pixels and number of "cases"; "ignored",
-        the share of pixels that nobody annotated; "split", patients in each part; "problems"; and
-        "each", these facts case by case.
+        the share of pixels that nobody annotated; "split", patients in each part; "problems";
+        "remarks", what is unusual though it is read; and "each", these facts case by case.
 
     Raises:
         InputError: there is nothing, or nothing that looks like one of these.
@@ -150,7 +151,8 @@ def _inspect_store(
             "patient": record.patient,
             "labelled": record.labelled,
             "shape": [*record.shape[::-1], record.slices],
-            "spacing": None if record.spacing is None else list(record.spacing[::-1]),
+            "spacing": _rounded(record.spacing and record.spacing[::-1]),
+            "remarks": list(record.remarks),
         }
         if fault:
             problems.append(fault)
@@ -174,7 +176,8 @@ def _inspect_store(
 
 def _inspect_file(path: Path) -> tuple[dict[str, Any], list[dict[str, Any]], list[str]]:
     """One image; where its voxels are whole numbers of few kinds, perhaps a label map."""
-    facts: dict[str, Any] = {"format": "".join(path.suffixes[-2:]), "names": (), "split": None}
+    form = "DICOM series" if path.is_dir() else suffix_of(path) or path.suffix
+    facts: dict[str, Any] = {"format": form, "names": (), "split": None}
     entry: dict[str, Any] = {"id": path.name, "patient": path.name, "labelled": None}
     try:
         if path.suffix == ".h5":
@@ -207,10 +210,15 @@ def _image_facts(image: Volume) -> dict[str, Any]:
     spacing = image.spacing
     return {
         "shape": list(image.array.shape[:3]),
-        "spacing": None if spacing is None else [round(size, 4) for size in spacing],
+        "spacing": _rounded(spacing),
         "orientation": None if spacing is None else _orientation(image.affine),
         "intensity": _range(image.array),
+        "remarks": [f"{image.path}: {line}" for line in image.remarks],
     }
+
+
+def _rounded(spacing: tuple[float, float, float] | None) -> list[float] | None:
+    return None if spacing is None else [round(size, 4) for size in spacing]
 
 
 def _orientation(affine: np.ndarray) -> str | None:
@@ -262,6 +270,7 @@ def _summary(
         **shares,
         "split": split and {name: len(patients) for name, patients in split.items()},
         "problems": list(dict.fromkeys(problems)),
+        "remarks": list(dict.fromkeys(line for entry in each for line in entry.get("remarks", ()))),
         "each": list(each),
     }
 

@@ -19,6 +19,9 @@ def print_inspection(result: dict[str, Any], console: Console | None = None) -> 
         console.print(_classes(result))
     problems = result["problems"]
     lines = [f"problems: {len(problems) or 'none'}", *(f"  {problem}" for problem in problems)]
+    remarks = result["remarks"]
+    if remarks:
+        lines += [f"remarks: {len(remarks)}", *(f"  {remark}" for remark in remarks)]
     console.print("\n".join(lines), soft_wrap=True, markup=False, highlight=False)
 
 

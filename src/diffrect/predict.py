@@ -1,20 +1,20 @@
 """Image files in, label files out on the input's own grid; needs a RUN folder and nothing else."""
 
-import glob
 import os
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
+import torch
 
 from diffrect.atomic import remove_unfinished
-from diffrect.data.formats import EXPECTED, find_images, kind_of, stem_of, suffix_of
+from diffrect.data.formats import kind_of, suffix_of
 from diffrect.data.slicing import check_policy
-from diffrect.data.volume import read_image
 from diffrect.data.write import write_labels, write_probabilities
 from diffrect.errors import InputError
+from diffrect.inputs import Scan, list_scans, read_scan
 from diffrect.model import Model
 from diffrect.ranks import together
 from diffrect.report import progress_bar, tell
@@ -49,6 +49,7 @@ def predict(
     device: str = "auto",
     format: Format = "nifti",
     axis: str | None = None,
+    channel: int | None = None,
     probabilities: bool = False,
     largest_component: bool = False,
     overwrite: bool = False,
@@ -59,10 +60,12 @@ def predict(
     `inputs` are image files of any format, folders of a DICOM series, folders of which every image
     directly inside is taken, or patterns of these. Labels of `images/scan.nrrd` go to
     `out/scan.nii.gz`, or with `format` "same" to `out/scan.nrrd`: uint8 class numbers with the
-    image's shape and geometry. `checkpoint` is "best" or "last", `device` such as "cpu" or "cuda";
-    for `axis` and `largest_component` see `segment`. `probabilities` adds
-    `out/scan_probabilities.nii.gz`, float32 (X, Y, Z, classes). Processes
-    started by torchrun or srun share the files; all of them return the same.
+    image's shape and geometry. For a model of several channels, `CASE_0000`, `CASE_0001` and so on
+    are one scan, `CASE`; with `channel`, from 0, that one of an image with several is read.
+    `checkpoint` is "best" or "last", `device` such as "cpu" or "cuda"; for `axis` and
+    `largest_component` see `segment`. `probabilities` adds `out/scan_probabilities.nii.gz`, float32
+    (X, Y, Z, classes). Processes started by torchrun or srun share the files; all of them return
+    the same.
 
     Raises:
         InputError: nothing was started (no such run or input, outputs of the same name, outputs
@@ -71,23 +74,27 @@ def predict(
     """
     if axis is not None:
         check_policy(axis)
-    files = list_images([Path(path) for path in inputs])
-    outputs = _name_outputs(Path(out), files, format, probabilities, overwrite)
+    if channel is not None and channel < 0:
+        raise InputError(f"--channel: expected a number from 0 up, got {channel}")
+    paths = [Path(path) for path in inputs]
+    list_scans(paths, 1)  # what is not there is told before a model is loaded
     model = Model.load(Path(run), checkpoint=checkpoint, device=device)
-    options = axis, largest_component
+    scans = list_scans(paths, model.channels)
+    outputs = _name_outputs(Path(out), scans, format, probabilities, overwrite)
+    options = axis, largest_component, channel
     with together() as ranks:
         mine = progress_bar(
             ranks.share(list(outputs.items())), "predicting", progress and ranks.first
         )
         results = ranks.gather([_try(model, file, *paths, *options) for file, paths in mine])
     faults = [fault for fault, _ in results]
-    if len(files) == 1 and faults[0] is not None:
+    if len(outputs) == 1 and faults[0] is not None:
         raise InputError(faults[0])
     if progress and ranks.first:
         for line in (line for _, remarks in results for line in remarks):
             tell(line)
-    failures = {file: fault for file, fault in zip(outputs, faults, strict=True) if fault}
-    written = [output for file, (output, _) in outputs.items() if file not in failures]
+    failures = {scan[0]: fault for scan, fault in zip(outputs, faults, strict=True) if fault}
+    written = [output for scan, (output, _) in outputs.items() if scan[0] not in failures]
     if failures:
         raise PredictionError(written, failures)
     return written
@@ -95,26 +102,30 @@ def predict(
 
 def _try(
     model: Model,
-    file: Path,
+    scan: Scan,
     output: Path,
     probabilities: Path | None,
-    axis: str | None,
-    largest_component: bool,
+    *options: Any,
 ) -> tuple[str | None, list[str]]:
-    """What is wrong with a file, None if its labels were written; and what is unusual about it."""
+    """What is wrong with a scan, None if its labels were written; and what is unusual about it."""
     try:
-        return None, predict_file(model, file, output, probabilities, axis, largest_component)
+        return None, predict_file(model, scan, output, probabilities, *options)
     except InputError as error:
         return str(error), []
+    except (MemoryError, torch.OutOfMemoryError):
+        return f"{scan[0]}: needs more memory than there is", []
+    except OSError as error:  # such as a full disk; the next file may be smaller
+        return f"{error.filename or output}: {error.strerror or error}", []
 
 
 def predict_file(
     model: Model,
-    file: Path,
+    scan: Path | Scan,
     output: Path,
     probabilities: Path | None = None,
     axis: str | None = None,
     largest_component: bool = False,
+    channel: int | None = None,
 ) -> list[str]:
     """Segment one image and write its labels (X, Y, Z), and if named its probabilities.
 
@@ -124,7 +135,7 @@ def predict_file(
         InputError: the file is unreadable, constant, not finite or has other channels than the
             model was trained with.
     """
-    image = read_image(file)
+    image = read_scan((scan,) if isinstance(scan, Path) else scan, channel)
     shape = (*image.array.shape[:3], len(model.classes))
     with _array_on_disk(probabilities, shape) as shares:
         labels = segment(
@@ -135,7 +146,7 @@ def predict_file(
         if probabilities is not None and shares is not None:
             write_probabilities(probabilities, shares, image)
     write_labels(output, labels, image)
-    return [f"{file}: {line}" for line in image.remarks]
+    return [f"{image.path}: {line}" for line in image.remarks]
 
 
 @contextmanager
@@ -158,64 +169,26 @@ def _array_on_disk(beside: Path | None, shape: tuple[int, ...]) -> Iterator[np.n
         scratch.unlink(missing_ok=True)
 
 
-def list_images(inputs: Sequence[Path]) -> list[Path]:
-    """The images named, matched, or directly inside the folders named, each once.
-
-    Raises:
-        InputError: an input that does not exist or is no image by its name, or a folder without
-            any.
-    """
-    if not inputs:
-        raise InputError("INPUT: expected at least one image file or folder, got none")
-    files: dict[Path, Path] = {}
-    for path in inputs:
-        for file in _images_of(path):
-            files.setdefault(file.resolve(), file)
-    return list(files.values())
-
-
-def _images_of(path: Path) -> list[Path]:
-    if path.is_dir():
-        found = find_images(path, recursive=False)
-        names = {file.name for file in found}
-        found = [file for file in found if not _is_label_beside(file.name, names)]
-        if not found:
-            raise InputError(f"{path}: expected images ({EXPECTED}) in it, found none")
-        return found
-    if path.is_file():
-        if kind_of(path) is None:
-            raise InputError(f"{path}: expected an image by its name ({EXPECTED})")
-        return [path]
-    if glob.has_magic(str(path)):
-        matches = sorted(Path(name) for name in glob.glob(str(path), recursive=True))  # noqa: PTH207
-        images = [match for match in matches if kind_of(match)]
-        if not images:
-            raise InputError(f"{path}: expected images ({EXPECTED}) to match, found none")
-        return images
-    raise InputError(f"{path}: expected an image file or a folder of them, found neither")
-
-
-def _is_label_beside(name: str, files: Collection[str]) -> bool:
-    """Whether a file is the truth of another one in its folder, as ACDC names them."""
-    return "_gt.nii" in name and name.replace("_gt.nii", ".nii") in files
-
-
 def _name_outputs(
-    out: Path, files: Sequence[Path], format: Format, probabilities: bool, overwrite: bool
-) -> dict[Path, tuple[Path, Path | None]]:
+    out: Path,
+    scans: Mapping[str, Sequence[Scan]],
+    format: Format,
+    probabilities: bool,
+    overwrite: bool,
+) -> dict[Scan, tuple[Path, Path | None]]:
     """The label and probability file of every image, checked before anything is read or written."""
     if format not in ("nifti", "same"):
         raise InputError(f"--format: expected nifti or same, got {format!r}")
     if out.exists() and not out.is_dir():
         raise InputError(f"{out}: expected a folder for the label files, found a file")
-    outputs: dict[Path, tuple[Path, Path | None]] = {}
+    outputs: dict[Scan, tuple[Path, Path | None]] = {}
     sources: dict[Path, Path] = {}
-    images = {file.resolve() for file in files}
-    for file in files:
-        stem = stem_of(file)
+    images = {file.resolve() for named in scans.values() for scan in named for file in scan}
+    for stem, scan in ((stem, scan) for stem, named in scans.items() for scan in named):
+        file = scan[0]
         shares = out / f"{stem}_probabilities.nii.gz" if probabilities else None
-        outputs[file] = (out / f"{stem}{_suffix(file, format)}", shares)
-        for output in (path for path in outputs[file] if path is not None):
+        outputs[scan] = (out / f"{stem}{_suffix(file, format)}", shares)
+        for output in (path for path in outputs[scan] if path is not None):
             if output in sources:
                 raise InputError(
                     f"{file}: expected inputs of different names, {sources[output]} "
@@ -238,5 +211,7 @@ def _suffix(file: Path, format: Format) -> str:
             f"{file}: expected another format than DICOM for --format same; give --format nifti"
         )
     suffix = suffix_of(file)
+    if suffix.lower() == ".hdr":
+        return ".nii"
     # JPEG changes values, which for labels are other classes.
     return ".png" if suffix.lower() in (".jpg", ".jpeg") else suffix

@@ -10,6 +10,7 @@ Kind = Literal["nifti", "itk", "dicom", "picture"]
 SUFFIXES: dict[str, Kind] = {
     ".nii.gz": "nifti",
     ".nii": "nifti",
+    ".hdr": "nifti",  # its voxels are in the .img beside it
     ".nrrd": "itk",
     ".nhdr": "itk",
     ".mha": "itk",

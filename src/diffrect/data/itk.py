@@ -76,9 +76,11 @@ def write_like(path: Path, labels: np.ndarray, like: Path) -> None:
         full = np.reshape(header.GetDirection(), (size, size))
         flat = labels[:, :, 0] if dimensions == 2 else labels
         image = sitk.GetImageFromArray(np.ascontiguousarray(flat.T))
-        image.SetSpacing(header.GetSpacing()[:dimensions])
+        spacing = np.array(header.GetSpacing()[:dimensions])
+        image.SetSpacing(np.abs(spacing).tolist())  # as ITK reads a negative one
         image.SetOrigin(header.GetOrigin()[:dimensions])
-        image.SetDirection(full[:dimensions, :dimensions].ravel().tolist())
+        turned = full[:dimensions, :dimensions] * np.sign(spacing)
+        image.SetDirection(turned.ravel().tolist())
     with quiet():
         sitk.WriteImage(image, str(path), useCompression=True)
 

@@ -1,7 +1,9 @@
 """NIfTI in and out; what is written has the geometry of its image byte for byte."""
 
+import contextlib
 import gzip
 import os
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
@@ -15,12 +17,16 @@ from diffrect.errors import InputError
 
 # Deflate packs 258 bytes into 2 bits at best: no file holds more than this many times its size.
 _LARGEST_GZIP_RATIO = 1032
+_VECTOR = 1007  # intent code of a vector in each voxel
 
 Spacing = tuple[float, float, float]
 
 
 def read_nifti(path: Path) -> tuple[np.ndarray, Spacing, np.ndarray]:
     """Array in the file's axis order, spacing from pixdim alone, affine.
+
+    A file of two dimensions is one slice. Channels come last, also of what ITK writes as a vector
+    in each voxel.
 
     Raises:
         InputError: the file is unreadable or truncated, or its spacing is not positive.
@@ -29,7 +35,11 @@ def read_nifti(path: Path) -> tuple[np.ndarray, Spacing, np.ndarray]:
     _check_length(path, image)
     with decoding(path, "a readable NIfTI file, it seems truncated"), np.errstate(all="ignore"):
         array = np.asanyarray(image.dataobj)
+    if array.ndim == 5 and array.shape[3] == 1 and header["intent_code"] == _VECTOR:
+        array = array[:, :, :, 0]
     spacing = tuple(abs(float(size)) for size in header["pixdim"][1:4])
+    if array.ndim == 2:  # nothing is said of a third axis
+        array, spacing = array[:, :, np.newaxis], (*spacing[:2], spacing[2] or 1.0)
     if not all(np.isfinite(size) and size > 0 for size in spacing):
         raise InputError(f"{path}: expected a spacing above 0 mm in pixdim, got {spacing}")
     x, y, z = spacing
@@ -43,6 +53,7 @@ def open_nifti(path: Path) -> tuple[Any, Any]:
     second header is unrepaired, so that faults are seen and geometry is copied unchanged.
     """
     check_file(path, "a NIfTI file")
+    _check_compression(path)
     with decoding(path, "a readable NIfTI file"):
         with _no_remarks():
             image = nib.load(path)
@@ -57,8 +68,9 @@ def open_nifti(path: Path) -> tuple[Any, Any]:
 def label_header(path: Path, shape: tuple[int, ...]) -> Any:
     """A header for labels on the grid of the file, which has to have this shape."""
     image, header = open_nifti(path)
-    if shape != tuple(image.shape[:3]):
-        raise InputError(f"{path}: expected a grid of {shape} voxels, got {tuple(image.shape[:3])}")
+    found = (*image.shape, 1)[:3] if len(image.shape) == 2 else tuple(image.shape[:3])
+    if shape != found:
+        raise InputError(f"{path}: expected a grid of {shape} voxels, got {found}")
     return header
 
 
@@ -84,6 +96,8 @@ def write_nifti(path: Path, voxels: np.ndarray, header: Any, level: int = 6) -> 
     appears under its name only when complete.
     """
     header = header.copy()
+    if int(header["dim"][0]) == 2 and voxels.ndim == 3:
+        voxels = voxels[:, :, 0]  # a slice, as its image is
     pixdim = np.array(header["pixdim"])
     header.set_data_dtype(voxels.dtype)
     header.set_data_shape(voxels.shape)
@@ -91,6 +105,9 @@ def write_nifti(path: Path, voxels: np.ndarray, header: Any, level: int = 6) -> 
     # What belongs to the image's intensities says nothing about labels.
     header["scl_slope"], header["scl_inter"] = 1, 0
     header["cal_min"], header["cal_max"] = 0, 0
+    for name in ("intent_code", "intent_p1", "intent_p2", "intent_p3"):
+        header[name] = 0
+    header["intent_name"] = b""
     header["magic"], header["vox_offset"] = header.single_magic, header.single_vox_offset
     voxels = voxels.astype(voxels.dtype.newbyteorder(header.endianness), copy=False)
     no_extensions = bytes(4)
@@ -113,24 +130,61 @@ def _compressed(file: BinaryIO, path: Path, level: int) -> Any:
 
 def _slabs(voxels: np.ndarray) -> Iterator[np.ndarray]:
     """The array in pieces of one plane (X, Y), in the order of the file."""
+    if voxels.ndim == 2:
+        yield voxels
+        return
     channels = [voxels] if voxels.ndim == 3 else list(np.moveaxis(voxels, 3, 0))
     for channel in channels:
         yield from np.moveaxis(channel, 2, 0)
 
 
 def _check_length(path: Path, image: Any) -> None:
-    """Refuse a header that promises more voxels than the file can hold, before room is made."""
+    """Refuse a header that promises more voxels than the file can hold, or fewer than it does."""
     holder = image.file_map["image"].filename or str(path)
     size = Path(holder).stat().st_size
     ratio = 1 if str(holder).lower().endswith((".nii", ".img")) else _LARGEST_GZIP_RATIO
     needed = int(np.prod([int(n) for n in image.shape], dtype=object)) * int(
         image.get_data_dtype().itemsize
     )
-    if needed > size * ratio:
+    shape = tuple(int(n) for n in image.shape)
+    if needed > size * ratio:  # before room is made for them
         raise InputError(
             f"{path}: expected a readable NIfTI file, it seems truncated: its header says "
-            f"{tuple(int(n) for n in image.shape)}, the file has {size} bytes"
+            f"{shape}, the file has {size} bytes"
         )
+    offset = int(image.dataobj.offset)
+    first = image.header.single_vox_offset if image.header.is_single else 0
+    if offset < first:  # nibabel would take the header for voxels
+        raise InputError(f"{path}: expected voxels from byte {first} on, its header says {offset}")
+    promised = offset + needed
+    length = size if ratio == 1 else _decompressed_size(Path(holder), promised)
+    if length > promised:
+        raise InputError(
+            f"{path}: expected a NIfTI file as long as its header says, {shape} and {promised} "
+            f"bytes, got {length} bytes"
+        )
+
+
+def _decompressed_size(path: Path, promised: int) -> int:
+    """Bytes in a gzip file, counted only if its last four do not say what is promised."""
+    length = 0
+    with path.open("rb") as file, contextlib.suppress(OSError, EOFError, zlib.error):
+        file.seek(-4, os.SEEK_END)
+        if int.from_bytes(file.read(), "little") == promised % 2**32:
+            return promised
+        file.seek(0)
+        with gzip.GzipFile(fileobj=file) as stream:  # what follows may be no gzip, or cut short
+            while part := stream.read(1 << 20):
+                length += len(part)
+    return length
+
+
+def _check_compression(path: Path) -> None:
+    """Refuse a compressed file that is called *.nii: nobody else could read it either."""
+    with path.open("rb") as stream:
+        compressed = stream.read(2) == b"\x1f\x8b"
+    if compressed and path.name.lower().endswith(".nii"):
+        raise InputError(f"{path}: expected a file without compression, or the name {path.name}.gz")
 
 
 @contextmanager

@@ -1,19 +1,22 @@
-"""PNG, TIFF and JPEG as slices of one, with rows and columns as a viewer shows them."""
+"""PNG, TIFF and JPEG as slices of one, with rows and columns as they are stored."""
 
 import warnings
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
+from PIL import ExifTags, Image
 
 from diffrect.data.decode import check_file, decoding
 from diffrect.errors import InputError
 
+_TURNED = (
+    "its EXIF entry asks viewers to turn it, which is not done: rows and columns are the file's"
+)
 _GREY = {"1", "L", "I", "F", "I;16", "I;16L", "I;16B", "I;16N"}
 
 
-def read_picture(path: Path, *, label: bool = False) -> np.ndarray:
-    """A picture as (columns, rows, 1), or (columns, rows, 1, 3) in colour.
+def read_picture(path: Path, *, label: bool = False) -> tuple[np.ndarray, tuple[str, ...]]:
+    """A picture as (columns, rows, 1), or (columns, rows, 1, 3) in colour; and remarks on it.
 
     Transparency is left out. Of a label with a palette the indices are the codes.
 
@@ -29,11 +32,13 @@ def read_picture(path: Path, *, label: bool = False) -> np.ndarray:
                 raise InputError(f"{path}: expected one page, found {pages}")
             if label:
                 _check_label(path, image)
+            turned = image.getexif().get(ExifTags.Base.Orientation, 1)
             pixels = np.asarray(image if label else _without_transparency(image))
     pixels = pixels.astype(np.uint8) if pixels.dtype == bool else pixels
     if pixels.ndim not in (2, 3):
         raise InputError(f"{path}: expected rows and columns, got shape {pixels.shape}")
-    return np.swapaxes(pixels, 0, 1)[:, :, np.newaxis]
+    remarks = () if turned == 1 else (_TURNED,)
+    return np.swapaxes(pixels, 0, 1)[:, :, np.newaxis], remarks
 
 
 def write_picture(path: Path, labels: np.ndarray) -> None:

@@ -25,6 +25,8 @@ __all__ = [
 
 Spacing = tuple[float, float, float]
 
+_ROUNDING = 1e-4  # of codes that were divided and multiplied by a slope
+
 
 @dataclass(frozen=True)
 class Volume:
@@ -100,7 +102,7 @@ def whole_numbers(array: np.ndarray, path: Path) -> np.ndarray:
         if array.size and np.abs(array).max() > 2**53:
             raise InputError(f"{path}: expected label codes, found {np.abs(array).max():g}")
         codes = np.rint(array).astype(np.int64)
-        if not np.array_equal(codes, array):
+        if not np.allclose(codes, array, rtol=0, atol=_ROUNDING):
             raise InputError(f"{path}: expected whole label codes, found fractions")
     if codes.size and codes.min() < 0:
         raise InputError(f"{path}: expected label codes from 0 up, found {codes.min()}")
@@ -110,10 +112,12 @@ def whole_numbers(array: np.ndarray, path: Path) -> np.ndarray:
 def _read(path: Path, label: bool = False) -> Volume:
     """The volume in whatever format it is; each format's library is loaded when first needed."""
     kind = kind_of(path)
+    remarks: tuple[str, ...] = ()
     if kind == "picture":
         from diffrect.data.picture import read_picture
 
-        array, spacing, affine = read_picture(path, label=label), None, np.eye(4)
+        array, remarks = read_picture(path, label=label)
+        spacing, affine = None, np.eye(4)
     elif kind == "dicom":
         from diffrect.data.dicom import read_dicom
 
@@ -126,7 +130,7 @@ def _read(path: Path, label: bool = False) -> Volume:
         from diffrect.data.nifti import read_nifti
 
         array, spacing, affine = read_nifti(path)
-    return _checked(Volume(array, spacing, affine, path))
+    return _checked(Volume(array, spacing, affine, path, remarks))
 
 
 def _checked(volume: Volume) -> Volume:
@@ -146,7 +150,7 @@ def _checked(volume: Volume) -> Volume:
         raise InputError(f"{path}: expected a finite affine, found NaN or infinity")
     # bool knows no arithmetic
     array = array.astype(np.uint8) if array.dtype.kind == "b" else array
-    return replace(volume, array=array, remarks=_remarks(volume.affine))
+    return replace(volume, array=array, remarks=volume.remarks + _remarks(volume.affine))
 
 
 def _remarks(affine: np.ndarray) -> tuple[str, ...]:

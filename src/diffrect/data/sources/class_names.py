@@ -11,6 +11,22 @@ import yaml
 from diffrect.errors import InputError
 
 
+class _EachOnce(yaml.SafeLoader):
+    """YAML in which a key that comes twice is an error, instead of the last one counting."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """The mapping.
+
+        Raises:
+            YAMLError: a key is there twice.
+        """
+        keys = [key.value for key, _ in node.value]
+        twice = next((key for key in keys if keys.count(key) > 1), None)
+        if twice is not None:
+            raise yaml.YAMLError(f"{twice} is there twice")
+        return super().construct_mapping(node, deep)
+
+
 def read_class_names(file: Path) -> dict[int, str]:
     """Label code -> name; the name "ignored" is for pixels that nobody annotated.
 
@@ -47,7 +63,7 @@ def _clean(file: Path, name: Any) -> str:
 
 def _from_yaml(file: Path, text: str) -> Iterable[tuple[Any, Any]]:
     try:
-        content = yaml.safe_load(text)
+        content = yaml.load(text, _EachOnce)
     except yaml.YAMLError as error:
         reason = " ".join(str(error).split())
         raise InputError(f"{file}: expected readable YAML: {reason}") from None
@@ -56,7 +72,7 @@ def _from_yaml(file: Path, text: str) -> Iterable[tuple[Any, Any]]:
     if not isinstance(content, dict):
         found = type(content).__name__
         raise InputError(f"{file}: expected lines of the form 'code: name', got {found}")
-    turned = all(isinstance(value, int) for value in content.values())
+    turned = all(type(value) is int for value in content.values())
     return [(value, key) if turned else (key, value) for key, value in content.items()]
 
 
@@ -78,9 +94,9 @@ def _from_csv(file: Path, text: str) -> Iterable[tuple[str, str]]:
 def read_rows(text: str) -> list[tuple[int, list[str]]]:
     """Number and fields of the lines of a CSV file that are not empty.
 
-    Fields are parted by commas, or by semicolons where the first line has no comma.
+    Fields are parted by commas, or by semicolons or tabs where the first line has no comma.
     """
     header = text.partition("\n")[0]
-    delimiter = ";" if ";" in header and "," not in header else ","
+    delimiter = next((one for one in ",;\t" if one in header), ",")
     lines = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=True)
     return [(lines.line_num, row) for row in lines if any(field.strip() for field in row)]

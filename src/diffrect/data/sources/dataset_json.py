@@ -37,7 +37,8 @@ def read_json(file: Path) -> dict[str, Any]:
         InputError: no such file, or no JSON object.
     """
     try:
-        settings = json.loads(file.read_text(encoding="utf-8-sig"))
+        text = file.read_text(encoding="utf-8-sig")
+        settings = json.loads(text, object_pairs_hook=_each_once)
     except FileNotFoundError:
         raise InputError(f"{file}: expected a Decathlon dataset.json, found no such file") from None
     except (OSError, ValueError, RecursionError) as error:
@@ -45,6 +46,16 @@ def read_json(file: Path) -> dict[str, Any]:
     if not isinstance(settings, dict):
         raise InputError(f"{file}: expected a JSON object, got {type(settings).__name__}")
     return settings
+
+
+def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object in which no name comes twice, instead of the last one counting."""
+    found: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in found:
+            raise ValueError(f"{name!r} is there twice")
+        found[name] = value
+    return found
 
 
 def channel_names(file: Path, settings: dict[str, Any]) -> tuple[str, ...]:
@@ -55,6 +66,8 @@ def channel_names(file: Path, settings: dict[str, Any]) -> tuple[str, ...]:
     """
     key = "channel_names" if "channel_names" in settings else "modality"
     names = settings.get(key)
+    if isinstance(names, list):
+        names = {str(number): name for number, name in enumerate(names)}
     if not isinstance(names, dict) or not names:
         raise InputError(f"{file}: expected one entry under '{key}' or more, found {names!r}")
     numbers = [str(number) for number in range(len(names))]
@@ -74,7 +87,7 @@ def read_labels(file: Path, labels: Any) -> tuple[tuple[str, ...], dict[int, int
     ignored = [code for code, name in names.items() if name.casefold() in IGNORED_NAMES]
     classes = {code: name for code, name in names.items() if code not in ignored}
     if len(classes) < 2 or sorted(classes) != list(range(len(classes))):
-        found = ", ".join(map(str, labels)) if isinstance(labels, dict) and labels else "none"
+        found = ", ".join(map(str, sorted(classes))) or "none"
         raise InputError(f"{file}: expected codes 0, 1, ... under 'labels', found {found}")
     codes = {code: IGNORED if code in ignored else code for code in names}
     return ("background", *(classes[code] for code in range(1, len(classes)))), codes
@@ -84,10 +97,12 @@ def _names_by_code(file: Path, labels: dict[str, Any]) -> dict[int, str]:
     """Either way of writing, as code -> name."""
     found: dict[int, str] = {}
     for key, value in labels.items():
+        if isinstance(value, list) and len(value) == 1:
+            (value,) = value
         if isinstance(value, list):
             expected = "expected one code for each class under 'labels', which must not overlap"
             raise InputError(f"{file}: {expected}, got {value} for {key!r}")
-        turned = isinstance(value, int) and not isinstance(value, bool)
+        turned = type(value) is int or (str(value).isdecimal() and not key.isdecimal())
         code, name = (value, key) if turned else (key, value)
         if not str(code).isdecimal() or int(code) > 65535 or not isinstance(name, str):
             expected = "expected whole codes from 0 up under 'labels'"

@@ -5,10 +5,10 @@ image is one file with all channels, or one file a channel, CASE_0000 and so on.
 without a label are unlabelled cases; imagesTs is not read.
 """
 
-import re
 from dataclasses import replace
 from pathlib import Path
 
+from diffrect.data.channels import group_channels
 from diffrect.data.source_options import SourceOptions
 from diffrect.data.sources.base import NO_OPTIONS, Report, SourceListing, refuse
 from diffrect.data.sources.dataset_json import Entry, channel_names, entries, read_json, read_labels
@@ -21,8 +21,6 @@ from diffrect.data.sources.files import (
     image_stem,
 )
 from diffrect.errors import InputError
-
-_CHANNEL = re.compile(r"(?P<case>.+)_(?P<number>\d{4})$")
 
 
 class Decathlon:
@@ -44,7 +42,7 @@ class Decathlon:
         names = channel_names(file, settings)
         classes, codes = read_labels(file, settings.get("labels"))
         channel = _chosen(names, options.modality)
-        groups = _channels_of(by_stem(_scans(path / "imagesTr", report), "image", report))
+        groups = group_channels(by_stem(_scans(path / "imagesTr", report), "image", report))
         labels = by_stem(_scans(path / "labelsTr", report), "label", report)
         listed = entries(file, settings, report)
         cases = []
@@ -85,19 +83,6 @@ def _only(case: FileCase, channel: int) -> FileCase:
 
 def _scans(folder: Path, report: Report) -> list[Path]:
     return find_scans(folder, report) if folder.is_dir() else []
-
-
-def _channels_of(images: dict[str, Path]) -> dict[str, dict[int | None, Path]]:
-    """The files of each case by the number of their channel; None: one file holds all of them."""
-    groups: dict[str, dict[int | None, Path]] = {}
-    for stem, file in images.items():
-        match = _CHANNEL.match(stem)
-        # An id may end in four digits itself; channels are counted from 0000.
-        if match and f"{match['case']}_0000" in images:
-            groups.setdefault(match["case"], {})[int(match["number"])] = file
-        else:
-            groups.setdefault(stem, {})[None] = file
-    return groups
 
 
 def _all_entries(

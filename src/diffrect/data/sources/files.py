@@ -4,13 +4,14 @@ import os
 import posixpath
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 
 from diffrect.data import formats
-from diffrect.data.case import Case, check_geometry
+from diffrect.data.case import Case
+from diffrect.data.channels import only_channel, stack_channels
 from diffrect.data.sources.base import Report
 from diffrect.data.volume import Volume, read_image, read_label
 from diffrect.errors import InputError
@@ -52,35 +53,11 @@ class FileCase:
         image = stack_channels([read_image(file) for file in self.images], self.trusting)
         if self.channel is None:
             return image
-        found = image.array.shape[3] if image.array.ndim == 4 else 1
-        if found != self.channels:
-            raise InputError(f"{image.path}: expected {self.channels} channel(s), got {found}")
-        array = image.array if image.array.ndim == 3 else image.array[..., self.channel]
-        return Volume(array, image.spacing, image.affine, image.path)
+        return only_channel(image, self.channel, self.channels)
 
     def load_label(self) -> Volume | None:
         """The label map in class codes."""
         return None if self.label is None else map_codes(read_label(self.label), self.codes)
-
-
-def stack_channels(volumes: list[Volume], trusting: bool = False) -> Volume:
-    """Images (X, Y, Z) of one grid as one (X, Y, Z, C).
-
-    Raises:
-        InputError: one of another shape or with several channels; or, unless ``trusting``, one that
-            lies elsewhere than the first.
-    """
-    first = volumes[0]
-    if len(volumes) == 1:
-        return first
-    for volume in volumes:
-        if volume.array.ndim != 3 or volume.array.shape != first.array.shape:
-            expected = f"expected one channel of {first.array.shape} voxels as in {first.path}"
-            raise InputError(f"{volume.path}: {expected}, got shape {volume.array.shape}")
-        if not trusting:
-            check_geometry(first, volume, "the first channel")
-    array = np.stack([volume.array for volume in volumes], axis=-1)
-    return Volume(array, first.spacing, first.affine, first.path)
 
 
 def map_codes(volume: Volume, codes: Mapping[int, int]) -> Volume:
@@ -99,7 +76,7 @@ def map_codes(volume: Volume, codes: Mapping[int, int]) -> Volume:
     if highest < len(table):
         mapped = table[array]
         if mapped.min(initial=0) >= 0:
-            return Volume(mapped.astype(np.uint8), volume.spacing, volume.affine, volume.path)
+            return replace(volume, array=mapped.astype(np.uint8))
         highest = int(array[mapped < 0].max())
     raise InputError(f"{volume.path}: expected label codes {_spell(codes)}, found {highest}")
 

@@ -82,7 +82,10 @@ def _case(file: Path, where: str, fields: Mapping[str, str], patients: str | Non
 
 def _there(file: Path, where: str, name: str) -> Path:
     if name.startswith("/"):
-        raise InputError(f"{where}: expected paths relative to the table, got {name!r}")
+        root = file.parent.resolve()
+        if not Path(name).is_relative_to(root):
+            raise InputError(f"{where}: expected paths inside the table's folder, got {name!r}")
+        name = str(Path(name).relative_to(root))
     path = path_inside(file.parent, name, where)
     if not path.exists():
         raise InputError(f"{path}: expected the file named in {where}, found no such file")
