@@ -78,6 +78,17 @@ def animation() -> None:
     pages[0].save("a.tif", save_all=True, append_images=pages[1:])
 
 
+def short_tiff() -> None:
+    image = Image.fromarray(CODES + np.arange(9, dtype=np.uint8))
+    image.save("a.tif", tiffinfo={278: 7})
+    content = bytearray(Path("a.tif").read_bytes())
+    place = (
+        content.index(bytes([1, 1, 4, 0, 1, 0, 0, 0, 7])) + 8
+    )  # ImageLength
+    content[place] = 70
+    Path("a.tif").write_bytes(content)
+
+
 def text_of_itk(name: str, before: bytes, after: bytes) -> Spoil:
     def spoil() -> None:
         sitk.WriteImage(sitk.GetImageFromArray(FINE.T), name)
@@ -256,6 +267,11 @@ SCANS: dict[str, tuple[str, str, Spoil]] = {
         "predict run out a.tif",
         "a.tif: expected one page, found 3",
         animation,
+    ),
+    "a TIFF without all of its rows": (
+        "predict run out a.tif",
+        "a.tif: expected a readable picture, it seems truncated: its header says 70 rows, it has 7",
+        short_tiff,
     ),
     "a picture in colour for a model of grey ones": (
         "predict run out a.png",

@@ -81,13 +81,17 @@ def test_a_store_says_the_same(store: Store, acdc_folder: Path, tmp_path: Path) 
     assert problem in inspect(copy, progress=False)["problems"][0]
 
 
-def test_one_file(acdc_folder: Path, ssl4mis_folder: Path) -> None:
+def test_one_file(acdc_folder: Path, ssl4mis_folder: Path, tmp_path: Path) -> None:
     folder = acdc_folder / "patient099"
     image = inspect(folder / "patient099_frame01.nii.gz", progress=False)
     assert (image["kind"], image["classes"], image["each"][0]["type"]) == ("file", [], "int16")
     label = inspect(folder / "patient099_frame01_gt.nii.gz", progress=False)
     assert [found["name"] for found in label["classes"]] == [f"code {i}" for i in range(4)]
     assert "code 3" in shown(label)
+    raw = write_nifti(tmp_path / "raw.nii", np.array([[[0, 600, 200, 600]]], np.int16))
+    classes = inspect(raw, progress=False)["classes"]
+    shares = {found["name"]: found["share"] for found in classes}
+    assert shares == {"code 0": 0.25, "code 200": 0.25, "code 600": 0.5}
     case = inspect(ssl4mis_folder / "data" / "patient028_frame01.h5", progress=False)
     assert (case["labelled"], case["orientations"]) == (1, {"unknown": 1})
     broken = inspect(folder / "Info.cfg", progress=False)

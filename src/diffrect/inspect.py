@@ -23,6 +23,7 @@ from diffrect.errors import InputError
 from diffrect.report import progress_bar
 
 _MANY_CODES = 64
+_HIGHEST_CODE = 65535
 
 
 def inspect(
@@ -190,9 +191,9 @@ def _inspect_file(path: Path) -> tuple[dict[str, Any], list[dict[str, Any]], lis
     entry |= {"labelled": label is not None, **_image_facts(image)}
     entry["type"] = str(image.array.dtype)
     if label is not None:
-        codes = [int(code) for code in np.unique(label.array)]
-        facts["names"] = tuple(f"code {code}" for code in range(max(codes) + 1))
-        entry |= _label_facts(label.array, len(facts["names"]))
+        codes = np.flatnonzero(np.bincount(label.array.ravel()))
+        facts["names"] = tuple(f"code {code}" for code in codes)
+        entry |= _label_facts(np.searchsorted(codes, label.array), len(codes))
     channels = image.array.shape[3] if image.array.ndim == 4 else 1
     return {**facts, "channels": channels}, [entry], []
 
@@ -202,8 +203,10 @@ def _as_label(path: Path) -> Volume | None:
         label = read_label(path)
     except InputError:
         return None
-    few = label.array.max(initial=0) <= IGNORED and len(np.unique(label.array)) <= _MANY_CODES
-    return label if few else None
+    if label.array.max(initial=0) > _HIGHEST_CODE:
+        return None
+    kinds = np.count_nonzero(np.bincount(label.array.ravel()))
+    return label if kinds <= _MANY_CODES else None
 
 
 def _image_facts(image: Volume) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from diffrect.errors import InputError
 _TURNED = (
     "its EXIF entry asks viewers to turn it, which is not done: rows and columns are the file's"
 )
+_STRIPS, _ROWS_PER_STRIP = 273, 278  # tags of TIFF
 _GREY = {"1", "L", "I", "F", "I;16", "I;16L", "I;16B", "I;16N"}
 
 
@@ -32,6 +33,7 @@ def read_picture(path: Path, *, label: bool = False) -> tuple[np.ndarray, tuple[
                 raise InputError(f"{path}: expected one page, found {pages}")
             if label:
                 _check_label(path, image)
+            _check_strips(path, image)
             turned = image.getexif().get(ExifTags.Base.Orientation, 1)
             pixels = np.asarray(image if label else _without_transparency(image))
     pixels = pixels.astype(np.uint8) if pixels.dtype == bool else pixels
@@ -45,6 +47,19 @@ def write_picture(path: Path, labels: np.ndarray) -> None:
     """Write labels (columns, rows, 1) uint8 as a grey picture whose values are the codes."""
     name = "TIFF" if path.suffix.lower() in (".tif", ".tiff") else "PNG"
     Image.fromarray(np.ascontiguousarray(labels[:, :, 0].T)).save(path, format=name)
+
+
+def _check_strips(path: Path, image: Image.Image) -> None:
+    """Refuse a TIFF without all of its rows: those that are missing would be taken for black."""
+    tags = getattr(image, "tag_v2", {})
+    if _STRIPS not in tags:
+        return
+    strips, rows = len(tags[_STRIPS]), int(tags.get(_ROWS_PER_STRIP, image.height))
+    if strips * rows < image.height:
+        raise InputError(
+            f"{path}: expected a readable picture, it seems truncated: its header says "
+            f"{image.height} rows, it has {strips * rows}"
+        )
 
 
 def _check_label(path: Path, image: Image.Image) -> None:
