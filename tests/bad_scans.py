@@ -82,9 +82,7 @@ def short_tiff() -> None:
     image = Image.fromarray(CODES + np.arange(9, dtype=np.uint8))
     image.save("a.tif", tiffinfo={278: 7})
     content = bytearray(Path("a.tif").read_bytes())
-    place = (
-        content.index(bytes([1, 1, 4, 0, 1, 0, 0, 0, 7])) + 8
-    )  # ImageLength
+    place = content.index(bytes([1, 1, 4, 0, 1, 0, 0, 0, 7])) + 8  # ImageLength
     content[place] = 70
     Path("a.tif").write_bytes(content)
 

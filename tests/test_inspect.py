@@ -88,6 +88,8 @@ def test_one_file(acdc_folder: Path, ssl4mis_folder: Path, tmp_path: Path) -> No
     label = inspect(folder / "patient099_frame01_gt.nii.gz", progress=False)
     assert [found["name"] for found in label["classes"]] == [f"code {i}" for i in range(4)]
     assert "code 3" in shown(label)
+    assert "uint8" in shown(label)
+    assert "patients" not in shown(label)
     raw = write_nifti(tmp_path / "raw.nii", np.array([[[0, 600, 200, 600]]], np.int16))
     classes = inspect(raw, progress=False)["classes"]
     shares = {found["name"]: found["share"] for found in classes}

@@ -29,12 +29,8 @@ def _facts(result: dict[str, Any]) -> Table:
     table = Table(show_header=False)
     table.add_column()
     table.add_column()
-    unread = result["cases"] - result["labelled"] - result["unlabelled"]
-    labelled = f"{result['labelled']} labelled, {result['unlabelled']} unlabelled"
-    not_read = f", {unread} not read" if unread and result["kind"] != "file" else ""
     rows = {
-        "cases": f"{result['cases']}: {labelled}{not_read}",
-        "patients": str(result["patients"]),
+        **(_type(result) if result["kind"] == "file" else _cases(result)),
         "channels": str(result["channels"]),
         "shapes": _counts(result["shapes"]) or _extent(result["each"], "shape"),
         "spacing (mm)": _counts(result["spacings"]) or _extent(result["each"], "spacing"),
@@ -50,6 +46,21 @@ def _facts(result: dict[str, Any]) -> Table:
     for name, value in rows.items():
         table.add_row(name, escape(value))
     return table
+
+
+def _cases(result: dict[str, Any]) -> dict[str, str]:
+    unread = result["cases"] - result["labelled"] - result["unlabelled"]
+    labelled = f"{result['labelled']} labelled, {result['unlabelled']} unlabelled"
+    not_read = f", {unread} not read" if unread else ""
+    return {
+        "cases": f"{result['cases']}: {labelled}{not_read}",
+        "patients": str(result["patients"]),
+    }
+
+
+def _type(result: dict[str, Any]) -> dict[str, str]:
+    """What one file holds, instead of how many cases there are."""
+    return {"numbers": next((one["type"] for one in result["each"] if "type" in one), "unknown")}
 
 
 def _counts(counts: dict[str, int]) -> str:
