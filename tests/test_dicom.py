@@ -201,6 +201,13 @@ def test_a_film_without_positions_is_a_volume_of_no_known_geometry(tmp_path: Pat
     np.testing.assert_array_equal(volume.array, voxels())
     assert volume.spacing is None
     np.testing.assert_array_equal(volume.affine, np.eye(4))
+    dataset.ImagePositionPatient, dataset.PixelSpacing = [1.0, 2.0, 3.0], [2.0, 2.0]
+    dataset.save_as(path)
+    with pytest.raises(InputError, match="expected the distance of its frames, its header has non"):
+        read_image(path)
+    dataset.SpacingBetweenSlices = 4
+    dataset.save_as(path)
+    assert read_image(path).spacing == (2.0, 2.0, 4.0)
 
 
 @pytest.mark.parametrize("compressor", ["", "JPEG"])

@@ -9,6 +9,7 @@ import pytest
 import SimpleITK as sitk
 from PIL import Image
 
+from diffrect.data.decode import reason
 from diffrect.data.formats import find_images, kind_of, stem_of
 from diffrect.data.volume import read_image, read_label, write_label
 from diffrect.errors import InputError
@@ -161,3 +162,15 @@ def test_a_negative_spacing_is_a_turned_axis(tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     write_label(tmp_path / "out" / "a.mhd", np.zeros((7, 5, 6), np.uint8), like=path)
     np.testing.assert_array_equal(read_image(tmp_path / "out" / "a.mhd").affine, volume.affine)
+
+
+@pytest.mark.parametrize(
+    ("told", "line"),
+    [
+        ("E: /a/b.cxx:99:\nITK ERROR: Image(0x1f): it is bad.", "it is bad"),
+        ("E: /a/c.hxx:179:\nFailed to allocate memory for image.", "Failed to allocate memory for"),
+        ("E: /a/d.h:443 ():\nNo logic", "No logic"),
+    ],
+)
+def test_what_itk_says_is_told_without_where_it_was_said(told: str, line: str) -> None:
+    assert reason(RuntimeError(f"Exception thrown in SimpleITK {told}")).startswith(line)

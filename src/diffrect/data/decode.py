@@ -53,7 +53,7 @@ def reason(error: Exception) -> str:
         return error.strerror
     text = " ".join(str(error).split()) or type(error).__name__
     # ITK: a place in its source, then what went wrong in an object at some address.
-    text = re.sub(r"^Exception thrown in SimpleITK (.*?ERROR: |.*?\.hxx:\d+: ?)", "", text)
+    text = re.sub(r"^Exception thrown in SimpleITK (.*?ERROR: |.*?\.[a-z]+:\d+[ ()]*: ?)", "", text)
     text = re.sub(r"\(0x[0-9a-f]+\)", "", text).partition(" Reason: ")[0]
     text = re.sub(r"^(\w+ImageIO|Image): ", "", text.rpartition("[nrrd] ")[2])
     return text.rstrip(". ")

@@ -173,7 +173,10 @@ def _decode(file: Path) -> np.ndarray:
 def _geometry(slices: list[Slice], step: np.ndarray | None) -> tuple[Spacing | None, np.ndarray]:
     first = slices[0]
     distance = first.thickness if step is None else abs(float(step @ _normal(first)))
-    if first.pixel is None or (distance is None and len(slices) > 1):
+    unknown = distance is None and len(slices) > 1
+    if unknown and first.pixel is not None and first.position is not None:
+        raise InputError(f"{first.file}: expected the distance of its frames, its header has none")
+    if first.pixel is None or unknown:
         return None, np.eye(4)
     # A single slice of unknown thickness; of a tilted gantry the slices are nearer to each other
     # than their positions.
