@@ -203,10 +203,9 @@ def _as_label(path: Path) -> Volume | None:
         label = read_label(path)
     except InputError:
         return None
-    if label.array.max(initial=0) > _HIGHEST_CODE:
-        return None
-    kinds = np.count_nonzero(np.bincount(label.array.ravel()))
-    return label if kinds <= _MANY_CODES else None
+    small = label.array.max(initial=0) <= _HIGHEST_CODE  # else counting takes too much room
+    few = small and np.count_nonzero(np.bincount(label.array.ravel())) <= _MANY_CODES
+    return label if few else None
 
 
 def _image_facts(image: Volume) -> dict[str, Any]:
