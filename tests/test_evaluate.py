@@ -132,6 +132,21 @@ def test_another_place_for_the_store(run, store, tmp_path):
         evaluate(run, progress=False)
 
 
+def test_all_cases_of_another_data_set(run, store, acdc_folder, tmp_path):
+    for option in ({}, {"store": store.path}):  # these patients were trained on
+        with pytest.raises(InputError, match="--split all: expected "):
+            evaluate(run, split="all", progress=False, **option)
+    assert not (run / "metrics_all.json").exists()
+    others = tmp_path / "others"
+    for patient in ("patient028", "patient011"):
+        shutil.copytree(acdc_folder / patient, others / patient)
+    elsewhere = diffrect.prepare(others, tmp_path / "elsewhere", progress=False)
+    result = evaluate(run, split="all", store=elsewhere.path, progress=False)
+    assert strict(run / "metrics_all.json") == result
+    assert {case["patient"] for case in result["cases"]} == {"patient011", "patient028"}
+    assert "all split: 4 cases, 2 patients" in " ".join(shown(result).split())
+
+
 def test_a_store_of_another_kind(run, decathlon_store):
     with pytest.raises(InputError, match=r"expected the classes of .*run, .*'Anterior'"):
         evaluate(run, store=decathlon_store.path, progress=False)
@@ -173,7 +188,7 @@ def test_unlabelled_cases_are_left_out(run, store, monkeypatch):
 @pytest.mark.parametrize(
     ("option", "message"),
     [
-        ({"split": "train"}, "--split: expected one of val, test, got 'train'"),
+        ({"split": "train"}, "--split: expected one of val, test, all, got 'train'"),
         ({"empty": "zero"}, "--empty: expected one of undefined, reference, got 'zero'"),
         ({"device": "toaster"}, "--device toaster: expected one that torch finds here"),
     ],

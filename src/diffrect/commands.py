@@ -159,8 +159,8 @@ class Evaluate:
 
     run: Positional[Path]
     """Folder made by train."""
-    split: Literal["val", "test"] = "val"
-    """Choose by val; report test once, at the end."""
+    split: Literal["val", "test", "all"] = "val"
+    """Choose by val; report test once, at the end; all is all of another --store."""
     checkpoint: Checkpoint = "best"
     """Best by validation, or the last."""
     empty: Literal["undefined", "reference"] = "undefined"

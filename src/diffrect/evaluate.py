@@ -19,7 +19,7 @@ from diffrect.report import progress_bar
 from diffrect.run_folder import METRICS_FORMAT, SPLIT_FILE, STORE_LINK_FILE
 
 FORMAT_VERSION = METRICS_FORMAT
-SPLITS = ("val", "test")
+SPLITS = ("val", "test", "all")
 
 
 def evaluate(
@@ -37,6 +37,7 @@ def evaluate(
     Volumes are compared on the store's own grid, whatever size the model was trained at. `split`
     is "val" or "test", `checkpoint` "best" or "last"; `empty` says what a class counts that is
     missing from a case (see `case_metrics`); `store` replaces the store the run was trained on.
+    "all" scores every labelled case of a `store` of other patients, such as another hospital's.
 
     Processes started by torchrun or srun share the cases; the first one writes.
 
@@ -53,7 +54,7 @@ def evaluate(
     model = Model.load(run, checkpoint=checkpoint, device=device)
     data = _open_store(run, model, None if store is None else Path(store))
     parts = _read_split(run)
-    patients = getattr(parts, split)
+    patients = _all_patients(data, parts, store) if split == "all" else getattr(parts, split)
     records = _labelled_cases(data, patients, split)
     scored = {record.patient for record in records}
     with together() as ranks:
@@ -119,6 +120,20 @@ def _read_split(run: Path) -> Split:
         return Split.from_json(file.read_text("utf-8"))
     except (OSError, ValueError, TypeError, AttributeError) as error:
         raise InputError(f"{file}: expected the split of the run: {error}") from None
+
+
+def _all_patients(data: Store, parts: Split, given: Path | str | None) -> tuple[str, ...]:
+    """The patients of another store; none of them may have been trained on."""
+    if given is None:
+        raise InputError("--split all: expected --store with another store than that of the run")
+    patients = tuple(dict.fromkeys(record.patient for record in data.cases.values()))
+    known = set(parts.train).intersection(patients)
+    if known:
+        raise InputError(
+            f"--split all: expected patients that were not trained on in {data.path}, "
+            f"found {len(known)}, such as {min(known)}"
+        )
+    return patients
 
 
 def _labelled_cases(store: Store, patients: tuple[str, ...], split: str) -> list[CaseRecord]:

@@ -45,6 +45,7 @@ ENTRIES = (
     METRICS_FILE,
     "metrics_val.json",
     "metrics_test.json",
+    "metrics_all.json",
     CELL_FILE,
     STORE_LINK_FILE,
     OPTIONS_FILE,
