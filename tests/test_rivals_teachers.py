@@ -226,5 +226,8 @@ def test_fixmatch_as_the_benchmark_has_it() -> None:
 
 
 def test_supervised_of_the_toy() -> None:
-    method = a_method("supervised")
-    assert the_update(method, a_batch(TOY), 0)["loss"] == pytest.approx(2 * HALF_LOSS, abs=2e-6)
+    for preset, expected in {"reference": 0.246984, "default": 2 * 0.246984}.items():
+        method = a_method("supervised", preset=preset)
+        numbers = the_update(method, a_batch(TOY), 0)
+        assert numbers["loss"] == pytest.approx(expected, abs=2e-6), preset
+        assert numbers["supervised"] == pytest.approx(2 * HALF_LOSS, abs=2e-6)

@@ -26,9 +26,9 @@ from diffrect.devices import (
     average_gradients,
     average_logs,
     average_statistics,
+    batch_explained,
     launch,
     make_fabric,
-    memory_explained,
 )
 from diffrect.errors import InputError
 from diffrect.finite import (
@@ -220,7 +220,7 @@ class Trainer:
         if self.validation_due:  # the stop came during it
             self.validate(monitor, stop)
         for raw in iterate(self.batches, self.step, config.iterations, config.workers):
-            with memory_explained(config, self.fabric):
+            with batch_explained(config, self.fabric):
                 logs = self.iteration(raw)
             if self.profiler is not None:
                 self.profiler.step()
