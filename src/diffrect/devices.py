@@ -87,7 +87,7 @@ def launch(fabric: Fabric, config: TrainConfig) -> None:
 
 @contextmanager
 def batch_explained(config: TrainConfig, fabric: Fabric) -> Iterator[None]:
-    """Says in one line that a batch is too large for the device, or too small for its statistics."""
+    """Says in one line that a batch is too large for memory, or too small for its statistics."""
     size = "--size" if config.crop is None else "--crop"
     try:
         yield
