@@ -131,6 +131,11 @@ class Trainer:
         Raises:
             InputError: so it is, and such iterations are not to be skipped, or have been too often.
         """
+        if update.name not in self.optimizers:
+            known = ", ".join(self.optimizers)
+            raise InputError(
+                f"--method {self.config.method}: expected updates of {known}, got {update.name!r}"
+            )
         optimizer = self.optimizers[update.name]
         optimizer.zero_grad(set_to_none=True)
         self.fabric.backward(update.loss)
