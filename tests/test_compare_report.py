@@ -4,6 +4,8 @@ import csv
 import io
 import json
 import math
+import shutil
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -214,7 +216,27 @@ def test_the_other_files_hold_the_same(folder: Path) -> None:
     assert r"\caption{Mean of the classes, validation split. Checkpoint: best" in latex
     assert r"\textbf{60.00 $\pm$ 14.14}" in latex
     assert latex.count(r"\begin{tabular}") == latex.count(r"\end{tabular}") == 5
+    braces = latex.replace(r"\{", "").replace(r"\}", "")
+    assert braces.count("{") == braces.count("}")
     assert escape_latex("a_b 5% ± <") == r"a\_b 5\% $\pm$ $<$"
+
+
+@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="needs LaTeX")
+def test_the_tables_compile_and_fit_the_page(folder: Path, tmp_path: Path) -> None:
+    compare_table(folder)
+    shutil.copy(folder / "report_val" / "table.tex", tmp_path / "table.tex")
+    lines = [
+        r"\documentclass{article}",
+        r"\usepackage{booktabs,graphicx}",
+        r"\begin{document}",
+        r"\input{table.tex}",
+        r"\end{document}",
+    ]
+    (tmp_path / "page.tex").write_text("\n".join(lines))
+    command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "page.tex"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stdout
+    assert "Overfull" not in done.stdout
 
 
 def test_distances_without_spacing_are_in_voxels(tmp_path: Path) -> None:

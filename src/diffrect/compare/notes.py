@@ -22,8 +22,9 @@ def notes(report: Report) -> list[str]:
         same = " The same patients chose the checkpoint and are reported."
     seeds = ", ".join(map(str, sorted({result.seed for result in report.results})))
     lines = [
-        f"Split: {SPLIT_NAMES[report.split]} ({report.split}), {len(first.cases)} cases of "
-        f"{first.patients} patients.{same}",
+        f"Split: {SPLIT_NAMES[report.split]} ({report.split}), "
+        f"{_some(len(first.cases), 'case')} of "
+        f"{_some(first.patients, 'patient')}.{same}",
         f"Checkpoint: {chosen} ({reached}).",
         f"Values: mean ± standard deviation over seeds ({seeds}) of the mean over cases; the mean "
         "of the classes is the mean of their values. One seed has no spread.",
@@ -46,6 +47,10 @@ def notes(report: Report) -> list[str]:
     if report.missing:
         lines.append(f"Planned and not there: {', '.join(report.missing)}.")
     return lines
+
+
+def _some(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 def _pixels(told: Mapping[str, Any]) -> str:
