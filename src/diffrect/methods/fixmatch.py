@@ -93,7 +93,7 @@ class FixMatch(Method):
         target = batch.as_strong(batch.with_labels(self.sure_labels(weak)))[rows:]
         consistency = self.pseudo_label_loss(strong[rows - first :], target)
         if options.complementary:
-            complementary, confidence = complementary_loss(weak, strong)
+            complementary, confidence = complementary_loss(batch.as_strong(weak), strong)
             consistency = consistency + confidence * complementary
         weight = options.weight(step, self.problem.iterations)
         yield options.update(supervised, consistency, weight)
