@@ -71,6 +71,7 @@ def write_cell(
     if minutes is not None:
         cost = {
             "minutes": minutes,
+            "processor_minutes": minutes / 2,
             "seconds_per_iteration": 0.02,
             "peak_memory_mib": 500.0,
             "parameters": 1000,

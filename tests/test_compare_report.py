@@ -4,6 +4,8 @@ import csv
 import io
 import json
 import math
+import shutil
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ from matplotlib.image import imread
 
 from diffrect import cli
 from diffrect.compare import report as report_module
+from diffrect.compare.boxes import by_class
 from diffrect.compare.plots import PLOTS
 from diffrect.compare.report import compare_table, export_cells, read_report
 from diffrect.compare.statistics import (
@@ -165,15 +168,17 @@ def test_what_the_page_says(folder: Path) -> None:
         "- Split: validation (val), 3 cases of 2 patients. The same patients chose",
         "- Checkpoint: best by mean validation Dice (iteration 400).",
         "95HD and ASD in mm",
-        "256 x 256 pixels, 30000 iterations, batches of 3 labelled and 3 unlabelled",
+        "Training: slices resized to 256 x 256 pixels, 30000 iterations, batches of 3 labelled and",
         "- Labelled, 3: p1, p2, p3.",
+        "- Cost: by the clock, other work on the machine and halts included",
+        "Processor minutes are what the threads of the training process computed",
         "(0123456789ab)",
         "- Machine: a machine.",
     ):
         assert fact in page
     for plot in ("dice_by_labelled.png", "dice_by_class.png", "dice_by_minutes.png"):
         assert f"]({plot})" in page
-    assert "| 40.0 ± 14.1 | 20 | 500 | 1,000 | 2,000 |" in page
+    assert "| 40.0 ± 14.1 | 20.0 ± 7.1 | 20 | 500 | 1,000 | 2,000 |" in page
 
 
 def test_tests_are_corrected_over_all_labels(folder: Path) -> None:
@@ -206,12 +211,32 @@ def test_the_other_files_hold_the_same(folder: Path) -> None:
     tests = list(csv.DictReader(io.StringIO((target / "tests.csv").read_text())))
     assert [float(row["p_holm"]) for row in tests if row["metric"] == "dice"] == [0.5, 1.0]
     cost = (target / "cost.csv").read_text().splitlines()
-    assert cost[1] == "1,diffrect,2,40,0.02,500,1000,2000"
+    assert cost[1] == "1,diffrect,2,40,20,0.02,500,1000,2000"
     latex = (target / "table.tex").read_text()
     assert r"\caption{Mean of the classes, validation split. Checkpoint: best" in latex
     assert r"\textbf{60.00 $\pm$ 14.14}" in latex
     assert latex.count(r"\begin{tabular}") == latex.count(r"\end{tabular}") == 5
+    braces = latex.replace(r"\{", "").replace(r"\}", "")
+    assert braces.count("{") == braces.count("}")
     assert escape_latex("a_b 5% ± <") == r"a\_b 5\% $\pm$ $<$"
+
+
+@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="needs LaTeX")
+def test_the_tables_compile_and_fit_the_page(folder: Path, tmp_path: Path) -> None:
+    compare_table(folder)
+    shutil.copy(folder / "report_val" / "table.tex", tmp_path / "table.tex")
+    lines = [
+        r"\documentclass{article}",
+        r"\usepackage{booktabs,graphicx}",
+        r"\begin{document}",
+        r"\input{table.tex}",
+        r"\end{document}",
+    ]
+    (tmp_path / "page.tex").write_text("\n".join(lines))
+    command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "page.tex"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stdout
+    assert "Overfull" not in done.stdout
 
 
 def test_distances_without_spacing_are_in_voxels(tmp_path: Path) -> None:
@@ -222,6 +247,32 @@ def test_distances_without_spacing_are_in_voxels(tmp_path: Path) -> None:
     assert "95HD voxels | ASD voxels" in page
     assert "95HD and ASD in voxels" in page
     assert "95HD mm" not in page
+
+
+def test_cells_that_do_not_tell_processor_time_make_a_table(tmp_path: Path) -> None:
+    file = write_cell(tmp_path, "diffrect", HIGH) / "cell.json"
+    write_cell(tmp_path, "supervised", LOW)
+    cell = json.loads(file.read_text())
+    del cell["cost"]["processor_minutes"]  # of an earlier version
+    file.write_text(json.dumps(cell))
+    compare_table(tmp_path)
+    page = (tmp_path / "report_val" / "table.md").read_text()
+    assert "| 1 | diffrect | 10.0 | – | 20 |" in page
+    assert "| 1 | supervised | 10.0 | 5.0 | 20 |" in page
+    cell = json.loads(file.read_text())
+    for name in ("minutes", "seconds_per_iteration"):
+        cell["cost"][name] = None
+    file.write_text(json.dumps(cell))
+    compare_table(tmp_path)
+    page = (tmp_path / "report_val" / "table.md").read_text()
+    assert "| 1 | diffrect | – | – | – | 500 |" in page
+
+
+def test_crops_are_told(tmp_path: Path) -> None:
+    write_cell(tmp_path, "diffrect", HIGH, spacing=1.25, crop=192)
+    compare_table(tmp_path)
+    page = (tmp_path / "report_val" / "table.md").read_text()
+    assert "Training: slices resampled to pixels of 1.25 mm and cropped to 192 x 192, 30000" in page
 
 
 def test_settings_that_differ_are_told(tmp_path: Path) -> None:
@@ -244,6 +295,8 @@ def test_settings_that_differ_are_told(tmp_path: Path) -> None:
         ({"iterations": 300, "validate_every": 200}, "iterations 30000 against 300"),
         ({"batch_labelled": 6}, "batch_labelled 3 against 6"),
         ({"size": 64, "batch_unlabelled": 1}, "size 256 against 64; batch_unlabelled 3 against 1"),
+        ({"spacing": 1.5, "crop": 256}, "spacing None against 1.5; crop None against 256"),
+        ({"unlabelled_patients": 2}, "split: unlabelled patients 3 against 2"),
         ({"metrics": {"checkpoint": "last"}}, "checkpoint best against last"),
         ({"metrics": {"empty": "reference"}}, "empty undefined against reference"),
         ({"classes": ("a", "b")}, "classes inner, outer against a, b"),
@@ -350,6 +403,23 @@ def test_planned_cells_that_are_missing_are_named(folder: Path) -> None:
     assert [row.group.name for row in report.rows][:2] == ["supervised", "diffrect"]  # as planned
     page = (folder / "report_val" / "table.md").read_text()
     assert "- Planned and not there: fixmatch-labelled1-seed0." in page
+
+
+def test_plots_of_many_classes_keep_to_the_page(tmp_path: Path) -> None:
+    names = [f"a structure, number {number}" for number in range(7)]
+    for count in (1, 2):
+        dice = {case: [0.5 + count / 10] * 7 for case in HIGH}
+        write_cell(tmp_path, "diffrect", dice, classes=names, labelled=count)
+    figure = by_class(read_report(tmp_path, "val", None))
+    shown = [axes for axes in figure.axes if axes.get_visible()]
+    assert len(figure.axes) == 2 * 8  # two side by side, four lines a number of labelled patients
+    assert [axes.get_title(loc="left") for axes in shown] == names * 2
+    figure.canvas.draw()
+    boxes = [axes._left_title.get_window_extent() for axes in shown]  # type: ignore[attr-defined]
+    width = figure.bbox.width
+    assert all(box.x0 >= 0 and box.x1 <= width for box in boxes)
+    pairs = [(a, b) for number, a in enumerate(boxes) for b in boxes[number + 1 :]]
+    assert not any(a.overlaps(b) for a, b in pairs)
 
 
 @pytest.mark.parametrize("labelled", [(1, 3), (1,)])

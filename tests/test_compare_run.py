@@ -20,7 +20,7 @@ from diffrect.compare import cell as cell_module
 from diffrect.compare import report as report_module
 from diffrect.compare import run as run_module
 from diffrect.compare.cell import Outcome
-from diffrect.compare.cost import code_version
+from diffrect.compare.cost import code_version, training_cost
 from diffrect.compare.estimate import print_plan
 from diffrect.compare.locks import LOCKS_FOLDER, CellLock, lock_owner
 from diffrect.compare.run import CompareError, plan_comparison
@@ -328,12 +328,17 @@ def test_the_commit_is_the_package_s() -> None:
     assert commit is None or len(commit.removesuffix("+")) == 12
 
 
-def test_minutes_add_up_over_sessions(store: Store, tmp_path: Path) -> None:
+@pytest.mark.parametrize("counted", [True, False], ids=["", "begun before processors were"])
+def test_minutes_add_up_over_sessions(counted: bool, store: Store, tmp_path: Path) -> None:
     config = TrainConfig(**{**vars(TINY), "method": "supervised", "iterations": 4})
     run = train(store.path, tmp_path / "run", config, progress=False)
     file = run / "metrics.jsonl"
     lines = [json.loads(line) for line in file.read_text().splitlines()]
-    kept = [{**line, "minutes": 90.0} for line in lines if line["step"] <= 2]
+    kept = [
+        {**line, "minutes": 90.0, **({"processor_minutes": 70.0} if counted else {})}
+        for line in ({k: v for k, v in each.items() if k != "processor_minutes"} for each in lines)
+        if line["step"] <= 2
+    ]
     file.write_text("".join(json.dumps(line) + "\n" for line in kept))
     state = load_checkpoint(checkpoint_path(run, "last"))
     torch.save({**state, "step": 2}, checkpoint_path(run, "last"))
@@ -341,3 +346,10 @@ def test_minutes_add_up_over_sessions(store: Store, tmp_path: Path) -> None:
     end = json.loads(file.read_text().splitlines()[-1])
     assert end["kind"] == "end"
     assert 90 < end["minutes"] < 95
+    if counted:
+        assert 70 < end["processor_minutes"] < 75
+    else:  # half of it would be worse than none
+        assert "processor_minutes" not in end
+    cost = training_cost(run, "best")
+    assert cost["minutes"] == end["minutes"]
+    assert cost["processor_minutes"] == end.get("processor_minutes")

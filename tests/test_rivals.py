@@ -15,6 +15,7 @@ from diffrect.data.augment import RawBatch
 from diffrect.data.splits import resolve_split
 from diffrect.data.store import Store
 from diffrect.errors import InputError
+from diffrect.losses import IGNORED
 from diffrect.methods import METHODS, complete, find_method, resolve
 from diffrect.methods.base import Batch, Method, Problem
 from diffrect.methods.incl import INCL
@@ -23,7 +24,7 @@ from diffrect.train import Trainer, train
 
 RIVALS = sorted(METHODS.keys() - {"diffrect", "supervised"})
 CONFIG = TrainConfig(size=32, iterations=4, batch_labelled=1, batch_unlabelled=2)
-SEEN_WEAK_ALONE = {"mean_teacher", "uamt", "ict", "cps", "mcnet", "incl", "bcp"}
+SEEN_WEAK_ALONE = {"supervised", "mean_teacher", "uamt", "ict", "cps", "mcnet", "incl", "bcp"}
 
 
 def make(name: str, problem: Problem, **options: Any) -> Method:
@@ -32,8 +33,10 @@ def make(name: str, problem: Problem, **options: Any) -> Method:
     return resolved.method(problem, resolved.method_options).train()
 
 
-def tiny_batch(name: str, channels: int, classes: int, rows: tuple[int, int] = (2, 3)) -> Batch:
-    """A random batch at 32 x 32 with the views that the method reads."""
+def tiny_batch(
+    name: str, channels: int, classes: int, rows: tuple[int, int] = (2, 3), size: int = 32
+) -> Batch:
+    """A random batch at `size` x `size` with the views that the method reads."""
     torch.manual_seed(1)
     resolved = resolve(TrainConfig(method=name))
     labels = torch.zeros(rows[0], 32, 32, dtype=torch.uint8)
@@ -43,28 +46,33 @@ def tiny_batch(name: str, channels: int, classes: int, rows: tuple[int, int] = (
     images[: rows[0]] += labels[:, None] / (2 * classes)
     raw = RawBatch(images, labels, torch.full((sum(rows), 2), 32))
     views = resolved.view_options
-    return make_batch(raw, 32, views, torch.float32, resolved.method.strong_views)
+    return make_batch(raw, size, views, torch.float32, resolved.method.strong_views)
 
 
-@pytest.mark.parametrize("name", RIVALS)
+@pytest.mark.parametrize("name", sorted(METHODS))
 def test_ten_steps_lower_the_loss(name: str) -> None:
     method, batch = (
         make(name, Problem(1, 4, 60, rate=0.05, size=32)),
         tiny_batch(name, 1, 4, (2, 2)),
     )
-    optimizer = method.optimizers()["segmenter"]
-    losses = []
-    for step in range(20, 31):  # BCP is past its pre-training then
+    optimizers = method.optimizers()
+    losses: dict[str, list[float]] = {}
+    for step in range(20, 31):  # BCP is past its pre-training then, DiffRect rectifies
         torch.manual_seed(step)
-        for update in method.updates(batch, step):
-            assert set(update.logs) >= {"supervised", "unsupervised", "segmenter_total"}
-            optimizer.zero_grad()
+        for number, update in enumerate(method.updates(batch, step)):
+            optimizers[update.name].zero_grad()
             update.loss.backward()
-            optimizer.step()
-            losses.append((update.loss.item(), float(update.logs["supervised"])))
+            optimizers[update.name].step()
+            losses.setdefault(f"{number} {update.name}", []).append(update.loss.item())
+            if number == 0:
+                losses.setdefault("labels", []).append(float(update.logs["supervised"]))
+            if name in RIVALS:
+                assert set(update.logs) >= {"supervised", "unsupervised", "segmenter_total"}
         method.after_step(step)
-    assert losses[-1][0] < 0.97 * losses[0][0]
-    assert losses[-1][1] < 0.97 * losses[0][1]
+    assert len(losses) == (4 if name == "diffrect" else 2)
+    for name_of_loss, values in losses.items():
+        assert len(values) == 11
+        assert values[-1] < 0.97 * values[0], name_of_loss
 
 
 @pytest.mark.parametrize("name", RIVALS)
@@ -96,11 +104,12 @@ def test_resumed_equals_uninterrupted(name: str, store: Store, tmp_path: Path) -
 
 
 @pytest.mark.parametrize("name", RIVALS)
-@pytest.mark.parametrize("rows", [(2, 3), (1, 1)], ids=["2+3", "1+1"])
-def test_two_classes_two_channels_any_rows_mixed_precision(
-    name: str, rows: tuple[int, int]
+@pytest.mark.parametrize(("rows", "size"), [((2, 3), 32), ((1, 1), 32), ((5, 2), 40)])
+def test_two_classes_two_channels_any_rows_and_size_mixed_precision(
+    name: str, rows: tuple[int, int], size: int
 ) -> None:
-    method, batch = make(name, Problem(2, 2, 4, size=32)), tiny_batch(name, 2, 2, rows)
+    method = make(name, Problem(2, 2, 4, size=size))
+    batch = tiny_batch(name, 2, 2, rows, size)
     for step, mixed in ((0, False), (3, True)):
         with torch.autocast("cpu", torch.bfloat16, enabled=mixed):
             updates = list(method.updates(batch, step))
@@ -109,7 +118,34 @@ def test_two_classes_two_channels_any_rows_mixed_precision(
             assert torch.isfinite(update.loss)
         method.after_step(step)
     with torch.no_grad():
-        assert method.predictor(batch.weak).shape == (sum(rows), 2, 32, 32)
+        assert method.predictor(batch.weak).shape == (sum(rows), 2, size, size)
+
+
+@pytest.mark.parametrize("name", sorted(METHODS))
+def test_open_pixels_count_in_no_loss_of_labels(name: str) -> None:
+    """Of labels that nobody has drawn there is nothing to learn."""
+    method, batch = make(name, Problem(1, 3, 4, size=32)), tiny_batch(name, 1, 3, (2, 2))
+    open_batch = replace(batch, label=torch.full_like(batch.label, IGNORED))
+    if batch.second is not None:
+        open_batch = replace(open_batch, second=replace(batch.second, label=open_batch.label))
+    for step in (0, 3):  # BCP is past its pre-training then, DiffRect rectifies
+        for update in method.updates(open_batch, step):
+            for loss in ("supervised", "labelled_maps", "rectifier_supervised"):
+                assert float(update.logs.get(loss, 0)) == 0, loss
+            update.loss.backward()
+        gradients = [p.grad for p in method.parameters() if p.grad is not None]
+        assert all(gradient.isfinite().all() for gradient in gradients)
+
+
+@pytest.mark.parametrize("name", ["mean_teacher", "bcp"])
+def test_a_single_pixel_without_statistics_is_explained(
+    name: str, store: Store, tmp_path: Path
+) -> None:
+    config = replace(CONFIG, method=name, size=16, batch_unlabelled=1)
+    message = rf"^--size 16 .*: expected at least 2 slices of 16 x 16 .* pass of method {name}"
+    with pytest.raises(InputError, match=message):
+        train(store.path, tmp_path / "run", config, progress=False)
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize("name", RIVALS)
@@ -120,7 +156,7 @@ def test_nothing_is_learned_through_targets_or_a_teacher(name: str) -> None:
     assert method.predictor is method.segmenter
 
 
-@pytest.mark.parametrize("name", RIVALS)
+@pytest.mark.parametrize("name", ["supervised", *RIVALS])
 def test_views_are_those_of_the_publication(name: str) -> None:
     method, views = find_method(name), resolve(TrainConfig(method=name)).view_options
     batch = tiny_batch(name, 1, 2)

@@ -8,10 +8,10 @@ from torch import nn
 
 from diffrect.losses import complementary_loss, cross_entropy_dice, pseudo_label
 from diffrect.methods import ict, mean_teacher, uamt
-from diffrect.methods.base import make_teacher, move_average
+from diffrect.methods.base import Batch, make_teacher, move_average
 from diffrect.methods.consistency import ConsistencyOptions, squared_difference, with_noise
 from diffrect.methods.cps import cross_pseudo_supervision
-from stubs import HALF_LOSS, TOY, Reads, a_batch, a_method, rows, says, the_update
+from stubs import HALF_LOSS, TOY, TRUTH, Reads, a_batch, a_method, rows, says, the_update
 
 CLASSES = (0.9, 0.05, 0.03, 0.02), (0.7, 0.1, 0.1, 0.1)
 
@@ -225,6 +225,23 @@ def test_fixmatch_as_the_benchmark_has_it() -> None:
     assert numbers["loss"] == pytest.approx(2 * HALF_LOSS + 0.0286505 * expected.item(), abs=1e-6)
 
 
+def test_fixmatch_s_complementary_loss_looks_into_the_boxes() -> None:
+    """Where the strong view shows the other row, that row's least class is what it must not be."""
+    method, reads = a_method("fixmatch", preset="reference"), Reads()
+    weak, strong = rows([0.8, 0.9], [0.97, 0.1]), rows([0.8, 0.9], [0.8, 0.4])
+    pasted = torch.tensor([[[False, False]], [[False, True]]])
+    batch = Batch(weak, strong, torch.tensor([[TRUTH]]), pasted, torch.tensor([1, 0]))
+    shown = reads(rows([0.8, 0.9], [0.97, 0.9]))  # the weak view as the strong one shows it
+    complementary, confidence = complementary_loss(shown, reads(strong))
+    assert complementary != complementary_loss(reads(weak), reads(strong))[0]
+    expected = cross_entropy_dice(reads(strong[1:]), torch.tensor([[TRUTH]]))
+    expected = expected + confidence * complementary
+    assert the_update(method, batch, 0)["unsupervised"] == pytest.approx(expected.item())
+
+
 def test_supervised_of_the_toy() -> None:
-    method = a_method("supervised")
-    assert the_update(method, a_batch(TOY), 0)["loss"] == pytest.approx(2 * HALF_LOSS, abs=2e-6)
+    for preset, expected in {"reference": 0.246984, "default": 2 * 0.246984}.items():
+        method = a_method("supervised", preset=preset)
+        numbers = the_update(method, a_batch(TOY), 0)
+        assert numbers["loss"] == pytest.approx(expected, abs=2e-6), preset
+        assert numbers["supervised"] == pytest.approx(2 * HALF_LOSS, abs=2e-6)

@@ -60,7 +60,7 @@ def same(one: Any, other: Any) -> bool:
 def lines(run: Path) -> list[dict[str, Any]]:
     """metrics.jsonl without the times."""
     parsed = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
-    costs = ("seconds_per_iteration", "minutes", "peak_memory_mib")
+    costs = ("seconds_per_iteration", "minutes", "processor_minutes", "peak_memory_mib")
     return [{k: v for k, v in line.items() if k not in costs} for line in parsed]
 
 

@@ -86,14 +86,22 @@ def launch(fabric: Fabric, config: TrainConfig) -> None:
 
 
 @contextmanager
-def memory_explained(config: TrainConfig, fabric: Fabric) -> Iterator[None]:
-    """Says in one line that a batch is too large for the device."""
+def batch_explained(config: TrainConfig, fabric: Fabric) -> Iterator[None]:
+    """Says in one line that a batch is too large for memory, or too small for its statistics."""
+    size = "--size" if config.crop is None else "--crop"
     try:
         yield
+    except ValueError as error:
+        if "more than 1 value per channel" not in str(error):
+            raise
+        raise InputError(
+            f"{size} {config.side} --batch-labelled {config.batch_labelled} --batch-unlabelled "
+            f"{config.batch_unlabelled}: expected at least 2 slices of 16 x 16 pixels or fewer in "
+            f"each pass of method {config.method}, one pixel has no batch statistics"
+        ) from None
     except RuntimeError as error:
         if not isinstance(error, torch.OutOfMemoryError) and "CPUAllocator" not in str(error):
             raise
-        size = "--size" if config.crop is None else "--crop"
         raise InputError(
             f"{size} {config.side} --batch-labelled {config.batch_labelled} --batch-unlabelled "
             f"{config.batch_unlabelled}: expected batches that fit into the memory of "

@@ -49,13 +49,19 @@ class Monitor:
         self.task = self.bar.add_task("training", total=iterations, completed=first, status="")
         self.started = self.validation_started = time.perf_counter()
         self.validating = 0.0  # seconds
-        self.minutes_before = 0.0  # of earlier sessions of this training
+        self.processor_started = time.process_time()
+        # of earlier sessions of this training
+        self.minutes_before: float = 0.0
+        self.processor_minutes_before: float | None = 0.0
         self.file: IO[str] | None = None
         self.board: SummaryWriter | None = None
         self.path = run / METRICS_FILE
         if self.active:
             self.file = reopen_metrics(self.path, first)
-            self.minutes_before = last_minutes(self.path)
+            self.minutes_before = last_value(self.path, "minutes") or 0.0
+            known = last_value(self.path, "processor_minutes")
+            # a training that was begun before this was counted never tells it
+            self.processor_minutes_before = known if self.minutes_before else 0.0
             # what the file keeps, TensorBoard keeps: all up to `first`
             purge = first + 1 if first else None
             self.board = SummaryWriter(str(run / TENSORBOARD_FOLDER), purge_step=purge)
@@ -72,7 +78,7 @@ class Monitor:
             return
         seconds = (time.perf_counter() - self.started) / (step - self.first)
         values = {name: float(value) for name, value in logs.items()}
-        cost = {"seconds_per_iteration": seconds, "minutes": self.minutes()}
+        cost = {"seconds_per_iteration": seconds, **self.spent()}
         self.write("train", step, {**values, **cost})
         losses = " ".join(f"{n} {v:.3f}" for n, v in values.items() if n in SHOWN)
         dice = "" if math.isnan(validation_dice) else f" · val Dice {100 * validation_dice:.1f}"
@@ -88,7 +94,7 @@ class Monitor:
         if not self.active:
             return
         self.validating += time.perf_counter() - self.validation_started
-        self.write("val", step, {**scores, "best_dice": best, "minutes": self.minutes()})
+        self.write("val", step, {**scores, "best_dice": best, **self.spent()})
         minutes = (time.perf_counter() - self.started) / 60
         classes = ", ".join(
             f"{n.removeprefix('dice_')} {100 * v:.1f}" for n, v in scores.items() if n != "dice"
@@ -111,20 +117,28 @@ class Monitor:
     def finish(self, step: int) -> None:
         """Called after the last iteration: what the training cost.
 
-        Minutes of all sessions that led here; the seconds per iteration, validation left out, and
-        the memory are those of the last.
+        Minutes, of the wall clock and of the processor, are those of all sessions that led here;
+        the seconds per iteration, validation left out, and the memory are those of the last.
         """
         if not self.active or (step == self.first and has_ended(self.path, step)):
             return
         training = time.perf_counter() - self.started - self.validating
-        cost = {"minutes": self.minutes(), "peak_memory_mib": peak_memory_mib()}
+        cost = {**self.spent(), "peak_memory_mib": peak_memory_mib()}
         if step > self.first:
             cost["seconds_per_iteration"] = training / (step - self.first)
         self.write("end", step, cost)
 
-    def minutes(self) -> float:
-        """Time that the training took so far, earlier sessions included."""
-        return self.minutes_before + (time.perf_counter() - self.started) / 60
+    def spent(self) -> dict[str, float]:
+        """What the training took so far, earlier sessions included: wall and processor minutes.
+
+        The latter are those that the threads of this process computed, so that other work on the
+        machine, or a halt, hardly changes them.
+        """
+        spent = {"minutes": self.minutes_before + (time.perf_counter() - self.started) / 60}
+        if self.processor_minutes_before is not None:
+            processor = (time.process_time() - self.processor_started) / 60
+            spent["processor_minutes"] = self.processor_minutes_before + processor
+        return spent
 
     def write(self, kind: str, step: int, values: Mapping[str, float]) -> None:
         """One line of metrics.jsonl and the same numbers for TensorBoard."""
@@ -193,10 +207,10 @@ def peak_memory_mib() -> float:
 SHOWN = {"supervised", "unsupervised", "rectifier_total", "rectification"}
 
 
-def last_minutes(path: Path) -> float:
-    """Minutes that a training had taken at the last line of its metrics.jsonl."""
+def last_value(path: Path, name: str) -> float | None:
+    """The number called `name` in the last line of a metrics.jsonl that has it."""
     lines = map(json.loads, reversed(path.read_text("utf-8").splitlines()))
-    return next((float(line["minutes"]) for line in lines if line.get("minutes")), 0.0)
+    return next((float(line[name]) for line in lines if line.get(name)), None)
 
 
 class StopRequest:

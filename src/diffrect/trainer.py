@@ -26,9 +26,9 @@ from diffrect.devices import (
     average_gradients,
     average_logs,
     average_statistics,
+    batch_explained,
     launch,
     make_fabric,
-    memory_explained,
 )
 from diffrect.errors import InputError
 from diffrect.finite import (
@@ -131,6 +131,11 @@ class Trainer:
         Raises:
             InputError: so it is, and such iterations are not to be skipped, or have been too often.
         """
+        if update.name not in self.optimizers:
+            known = ", ".join(self.optimizers)
+            raise InputError(
+                f"--method {self.config.method}: expected updates of {known}, got {update.name!r}"
+            )
         optimizer = self.optimizers[update.name]
         optimizer.zero_grad(set_to_none=True)
         self.fabric.backward(update.loss)
@@ -220,7 +225,7 @@ class Trainer:
         if self.validation_due:  # the stop came during it
             self.validate(monitor, stop)
         for raw in iterate(self.batches, self.step, config.iterations, config.workers):
-            with memory_explained(config, self.fabric):
+            with batch_explained(config, self.fabric):
                 logs = self.iteration(raw)
             if self.profiler is not None:
                 self.profiler.step()

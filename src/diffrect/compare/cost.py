@@ -19,17 +19,17 @@ def training_cost(run: Path, checkpoint: Literal["best", "last"]) -> dict[str, A
     """Time, memory and size of a finished training.
 
     Returns:
-        "minutes" (all sessions, validation included), "seconds_per_iteration" (without validation),
-        "peak_memory_mib" (of the GPU, else of the process), "parameters" (of the network that
-        predicts), "trained_parameters" (of all networks that training holds and optimises) and
-        "machine". What the run does not tell is None.
+        "minutes" by the clock and "processor_minutes" (all sessions, validation included),
+        "seconds_per_iteration" (without validation), "peak_memory_mib" (of the GPU, else of the
+        process), "parameters" (of the network that predicts), "trained_parameters" (of all networks
+        that training holds and optimises) and "machine". What the run does not tell is None.
     """
     end: dict[str, Any] = {}
     for line in read_lines(run):
         if "minutes" in line or line.get("kind") == "end":
             end = {**end, **line}
     method = load_method(run, checkpoint).method
-    names = ("minutes", "seconds_per_iteration", "peak_memory_mib")
+    names = ("minutes", "processor_minutes", "seconds_per_iteration", "peak_memory_mib")
     return {
         **{name: end.get(name) for name in names},
         "parameters": sum(p.numel() for p in method.predictor.parameters()),

@@ -22,20 +22,22 @@ def notes(report: Report) -> list[str]:
         same = " The same patients chose the checkpoint and are reported."
     seeds = ", ".join(map(str, sorted({result.seed for result in report.results})))
     lines = [
-        f"Split: {SPLIT_NAMES[report.split]} ({report.split}), {len(first.cases)} cases of "
-        f"{first.patients} patients.{same}",
+        f"Split: {SPLIT_NAMES[report.split]} ({report.split}), "
+        f"{_some(len(first.cases), 'case')} of "
+        f"{_some(first.patients, 'patient')}.{same}",
         f"Checkpoint: {chosen} ({reached}).",
         f"Values: mean ± standard deviation over seeds ({seeds}) of the mean over cases; the mean "
         "of the classes is the mean of their values. One seed has no spread.",
         f"Units: Dice and Jaccard in per cent, 95HD and ASD in {report.unit_words}; the best "
         "value for a number of labelled patients is bold.",
         _empty_words(str(told["empty"])),
-        f"Training: {told['size']} x {told['size']} pixels, {told['iterations']} iterations, "
+        f"Training: {_pixels(told)}, {told['iterations']} iterations, "
         f"batches of {told['batch_labelled']} labelled and {told['batch_unlabelled']} unlabelled "
         f"slices, validation every {told['validate_every']}, learning rate "
         f"{told['learning_rate']}, {told['precision']}, devices: {told['devices']}.",
         *_labelled_notes(report.results),
         *_test_notes(report),
+        *_cost_notes(report),
         *_setting_notes(report.results),
         f"Code: diffrect {', '.join(sorted({result.version for result in report.results}))}.",
     ]
@@ -45,6 +47,17 @@ def notes(report: Report) -> list[str]:
     if report.missing:
         lines.append(f"Planned and not there: {', '.join(report.missing)}.")
     return lines
+
+
+def _some(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
+
+
+def _pixels(told: Mapping[str, Any]) -> str:
+    if told["crop"] is None:
+        return f"slices resized to {told['size']} x {told['size']} pixels"
+    crop = told["crop"]
+    return f"slices resampled to pixels of {told['spacing']} mm and cropped to {crop} x {crop}"
 
 
 def _empty_words(empty: str) -> str:
@@ -74,6 +87,22 @@ def _test_notes(report: Report) -> list[str]:
         f"p: two-sided Wilcoxon signed-rank test against {report.against}, paired by case (means "
         "over classes and common seeds), Holm's correction over all tests of the metric."
     ]
+
+
+def _cost_notes(report: Report) -> list[str]:
+    """Which time is told: that of the wall clock runs on while a machine does other work."""
+    if not any("minutes" in row.cost for row in report.rows):
+        return []
+    line = (
+        "Cost: by the clock, other work on the machine and halts included; minutes are those of "
+        "all sessions, validation included, ms per iteration without it."
+    )
+    if any("processor_minutes" in row.cost for row in report.rows):
+        line += (
+            " Processor minutes are what the threads of the training process computed, "
+            "on which other work has little influence; a GPU's work is not in them."
+        )
+    return [line]
 
 
 def _setting_notes(results: Sequence[Result]) -> list[str]:

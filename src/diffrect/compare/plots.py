@@ -1,22 +1,18 @@
-"""Plots of a report, told apart without colour: markers, line styles and direct labels.
+"""Plots of a report, told apart without colour: markers, line styles and direct labels."""
 
-Figures are made without matplotlib's global state, so a caller's own figures and settings stay as
-they are.
-"""
-
-import io
 import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
+from diffrect.compare.boxes import by_class
+from diffrect.compare.figures import POINTS, WIDTH, new_figure, save, set_title, style_axes
 from diffrect.compare.sections import Report, labelled_words
-from diffrect.compare.statistics import MEAN, Group, Row, Spread, group_results, spread
+from diffrect.compare.statistics import MEAN, Row, Spread
 
 # Okabe & Ito's colours, dark ones first: they differ in grey too, and thin lines stay visible.
 COLOURS = ("#000000", "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00")
@@ -28,9 +24,6 @@ LINES: tuple[tuple[float, tuple[float, ...]] | str, ...] = (
     (0, (6, 1.5, 1.2, 1.5)),
     (0, (3, 1.2, 1.2, 1.2, 1.2, 1.2)),
 )
-WIDTH = 6.6  # inches, the text width of a page
-POINTS = 8.5
-GREY = "#d9d9d9"
 PLOTS = ("dice_by_labelled", "dice_by_class", "dice_by_minutes")
 
 
@@ -48,36 +41,9 @@ def draw_plots(report: Report, folder: Path) -> list[str]:
                 (folder / f"{name}.{suffix}").unlink(missing_ok=True)
             continue
         for suffix in ("png", "pdf"):
-            _save(figure, folder / f"{name}.{suffix}")
+            save(figure, folder / f"{name}.{suffix}")
         written.append(f"{name}.png")
     return written
-
-
-def _save(figure: Figure, path: Path) -> None:
-    """In one step, and the same bytes for the same numbers."""
-    content = io.BytesIO()
-    metadata = {"CreationDate": None} if path.suffix == ".pdf" else {"Software": None}
-    figure.savefig(content, format=path.suffix[1:], dpi=200, metadata=metadata)
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_bytes(content.getvalue())
-    partial.replace(path)
-
-
-def _figure(width: float, height: float) -> Figure:
-    figure = Figure(figsize=(width, height), facecolor="white", layout="constrained")
-    FigureCanvasAgg(figure)
-    return figure
-
-
-def _style(axes: Axes, title: str, x: str, y: str) -> None:
-    axes.set_title(title, fontsize=POINTS + 0.5, loc="left")
-    axes.set_xlabel(x, fontsize=POINTS)
-    axes.set_ylabel(y, fontsize=POINTS)
-    axes.tick_params(labelsize=POINTS)
-    axes.grid(color=GREY, linewidth=0.6)
-    axes.set_axisbelow(True)
-    for side in ("top", "right"):
-        axes.spines[side].set_visible(False)
 
 
 def _names(report: Report) -> list[str]:
@@ -107,14 +73,14 @@ def by_labelled(report: Report) -> Figure:
     if len(counts) < 2:
         return _dots(report)
     names = [name for name in _names(report) if any(row.group.name == name for row in partial)]
-    figure = _figure(WIDTH, max(3.6, 0.2 * len(names) + 0.8))
+    figure = new_figure(WIDTH, max(3.6, 0.2 * len(names) + 0.8))
     axes = figure.subplots()
     for index, name in enumerate(names):
         rows = [row for row in partial if row.group.name == name]
         shift = (index - (len(names) - 1) / 2) * min(0.05, 0.5 / len(names))
         places = [counts.index(row.group.labelled) + shift for row in rows]
         dice = [_per_cent(row) for row in rows]
-        bars = [value.deviation for value in dice]
+        bars = _bars([value.deviation for value in dice])
         means = [value.mean for value in dice]
         axes.errorbar(places, means, bars, capsize=3, label=name, **_marks(report, name))
     for row in report.rows:
@@ -126,8 +92,8 @@ def by_labelled(report: Report) -> Figure:
             axes.annotate(words, place, (0, 3), textcoords="offset points", fontsize=POINTS)
     axes.set_xticks(range(len(counts)), [str(count) for count in counts])
     axes.set_xlim(-0.4, len(counts) - 0.6)
-    _style(axes, "", "labelled patients", "Dice (%)")
-    _title(figure, f"Mean Dice, {report.split_words}{_spread_words(report)}")
+    style_axes(axes, "", "labelled patients", "Dice (%)")
+    set_title(figure, f"Mean Dice, {report.split_words}{_spread_words(report)}")
     last = {row.group.name: _per_cent(row).mean for row in partial}  # of most labels
     _legend(figure, axes, sorted(last, key=lambda name: -last[name]))
     return figure
@@ -135,12 +101,12 @@ def by_labelled(report: Report) -> Figure:
 
 def _dots(report: Report) -> Figure:
     """Mean Dice of every row of the table, the variants' names along the axis."""
-    figure = _figure(WIDTH, 0.9 + 0.24 * len(report.rows))
+    figure = new_figure(WIDTH, 0.9 + 0.24 * len(report.rows))
     axes = figure.subplots()
     for index, row in enumerate(report.rows):
         style = {**_marks(report, row.group.name), "linestyle": "none"}
         dice = _per_cent(row)
-        axes.errorbar(dice.mean, index, xerr=dice.deviation, capsize=3, **style)
+        axes.errorbar([dice.mean], [index], xerr=_bars([dice.deviation]), capsize=3, **style)
     several = len({row.group[:2] for row in report.rows}) > 1
     words = [
         f"{row.group.name}, {labelled_words(row.group)} labelled" if several else row.group.name
@@ -148,24 +114,21 @@ def _dots(report: Report) -> Figure:
     ]
     axes.set_yticks(range(len(words)), words)
     axes.set_ylim(len(words) - 0.4, -0.6)  # the first on top
-    _style(axes, "", "Dice (%)", "")
+    style_axes(axes, "", "Dice (%)", "")
     labelled = "" if several else f", {labelled_words(report.rows[0].group)} labelled"
-    _title(figure, f"Mean Dice, {report.split_words}{labelled}{_spread_words(report)}")
+    set_title(figure, f"Mean Dice, {report.split_words}{labelled}{_spread_words(report)}")
     return figure
 
 
 def _per_cent(row: Row) -> Spread:
-    """Mean Dice of a row in per cent; a spread that is not known is 0."""
+    """Mean Dice of a row in per cent; a spread that is not known is NaN, which draws no bar."""
     mean, deviation, number = row.scores[MEAN]["dice"]
-    return Spread(100 * mean, _bar(100 * deviation), number)
+    return Spread(100 * mean, 100 * deviation, number)
 
 
-def _bar(deviation: float) -> float:
-    return 0.0 if math.isnan(deviation) else deviation
-
-
-def _title(figure: Figure, text: str) -> None:
-    figure.suptitle(text, x=0.01, ha="left", fontsize=POINTS + 0.5)
+def _bars(deviations: Sequence[float]) -> Sequence[float] | None:
+    """Lengths of error bars; None where none is known, so that the legend shows none either."""
+    return None if all(map(math.isnan, deviations)) else deviations
 
 
 def _legend(figure: Figure, axes: Axes, names: Sequence[str]) -> None:
@@ -187,63 +150,6 @@ def _spread_words(report: Report) -> str:
     return "; bars: standard deviation over seeds" if several else "; one seed"
 
 
-def by_class(report: Report) -> Figure:
-    """Dice of the cases, a box per variant; a row of panels per number of labelled patients."""
-    groups = group_results(report.results)
-    kinds = list(dict.fromkeys((group.labelled, group.complete) for group in groups))
-    classes = report.results[0].classes
-    members = {kind: [g for g in groups if (g.labelled, g.complete) == kind] for kind in kinds}
-    heights = [0.24 * len(members[kind]) + 0.05 for kind in kinds]
-    figure = _figure(WIDTH, sum(heights) + 0.25 * len(kinds) + 0.8)
-    panels = figure.subplots(
-        len(kinds), len(classes), squeeze=False, sharex=True, height_ratios=heights
-    )
-    for line, kind in enumerate(kinds):
-        for column, name in enumerate(classes):
-            _boxes(panels[line, column], report, members[kind], name, first=column == 0)
-            below = "Dice (%)" if line == len(kinds) - 1 else ""
-            _style(panels[line, column], name, below, "")
-        words = f"{'all ' if kind[1] else ''}{kind[0]} labelled"
-        aside = {"textcoords": "offset points", "ha": "right", "fontsize": POINTS + 0.5}
-        panels[line, 0].annotate(words, (0, 1), (-7, 5), xycoords="axes fraction", **aside)
-    grey = f"; grey: {report.against}" if report.against else ""
-    _title(
-        figure,
-        f"Dice of the cases, {report.split_words}: median, quartiles, whiskers to 1.5 times their "
-        f"distance\ncross: mean over cases{grey}",
-    )
-    return figure
-
-
-def _boxes(axes: Axes, report: Report, groups: Sequence[Group], name: str, first: bool) -> None:
-    found = group_results(report.results)
-    values = []
-    for group in groups:
-        cases: dict[str, list[float]] = {}
-        for result in found[group]:
-            for case, scores in result.cases.items():
-                cases.setdefault(case, []).append(100 * scores[name]["dice"])
-        means = [spread(seeds).mean for seeds in cases.values()]
-        values.append([mean for mean in means if not math.isnan(mean)])
-    boxes = axes.boxplot(
-        values,
-        orientation="horizontal",
-        widths=0.6,
-        patch_artist=True,
-        showmeans=True,
-        medianprops={"color": "black", "linewidth": 1.6},
-        meanprops={"marker": "x", "markeredgecolor": "black", "markersize": 4},
-        flierprops={"marker": "o", "markersize": 2.5, "markeredgecolor": "#555555"},
-        whiskerprops={"linewidth": 0.8},
-        boxprops={"linewidth": 0.8, "facecolor": "white"},
-    )
-    for group, box in zip(groups, boxes["boxes"], strict=True):
-        if group.name == report.against:
-            box.set(facecolor="#b8b8b8")
-    axes.set_yticks(range(1, len(groups) + 1), [g.name for g in groups] if first else [])
-    axes.set_ylim(len(groups) + 0.6, 0.4)  # the first on top
-
-
 def by_minutes(report: Report) -> Figure | None:
     """Mean Dice against minutes of training; a panel per number of labelled patients."""
     known = [row for row in report.rows if "minutes" in row.cost]
@@ -254,7 +160,7 @@ def by_minutes(report: Report) -> Figure | None:
     names = [name for name in _names(report) if any(row.group.name == name for row in rows)]
     columns = len(kinds) if len(kinds) <= 3 else 2
     lines = math.ceil(len(kinds) / columns)
-    figure = _figure(WIDTH, max(2.3 * lines + 0.9, 0.2 * len(names) + 0.8))
+    figure = new_figure(WIDTH, max(2.3 * lines + 0.9, 0.2 * len(names) + 0.8))
     panels = figure.subplots(lines, columns, squeeze=False, sharex=True, sharey=True).ravel()
     for index, axes in enumerate(panels):
         axes.set_visible(index < len(kinds))
@@ -262,8 +168,8 @@ def by_minutes(report: Report) -> Figure | None:
         for row in members:
             _point(axes, report, row)
         words = f"{labelled_words(members[0].group)} labelled"
-        below = "minutes of training" if index + columns >= len(kinds) else ""
-        _style(axes, words, below, "" if index % columns else "Dice (%)")
+        below = "minutes by the clock" if index + columns >= len(kinds) else ""
+        style_axes(axes, words, below, "" if index % columns else "Dice (%)")
         axes.tick_params(labelbottom=True)
         axes.set_xscale("log")
         axes.set_xlim(*_minutes(rows))
@@ -271,7 +177,7 @@ def by_minutes(report: Report) -> Figure | None:
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         axes.xaxis.set_minor_formatter(NullFormatter())
         axes.margins(y=0.1)
-    _title(figure, f"Mean Dice and time, {report.split_words}{_spread_words(report)}")
+    set_title(figure, f"Mean Dice and time, {report.split_words}{_spread_words(report)}")
     for name in names:  # every variant once, whatever panel shows it
         style = {**_marks(report, name), "linestyle": "none"}
         panels[0].errorbar([], [], label=name, **style)
@@ -282,13 +188,14 @@ def by_minutes(report: Report) -> Figure | None:
 def _minutes(rows: Sequence[Row]) -> tuple[float, float]:
     """Limits of a logarithmic axis of minutes."""
     spans = [row.cost["minutes"] for row in rows]
-    low = min(max(span.mean - _bar(span.deviation), span.mean / 2) for span in spans)
-    return low / 1.25, 1.25 * max(span.mean + _bar(span.deviation) for span in spans)
+    bars = [0.0 if math.isnan(span.deviation) else span.deviation for span in spans]
+    ends = [(span.mean, bar) for span, bar in zip(spans, bars, strict=True)]
+    low = min(max(mean - bar, mean / 2) for mean, bar in ends)
+    return low / 1.25, 1.25 * max(mean + bar for mean, bar in ends)
 
 
 def _point(axes: Axes, report: Report, row: Row) -> None:
     dice, minutes = _per_cent(row), row.cost["minutes"]
     style = {**_marks(report, row.group.name), "linestyle": "none", "elinewidth": 0.9}
-    axes.errorbar(
-        minutes.mean, dice.mean, dice.deviation, _bar(minutes.deviation), capsize=2, **style
-    )
+    bars = _bars([dice.deviation]), _bars([minutes.deviation])
+    axes.errorbar([minutes.mean], [dice.mean], *bars, capsize=2, **style)

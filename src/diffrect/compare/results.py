@@ -27,6 +27,7 @@ _PROTOCOL = (
     "devices",
     "precision",
 )
+_ADDED = ("spacing", "crop")  # older files do not name them, and had neither
 _EVALUATION = ("split", "checkpoint", "empty")
 
 
@@ -147,7 +148,9 @@ def _result(folder: Path, metrics: Mapping[str, Any], cell: Mapping[str, Any]) -
 def protocol_of(settings: Mapping[str, Any]) -> dict[str, Any]:
     """What has to be equal in a table of a training's configuration, see `config_to_dict`."""
     interval = settings["validate_every"] or max(1, round(settings["iterations"] / 150))
-    return {**{name: settings[name] for name in _PROTOCOL}, "validate_every": interval}
+    named = {name: settings[name] for name in _PROTOCOL}
+    named |= {name: settings.get(name) for name in _ADDED}
+    return {**named, "validate_every": interval}
 
 
 def _scores(classes: Mapping[str, Mapping[str, float | None]]) -> dict[str, Scores]:
@@ -198,7 +201,7 @@ def check_protocol(results: Sequence[Result]) -> None:
 
 
 def check_patients(results: Sequence[Result]) -> None:
-    """Cells share their cases and, if as many are labelled, their labelled patients.
+    """Cells share their cases and, if as many are labelled, their labelled and unlabelled patients.
 
     From seed to seed they may differ where no split file was given, because without a split of its
     own a data set's patients are drawn by the seed.
@@ -218,6 +221,9 @@ def check_patients(results: Sequence[Result]) -> None:
         patient = min({*alike.labelled} ^ {*result.labelled}, default=None)
         if patient is not None:
             raise _mixed(alike, result, f"split: patient {patient} is labelled in one alone")
+        if alike.unlabelled != result.unlabelled:
+            counts = f"{alike.unlabelled} against {result.unlabelled}"
+            raise _mixed(alike, result, f"split: unlabelled patients {counts}")
 
 
 def _mixed(one: Result, other: Result, what: str) -> InputError:

@@ -19,8 +19,9 @@ from diffrect.compare.statistics import (
 
 SPLIT_NAMES = {"val": "validation", "test": "test"}
 COSTS = {
-    "minutes": ("minutes", 1.0, 1),
-    "seconds_per_iteration": ("ms per iteration", 1000.0, 0),
+    "minutes": ("minutes by the clock", 1.0, 1),
+    "processor_minutes": ("processor minutes", 1.0, 1),
+    "seconds_per_iteration": ("ms per iteration by the clock", 1000.0, 0),
     "peak_memory_mib": ("peak memory MiB", 1.0, 0),
     "parameters": ("parameters, predicting", 1.0, 0),
     "trained_parameters": ("parameters, training", 1.0, 0),

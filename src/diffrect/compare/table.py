@@ -21,6 +21,8 @@ _LATEX = {
     ">": "$>$",
 }
 
+_FIT = r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%"
+
 
 def markdown(report: Report, plots: Sequence[str] = ()) -> str:
     """The whole report: tables, notes, and the plots by file name."""
@@ -47,9 +49,9 @@ def _markdown_cell(entry: Entry) -> str:
 
 
 def latex(report: Report) -> str:
-    """The tables as floats for the package booktabs, each caption with the split."""
+    """The tables as floats, each caption with the split; those wider than the page shrink to it."""
     facts = notes(report)
-    lines = ["% needs \\usepackage{booktabs}"]
+    lines = ["% needs \\usepackage{booktabs,graphicx}"]
     lines += [f"% {fact}" for fact in facts]
     for section in sections(report):
         lines += ["", *_latex_table(section, report)]
@@ -63,7 +65,7 @@ def _latex_table(section: Section, report: Report) -> list[str]:
         f"{section.title}. Checkpoint: {told['checkpoint']}; mean ± standard deviation over seeds."
     )
     lines = [r"\begin{table}", r"\centering", rf"\caption{{{escape_latex(caption)}}}"]
-    lines += [rf"\begin{{tabular}}{{{columns}}}", r"\toprule"]
+    lines += [_FIT, rf"\begin{{tabular}}{{{columns}}}", r"\toprule"]
     lines.append(_latex_row(map(escape_latex, section.heading)))
     lines.append(r"\midrule")
     before = None
@@ -72,7 +74,7 @@ def _latex_table(section: Section, report: Report) -> list[str]:
             lines.append(r"\midrule")
         before = row[0].text
         lines.append(_latex_row(_latex_cell(entry) for entry in row))
-    return [*lines, r"\bottomrule", r"\end{tabular}", r"\end{table}"]
+    return [*lines, r"\bottomrule", r"\end{tabular}}", r"\end{table}"]
 
 
 def _latex_cell(entry: Entry) -> str:

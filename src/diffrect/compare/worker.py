@@ -78,7 +78,10 @@ def main(job: str) -> None:
         traceback.print_exc()
         reason = " ".join(str(error).split())
         outcome = Outcome("failed", f"{type(error).__name__}: {reason}")
-    print(json.dumps(asdict(outcome)), flush=True)
+    try:
+        print(json.dumps(asdict(outcome)), flush=True)
+    except BrokenPipeError:  # the parent was killed; nothing is left to be told
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def train_along(task: Task, cell: Cell) -> None:

@@ -1,9 +1,11 @@
 """The training methods by name, and how a name and a preset become a method with its options."""
 
-from dataclasses import replace
+from dataclasses import fields, is_dataclass, replace
 from importlib import import_module
 from importlib.metadata import entry_points
-from typing import Any, NamedTuple
+from inspect import isabstract
+from traceback import extract_tb
+from typing import Any, NamedTuple, cast
 
 from diffrect.config import VIEW_PRESETS, TrainConfig, ViewOptions, update_dataclass
 from diffrect.errors import InputError
@@ -37,24 +39,52 @@ def find_method(name: str) -> type[Method]:
     """The method class called `name`: built in, from an entry point, or package.module:Class.
 
     Raises:
-        InputError: there is no such method.
+        InputError: there is no such method, or what is there is none.
     """
-    target = METHODS.get(name, name)
-    for point in entry_points(group=ENTRY_POINT_GROUP, name=name):
-        target = point.value
+    points = {p.name: f"{p.module}:{p.attr}" for p in entry_points(group=ENTRY_POINT_GROUP)}
+    target = {**points, **METHODS}.get(name, name)  # nobody replaces a built-in method
     module, colon, attribute = target.partition(":")
     try:
         if not colon:
             raise ImportError(f"no method called {name}")
         found = getattr(import_module(module), attribute)
-    except (ImportError, AttributeError, ValueError, TypeError) as error:
-        known = ", ".join(METHODS)
+    except (ImportError, AttributeError, ValueError) as error:
+        known = ", ".join([*METHODS, *sorted(points.keys() - METHODS.keys())])
         raise InputError(
             f"--method {name}: expected one of {known}, or package.module:Class ({error})"
         ) from None
+    except Exception as error:  # whatever a module of the user's raises
+        frame = extract_tb(error.__traceback__)[-1]
+        where = (
+            "" if isinstance(error, SyntaxError) else f" ({frame.filename}, line {frame.lineno})"
+        )
+        reason = " ".join(str(error).split())
+        raise InputError(
+            f"--method {name}: expected a module that can be imported, {module} raises "
+            f"{type(error).__name__}: {reason}{where}"
+        ) from error
+    check_method(found, f"--method {name}")
+    return cast(type[Method], found)
+
+
+def check_method(found: Any, where: str) -> None:
+    """Whether a class is a whole method.
+
+    Raises:
+        InputError: no subclass of Method, without `updates` or options of its own.
+    """
     if not (isinstance(found, type) and issubclass(found, Method)):
-        raise InputError(f"--method {name}: expected a subclass of diffrect.methods.base.Method")
-    return found
+        raise InputError(f"{where}: expected a subclass of diffrect.methods.base.Method")
+    if isabstract(found):
+        lacking = ", ".join(sorted(found.__abstractmethods__))
+        raise InputError(f"{where}: expected a method that defines {lacking}")
+    options = getattr(found, "Options", None)
+    if not (isinstance(options, type) and is_dataclass(options)):
+        raise InputError(f"{where}: expected Options to be a dataclass, got {options!r}")
+    of_views = {field.name for field in fields(ViewOptions)}
+    for field in fields(options):
+        if field.name in of_views:
+            raise InputError(f"{where}: expected another name for {field.name}, an option of views")
 
 
 def resolve(config: TrainConfig) -> Resolved:

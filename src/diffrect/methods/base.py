@@ -76,10 +76,11 @@ class Batch:
         return torch.where(labels == IGNORED, maps, labels)
 
     def as_strong(self, maps: Tensor) -> Tensor:
-        """Maps (B, H, W) of the weak view, such as labels, as the strong view shows them."""
+        """Maps of the weak view, (B, H, W) or (B, ?, H, W), as the strong view shows them."""
         if self.pasted is None or self.partner is None:
             return maps
-        return torch.where(self.pasted, maps[self.partner], maps)
+        pasted = self.pasted if maps.ndim == 3 else self.pasted[:, None]
+        return torch.where(pasted, maps[self.partner], maps)
 
 
 @dataclass(frozen=True)

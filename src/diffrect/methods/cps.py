@@ -10,8 +10,9 @@ CVPR 2021.
 Both networks have the same architecture, a start of their own, and see the same images; the first
 one predicts. Published for natural images with L_cps on labelled images too and a constant w of
 1.5; here, as in the medical benchmark SSL4MIS, L_cps is on unlabelled rows and w rises to 0.1
-(`cross_rows`, `consistency_weight`, `ramp_share` give the former). Two optimisers after one
-backward pass are one optimiser of both networks' parameters: SGD moves each on its own.
+(`cross_rows`, `consistency_weight`, `ramp_share` give the former); the publication's CutMix
+variant is left out. Two optimisers after one backward pass are one optimiser of both networks'
+parameters: SGD moves each on its own. The benchmark's rate decays one iteration earlier.
 """
 
 from collections.abc import Iterator

@@ -9,8 +9,10 @@ theirs.
   without gradient. Unsure pixels contribute 0 and count in the mean.
 - Total: Eq. 3 + lambda_u Eq. 4, lambda_u = 1, constant; no teacher.
 
-Published with RandAugment; here the strong view is the protocol's contrast, brightness, sharpness
-and blur, without CutMix (`cutmix_probability` is 0 unless set).
+Published with RandAugment and seven unlabelled images to a labelled one; here the strong view is
+the protocol's contrast, brightness, sharpness and blur, without CutMix (`cutmix_probability` is 0
+unless set), and batches are the protocol's. Weak and strong view are forwarded one after the other,
+with batch statistics of their own.
 
 Preset `reference` is what the SSL4MIS benchmark's script computes instead: a pixel is sure where
 (max - min) / max > 0.8, unsure pixels are taught as background, Dice is added, so is DiffRect's
@@ -91,7 +93,7 @@ class FixMatch(Method):
         target = batch.as_strong(batch.with_labels(self.sure_labels(weak)))[rows:]
         consistency = self.pseudo_label_loss(strong[rows - first :], target)
         if options.complementary:
-            complementary, confidence = complementary_loss(weak, strong)
+            complementary, confidence = complementary_loss(batch.as_strong(weak), strong)
             consistency = consistency + confidence * complementary
         weight = options.weight(step, self.problem.iterations)
         yield options.update(supervised, consistency, weight)

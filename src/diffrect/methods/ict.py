@@ -8,7 +8,7 @@ Published for classification; decay 0.99, a = 0.2 and weight 0.1 are those of th
 which mixes the first half of the unlabelled rows into the second. Here, as in the publication, each
 unlabelled row is mixed with another one of the batch, so odd batches will do, with an l per row as
 in the benchmark. Beta(0.2, 0.2) is U-shaped: most mixtures are nearly pure. The student sees
-labelled rows and mixtures in one pass; the teacher gets clean rows.
+labelled rows and mixtures in one pass; the teacher gets all clean unlabelled rows in one.
 """
 
 from collections.abc import Iterator

@@ -31,6 +31,7 @@ from diffrect.losses import cross_entropy_dice
 from diffrect.methods.base import Batch, Method, Problem, Update
 from diffrect.models.class_attention import ClassHead
 from diffrect.models.unet import crop_like
+from diffrect.shared import shared_mean, shared_sum
 
 
 @dataclass(frozen=True)
@@ -90,7 +91,7 @@ class INCL(Method):
         logits, features = self.segment(unknown)
         with torch.no_grad():
             targets, _ = self.labelled_head(features)
-        means = [query.mean(dim=0, keepdim=True) for query in queries]
+        means = [shared_mean(query.mean(dim=0, keepdim=True)) for query in queries]
         maps, _ = self.unlabelled_head(features, means)
         unsupervised = transfer_loss(maps, targets, logits, self.options.consistency_weight)
         total = supervised + proxy + unsupervised
@@ -136,6 +137,6 @@ def enlarge(maps: Tensor, like: Tensor) -> Tensor:
 
 def soft_dice_loss(probabilities: Tensor, target: Tensor) -> Tensor:
     """1 - (2 sum p q + e) / (sum p + sum q + e), e = 1e-5, over all rows; mean over classes."""
-    overlap = (probabilities * target).sum((0, 2, 3))
-    size = (probabilities + target).sum((0, 2, 3))
+    overlap = shared_sum((probabilities * target).sum((0, 2, 3)))
+    size = shared_sum((probabilities + target).sum((0, 2, 3)))
     return (1 - (2 * overlap + 1e-5) / (size + 1e-5)).mean()

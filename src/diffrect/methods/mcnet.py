@@ -11,8 +11,8 @@ Segmentation", Medical Image Analysis 81, 2022 (MC-Net+; MCNetV2 in its code).
   The released Dice loss lacks the factor 2 and so is half the usual one plus 1/2: hence the 1/2.
 
 As in the released code the gradient goes through s(p_e) too; `detach` stops it there. The code
-keeps the learning rate constant: `rate_decay` = false, as in preset `reference`. The first decoder
-predicts.
+keeps the learning rate constant: `rate_decay` = false, as in preset `reference`; its w(i) is one
+iteration ahead. The first decoder predicts.
 """
 
 from collections.abc import Iterator, Mapping, Sequence

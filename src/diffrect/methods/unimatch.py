@@ -10,7 +10,9 @@ images is `pseudo_label_loss` = cross_entropy.
 - Strong views: independent draws of jitter, of blur up to 2 pixels (probability 1/2) and of a
   CutMix box of 2 to 40 % of the slice (probability 1/2). The boxes show another unlabelled row of
   the batch, with that row's labels; the authors draw a further batch to fill them and predict it
-  in eval mode. Brightness and contrast as published; sharpness is jittered along.
+  in eval mode. Brightness and contrast by factors of 0.5 to 1.5 as published; sharpness is jittered
+  along, each of them with probability 0.8 (the authors: all or none). Boxes are as often wide as
+  tall: the logarithm of their aspect is uniform, from 0.3 to 1 / 0.3 (the authors': the aspect).
 - Feature view: channel dropout of 1/2 on each of the encoder's five maps, unlabelled rows only
   (the authors decode perturbed labelled rows too and drop the result). Its targets are the row's
   own, without boxes.
