@@ -93,8 +93,9 @@ def plot(times: dict[str, float], presets: list[str], where: str, path: Path) ->
         panel.minorticks_off()
         panel.yaxis.set_major_formatter("{x:g}")
         panel.grid(alpha=0.3)
+        if panel.lines:
+            panel.legend(title="preset")
     panels[0].set_ylabel("seconds per iteration")
-    panels[0].legend(title="preset")
     rest = "else 128 x 128, 6 slices, 4 classes; dotted: as the number of pixels"
     figure.suptitle(f"{where}; {rest}", fontsize=9)
     figure.tight_layout()

@@ -86,7 +86,8 @@ def state_of(trainer: Trainer) -> dict[str, int]:
 def living() -> int:
     """Bytes of all tensors that exist on the device."""
     gc.collect()
-    everything = (one for one in gc.get_objects() if issubclass(type(one), torch.Tensor))
+    kinds = (torch.Tensor, torch.nn.Parameter)  # and no stand-in without memory
+    everything = (one for one in gc.get_objects() if type(one) in kinds)
     return storages(one for one in everything if one.device.type == DEVICE.type)
 
 
