@@ -25,6 +25,7 @@ import SimpleITK as sitk
 import torch
 from scipy.ndimage import zoom
 
+from acdc_like import write_acdc_like
 from diffrect import export, prepare, train
 from diffrect.config import TrainConfig
 from diffrect.data.intensity import Intensity, scale
@@ -37,7 +38,6 @@ from diffrect.phantom import write_phantom
 from diffrect.predict import predict_file
 from side_by_side import DEVICE, machine, take_turns
 
-SHAPE = (216, 256, 10)  # of a short-axis series of ACDC
 TRAINED_AT = 128  # pixels; the network takes any size
 
 
@@ -92,7 +92,7 @@ def slice_by_slice(model: Model, file: Path) -> np.ndarray:
 def make_run(folder: Path, preset: str, iterations: int) -> tuple[Path, Path]:
     """A RUN folder and an image that it has not seen."""
     write_phantom(folder / "data", 3, 0)
-    write_phantom(folder / "other", 1, 1)
+    write_acdc_like(folder / "other", 1, 1)
     store = prepare(folder / "data", folder / "store", format="acdc", progress=False)
     config = TrainConfig(
         method="supervised",
@@ -103,12 +103,7 @@ def make_run(folder: Path, preset: str, iterations: int) -> tuple[Path, Path]:
         validate_every=iterations,
     )
     train(store.path, folder / "run", config, progress=False)
-    source = min((folder / "other").glob("*/*_frame??.nii.gz"))
-    image = nib.load(source)
-    factors = [n / m for n, m in zip(SHAPE, image.shape, strict=True)]
-    array = zoom(image.get_fdata(), factors, order=1).astype(np.int16)
-    nib.save(nib.Nifti1Image(array, image.affine), folder / "image.nii.gz")
-    return folder / "run", folder / "image.nii.gz"
+    return folder / "run", min((folder / "other").glob("*/*_frame??.nii.gz"))
 
 
 def labels_in(file: Path) -> np.ndarray:

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 import cost_growth
+import loader_speed
 import memory
 import predict_speed
 import roofline
@@ -31,6 +32,16 @@ def test_prediction(tiny_run, acdc_folder, tmp_path, capsys):
     found = dict(re.findall(r"voxels that (.+) labels otherwise: (\d+)", printed))
     assert found["ours, slice by slice"] == found["ONNX"] == "0"
     assert re.search(r"diffrect +[\d.]+ +[\d.]+ +1\.00", printed)
+
+
+def test_loading(acdc_folder, monkeypatch, capsys):
+    options = f"--data {acdc_folder} --size 32 --rounds 1 --batches 2"
+    monkeypatch.setattr("sys.argv", ["loader", *options.split()])
+    loader_speed.main()
+    rows = re.findall(r"^(.+?) +([\d.]+) batches/s +([\d.]+) ms", capsys.readouterr().out, re.M)
+    assert [what for what, _, _ in rows] == ["h5 and PIL", "reference", "default"]
+    for _, rate, sample in rows:  # six slices a batch
+        assert 1e3 / float(rate) / 6 == pytest.approx(float(sample), rel=0.1)
 
 
 @pytest.mark.skipif(memory.DEVICE.type != "cpu", reason="counts what the CPU allocates")
