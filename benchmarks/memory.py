@@ -10,7 +10,8 @@ Peak = the most bytes that are allocated at once by PyTorch during an iteration,
 inside its operations included; what there was before (weights, optimisers) is counted
 with it. On a CPU these are the profiler's records of the allocator, on a GPU
 `torch.cuda.max_memory_allocated`. What libraries allocate on their own (oneDNN's scratch memory,
-the interpreter) is not in it; RSS is the largest resident set of the process so far.
+the interpreter) is not in it; RSS is the largest resident set of the process after an iteration, of
+a second preset only if it is larger.
 """
 
 import argparse
@@ -147,6 +148,7 @@ def main() -> None:
 def report(trainer: Trainer) -> None:
     """Measures a training and prints its row."""
     iteration(trainer)()  # optimisers make their state
+    resident = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
     peak = peak_of_training(trainer)
     kept = Kept(trainer)
     iteration(trainer)()
@@ -154,7 +156,6 @@ def report(trainer: Trainer) -> None:
     largest = max(kept.bytes.values())
     need = largest + sum(state.values())
     row = " ".join(f"{n / 1e6:10.1f}" for n in (largest, *state.values(), need, peak))
-    resident = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
     print(f"{trainer.config.preset:>10} {row} {peak / need:10.3f} {resident:10.0f}")
     updates = (f"{update} {count / 1e6:.1f}" for update, count in kept.bytes.items())
     print(f"{'':>10} kept by update: {', '.join(updates)}")

@@ -38,8 +38,6 @@ from diffrect.phantom import write_phantom
 from diffrect.predict import predict_file
 from side_by_side import DEVICE, machine, take_turns
 
-TRAINED_AT = 128  # pixels; the network takes any size
-
 
 def yardstick(network: torch.nn.Module, file: Path, output: Path, size: int) -> None:
     """The reference's loop over slices, from file to file."""
@@ -89,7 +87,7 @@ def slice_by_slice(model: Model, file: Path) -> np.ndarray:
     return labels
 
 
-def make_run(folder: Path, preset: str, iterations: int) -> tuple[Path, Path]:
+def make_run(folder: Path, preset: str, size: int, iterations: int) -> tuple[Path, Path]:
     """A RUN folder and an image that it has not seen."""
     write_phantom(folder / "data", 3, 0)
     write_acdc_like(folder / "other", 1, 1)
@@ -97,7 +95,9 @@ def make_run(folder: Path, preset: str, iterations: int) -> tuple[Path, Path]:
     config = TrainConfig(
         method="supervised",
         preset=preset,
-        size=TRAINED_AT,
+        size=size,
+        batch_labelled=1,
+        batch_unlabelled=1,
         labelled="100%",
         iterations=iterations,
         validate_every=iterations,
@@ -124,7 +124,7 @@ def main() -> None:
         folder = Path(name)
         run, image = arguments.run, arguments.image
         if run is None:
-            run, image = make_run(folder, arguments.preset, arguments.iterations)
+            run, image = make_run(folder, arguments.preset, arguments.size, arguments.iterations)
         report(run, image, folder, arguments.size, arguments.rounds)
 
 
