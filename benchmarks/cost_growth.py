@@ -1,11 +1,13 @@
 """How the time of an iteration grows with size, batch and number of classes, as one figure.
 
     python benchmarks/cost_growth.py [--out docs/benchmarks/cost_growth] [--rounds 2]
-                                     [--axes size batch classes] [--only-plot]
+                                     [--axes size batch classes] [--processor-time] [--only-plot]
 
 Writes OUT.json, each measurement as soon as it is made, and OUT.png from all that is in it; what is
 in it already is not measured again. While one grows the others stay at 128 x 128, 3 + 3 slices
 and 4 classes. Loading and augmentation included; data are random images with bands as classes.
+On a machine that others use too, `--processor-time` on one thread (OMP_NUM_THREADS=1) is steadier
+than the clock.
 """
 
 import argparse
@@ -21,7 +23,7 @@ import numpy as np
 from diffrect.config import TrainConfig
 from diffrect.data.prepare import prepare
 from diffrect.data.store import Store
-from side_by_side import machine, seconds
+from side_by_side import machine, parse, seconds
 from step_time import iteration, make_trainer
 
 DEFAULT = {"size": 128, "batch": 6, "classes": 4}
@@ -112,7 +114,7 @@ def main() -> None:
     parser.add_argument("--presets", nargs="+", default=["reference", "default"])
     parser.add_argument("--largest", type=int, default=512, help="of the sizes")
     parser.add_argument("--only-plot", action="store_true")
-    arguments = parser.parse_args()
+    arguments = parse(parser)
     data, picture = arguments.out.with_suffix(".json"), arguments.out.with_suffix(".png")
     found = json.loads(data.read_text()) if data.is_file() else {"machine": machine(), "times": {}}
     times = found["times"]

@@ -29,7 +29,7 @@ from diffrect.data.augment import make_views
 from diffrect.data.loader import Batches, SliceIndex, slices_of
 from diffrect.data.prepare import prepare
 from diffrect.data.store import Store
-from side_by_side import DEVICE, machine, take_turns
+from side_by_side import DEVICE, machine, parse, take_turns
 
 
 def write_h5(store: Store, slices: list[SliceIndex], folder: Path) -> list[Path]:
@@ -93,7 +93,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--batches", type=int, default=20, help="per round")
     parser.add_argument("--data", type=Path, help="a folder in ACDC's layout, all labelled")
-    arguments = parser.parse_args()
+    arguments = parse(parser)
     size, half = arguments.size, arguments.batch
     options = {
         name: ViewOptions(**VIEW_PRESETS[name])  # type: ignore[arg-type]

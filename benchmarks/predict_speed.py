@@ -36,7 +36,7 @@ from diffrect.model import Model
 from diffrect.models import unet
 from diffrect.phantom import write_phantom
 from diffrect.predict import predict_file
-from side_by_side import DEVICE, machine, take_turns
+from side_by_side import DEVICE, machine, parse, take_turns
 
 
 def yardstick(network: torch.nn.Module, file: Path, output: Path, size: int) -> None:
@@ -119,7 +119,7 @@ def main() -> None:
     parser.add_argument("--iterations", type=int, default=100, help="of the training")
     parser.add_argument("--run", type=Path, help="a RUN folder in place of the training")
     parser.add_argument("--image", type=Path, help="goes with --run")
-    arguments = parser.parse_args()
+    arguments = parse(parser)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         run, image = arguments.run, arguments.image

@@ -26,7 +26,7 @@ from diffrect.config import TrainConfig
 from diffrect.data.prepare import prepare
 from diffrect.models.unet import WIDTHS
 from diffrect.phantom import write_phantom
-from side_by_side import DEVICE, machine, seconds
+from side_by_side import DEVICE, machine, parse, seconds
 from step_time import counted, iteration, make_trainer
 
 COLUMNS = [
@@ -178,7 +178,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--presets", nargs="+", default=["reference", "default"])
     parser.add_argument("--parts", nargs="+", default=["bandwidth", "shapes", "presets"])
-    arguments = parser.parse_args()
+    arguments = parse(parser)
     size, batch, rounds = arguments.size, arguments.batch, arguments.rounds
     print(f"{machine()}; {size} x {size}, batch {batch} + {batch}")
     if "bandwidth" in arguments.parts:

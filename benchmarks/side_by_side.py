@@ -1,5 +1,6 @@
 """What the timings share: taking turns, medians, the device and a line about the machine."""
 
+import argparse
 import platform
 import time
 from collections.abc import Callable, Mapping
@@ -14,7 +15,8 @@ DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 def machine() -> str:
     """What the timings ran on, in a line."""
     name = _processor() if DEVICE.type == "cpu" else torch.cuda.get_device_name()
-    return f"{name}, {torch.get_num_threads()} threads, torch {torch.__version__}"
+    clock = "processor time, " if _clock is time.process_time else ""
+    return f"{name}, {torch.get_num_threads()} threads, {clock}torch {torch.__version__}"
 
 
 def _processor() -> str:
@@ -24,13 +26,29 @@ def _processor() -> str:
     return names[0] if names else platform.processor() or platform.machine()
 
 
+_clock: Callable[[], float] = time.perf_counter
+
+
+def parse(parser: argparse.ArgumentParser) -> argparse.Namespace:
+    """The arguments, with a choice of the clock."""
+    parser.add_argument(
+        "--processor-time",
+        action="store_true",
+        help="instead of wall-clock time; steadier on one thread of a machine that others use",
+    )
+    arguments = parser.parse_args()
+    global _clock
+    _clock = time.process_time if arguments.processor_time else time.perf_counter
+    return arguments
+
+
 def seconds(run: Callable[[], object]) -> float:
-    """Wall-clock time of one call, until the device has done its work."""
+    """Time of one call, until the device has done its work."""
     _synchronise()
-    started = time.perf_counter()
+    started = _clock()
     run()
     _synchronise()
-    return time.perf_counter() - started
+    return _clock() - started
 
 
 def take_turns(runs: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, float]:
