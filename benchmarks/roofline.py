@@ -43,10 +43,10 @@ KINDS = {  # of operations: what their names contain; the first that fits counts
     "upsampling": ("upsample",),
     "pooling": ("max_pool", "avg_pool"),
     "concatenation": ("cat", "_Concatenate"),
-    "optimiser": ("_foreach", "_fused_sgd", "_fused_adam", "addcdiv", "addcmul"),
     "copies and layout": ("copy_", "contiguous", "clone", "fill_", "zero_"),
     "matrix products": ("mm", "linear"),
-    "additions, products": ("add", "mul", "div", "sub", "lerp"),
+    # optimisers on a CPU and averages of weights among them
+    "additions, products": ("_foreach", "_fused", "add", "mul", "div", "sub", "lerp"),
     "softmax, losses": ("softmax", "nll", "sum", "mean", "cross_entropy"),
 }
 
