@@ -10,8 +10,8 @@ import torch
 import diffrect
 from diffrect import cli
 from diffrect.errors import InputError
-from diffrect.export import fold_batch_norm
 from diffrect.model import Model
+from diffrect.models.folding import fold_batch_norm
 from diffrect.models.unet import UNet
 from diffrect.onnx_model import METADATA_KEY, OnnxNetwork
 from diffrect.predict import predict

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from diffrect import metrics
+from diffrect.surfaces import find_surfaces
 
 NAN = float("nan")
 
@@ -206,7 +207,7 @@ def test_where_the_annotation_ends_there_is_no_surface():
     # 5 predicted voxels a row (1 to 5), 4 true ones (2 to 5)
     assert scores["dice"] == pytest.approx(8 / 9)
     inner = [labels[1:2, 1:2] for labels in along]
-    surfaces = metrics._surfaces(inner[0] == 1, inner[1] == 1, inner[1] == 255)
+    surfaces = find_surfaces(inner[0] == 1, inner[1] == 1, inner[1] == 255)
     assert not surfaces.truth[..., 6:].any()
 
 
@@ -218,3 +219,20 @@ def test_without_any_surface_there_is_no_distance():
     assert np.isnan(scores["organ"]["hd95_voxel"])
     nothing = metrics.case_metrics(truth * 0, np.full_like(truth, 255), ("a", "b"), None)
     assert all(np.isnan(value) for value in nothing["b"].values())
+
+
+@pytest.mark.parametrize("spacing", [(10.0, 1.5, 1.5), (3.0, 1.0, 2.0)])
+@pytest.mark.parametrize("shape", [(7, 9, 8), (9, 8), (12,)])
+def test_nearest_surface_by_trying_all(shape, spacing):
+    generator = np.random.default_rng(0)
+    masks = [generator.random(shape) < 0.15 for _ in range(2)]
+    masks[1][: len(masks[1]) // 2] = False  # planes without any
+    steps = spacing[-len(shape) :]
+    surfaces = find_surfaces(*masks, np.zeros(shape, bool))
+    for found, scale in zip(
+        surfaces.distances([None, steps]), ((1,) * len(shape), steps), strict=True
+    ):
+        a, b = (np.argwhere(mask) * scale for mask in surfaces)
+        between = np.linalg.norm(a[:, None] - b[None], axis=2)
+        np.testing.assert_allclose(found[0], between.min(axis=1), rtol=1e-12)
+        np.testing.assert_allclose(found[1], between.min(axis=0), rtol=1e-12)

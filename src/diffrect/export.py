@@ -13,13 +13,12 @@ from typing import Literal
 
 import numpy as np
 import torch
-from torch import nn
-from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from diffrect.config import config_to_dict
 from diffrect.errors import InputError
 from diffrect.model import Model
-from diffrect.models.unet import ConvHalf, UNet
+from diffrect.models.folding import fold_batch_norm
+from diffrect.models.unet import UNet
 from diffrect.onnx_model import METADATA_FORMAT, METADATA_KEY, STRIDE, OnnxNetwork, require
 
 TOLERANCE = 1e-3  # largest difference of logits between PyTorch and ONNX Runtime, relative
@@ -71,16 +70,6 @@ def export(
     finally:
         partial.unlink(missing_ok=True)
     return path
-
-
-def fold_batch_norm(network: nn.Module) -> nn.Module:
-    """A copy in eval mode whose batch norms have become part of the convolutions before them."""
-    network = copy.deepcopy(network).eval()
-    for module in network.modules():
-        if isinstance(module, ConvHalf):
-            module.conv = fuse_conv_bn_eval(module.conv, module.norm)
-            module.norm = nn.Identity()  # type: ignore[assignment]
-    return network
 
 
 def _write(model: Model, path: Path) -> None:

@@ -7,18 +7,22 @@ make no surface. Nothing here knows about torch, stores or runs.
 """
 
 from collections.abc import Iterable, Sequence
-from typing import Literal, NamedTuple, get_args
+from typing import Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
-from scipy import ndimage
 
 from diffrect.codes import IGNORED
+from diffrect.surfaces import (
+    Distances,
+    Mask,
+    Spacing,
+    bounding_box,
+    find_surfaces,
+    surface_distances,
+)
 
-Mask = npt.NDArray[np.bool_]
 Labels = npt.NDArray[np.integer]
-Distances = npt.NDArray[np.float64]
-Spacing = Sequence[float]
 Scores = dict[str, float]
 EmptyConvention = Literal["undefined", "reference"]
 
@@ -62,28 +66,13 @@ def average_surface_distance(
     return _mean(there)
 
 
-def surface_distances(
-    prediction: Mask, truth: Mask, spacing: Spacing | None = None
-) -> tuple[Distances, Distances]:
-    """Distances from every surface voxel of one mask to the nearest of the other, both ways.
-
-    Returns (prediction to truth, truth to prediction), 1-D; both are empty if a mask is empty.
-    """
-    if prediction.shape != truth.shape:
-        raise ValueError(f"masks of one shape expected, got {prediction.shape} and {truth.shape}")
-    if not (prediction.any() and truth.any()):
-        return np.empty(0), np.empty(0)
-    box = _bounding_box(prediction | truth)
-    nowhere = np.zeros_like(truth[box])
-    return _surfaces(prediction[box], truth[box], nowhere).distances(spacing)
-
-
 def case_dice(prediction: Labels, truth: Labels, classes: Sequence[str]) -> Scores:
     """Dice of every foreground class of one case, the cheap part of `case_metrics`.
 
     `prediction` and `truth` hold class numbers and have one shape; `classes` names them, background
     first. A class that is in neither is NaN; voxels that the truth leaves open do not count.
     """
+    prediction, truth = _foreground(prediction, truth)
     sizes = _sizes(prediction, truth, len(classes))
     return {name: _dice(*sizes[index]) for index, name in enumerate(classes) if index > 0}
 
@@ -104,6 +93,7 @@ def case_metrics(
     and 10, as in the reference's code. Where the truth is `IGNORED`, nothing counts: neither
     overlap nor a surface that is there only because the annotation ends.
     """
+    prediction, truth = _foreground(prediction, truth)
     sizes = _sizes(prediction, truth, len(classes))
     ignored = truth == IGNORED
     if ignored.any():
@@ -147,65 +137,19 @@ def summarise(cases: Iterable[dict[str, Scores]]) -> tuple[dict[str, Scores], Sc
     return classes, mean, undefined
 
 
-class _Surfaces(NamedTuple):
-    """The surface voxels of two masks in one grid, worked out once for every spacing."""
-
-    prediction: Mask
-    truth: Mask
-
-    def distances(self, spacing: Spacing | None) -> tuple[Distances, Distances]:
-        if not (self.prediction.any() and self.truth.any()):  # every border lies at ignored voxels
-            return np.empty(0), np.empty(0)
-        return (
-            _nearest(self.prediction, self.truth, spacing),
-            _nearest(self.truth, self.prediction, spacing),
-        )
-
-
-def _surfaces(prediction: Mask, truth: Mask, ignored: Mask) -> _Surfaces:
-    # Outside the grid counts as outside the mask, so cropping to the joint bounding box changes
-    # no surface. A neighbour that is ignored may be in the mask or not.
-    return _Surfaces(
-        prediction & ~_inner(prediction | ignored),
-        truth & ~_inner(truth | ignored),
-    )
-
-
-def _inner(mask: Mask) -> Mask:
-    """Voxels of a mask whose face neighbours are all in it, none outside the grid."""
-    inside = (slice(1, -1),) * mask.ndim  # has two neighbours along every axis, if there is any
-    inner = np.zeros_like(mask)
-    inner[inside] = mask[inside]
-    for axis in range(mask.ndim):
-        for side in (slice(None, -2), slice(2, None)):
-            neighbours = (*inside[:axis], side, *inside[axis + 1 :])
-            inner[inside] &= mask[neighbours]
-    return inner
-
-
-def _nearest(sources: Mask, targets: Mask, spacing: Spacing | None) -> Distances:
-    """Distance from every voxel of `sources` to the nearest one of `targets`."""
-    nearest = ndimage.distance_transform_edt(
-        ~targets, sampling=spacing, return_distances=False, return_indices=True
-    )
-    # Only the sources' distances are formed: cheaper than the whole map of distances.
-    points = np.nonzero(sources)
-    offsets = [nearest[axis][points] - points[axis] for axis in range(sources.ndim)]
-    steps = (1.0,) * sources.ndim if spacing is None else spacing
-    squares = [(offset * step) ** 2 for offset, step in zip(offsets, steps, strict=True)]
-    return np.sqrt(np.sum(squares, axis=0, dtype=np.float64))
-
-
 def _distances(prediction: Mask, truth: Mask, ignored: Mask, spacing: Spacing | None) -> Scores:
     """The four distances of two masks, neither of them empty."""
     # With a margin: a mask may end in the box because the voxel beyond it is ignored.
-    box = _bounding_box(prediction | truth, margin=1 if ignored.any() else 0)
-    surfaces = _surfaces(prediction[box], truth[box], ignored[box])
-    there, back = surfaces.distances(None)
-    scores = {"hd95_voxel": _hausdorff95(there, back), "asd_voxel": _mean(there)}
-    there, back = (np.empty(0), np.empty(0)) if spacing is None else surfaces.distances(spacing)
-    scores |= {"hd95_mm": _hausdorff95(there, back), "asd_mm": _mean(there)}
-    return {metric: scores[metric] for metric in METRICS if metric in scores}
+    box = bounding_box(prediction | truth, margin=1 if ignored.any() else 0)
+    surfaces = find_surfaces(prediction[box], truth[box], ignored[box])
+    found = surfaces.distances([None] if spacing is None else [None, spacing])
+    voxels, millimetres = found[0], (np.empty(0), np.empty(0)) if spacing is None else found[1]
+    return {
+        "hd95_mm": _hausdorff95(*millimetres),
+        "hd95_voxel": _hausdorff95(*voxels),
+        "asd_mm": _mean(millimetres[0]),
+        "asd_voxel": _mean(voxels[0]),
+    }
 
 
 def _empty_scores(overlap: Scores, spacing: Spacing | None, empty: EmptyConvention) -> Scores:
@@ -218,10 +162,20 @@ def _empty_scores(overlap: Scores, spacing: Spacing | None, empty: EmptyConventi
     return scores
 
 
-def _sizes(prediction: Labels, truth: Labels, classes: int) -> list[tuple[int, int, int]]:
-    """Voxels per class in both, in the prediction and in the truth, in one pass."""
+def _foreground(prediction: Labels, truth: Labels) -> tuple[Labels, Labels]:
+    """The smallest part of both outside which both are background, which no score looks at."""
     if prediction.shape != truth.shape:
         raise ValueError(f"labels of one shape expected, got {prediction.shape} and {truth.shape}")
+    either = (prediction != 0) | (truth != 0)
+    box = bounding_box(either) if either.any() else (slice(0, 0),) * either.ndim
+    return prediction[box], truth[box]
+
+
+def _sizes(prediction: Labels, truth: Labels, classes: int) -> list[tuple[int, int, int]]:
+    """Voxels per class in both, in the prediction and in the truth, in one pass.
+
+    Those of the background are the ones that were not cut off.
+    """
     counted = truth != IGNORED
     if not counted.all():
         prediction, truth = prediction[counted], truth[counted]
@@ -246,16 +200,6 @@ def _hausdorff95(there: Distances, back: Distances) -> float:
     if not there.size:
         return float("nan")
     return float(np.percentile(np.concatenate((there, back)), 95))
-
-
-def _bounding_box(mask: Mask, margin: int = 0) -> tuple[slice, ...]:
-    """The smallest box around a mask that is not empty, and a margin inside the grid."""
-    box = []
-    for axis in range(mask.ndim):
-        others = tuple(other for other in range(mask.ndim) if other != axis)
-        inside = np.flatnonzero(mask.any(axis=others))
-        box.append(slice(max(int(inside[0]) - margin, 0), int(inside[-1]) + 1 + margin))
-    return tuple(box)
 
 
 def _defined(values: Distances) -> Distances:

@@ -17,6 +17,7 @@ from diffrect.data.slicing import THIRD_AXIS
 from diffrect.errors import InputError
 from diffrect.methods import resolve
 from diffrect.methods.base import Method, Problem
+from diffrect.models.folding import for_prediction, slices_at_once
 from diffrect.models.reference import read_reference_network
 from diffrect.models.unet import UNet
 from diffrect.onnx_model import OnnxNetwork
@@ -52,7 +53,7 @@ def predict_slices(
     size: int,
     interpolation: Interpolation,
     device: torch.device | str,
-    batch: int = 16,
+    batch: int | None = None,
     zoom: Zoom = None,
 ) -> np.ndarray:
     """Class maps of slices, on the slices' own grid.
@@ -63,14 +64,15 @@ def predict_slices(
         size: side of the network's input.
         interpolation: see `ViewOptions.interpolation`.
         device: where the network is.
-        batch: slices per forward pass.
+        batch: slices per forward pass; None takes the number that is quickest.
         zoom: see `diffrect.data.resample`; None resizes.
 
     Returns:
         uint8 (Z, H, W).
     """
     shape = (images.shape[-2], images.shape[-1])
-    dtype = next((p.dtype for p in network.parameters()), torch.float32)  # exported: has none
+    dtype = _dtype_of(network)
+    batch = batch or slices_at_once(size, torch.device(device))
     labels = []
     for start in range(0, len(images), batch):
         part: Tensor = torch.from_numpy(images[start : start + batch]).to(device, dtype)
@@ -79,11 +81,16 @@ def predict_slices(
     return np.concatenate(labels)
 
 
+def _dtype_of(network: nn.Module) -> torch.dtype:
+    return next((p.dtype for p in network.parameters()), torch.float32)  # exported: has none
+
+
 class Model:
     """A trained segmenter.
 
     Attributes:
         network: images (B, channels, H, W) -> logits (B, classes, H, W), in eval mode.
+        folded: the same function as prediction runs it, see `for_prediction`.
         task: channels, class names and intensity normalisation.
         config: the configuration it was trained with.
         step: iterations it has seen.
@@ -101,6 +108,7 @@ class Model:
     ) -> None:
         self.device = torch.device(device)
         self.network = network.to(self.device).eval()
+        self.folded = for_prediction(self.network)
         self.task, self.config, self.step = task, config, step
         self.interpolation: Interpolation = interpolation
 
@@ -161,6 +169,11 @@ class Model:
         return self.task.axis
 
     @property
+    def dtype(self) -> torch.dtype:
+        """Number type of the network's input."""
+        return _dtype_of(self.network)
+
+    @property
     def size(self) -> int:
         """Side of the network's input, pixels."""
         return self.config.side
@@ -209,7 +222,7 @@ class Model:
     def predict_slices(
         self,
         images: np.ndarray,
-        batch: int = 16,
+        batch: int | None = None,
         spacing: tuple[float, float, float] | None = None,
     ) -> np.ndarray:
         """uint8 class maps (Z, H, W) of normalised slices (Z, C, H, W), see `predict_slices`.
@@ -218,7 +231,7 @@ class Model:
         """
         zoom = self.zoom(spacing, "spacing")
         return predict_slices(
-            self.network, images, self.size, self.interpolation, self.device, batch, zoom
+            self.folded, images, self.size, self.interpolation, self.device, batch, zoom
         )
 
 

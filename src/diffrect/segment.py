@@ -14,11 +14,11 @@ from diffrect.data.resample import labels_from_logits, probabilities_from_logits
 from diffrect.data.slicing import choose_slicing
 from diffrect.data.volume import Volume
 from diffrect.errors import InputError
+from diffrect.models.folding import slices_at_once
 
 if TYPE_CHECKING:
     from diffrect.model import Model
 
-_SLICES = 4  # at a time: all that is ever there of a volume besides itself and its labels
 _ARRAY = Path("array")
 
 
@@ -51,12 +51,12 @@ def segment(
     zoom = model.zoom(slicing.spacing(volume), str(volume.path))
     labels = np.empty(volume.array.shape[:3], np.uint8, order="F")
     shape = (slices.shape[1], slices.shape[2])
-    parameters = model.network.parameters()
-    dtype = next((p.dtype for p in parameters), torch.float32)  # exported: has none
-    for start in range(0, len(slices), _SLICES):
-        part = slice(start, start + _SLICES)
-        images = torch.from_numpy(scale(slices[part], limits)).to(model.device, dtype)
-        logits = model.network(to_network(images, model.size, model.interpolation, zoom))
+    # All that is ever there of a volume besides itself and its labels.
+    count = slices_at_once(model.size, model.device)
+    for start in range(0, len(slices), count):
+        part = slice(start, start + count)
+        images = torch.from_numpy(scale(slices[part], limits)).to(model.device, model.dtype)
+        logits = model.folded(to_network(images, model.size, model.interpolation, zoom))
         found = labels_from_logits(logits, shape, model.interpolation, zoom)
         slicing.view(labels)[part] = found.cpu().numpy()
         if probabilities is not None:

@@ -103,7 +103,9 @@ class DiffRect(Method):
         unsupervised = self.pseudo_label_loss(strong_logits[rows:], target[rows:])
         logs: dict[str, Tensor | float] = {"supervised": supervised, "consistency_weight": weight}
         if self.options.complementary:
-            complementary, confidence = complementary_loss(weak_logits, strong_logits)
+            complementary, confidence = complementary_loss(
+                batch.as_strong(weak_logits), strong_logits
+            )
             unsupervised = unsupervised + confidence * complementary
             logs |= {"complementary": complementary, "confidence_weight": confidence}
         total = supervised + weight * unsupervised

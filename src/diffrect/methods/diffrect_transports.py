@@ -71,7 +71,9 @@ def separate_transports(
     )
     unsupervised = method.pseudo_label_loss(strong_rectified[rows:], finer.target[rows:])
     if method.options.complementary:
-        complementary, confidence = complementary_loss(weak_rectified, strong_rectified)
+        complementary, confidence = complementary_loss(
+            batch.as_strong(weak_rectified), strong_rectified
+        )
         unsupervised = unsupervised + confidence * complementary
 
     total = supervised + latent_to_label + weight * (unsupervised + latent_to_weak)

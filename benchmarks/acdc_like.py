@@ -1,0 +1,26 @@
+"""Synthetic hearts with slices of the size that ACDC's have."""
+
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+from scipy.ndimage import zoom
+
+from diffrect.phantom import write_phantom
+
+PLANE = (216, 256)  # pixels of a typical slice of ACDC
+SLICES = 10
+
+
+def write_acdc_like(
+    folder: Path, patients: int, seed: int = 0, plane: tuple[int, int] = PLANE
+) -> Path:
+    """`write_phantom`, every volume resized to a plane of this size and ten slices."""
+    write_phantom(folder, patients, seed)
+    for file in folder.glob("*/*_frame*.nii.gz"):
+        image = nib.load(file)
+        order = 0 if "_gt" in file.name else 1
+        factors = [n / m for n, m in zip((*plane, SLICES), image.shape, strict=True)]
+        array = zoom(np.asarray(image.dataobj), factors, order=order)
+        nib.save(nib.Nifti1Image(array, image.affine), file)
+    return folder

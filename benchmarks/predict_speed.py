@@ -1,0 +1,167 @@
+"""A volume from NIfTI to NIfTI, model loaded: the reference's way, ours, and ONNX Runtime.
+
+    python benchmarks/predict_speed.py [--rounds 7] [--size 256] [--preset default]
+                                       [--run RUN --image scan.nii.gz]
+
+The yardstick predicts like the reference: one slice at a time, resized by scipy's zoom of order 0
+there and back, PyTorch's default layout, batch norms as they are; files by SimpleITK. Without a
+RUN, a segmenter is trained for a moment on synthetic hearts, one of which, resized to the size of
+an ACDC volume, is the image. All take turns in one process. "Others" counts the voxels that
+another way labels otherwise: ours against the same network in the default layout with
+one slice at a time, the exported model against ours.
+"""
+
+import argparse
+import copy
+import tempfile
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from unittest.mock import patch
+
+import nibabel as nib
+import numpy as np
+import SimpleITK as sitk
+import torch
+from scipy.ndimage import zoom
+
+from acdc_like import write_acdc_like
+from diffrect import export, prepare, train
+from diffrect.config import TrainConfig
+from diffrect.data.intensity import Intensity, scale
+from diffrect.data.resample import labels_from_logits, to_network
+from diffrect.data.slicing import choose_slicing
+from diffrect.data.volume import read_image
+from diffrect.model import Model
+from diffrect.models import unet
+from diffrect.phantom import write_phantom
+from diffrect.predict import predict_file
+from side_by_side import DEVICE, machine, parse, take_turns
+
+
+def yardstick(network: torch.nn.Module, file: Path, output: Path, size: int) -> None:
+    """The reference's loop over slices, from file to file."""
+    image = sitk.ReadImage(file)
+    array = sitk.GetArrayFromImage(image).astype(np.float32)  # (Z, Y, X)
+    array = (array - array.min()) / (array.max() - array.min())
+    labels = np.zeros(array.shape, np.uint8)
+    for index, part in enumerate(array):
+        height, width = part.shape
+        resized = zoom(part, (size / height, size / width), order=0)
+        tensor = torch.from_numpy(resized)[None, None].float().to(DEVICE)
+        with torch.no_grad():
+            decided = torch.argmax(torch.softmax(network(tensor), dim=1), dim=1).squeeze(0)
+        back = zoom(decided.cpu().numpy(), (height / size, width / size), order=0)
+        labels[index] = back
+    result = sitk.GetImageFromArray(labels)
+    result.CopyInformation(image)
+    sitk.WriteImage(result, output)
+
+
+def plain(network: torch.nn.Module) -> Callable[[torch.Tensor], torch.Tensor]:
+    """A network in the default layout, by PyTorch's own operations alone."""
+    network = copy.deepcopy(network).to(memory_format=torch.contiguous_format)
+
+    def run(images: torch.Tensor) -> torch.Tensor:
+        with patch.object(unet, "concatenate", lambda *maps: torch.cat(maps, dim=1)):
+            return network(images)
+
+    return run
+
+
+@torch.inference_mode()
+def slice_by_slice(model: Model, file: Path) -> np.ndarray:
+    """Labels (X, Y, Z) of the unfolded network in the default layout, one slice at a time."""
+    volume = read_image(file)
+    slicing = choose_slicing(volume, model.axis)
+    slices = slicing.view(volume.array)
+    limits = Intensity.parse(model.intensity).limits(slices, file)
+    zoom = model.zoom(slicing.spacing(volume), str(file))
+    labels = np.empty(volume.array.shape[:3], np.uint8)
+    network = plain(model.network)
+    for index in range(len(slices)):
+        image = torch.from_numpy(scale(slices[index : index + 1], limits)).to(DEVICE)
+        logits = network(to_network(image, model.size, model.interpolation, zoom))
+        found = labels_from_logits(logits, slices.shape[1:3], model.interpolation, zoom)
+        slicing.view(labels)[index] = found[0].cpu().numpy()
+    return labels
+
+
+def make_run(folder: Path, preset: str, size: int, iterations: int) -> tuple[Path, Path]:
+    """A RUN folder and an image that it has not seen."""
+    write_phantom(folder / "data", 3, 0)
+    write_acdc_like(folder / "other", 1, 1)
+    store = prepare(folder / "data", folder / "store", format="acdc", progress=False)
+    config = TrainConfig(
+        method="supervised",
+        preset=preset,
+        size=size,
+        batch_labelled=1,
+        batch_unlabelled=1,
+        labelled="100%",
+        iterations=iterations,
+        validate_every=iterations,
+    )
+    train(store.path, folder / "run", config, progress=False)
+    return folder / "run", min((folder / "other").glob("*/*_frame??.nii.gz"))
+
+
+def labels_in(file: Path) -> np.ndarray:
+    return np.asanyarray(nib.load(file).dataobj)
+
+
+def main() -> None:
+    """Makes what is missing, takes turns and prints the ratios."""
+    parser = argparse.ArgumentParser(description="a volume from NIfTI to NIfTI")
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--size", type=int, default=256, help="of the network's input")
+    parser.add_argument("--preset", default="default", choices=["default", "reference"])
+    parser.add_argument("--iterations", type=int, default=100, help="of the training")
+    parser.add_argument("--run", type=Path, help="a RUN folder in place of the training")
+    parser.add_argument("--image", type=Path, help="goes with --run")
+    arguments = parse(parser)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        run, image = arguments.run, arguments.image
+        if run is None:
+            run, image = make_run(folder, arguments.preset, arguments.size, arguments.iterations)
+        report(run, image, folder, arguments.size, arguments.rounds)
+
+
+def report(run: Path, image: Path, folder: Path, size: int, rounds: int) -> None:
+    """Takes turns and prints the table."""
+    model = Model.load(run, checkpoint="last")
+    exported = Model.load(export(run, folder / "model.onnx", checkpoint="last"))
+    for one in (model, exported):
+        one.config = replace(one.config, size=size, spacing=None, crop=None)
+    files = {what: folder / f"{what}.nii.gz" for what in ("reference's way", "diffrect", "ONNX")}
+    network = plain(model.network)
+    theirs, ours, onnx = files.values()
+    times = take_turns(
+        {
+            "reference's way": lambda: yardstick(network, image, theirs, model.size),
+            "diffrect": lambda: predict_file(model, image, ours),
+            "ONNX": lambda: predict_file(exported, image, onnx),
+        },
+        rounds,
+    )
+    labels = labels_in(ours)
+    print(f"{machine()}; {labels.shape}, network at {model.size} x {model.size}")
+    print(f"{'':16} {'ms':>8} {'x':>6} {'x diffrect':>11}")
+    for what, taken in times.items():
+        base, mine = times["reference's way"] / taken, times["diffrect"] / taken
+        print(f"{what:16} {1e3 * taken:8.1f} {base:6.2f} {mine:11.2f}")
+    foreground = 100 * np.count_nonzero(labels) / labels.size
+    print(f"{foreground:.1f} % of {labels.size} voxels are foreground")
+    comparisons = {
+        "ours, slice by slice": slice_by_slice(model, image),
+        "ONNX": labels_in(onnx),
+        "reference's way": labels_in(theirs),
+    }
+    for what, others in comparisons.items():
+        count = int((others != labels).sum())
+        print(f"voxels that {what} labels otherwise: {count} ({100 * count / labels.size:.4f} %)")
+
+
+if __name__ == "__main__":
+    main()

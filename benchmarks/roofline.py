@@ -1,0 +1,192 @@
+"""What the machine can do for the segmenter, the work of an iteration, and where the time goes.
+
+    python benchmarks/roofline.py [--size 256] [--batch 3] [--parts bandwidth shapes presets]
+
+bandwidth  bytes per second of a copy and of c = a + b on arrays far larger than the caches.
+shapes     floating point operations per second of the segmenter's 3 x 3 convolutions, forward and
+           backward (gradients of input and weights), in PyTorch's default layout and channels-last,
+           float32 and bfloat16; the sum of each column is the time that the convolutions of one
+           forward and backward pass of the segmenter take.
+presets    counted operations of an iteration, the least time at the throughput
+           that "shapes" found for the whole segmenter in channels-last, the time taken, and the
+           share of each kind of operation in it, from a profile.
+"""
+
+import argparse
+import tempfile
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from statistics import median
+
+import torch
+from torch.nn import functional as F
+from torch.profiler import ProfilerActivity, profile
+
+from diffrect.config import TrainConfig
+from diffrect.data.prepare import prepare
+from diffrect.models.unet import WIDTHS
+from diffrect.phantom import write_phantom
+from side_by_side import DEVICE, machine, parse, seconds
+from step_time import counted, iteration, make_trainer
+
+COLUMNS = [
+    (layout, dtype, way)
+    for dtype in (torch.float32, torch.bfloat16)
+    for layout in (torch.contiguous_format, torch.channels_last)
+    for way in ("forward", "backward")
+]
+KINDS = {  # of operations: what their names contain; the first that fits counts
+    "convolutions": ("conv",),
+    "batch norm": ("batch_norm",),
+    "activation": ("leaky_relu", "silu", "sigmoid", "relu"),
+    "dropout": ("dropout", "_Drop", "bernoulli", "random_"),
+    "upsampling": ("upsample",),
+    "pooling": ("max_pool", "avg_pool"),
+    "concatenation": ("cat", "_Concatenate"),
+    "copies and layout": ("copy_", "contiguous", "clone", "fill_", "zero_"),
+    "matrix products": ("mm", "linear"),
+    # optimisers on a CPU and averages of weights among them
+    "additions, products": ("_foreach", "_fused", "add", "mul", "div", "sub", "lerp"),
+    "softmax, losses": ("softmax", "nll", "sum", "mean", "cross_entropy"),
+}
+
+
+def shapes(channels: int, classes: int) -> list[tuple[int, int, int]]:
+    """(in, out, halvings) of the segmenter's 3 x 3 convolutions."""
+    found = []
+    before = channels
+    for level, width in enumerate(WIDTHS):
+        found += [(before, width, level), (width, width, level)]
+        before = width
+    for level in reversed(range(len(WIDTHS) - 1)):
+        width = WIDTHS[level]
+        found += [(2 * width, width, level), (width, width, level)]
+    return [*found, (WIDTHS[0], classes, 0)]
+
+
+def typical(run: Callable[[], object], rounds: int) -> float:
+    """Median seconds after a first call."""
+    return median([seconds(run) for _ in range(rounds + 1)][1:])
+
+
+def bandwidth(rounds: int) -> None:
+    """Prints what the memory delivers."""
+    a, b = (torch.rand(1 << 26, device=DEVICE) for _ in range(2))
+    c = torch.empty_like(a)
+    for what, run, passes in (
+        ("copy", lambda: c.copy_(a), 2),
+        ("c = a + b", lambda: torch.add(a, b, out=c), 3),
+    ):
+        rate = passes * a.nbytes / typical(run, rounds)
+        print(f"{what:10} {rate / 1e9:6.1f} GB/s")
+
+
+def convolution(
+    shape: tuple[int, int, int, int, int], layout: torch.memory_format, dtype: torch.dtype, way: str
+) -> Callable[[], object]:
+    """One convolution (rows, in, out, side) ready to run; backward skips what nobody needs."""
+    rows, inputs, outputs, side, first = shape
+    x = torch.rand(rows, inputs, side, side, device=DEVICE, dtype=dtype).to(memory_format=layout)
+    w = torch.rand(outputs, inputs, 3, 3, device=DEVICE, dtype=dtype).to(memory_format=layout)
+    if way == "forward":
+        return lambda: F.conv2d(x, w, padding=1)
+    y = F.conv2d(x, w, padding=1)
+    mask = (not first, True, False)
+    return lambda: torch.ops.aten.convolution_backward(
+        y, x, w, None, [1, 1], [1, 1], [1, 1], False, [0, 0], 1, mask
+    )
+
+
+def throughput(size: int, rows: int, channels: int, classes: int, rounds: int) -> float:
+    """Prints a row for each shape; operations per second of a pass both ways, channels-last."""
+    names = [
+        f"{'last' if layout == torch.channels_last else 'default'} {str(dtype)[6:]} {way}"
+        for layout, dtype, way in COLUMNS
+    ]
+    print("GFLOP/s of: " + "; ".join(f"{i} {name}" for i, name in enumerate(names)))
+    print(f"{'in':>4} {'out':>4} {'side':>4} " + " ".join(f"{i:>6}" for i in range(len(names))))
+    work, taken = [0.0] * len(COLUMNS), [0.0] * len(COLUMNS)
+    for number, (inputs, outputs, level) in enumerate(shapes(channels, classes)):
+        side, line = size >> level, ""
+        for index, (layout, dtype, way) in enumerate(COLUMNS):
+            first = number == 0
+            passes = 1 if way == "forward" or first else 2
+            operations = passes * 2 * 9 * inputs * outputs * side**2 * rows
+            run = convolution((rows, inputs, outputs, side, first), layout, dtype, way)
+            time = typical(run, rounds)
+            work[index] += operations
+            taken[index] += time
+            line += f" {operations / time / 1e9:6.0f}"
+        print(f"{inputs:4} {outputs:4} {side:4}{line}")
+    rates = [w / t for w, t in zip(work, taken, strict=True)]
+    print(f"{'all':14}" + "".join(f" {rate / 1e9:6.0f}" for rate in rates))
+    print(f"{'ms':14}" + "".join(f" {1e3 * t:6.0f}" for t in taken))
+    both = [i for i, (layout, dtype, _) in enumerate(COLUMNS) if dtype == torch.float32]
+    best = [i for i in both if COLUMNS[i][0] == torch.channels_last]
+    return sum(work[i] for i in best) / sum(taken[i] for i in best)
+
+
+def kind_of(name: str) -> str:
+    """The kind of an operation by its name."""
+    fits = (kind for kind, words in KINDS.items() if any(word in name for word in words))
+    return next(fits, "the rest")
+
+
+def shares(events: Iterable) -> dict[str, float]:
+    """Share of each kind in the time of a profile."""
+    where = "self_device_time_total" if DEVICE.type == "cuda" else "self_cpu_time_total"
+    times: dict[str, float] = {}
+    for event in events:
+        kind = kind_of(event.key)
+        times[kind] = times.get(kind, 0.0) + getattr(event, where)
+    total = sum(times.values()) or 1.0
+    return {kind: time / total for kind, time in sorted(times.items(), key=lambda e: -e[1])}
+
+
+def presets(size: int, batch: int, names: list[str], rounds: int, rate: float | None) -> None:
+    """Prints work, time and shares of an iteration of each preset."""
+    activities = [ProfilerActivity.CPU]
+    if DEVICE.type == "cuda":
+        activities.append(ProfilerActivity.CUDA)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        write_phantom(folder / "data", 4, 0)
+        store = prepare(folder / "data", folder / "store", format="acdc", progress=False)
+        for preset in names:
+            config = TrainConfig(
+                preset=preset, size=size, batch_labelled=batch, batch_unlabelled=batch
+            )
+            run = iteration(make_trainer(store, folder, config))
+            work = counted(run)
+            time = median([seconds(run) for _ in range(rounds)])
+            with profile(activities=activities) as recorded:
+                run()
+            line = f"{preset}: {work / 1e9:.0f} GFLOP counted, {time:.2f} s taken"
+            if rate is not None:
+                line += f", {work / rate:.2f} s at {rate / 1e9:.0f} GFLOP/s"
+                line += f" ({100 * work / rate / time:.0f} % of the time taken)"
+            print(line)
+            for kind, share in shares(recorded.key_averages()).items():
+                print(f"  {kind:20} {100 * share:5.1f} % {time * share:7.3f} s")
+
+
+def main() -> None:
+    """Measures what was asked for."""
+    parser = argparse.ArgumentParser(description="what the machine can do, and what is made of it")
+    parser.add_argument("--size", type=int, default=256)
+    parser.add_argument("--batch", type=int, default=3, help="labelled and unlabelled slices each")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--presets", nargs="+", default=["reference", "default"])
+    parser.add_argument("--parts", nargs="+", default=["bandwidth", "shapes", "presets"])
+    arguments = parse(parser)
+    size, batch, rounds = arguments.size, arguments.batch, arguments.rounds
+    print(f"{machine()}; {size} x {size}, batch {batch} + {batch}")
+    if "bandwidth" in arguments.parts:
+        bandwidth(rounds)
+    rate = throughput(size, 2 * batch, 1, 4, rounds) if "shapes" in arguments.parts else None
+    if "presets" in arguments.parts:
+        presets(size, batch, arguments.presets, max(1, rounds // 2), rate)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,67 @@
+"""What the timings share: taking turns, medians, the device and a line about the machine."""
+
+import argparse
+import platform
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from statistics import median
+
+import torch
+
+DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def machine() -> str:
+    """What the timings ran on, in a line."""
+    name = _processor() if DEVICE.type == "cpu" else torch.cuda.get_device_name()
+    clock = "processor time, " if _clock is time.process_time else ""
+    return f"{name}, {torch.get_num_threads()} threads, {clock}torch {torch.__version__}"
+
+
+def _processor() -> str:
+    file = Path("/proc/cpuinfo")
+    lines = file.read_text().splitlines() if file.is_file() else []
+    names = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
+
+
+_clock: Callable[[], float] = time.perf_counter
+
+
+def parse(parser: argparse.ArgumentParser) -> argparse.Namespace:
+    """The arguments, with a choice of the clock."""
+    parser.add_argument(
+        "--processor-time",
+        action="store_true",
+        help="instead of wall-clock time; steadier on one thread of a machine that others use",
+    )
+    arguments = parser.parse_args()
+    global _clock
+    _clock = time.process_time if arguments.processor_time else time.perf_counter
+    return arguments
+
+
+def seconds(run: Callable[[], object]) -> float:
+    """Time of one call, until the device has done its work."""
+    _synchronise()
+    started = _clock()
+    run()
+    _synchronise()
+    return _clock() - started
+
+
+def take_turns(runs: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, float]:
+    """Median seconds of each, A B A B, after a first round that is not counted."""
+    taken: dict[str, list[float]] = {what: [] for what in runs}
+    for turn in range(rounds + 1):
+        for what, run in runs.items():
+            one = seconds(run)
+            if turn:
+                taken[what].append(one)
+    return {what: median(times) for what, times in taken.items()}
+
+
+def _synchronise() -> None:
+    if DEVICE.type == "cuda":
+        torch.cuda.synchronize()
