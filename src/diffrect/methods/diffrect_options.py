@@ -45,9 +45,9 @@ class DiffRectOptions:
     """T, the length of the noise schedule."""
     sample_steps: int = 2
     """DDIM steps when rectifying."""
-    rectifier_interval: int = 1
+    rectifier_interval: int = 2
     """Iterations between two updates of the rectifier."""
-    rectification_update: Literal["joint", "separate"] = "separate"
+    rectification_update: Literal["joint", "separate"] = "joint"
     """The loss on rectified pseudo-labels joins the first update, whose forward it shares, or
     takes a forward and an optimiser step of its own, after the rectifier's."""
     sampling_mode: Literal["eval", "train"] = "eval"
@@ -71,7 +71,7 @@ class DiffRectOptions:
     """Largest weight of the losses on pseudo-labels."""
     ramp_stairs: int = 200
     """The weight rises in this many stairs ..."""
-    ramp_share: float = 1.0
+    ramp_share: float = 0.3
     """... over this share of the training."""
     rectification_weight: float = 1.0
     """Weight of the third update's loss."""
@@ -102,6 +102,7 @@ REFERENCE: Mapping[str, Any] = {
     "confidence": 0.8,
     "unsure_pixels": "background",
     "consistency_weight": 0.1,
+    "ramp_share": 1.0,
     "forward": "separate",
     "labelled_views": "weak",
     "transports": "separate",
@@ -112,6 +113,8 @@ REFERENCE: Mapping[str, Any] = {
     "guidance": "batch",
     "denoiser_input": "noisy",
     "clamp_latent": True,
+    "rectifier_interval": 1,
+    "rectification_update": "separate",
     "sampling_mode": "train",
     "rectifier_decay": False,
     "teacher_decay": 0.0,
