@@ -4,7 +4,8 @@ Liu, Li, Yuan, "DiffRect: Latent Diffusion Label Rectification for Semi-supervis
 Segmentation", MICCAI 2024. Each iteration makes three updates: the segmenter learns from labels
 and from its own pseudo-labels; the rectifier learns two transports, coarse to fine (strong view ->
 weak view) and fine to precise (weak view -> ground truth); the segmenter learns once more, from
-pseudo-labels that the rectifier has corrected.
+pseudo-labels that the rectifier has corrected. With `rectification_update` "joint" the last shares
+the first one's forward and optimiser step.
 """
 
 from collections.abc import Iterator, Mapping
