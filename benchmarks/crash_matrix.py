@@ -1,11 +1,11 @@
-"""Kills prepare, train and predict with SIGKILL, lets them go on, compares with runs left alone.
+"""Kills prepare, train, predict and compare with SIGKILL, lets them go on, compares the ends.
 
     python benchmarks/crash_matrix.py --kills 60 --folder crash
 
 Half of the kills come at random moments, half at chosen ones: in the middle of a file, between a
 file and its name, in a validation, between two checkpoints. Everything runs in forks of one process
 that has imported torch already, so a kill costs no start. Prints a table and ends with 1 if
-anything that survived is not what the run left alone has.
+anything that survived is not what a run left alone has.
 """
 
 import argparse
@@ -28,6 +28,8 @@ import torch
 
 from diffrect import atomic, monitor, trainer
 from diffrect.checkpoint import checkpoint_path, load_checkpoint
+from diffrect.compare import cell, report
+from diffrect.compare.run import compare
 from diffrect.config import TrainConfig
 from diffrect.data import store as store_module
 from diffrect.data.prepare import prepare
@@ -37,6 +39,9 @@ from diffrect.run_folder import METRICS_FILE
 from diffrect.train import train
 
 COSTS = ("seconds_per_iteration", "minutes", "peak_memory_mib")
+METHODS = ("supervised", "mean_teacher")
+CELLS = len(METHODS)
+TABLES = ("scores.csv", "tests.csv")
 MOST_STARTS = 60  # of one run, before it counts as not surviving
 
 
@@ -94,6 +99,12 @@ MOMENTS_OF_PREPARE: dict[str, Callable[[int], None]] = {
     "in the middle of a case": lambda n: die_at(store_module, "write_sealed", n),
     "before a file gets its name": lambda n: die_at(Path, "replace", n),
     "after a file got its name": lambda n: die_at(Path, "replace", n, after=True),
+}
+MOMENTS_OF_COMPARE = {
+    **MOMENTS,
+    "before a cell is scored": lambda n: die_at(cell, "evaluate", 1 + n % CELLS),
+    "before a cell is finished": lambda n: die_at(cell, "training_cost", 1 + n % CELLS),
+    "in the report": lambda n: die_at(report, "write_atomic", n % 5 + 1),
 }
 MOMENTS_OF_PREDICT: dict[str, Callable[[int], None]] = {
     "in the middle of a file": lambda n: die_at(os, "fsync", n),
@@ -218,6 +229,18 @@ def run_differences(run: Path, whole: Path) -> list[str]:
     return found + unfinished(run)
 
 
+def comparison_differences(folder: Path, whole: Path) -> list[str]:
+    """Of the weights of every cell, its scores, and the tables of all."""
+    found = []
+    for run in sorted(whole.glob("*-seed*")):
+        found += run_differences(folder / run.name, run)
+    for name in TABLES:
+        mine, theirs = (f / "report_val" / name for f in (folder, whole))
+        if not mine.is_file() or mine.read_bytes() != theirs.read_bytes():
+            found.append(f"{name} differs")
+    return found
+
+
 def file_differences(folder: Path, whole: Path) -> list[str]:
     mine, theirs = (
         {str(p.relative_to(f)): p.read_bytes() for p in f.rglob("*") if p.is_file()}
@@ -246,6 +269,9 @@ def jobs(folder: Path, config: TrainConfig) -> list[Job]:
     def start_predict(place: Path) -> None:
         predict(run, place, [folder / "images"], device="cpu", overwrite=True, progress=False)
 
+    def start_compare(place: Path) -> None:
+        compare(store, place, methods=METHODS, config=config, apart=False, progress=False)
+
     return [
         Job(
             "prepare",
@@ -264,13 +290,21 @@ def jobs(folder: Path, config: TrainConfig) -> list[Job]:
             calls=12,
         ),
         Job("predict", MOMENTS_OF_PREDICT, start_predict, start_predict, file_differences, calls=4),
+        Job(
+            "compare",
+            MOMENTS_OF_COMPARE,
+            start_compare,
+            start_compare,
+            comparison_differences,
+            calls=12,
+        ),
     ]
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--kills", type=int, default=60, help="kills of train")
-    parser.add_argument("--others", type=int, default=20, help="kills of prepare, and of predict")
+    parser.add_argument("--others", type=int, default=20, help="kills of each other command")
     parser.add_argument("--iterations", type=int, default=12)
     parser.add_argument("--method", default="diffrect")
     parser.add_argument("--seed", type=int, default=0)

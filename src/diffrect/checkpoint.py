@@ -69,6 +69,7 @@ def _keep(path: Path, before: Path) -> None:
             path.replace(before)
             return
         link.replace(before)
+        link.unlink(missing_ok=True)  # it stays where both were one file already
 
 
 def load_checkpoint(path: Path, device: torch.device | str = "cpu") -> dict[str, Any]:

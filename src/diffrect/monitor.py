@@ -58,7 +58,8 @@ class Monitor:
             self.minutes_before = last_minutes(self.path)
             # what the file keeps, TensorBoard keeps: all up to `first`
             purge = first + 1 if first else None
-            self.board = SummaryWriter(str(run / TENSORBOARD_FOLDER), purge_step=purge)
+            with naming(run / TENSORBOARD_FOLDER):
+                self.board = SummaryWriter(str(run / TENSORBOARD_FOLDER), purge_step=purge)
 
     def is_logged(self, step: int) -> bool:
         """Whether the losses are reported when `step` iterations are done."""

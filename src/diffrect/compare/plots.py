@@ -15,6 +15,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
+from diffrect.atomic import write_atomic
 from diffrect.compare.sections import Report, labelled_words
 from diffrect.compare.statistics import MEAN, Group, Row, Spread, group_results, spread
 
@@ -58,9 +59,7 @@ def _save(figure: Figure, path: Path) -> None:
     content = io.BytesIO()
     metadata = {"CreationDate": None} if path.suffix == ".pdf" else {"Software": None}
     figure.savefig(content, format=path.suffix[1:], dpi=200, metadata=metadata)
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_bytes(content.getvalue())
-    partial.replace(path)
+    write_atomic(path, content.getbuffer())
 
 
 def _figure(width: float, height: float) -> Figure:
