@@ -8,6 +8,7 @@ import os
 import pickle
 import shutil
 import urllib.error
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -82,6 +83,20 @@ def test_hostile_checkpoints_are_refused_by_name(
     with contextlib.suppress(RuntimeError):  # a bare pickle does its harm, and is no checkpoint
         torch.load(path, weights_only=False)
     assert written.exists()
+
+
+@pytest.mark.parametrize("kind", ["compressed", "one for many"])
+def test_checkpoints_do_not_unfold(tiny_run: Path, tmp_path: Path, kind: str) -> None:
+    file = tmp_path / "best.pt"
+    content = io.BytesIO()
+    compression = zipfile.ZIP_DEFLATED if kind == "compressed" else zipfile.ZIP_STORED
+    with zipfile.ZipFile(content, "w", compression) as archive:
+        archive.writestr("archive/data.pkl", bytes(2**20))
+        if kind == "one for many":
+            archive.filelist += 100 * archive.filelist
+    file.write_bytes(content.getvalue())
+    with pytest.raises(InputError, match=r"best\.pt: expected a checkpoint as it was written"):
+        load_checkpoint(file)
 
 
 def _image(folder: Path) -> Path:
