@@ -24,6 +24,7 @@ from diffrect.checkpoint import checkpoint_path, load_checkpoint
 from diffrect.config import read_config
 from diffrect.data.prepare import prepare
 from diffrect.data.store import Store
+from diffrect.data.volume import read_image
 from diffrect.errors import InputError
 from diffrect.evaluate import evaluate
 from diffrect.model import load_reference_checkpoint
@@ -130,6 +131,25 @@ def test_data_sets_stay_in_their_folder(tmp_path: Path, name: str) -> None:
     write_dataset_json(folder, [{"image": name}])
     with pytest.raises(InputError, match=r"dataset\.json: expected paths inside its folder"):
         prepare(folder, tmp_path / "store", progress=False)
+
+
+@pytest.mark.parametrize("place", ["{folder}/raw", "../raw", "a/../../raw", "LIST\n../raw"])
+@pytest.mark.parametrize("suffix", ["mhd", "mha", "nhdr", "nrrd"])
+def test_headers_do_not_read_files_elsewhere(tmp_path: Path, suffix: str, place: str) -> None:
+    (tmp_path / "raw").write_bytes(bytes(range(64)))
+    (tmp_path / "in").mkdir()
+    named = place.format(folder=tmp_path)
+    meta = "ObjectType = Image\nNDims = 3\nDimSize = 4 4 4\nElementType = MET_UCHAR\n"
+    meta += f"ElementDataFile = {named}\n"
+    nrrd = f"NRRD0004\ntype: uchar\ndimension: 3\nsizes: 4 4 4\nencoding: raw\ndata file: {named}\n"
+    file = tmp_path / "in" / f"a.{suffix}"
+    file.write_text(meta if suffix.startswith("m") else nrrd)
+    with pytest.raises(InputError, match=rf"a\.{suffix}: expected its voxels in a file of its f"):
+        read_image(file)
+    if "LIST" not in place:  # beside the header they are read
+        shutil.copy(tmp_path / "raw", file.with_name("raw"))
+        file.write_text(file.read_text().replace(named, "raw"))
+        assert read_image(file).array.sum() == sum(range(64))
 
 
 @pytest.mark.parametrize("kind", ["link", "soft link", "raw file", "virtual"])
