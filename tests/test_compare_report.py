@@ -397,3 +397,10 @@ def test_names_of_other_cells_can_be_shown(folder: Path) -> None:
     rename_class(folder, "a\x1b[2J")
     with pytest.raises(InputError, match=r"metrics_val\.json: .* is no name that can be shown"):
         compare_table(folder)
+
+
+def test_names_that_look_like_formulas_have_plots(tmp_path: Path) -> None:
+    for method in ("diffrect", "supervised"):
+        write_cell(tmp_path, method, LOW, classes=(r"$\frac{$", "$a$"))
+    compare_table(tmp_path)
+    assert (tmp_path / "report_val" / "dice_by_class.png").is_file()

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -35,6 +36,8 @@ GREY = "#d9d9d9"
 PLOTS = ("dice_by_labelled", "dice_by_class", "dice_by_minutes")
 
 
+# names of classes and methods are no formulas, whatever they hold
+@rc_context({"text.parse_math": False})
 def draw_plots(report: Report, folder: Path) -> list[str]:
     """Writes the plots as PNG and PDF into a folder; returns the names of the PNG files.
 
