@@ -7,6 +7,8 @@ import json
 import os
 import pickle
 import shutil
+import subprocess
+import sys
 import urllib.error
 import zipfile
 from pathlib import Path
@@ -98,6 +100,21 @@ def test_checkpoints_do_not_unfold(tiny_run: Path, tmp_path: Path, kind: str) ->
     file.write_bytes(content.getvalue())
     with pytest.raises(InputError, match=r"best\.pt: expected a checkpoint as it was written"):
         load_checkpoint(file)
+
+
+def test_a_checkpoint_imports_nothing_from_the_current_folder(
+    tiny_run: Path, tmp_path: Path
+) -> None:
+    run = Path(shutil.copytree(tiny_run, tmp_path / "run"))
+    state = load_checkpoint(checkpoint_path(run, "best"))
+    state["config"]["method"] = "hostile:Method"
+    torch.save(state, checkpoint_path(run, "best"))
+    (tmp_path / "hostile.py").write_text("open('written', 'w')\n")
+    command = [sys.executable, "-m", "diffrect", "evaluate", "run"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert "No module named 'hostile'" in done.stderr
+    assert not (tmp_path / "written").exists()
 
 
 def _image(folder: Path) -> Path:
