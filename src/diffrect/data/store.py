@@ -241,7 +241,10 @@ def read_settings(path: Path) -> dict[str, Any]:
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"{file}: expected the description of a store: {error}") from None
     if version not in _READABLE:
-        raise InputError(f"{file}: expected store version {FORMAT_VERSION} or 1, got {version}")
+        raise InputError(
+            f"{file}: expected store version {FORMAT_VERSION} or 1, got {version}; read it with "
+            "the version of diffrect that wrote it, or prepare it again"
+        )
     if version > 1 and not is_intact(settings):
         raise InputError(
             f"{file}: expected the contents written by prepare, they have changed; "
