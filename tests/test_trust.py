@@ -102,6 +102,34 @@ def test_checkpoints_do_not_unfold(tiny_run: Path, tmp_path: Path, kind: str) ->
         load_checkpoint(file)
 
 
+@pytest.mark.parametrize(
+    ("entry", "change", "reason"),
+    [
+        ("task", {"channels": 10**9}, "channels 1000000000"),
+        ("task", {"channels": "x"}, "channels 'x'"),
+        ("task", {"classes": ["a"] * 10**5}, "100000 classes"),
+        ("task", {"classes": ["background", "\x1b[2J"]}, "a class called"),
+        ("task", {"axis": "../.."}, "--axis: expected one of"),
+        ("config", [], "no attribute 'items'"),
+        ("method", float("nan"), "finite weights, .* is not; try --checkpoint last"),
+        ("method", 1j, "weights that fit its configuration"),
+    ],
+)
+def test_checkpoints_of_other_values(
+    tiny_run: Path, tmp_path: Path, entry: str, change: Any, reason: str
+) -> None:
+    run = Path(shutil.copytree(tiny_run, tmp_path / "run"))
+    state = load_checkpoint(checkpoint_path(run, "best"))
+    if entry == "method":
+        first = next(iter(state["method"]))
+        state["method"][first] = state["method"][first] * change
+    else:
+        state[entry] = {**state[entry], **change} if change else change
+    torch.save(state, checkpoint_path(run, "best"))
+    with pytest.raises(InputError, match=rf"best\.pt: expected .*{reason}"):
+        evaluate(run, progress=False)
+
+
 def test_a_checkpoint_imports_nothing_from_the_current_folder(
     tiny_run: Path, tmp_path: Path
 ) -> None:
