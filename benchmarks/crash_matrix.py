@@ -1,11 +1,11 @@
-"""Kills prepare, train and predict with SIGKILL, lets them go on, compares with runs left alone.
+"""Kills prepare, train, predict and compare with SIGKILL, lets them go on, compares the ends.
 
     python benchmarks/crash_matrix.py --kills 60 --folder crash
 
 Half of the kills come at random moments, half at chosen ones: in the middle of a file, between a
 file and its name, in a validation, between two checkpoints. Everything runs in forks of one process
 that has imported torch already, so a kill costs no start. Prints a table and ends with 1 if
-anything that survived is not what the run left alone has.
+anything that survived is not what a run left alone has.
 """
 
 import argparse
@@ -26,10 +26,15 @@ from typing import Any
 
 import torch
 
-from diffrect import atomic, monitor, trainer
+from crash_moments import (
+    MOMENTS,
+    MOMENTS_OF_COMPARE,
+    MOMENTS_OF_PREDICT,
+    MOMENTS_OF_PREPARE,
+)
 from diffrect.checkpoint import checkpoint_path, load_checkpoint
+from diffrect.compare.run import compare
 from diffrect.config import TrainConfig
-from diffrect.data import store as store_module
 from diffrect.data.prepare import prepare
 from diffrect.phantom import write_phantom
 from diffrect.predict import predict
@@ -37,68 +42,9 @@ from diffrect.run_folder import METRICS_FILE
 from diffrect.train import train
 
 COSTS = ("seconds_per_iteration", "minutes", "peak_memory_mib")
+METHODS = ("supervised", "mean_teacher")
+TABLES = ("scores.csv", "tests.csv")
 MOST_STARTS = 60  # of one run, before it counts as not surviving
-
-
-# ---- kills at chosen moments -----------------------------------------------------------------
-
-
-def die() -> None:
-    os.kill(os.getpid(), signal.SIGKILL)
-
-
-def die_at(owner: Any, name: str, call: int, *, after: bool = False) -> None:
-    """This process kills itself at its `call`th call of a function, before or after it."""
-    original, calls = getattr(owner, name), iter(range(1, call + 1))
-
-    def fatal(*arguments: Any, **named: Any) -> Any:
-        last = next(calls, None) == call
-        if last and not after:
-            die()
-        result = original(*arguments, **named)
-        if last:
-            die()
-        return result
-
-    setattr(owner, name, fatal)
-
-
-def die_in_a_line(call: int) -> None:
-    """Half a line of metrics.jsonl is on the disk."""
-    original, calls = monitor.Monitor.append, iter(range(1, call + 1))
-
-    def fatal(self: monitor.Monitor, line: Any) -> None:
-        if next(calls, None) == call:
-            assert self.file is not None
-            text = json.dumps(dict(line))
-            self.file.write(text[: len(text) // 2])
-            self.file.flush()
-            die()
-        original(self, line)
-
-    monitor.Monitor.append = fatal  # type: ignore[method-assign]
-
-
-MOMENTS: dict[str, Callable[[int], None]] = {
-    "in the middle of a file": lambda n: die_at(os, "fsync", n),
-    "before a file gets its name": lambda n: die_at(Path, "replace", n),
-    "after a file got its name": lambda n: die_at(Path, "replace", n, after=True),
-    "in a line of metrics.jsonl": die_in_a_line,
-    "before a validation": lambda n: die_at(trainer, "validate", n),
-    "after a validation": lambda n: die_at(trainer, "validate", n, after=True),
-    "in a validation": lambda n: die_at(sys.modules["diffrect.validation"], "case_dice", n),
-    "before a checkpoint": lambda n: die_at(trainer, "save_checkpoint", n),
-    "between two checkpoints": lambda n: die_at(trainer, "save_checkpoint", n, after=True),
-}
-MOMENTS_OF_PREPARE: dict[str, Callable[[int], None]] = {
-    "in the middle of a case": lambda n: die_at(store_module, "write_sealed", n),
-    "before a file gets its name": lambda n: die_at(Path, "replace", n),
-    "after a file got its name": lambda n: die_at(Path, "replace", n, after=True),
-}
-MOMENTS_OF_PREDICT: dict[str, Callable[[int], None]] = {
-    "in the middle of a file": lambda n: die_at(os, "fsync", n),
-    "before a file gets its name": lambda n: die_at(atomic.Path, "replace", n),
-}
 
 
 # ---- runs ------------------------------------------------------------------------------------
@@ -218,6 +164,18 @@ def run_differences(run: Path, whole: Path) -> list[str]:
     return found + unfinished(run)
 
 
+def comparison_differences(folder: Path, whole: Path) -> list[str]:
+    """Of the weights of every cell, its scores, and the tables of all."""
+    found = []
+    for run in sorted(whole.glob("*-seed*")):
+        found += run_differences(folder / run.name, run)
+    for name in TABLES:
+        mine, theirs = (f / "report_val" / name for f in (folder, whole))
+        if not mine.is_file() or mine.read_bytes() != theirs.read_bytes():
+            found.append(f"{name} differs")
+    return found
+
+
 def file_differences(folder: Path, whole: Path) -> list[str]:
     mine, theirs = (
         {str(p.relative_to(f)): p.read_bytes() for p in f.rglob("*") if p.is_file()}
@@ -246,6 +204,9 @@ def jobs(folder: Path, config: TrainConfig) -> list[Job]:
     def start_predict(place: Path) -> None:
         predict(run, place, [folder / "images"], device="cpu", overwrite=True, progress=False)
 
+    def start_compare(place: Path) -> None:
+        compare(store, place, methods=METHODS, config=config, apart=False, progress=False)
+
     return [
         Job(
             "prepare",
@@ -264,13 +225,21 @@ def jobs(folder: Path, config: TrainConfig) -> list[Job]:
             calls=12,
         ),
         Job("predict", MOMENTS_OF_PREDICT, start_predict, start_predict, file_differences, calls=4),
+        Job(
+            "compare",
+            MOMENTS_OF_COMPARE,
+            start_compare,
+            start_compare,
+            comparison_differences,
+            calls=12,
+        ),
     ]
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--kills", type=int, default=60, help="kills of train")
-    parser.add_argument("--others", type=int, default=20, help="kills of prepare, and of predict")
+    parser.add_argument("--others", type=int, default=20, help="kills of each other command")
     parser.add_argument("--iterations", type=int, default=12)
     parser.add_argument("--method", default="diffrect")
     parser.add_argument("--seed", type=int, default=0)

@@ -128,16 +128,19 @@ def draw(rows: list[dict[str, float]], file: Path) -> None:
     figure, axes = pyplot.subplots(1, 3, figsize=(9, 2.8), layout="constrained")
     volumes = [row["volumes"] for row in rows]
     curves = {
-        "processor time of prepare, ms a case": ["prepare_processor_ms_per_case"],
-        "peak memory, MiB": ["prepare_peak_mib", "train_peak_mib"],
-        "start of a training, s": ["start_s", "start_processor_s"],
+        "processor time of prepare, ms a case": {"prepare": "prepare_processor_ms_per_case"},
+        "peak memory, MiB": {"prepare": "prepare_peak_mib", "one training step": "train_peak_mib"},
+        "start of a training, s": {"elapsed": "start_s", "processor": "start_processor_s"},
     }
     for axis, (title, names) in zip(axes, curves.items(), strict=True):
-        for name in names:
-            axis.plot(volumes, [row[name] for row in rows], "o-", label=name)
-        axis.set(title=title, xlabel="volumes", xscale="log", ylim=(0, None))
+        for label, name in names.items():
+            axis.plot(volumes, [row[name] for row in rows], "o-", label=label)
+        axis.set(title=title, xlabel="volumes", xscale="log")
+        axis.set_ylim(0, 1.3 * axis.get_ylim()[1])
+        axis.set_xticks(volumes, [f"{number:,.0f}" for number in volumes])
+        axis.minorticks_off()
         axis.title.set_fontsize(9)
-        axis.legend(fontsize=7, frameon=False)
+        axis.legend(fontsize=7, frameon=False, loc="upper left")
     figure.savefig(file, dpi=120)
 
 

@@ -205,7 +205,7 @@ def raising(error):
         (KeyboardInterrupt(), 130, "interrupted"),
         (KeyboardInterrupt("stopped; go on with --resume"), 130, "stopped; go on with --resume"),
         (PermissionError(13, "Permission denied", "RUN"), 2, "error: RUN: Permission denied"),
-        (OSError(28, "No space left on device"), 2, "error: output: No space left on device"),
+        (OSError(27, "File too large"), 2, "error: output: File too large"),
     ],
 )
 def test_exit_codes(error, code, line, capsys, monkeypatch):

@@ -110,6 +110,16 @@ def test_other_machines_count_as_dead_after_a_while_of_silence(tmp_path: Path) -
         pass
 
 
+def test_locks_are_dated_by_the_file_system_s_clock(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_lock(tmp_path, host="elsewhere pid:[1]", pid=4)
+    now = time.time()
+    monkeypatch.setattr(time, "time", lambda: now + 10 * locks.STALE_SECONDS)  # ours has jumped
+    with pytest.raises(LockedError, match="taken by process 4 on elsewhere "):
+        CellLock(tmp_path, "cell").__enter__()
+
+
 def test_a_lock_that_is_being_written_is_taken(tmp_path: Path) -> None:
     file = write_lock(tmp_path)
     file.write_text("")

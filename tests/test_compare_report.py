@@ -441,3 +441,36 @@ def test_plots_are_made_and_repeat(labelled: tuple[int, ...], tmp_path: Path) ->
         assert (picture[:, -1] == 1).all()
     compare_table(tmp_path)
     assert [file.read_bytes() for file in files] == first
+
+
+def rename_class(folder: Path, name: str) -> None:
+    for file in folder.glob("*/metrics_val.json"):
+        content = json.loads(file.read_text())
+        for case in content["cases"]:
+            first = next(iter(case["classes"]))
+            case["classes"] = {name: case["classes"][first], **case["classes"]}
+            del case["classes"][first]
+        file.write_text(json.dumps(content))
+
+
+def test_names_are_neither_html_nor_links(folder: Path) -> None:
+    rename_class(folder, "<img src=x onerror=alert(1)>|[a](javascript:b)[/]")
+    report_module.print_report(folder, compare_table(folder))
+    text = (folder / "report_val" / "table.md").read_text()
+    assert "&lt;img src=x" in text
+    assert "<img" not in text
+    assert r"\[a](javascript:b)" in text
+    assert "|[" not in text
+
+
+def test_names_of_other_cells_can_be_shown(folder: Path) -> None:
+    rename_class(folder, "a\x1b[2J")
+    with pytest.raises(InputError, match=r"metrics_val\.json: .* is no name that can be shown"):
+        compare_table(folder)
+
+
+def test_names_that_look_like_formulas_have_plots(tmp_path: Path) -> None:
+    for method in ("diffrect", "supervised"):
+        write_cell(tmp_path, method, LOW, classes=(r"$\frac{$", "$a$"))
+    compare_table(tmp_path)
+    assert (tmp_path / "report_val" / "dice_by_class.png").is_file()

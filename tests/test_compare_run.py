@@ -121,7 +121,7 @@ def test_a_run_killed_before_its_first_checkpoint_starts_again(store: Store, fol
     broken = folder / CELLS[0]
     for name in ("metrics_val.json", "cell.json", "split.json", "metrics.jsonl"):
         (broken / name).unlink()
-    checkpoint_path(broken, "last").unlink()
+    shutil.rmtree(checkpoint_path(broken, "last").parent)
     assert len(again(store, folder).results) == 2
 
 

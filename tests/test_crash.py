@@ -23,5 +23,6 @@ def test_kills_leave_no_trace(tmp_path: Path) -> None:
         ("prepare", "4"),
         ("train", "12"),
         ("predict", "4"),
+        ("compare", "4"),
     ]
     assert all(runs == survived for _, _, runs, survived in rows)

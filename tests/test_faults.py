@@ -21,6 +21,7 @@ from diffrect import cli
 from diffrect.checkpoint import checkpoint_path, load_checkpoint
 from diffrect.config import TrainConfig
 from diffrect.data.store import Store
+from diffrect.data.workers import WorkerDiedError
 from diffrect.errors import InputError
 from diffrect.train import train
 from diffrect.trainer import Trainer
@@ -187,6 +188,53 @@ def test_a_worker_that_dies_is_explained(
     with pytest.raises(InputError, match=r"^--workers 1: expected processes that last, one was"):
         train(store.path, tmp_path / "run", config, progress=False)
     assert load_checkpoint(checkpoint_path(tmp_path / "run", "last"))["step"] >= 1
+
+
+@pytest.mark.parametrize("command", ["predict", "prepare"])
+def test_sigterm_ends_a_command_as_ctrl_c_does(
+    decathlon_folder: Path,
+    tiny_run: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    command: str,
+) -> None:
+    def stop(*_: Any, **__: Any) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    out, before = tmp_path / "out", signal.getsignal(signal.SIGTERM)
+    if command == "predict":
+        image = write_nifti(tmp_path / "a.nii.gz", scan((20, 20, 2), 4, seed=1)[0])
+        monkeypatch.setattr(sys.modules["diffrect.predict"], "segment", stop)
+        arguments = ["predict", str(tiny_run), str(out), str(image), "--probabilities"]
+        said = "diffrect: interrupted\n"
+    else:
+        monkeypatch.setattr(sys.modules["diffrect.data.prepare"], "write_case", stop)
+        arguments = ["prepare", str(decathlon_folder), str(out), "--workers", "1"]
+        said = f"interrupted; go on with: diffrect prepare {decathlon_folder} {out} --resume\n"
+    assert cli.main([*arguments, "--quiet"]) == 130
+    assert capsys.readouterr().err.endswith(said)
+    assert unfinished(out) == []
+    assert signal.getsignal(signal.SIGTERM) == before
+
+
+def test_a_killed_process_of_prepare_costs_no_finished_case(
+    decathlon_folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def one_is_killed(function: Any, calls: Any, workers: int) -> Iterator[str]:
+        yield function(*calls[0])
+        raise WorkerDiedError("one was killed")
+
+    monkeypatch.setattr(sys.modules["diffrect.data.prepare"], "in_parallel", one_is_killed)
+    out = tmp_path / "store"
+    command = ["prepare", str(decathlon_folder), str(out), "--quiet"]
+    assert cli.main([*command, "--workers", "2"]) == 2
+    assert "what is done is kept, go on with: diffrect prepare" in capsys.readouterr().err
+    assert [path.name for path in (out / "cases").iterdir()] == ["part_000"]
+    assert cli.main([*command, "--workers", "1", "--resume"]) == 0
 
 
 def test_sigterm_to_all_processes_saves(store: Store, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ import json
 import shutil
 import sys
 from pathlib import Path
+from typing import Any
 
 import blosc2
 import numpy as np
@@ -166,6 +167,24 @@ def test_names_that_lead_out_of_a_store_are_refused(copy: Path) -> None:
         reseal(copy / "store.json", cases=[{**cases[0], "id": name}])
         with pytest.raises(InputError, match=r"store\.json: expected the description of a store"):
             Store(copy)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"slices": 10**12},
+        {"slices": -1},
+        {"slices": "4"},
+        {"shape": [10**9, 10**9]},
+        {"patient": None},
+        {"labelled": "no"},
+    ],
+)
+def test_cases_that_would_fill_the_memory_are_refused(copy: Path, change: dict[str, Any]) -> None:
+    cases = json.loads((copy / "store.json").read_text())["cases"]
+    reseal(copy / "store.json", cases=[{**cases[0], **change}])
+    with pytest.raises(InputError, match=r"store\.json: expected the description of a store"):
+        Store(copy)
 
 
 def test_arrays_that_are_programs_are_refused(copy: Path, tmp_path: Path) -> None:

@@ -7,7 +7,10 @@ import json
 import os
 import pickle
 import shutil
+import subprocess
+import sys
 import urllib.error
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +26,7 @@ from diffrect.checkpoint import checkpoint_path, load_checkpoint
 from diffrect.config import read_config
 from diffrect.data.prepare import prepare
 from diffrect.data.store import Store
+from diffrect.data.volume import read_image
 from diffrect.errors import InputError
 from diffrect.evaluate import evaluate
 from diffrect.model import load_reference_checkpoint
@@ -84,6 +88,63 @@ def test_hostile_checkpoints_are_refused_by_name(
     assert written.exists()
 
 
+@pytest.mark.parametrize("kind", ["compressed", "one for many"])
+def test_checkpoints_do_not_unfold(tiny_run: Path, tmp_path: Path, kind: str) -> None:
+    file = tmp_path / "best.pt"
+    content = io.BytesIO()
+    compression = zipfile.ZIP_DEFLATED if kind == "compressed" else zipfile.ZIP_STORED
+    with zipfile.ZipFile(content, "w", compression) as archive:
+        archive.writestr("archive/data.pkl", bytes(2**20))
+        if kind == "one for many":
+            archive.filelist += 100 * archive.filelist
+    file.write_bytes(content.getvalue())
+    with pytest.raises(InputError, match=r"best\.pt: expected a checkpoint as it was written"):
+        load_checkpoint(file)
+
+
+@pytest.mark.parametrize(
+    ("entry", "change", "reason"),
+    [
+        ("task", {"channels": 10**9}, "channels 1000000000"),
+        ("task", {"channels": "x"}, "channels 'x'"),
+        ("task", {"classes": ["a"] * 10**5}, "100000 classes"),
+        ("task", {"classes": ["background", "\x1b[2J"]}, "a class called"),
+        ("task", {"axis": "../.."}, "--axis: expected one of"),
+        ("config", [], "no attribute 'items'"),
+        ("method", float("nan"), "finite weights, .* is not; try --checkpoint last"),
+        ("method", 1j, "weights that fit its configuration"),
+    ],
+)
+def test_checkpoints_of_other_values(
+    tiny_run: Path, tmp_path: Path, entry: str, change: Any, reason: str
+) -> None:
+    run = Path(shutil.copytree(tiny_run, tmp_path / "run"))
+    state = load_checkpoint(checkpoint_path(run, "best"))
+    if entry == "method":
+        first = next(iter(state["method"]))
+        state["method"][first] = state["method"][first] * change
+    else:
+        state[entry] = {**state[entry], **change} if change else change
+    torch.save(state, checkpoint_path(run, "best"))
+    with pytest.raises(InputError, match=rf"best\.pt: expected .*{reason}"):
+        evaluate(run, progress=False)
+
+
+def test_a_checkpoint_imports_nothing_from_the_current_folder(
+    tiny_run: Path, tmp_path: Path
+) -> None:
+    run = Path(shutil.copytree(tiny_run, tmp_path / "run"))
+    state = load_checkpoint(checkpoint_path(run, "best"))
+    state["config"]["method"] = "hostile:Method"
+    torch.save(state, checkpoint_path(run, "best"))
+    (tmp_path / "hostile.py").write_text("open('written', 'w')\n")
+    command = [sys.executable, "-m", "diffrect", "evaluate", "run"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert "No module named 'hostile'" in done.stderr
+    assert not (tmp_path / "written").exists()
+
+
 def _image(folder: Path) -> Path:
     from tiny import scan, write_nifti
 
@@ -115,6 +176,25 @@ def test_data_sets_stay_in_their_folder(tmp_path: Path, name: str) -> None:
     write_dataset_json(folder, [{"image": name}])
     with pytest.raises(InputError, match=r"dataset\.json: expected paths inside its folder"):
         prepare(folder, tmp_path / "store", progress=False)
+
+
+@pytest.mark.parametrize("place", ["{folder}/raw", "../raw", "a/../../raw", "LIST\n../raw"])
+@pytest.mark.parametrize("suffix", ["mhd", "mha", "nhdr", "nrrd"])
+def test_headers_do_not_read_files_elsewhere(tmp_path: Path, suffix: str, place: str) -> None:
+    (tmp_path / "raw").write_bytes(bytes(range(64)))
+    (tmp_path / "in").mkdir()
+    named = place.format(folder=tmp_path)
+    meta = "ObjectType = Image\nNDims = 3\nDimSize = 4 4 4\nElementType = MET_UCHAR\n"
+    meta += f"ElementDataFile = {named}\n"
+    nrrd = f"NRRD0004\ntype: uchar\ndimension: 3\nsizes: 4 4 4\nencoding: raw\ndata file: {named}\n"
+    file = tmp_path / "in" / f"a.{suffix}"
+    file.write_text(meta if suffix.startswith("m") else nrrd)
+    with pytest.raises(InputError, match=rf"a\.{suffix}: expected its voxels in a file of its f"):
+        read_image(file)
+    if "LIST" not in place:  # beside the header they are read
+        shutil.copy(tmp_path / "raw", file.with_name("raw"))
+        file.write_text(file.read_text().replace(named, "raw"))
+        assert read_image(file).array.sum() == sum(range(64))
 
 
 @pytest.mark.parametrize("kind", ["link", "soft link", "raw file", "virtual"])

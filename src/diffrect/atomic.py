@@ -1,10 +1,13 @@
 """Files that are there whole or not at all, whatever happens while they are written."""
 
 import contextlib
+import glob
 import os
 import secrets
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 # Read once: asking means changing it for a moment, for all threads.
 _UMASK = os.umask(0o077)
@@ -21,14 +24,22 @@ def write_atomic(path: Path, content: bytes | str | memoryview, *, sync: bool = 
     Raises:
         OSError: naming `path`, which is left as it was; nothing else is left behind.
     """
-    data = content.encode("utf-8") if isinstance(content, str) else content
+    with new_file(path, sync=sync) as file:
+        file.write(content.encode("utf-8") if isinstance(content, str) else content)
+
+
+@contextlib.contextmanager
+def new_file(path: Path, *, sync: bool = True) -> Iterator[BinaryIO]:
+    """A file to write piece by piece that takes its name when the block ends, see `write_atomic`.
+
+    Raises:
+        OSError: naming `path`, which is left as it was; nothing else is left behind.
+    """
     partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}{SUFFIX}")
     try:
         with naming(path):
-            # Exclusive, so that no link laid in the way is followed.
-            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
-            with os.fdopen(os.open(partial, flags, 0o600), "wb") as file:
-                file.write(data)
+            with private_file(partial) as file:
+                yield file
                 file.flush()
                 if sync:
                     os.fsync(file.fileno())
@@ -40,6 +51,37 @@ def write_atomic(path: Path, content: bytes | str | memoryview, *, sync: bool = 
         with contextlib.suppress(OSError):
             partial.unlink(missing_ok=True)
         raise
+
+
+def private_file(path: Path) -> BinaryIO:
+    """Makes a file that nobody else can read, for reading and writing.
+
+    Raises:
+        FileExistsError: something of that name is there; no link laid in the way is followed.
+    """
+    flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
+    return os.fdopen(os.open(path, flags, 0o600), "w+b")
+
+
+def reserve(file: BinaryIO, size: int) -> None:
+    """Room on the disk for a file that will be written as memory, where a lack of it would kill.
+
+    Raises:
+        OSError: there is not enough.
+    """
+    if hasattr(os, "posix_fallocate"):
+        os.posix_fallocate(file.fileno(), 0, size)
+        return
+    piece = bytes(2**20)
+    for start in range(0, size, len(piece)):
+        file.write(piece[: size - start])
+    file.flush()
+
+
+def sync_file(path: Path) -> None:
+    """Makes the content of a file that something else wrote survive a power cut."""
+    with path.open("rb+") as file:
+        os.fsync(file.fileno())
 
 
 def sync_folder(folder: Path) -> None:
@@ -66,5 +108,8 @@ def naming(path: Path) -> Iterator[None]:
 def remove_unfinished(folder: Path, *names: str) -> None:
     """Removes what a killed writer of these files left; for the only writer they have."""
     for name in names:
-        for file in folder.glob(f".{name}.*{SUFFIX}"):
-            file.unlink(missing_ok=True)
+        for path in folder.glob(f".{glob.escape(name)}.*{SUFFIX}"):
+            if path.is_dir() and not path.is_symlink():  # of a format of several files
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink(missing_ok=True)

@@ -9,10 +9,13 @@ import errno
 import io
 import os
 import re
+import signal
 import sys
+import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import tyro
@@ -39,7 +42,9 @@ _ENVIRONMENT_ERRORS = (
     errno.ESTALE,
     errno.ENAMETOOLONG,
     errno.ENOTDIR,
+    errno.EISDIR,
 )
+_FULL = (errno.ENOSPC, errno.EDQUOT)
 _MARKERS = (
     tyro.conf.FlagCreatePairsOff,
     tyro.conf.PositionalMetavarFromFieldName,
@@ -89,7 +94,7 @@ def _run(arguments: list[str]) -> int:
             print(f"diffrect {diffrect.__version__}")
         else:
             command = parse(arguments)
-            with _options_of_files(command, arguments):
+            with _options_of_files(command, arguments), _sigterm_interrupts():
                 command()
     except InputError as error:
         return _report(error)
@@ -99,11 +104,43 @@ def _run(arguments: list[str]) -> int:
     except OSError as error:
         if error.errno not in _ENVIRONMENT_ERRORS:
             raise
-        _complain(f"error: {error.filename or 'output'}: {error.strerror}")
+        advice = _advice(arguments) if error.errno in _FULL else ""
+        _complain(f"error: {error.filename or 'output'}: {error.strerror}{advice}")
         return 2
     except SystemExit as stop:  # --help
         return stop.code if isinstance(stop.code, int) else 0
     return 0
+
+
+@contextlib.contextmanager
+def _sigterm_interrupts() -> Iterator[None]:
+    """SIGTERM ends a command as Ctrl-C does: tidied up, told, and with what is done kept.
+
+    Training has its own way, see `StopRequest`. Another one while tidying up is too many.
+    """
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        signal.signal(number, signal.SIG_IGN)
+        raise KeyboardInterrupt
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _advice(arguments: list[str]) -> str:
+    """How a command goes on once there is room on the disk again."""
+    flags = {"train": "--resume", "prepare": "--resume", "predict": "--overwrite"}
+    flag = flags.get(arguments[0]) if arguments else None
+    if flag is None or flag in arguments or "--repair" in arguments:
+        return "; free some space, then repeat the command"
+    instead = " in place of --overwrite" if "--overwrite" in arguments else ""
+    return f"; free some space, then repeat the command with {flag}{instead}"
 
 
 def parse(arguments: list[str]) -> Command:

@@ -63,7 +63,10 @@ class Prepare:
     def __call__(self) -> None:
         from diffrect.data.intensity import Intensity
         from diffrect.data.prepare import prepare
+        from diffrect.data.workers import WorkerDiedError
 
+        flag = "repair" if self.repair else "resume"
+        command = f"diffrect prepare {self.source} {self.store} --{flag}"
         try:
             store = prepare(
                 self.source,
@@ -79,9 +82,10 @@ class Prepare:
                 progress=not self.quiet,
             )
         except KeyboardInterrupt:
-            flag = "repair" if self.repair else "resume"
-            command = f"diffrect prepare {self.source} {self.store} --{flag}"
             raise KeyboardInterrupt(f"interrupted; go on with: {command}") from None
+        except WorkerDiedError as error:
+            kept = "what is done is kept, go on with"
+            raise WorkerDiedError(f"{error}; {kept}: {command} --workers 1") from None
         if not self.quiet:
             labelled = sum(record.labelled for record in store.cases.values())
             print(f"{self.store}: {len(store.cases)} cases, {labelled} with labels")

@@ -14,6 +14,7 @@ from typing import Literal
 import numpy as np
 import torch
 
+from diffrect.atomic import naming, sync_file
 from diffrect.config import config_to_dict
 from diffrect.errors import InputError
 from diffrect.model import Model
@@ -64,8 +65,10 @@ def export(
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
-        _write(model, partial)
+        with naming(path):
+            _write(model, partial)
         _compare(model, OnnxNetwork(partial), path)
+        sync_file(partial)
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)

@@ -51,7 +51,10 @@ def has_ended(path: Path, step: int) -> bool:
 def check_version(path: Path, version: Any) -> None:
     """Refuses the metrics of a later diffrect; files from before versions were written are fine."""
     if version != FORMAT_VERSION:
-        raise InputError(f"{path}: expected metrics format {FORMAT_VERSION}, got {version}")
+        raise InputError(
+            f"{path}: expected metrics format {FORMAT_VERSION}, got {version}; go on with "
+            "the version of diffrect that wrote it, or a later one"
+        )
 
 
 def _parse(line: str) -> dict[str, Any]:

@@ -1,10 +1,10 @@
 """A trained network with all it needs to label new slices."""
 
 import os
+import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -13,7 +13,6 @@ from torch import Tensor, nn
 from diffrect.checkpoint import checkpoint_path, load_checkpoint
 from diffrect.config import TrainConfig, config_from_dict
 from diffrect.data.resample import Interpolation, Zoom, labels_from_logits, to_network, zoom_of
-from diffrect.data.slicing import THIRD_AXIS
 from diffrect.errors import InputError
 from diffrect.methods import resolve
 from diffrect.methods.base import Method, Problem
@@ -21,29 +20,8 @@ from diffrect.models.folding import for_prediction, slices_at_once
 from diffrect.models.reference import read_reference_network
 from diffrect.models.unet import UNet
 from diffrect.onnx_model import OnnxNetwork
-
-
-@dataclass(frozen=True)
-class Task:
-    """What is segmented: remembered by every checkpoint."""
-
-    channels: int
-    """Image channels."""
-    classes: tuple[str, ...]
-    """Names of the class codes; the first is the background."""
-    intensity: str
-    """How raw intensities become network input, see `Intensity`."""
-    axis: str = THIRD_AXIS
-    """How volumes are cut into slices, see `choose_slicing`."""
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values only."""
-        return {
-            "channels": self.channels,
-            "classes": list(self.classes),
-            "intensity": self.intensity,
-            "axis": self.axis,
-        }
+from diffrect.task import Task as Task
+from diffrect.task import task_from_dict as task_from_dict
 
 
 @torch.inference_mode()
@@ -256,26 +234,22 @@ def load_method(run: Path | str, checkpoint: Literal["best", "last"] = "best") -
         config = config_from_dict(state["config"])
         task = task_from_dict(state["task"])
         resolved = resolve(config)
-    except (InputError, KeyError, TypeError) as error:
+    except (InputError, LookupError, TypeError, ValueError, AttributeError) as error:
         raise InputError(f"{path}: expected what a training remembers: {error}") from None
     problem = Problem(task.channels, len(task.classes), config.iterations, size=config.side)
     method = resolved.method(problem, resolved.method_options)
     try:
-        method.load_state_dict(state["method"])
-    except (RuntimeError, TypeError) as error:
-        reason = str(error).splitlines()[-1].strip()
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", UserWarning)  # complex numbers for real ones
+            method.load_state_dict(state["method"])
+    except (RuntimeError, TypeError, UserWarning) as error:
+        reason = str(error).splitlines()[-1].strip()[:200]
         raise InputError(f"{path}: expected weights that fit its configuration: {reason}") from None
+    weights = method.state_dict().items()
+    broken = next((name for name, values in weights if not values.isfinite().all()), None)
+    if broken is not None:
+        raise InputError(f"{path}: expected finite weights, {broken} is not; try --checkpoint last")
     return LoadedMethod(method, task, config, state["step"])
-
-
-def task_from_dict(values: dict[str, Any]) -> Task:
-    """The inverse of `Task.to_dict`."""
-    return Task(
-        values["channels"],
-        tuple(values["classes"]),
-        values["intensity"],
-        values.get("axis", THIRD_AXIS),  # older checkpoints know no other
-    )
 
 
 def pick_device(name: str) -> torch.device:

@@ -64,7 +64,8 @@ class Monitor:
             self.processor_minutes_before = known if self.minutes_before else 0.0
             # what the file keeps, TensorBoard keeps: all up to `first`
             purge = first + 1 if first else None
-            self.board = SummaryWriter(str(run / TENSORBOARD_FOLDER), purge_step=purge)
+            with naming(run / TENSORBOARD_FOLDER):
+                self.board = SummaryWriter(str(run / TENSORBOARD_FOLDER), purge_step=purge)
 
     def is_logged(self, step: int) -> bool:
         """Whether the losses are reported when `step` iterations are done."""

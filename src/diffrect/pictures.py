@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
+from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -71,6 +72,8 @@ class Row:
     panels: Sequence[Panel]
 
 
+# names of classes and methods are no formulas, whatever they hold
+@rc_context({"text.parse_math": False})
 def draw_rows(rows: Sequence[Row], classes: Sequence[str], caption: str, path: Path) -> None:
     """Write a PNG of rows of panels, each cropped to a square around what is labelled in it.
 

@@ -1,5 +1,6 @@
 """Image files in, label files out on the input's own grid; needs a RUN folder and nothing else."""
 
+import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -9,7 +10,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
-from diffrect.atomic import remove_unfinished
+from diffrect.atomic import SUFFIX, naming, private_file, remove_unfinished, reserve
 from diffrect.data.formats import kind_of, suffix_of
 from diffrect.data.slicing import check_policy
 from diffrect.data.write import write_labels, write_probabilities
@@ -157,10 +158,14 @@ def _array_on_disk(beside: Path | None, shape: tuple[int, ...]) -> Iterator[np.n
         return
     made = [folder for folder in (beside.parent, *beside.parent.parents) if not folder.exists()]
     beside.parent.mkdir(parents=True, exist_ok=True)
-    scratch = beside.with_name(f".{beside.name}.{os.getpid()}.scratch")
+    remove_unfinished(beside.parent, f"{beside.name}.scratch")
+    scratch = beside.with_name(f".{beside.name}.scratch.{os.getpid()}{SUFFIX}")
     try:
-        yield np.memmap(scratch, np.float32, "w+", shape=shape, order="F")
-    except InputError:
+        with naming(beside), private_file(scratch) as file:
+            reserve(file, 4 * math.prod(shape))
+            shares = np.memmap(file, np.float32, "r+", shape=shape, order="F")
+        yield shares
+    except (InputError, OSError):
         scratch.unlink(missing_ok=True)
         for folder in made:  # nothing is left of an image that could not be read
             folder.rmdir()

@@ -13,6 +13,7 @@ RUN/.replaced/              an earlier run, until the one that replaces it has a
 """
 
 import shutil
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -143,6 +144,7 @@ def take_back(run: Path, *, remove: bool) -> None:
         for path in list(replaced.iterdir()):
             path.replace(run / path.name)
         replaced.rmdir()
+        print(f"diffrect: {run}: the earlier run is back", file=sys.stderr)
 
 
 def has_checkpoint(run: Path) -> bool:

@@ -57,6 +57,8 @@ def segment(
         part = slice(start, start + count)
         images = torch.from_numpy(scale(slices[part], limits)).to(model.device, model.dtype)
         logits = model.folded(to_network(images, model.size, model.interpolation, zoom))
+        if not bool(logits.isfinite().all()):
+            raise InputError(f"{volume.path}: expected numbers from the model, got NaN or infinity")
         found = labels_from_logits(logits, shape, model.interpolation, zoom)
         slicing.view(labels)[part] = found.cpu().numpy()
         if probabilities is not None:

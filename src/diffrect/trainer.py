@@ -201,7 +201,8 @@ class Trainer:
         """
         path = checkpoint_path(self.run, name)
         state = self.state()
-        check_state({"method": state["method"], "optimizers": state["optimizers"]}, str(path))
+        where = f"{path} after iteration {self.step}"
+        check_state({"method": state["method"], "optimizers": state["optimizers"]}, where)
         failure: OSError | None = None
         if self.fabric.is_global_zero:
             before = checkpoint_path(self.run, "previous") if name == "last" else None

@@ -15,6 +15,7 @@ from diffrect.data.store import write_json
 from diffrect.errors import InputError
 from diffrect.evaluate import evaluate
 from diffrect.methods import complete
+from diffrect.resume import has_state
 from diffrect.run_folder import CELL_FILE, CONFIG_FILE, remove_run
 from diffrect.train import train
 
@@ -64,8 +65,10 @@ def do_cell(task: Task, cell: Cell) -> Outcome:
             finish_cell(task, cell)
     except LockedError as taken:
         return Outcome("taken", str(taken))
-    except (InputError, OSError) as error:
+    except InputError as error:
         return Outcome("failed", " ".join(str(error).split()))
+    except OSError as error:
+        return Outcome("failed", f"{error.filename or 'output'}: {error.strerror or error}")
     return Outcome("finished")
 
 
@@ -116,7 +119,7 @@ def clear_unusable(run: Path) -> None:
 
     A finished training that lost its last checkpoint is not touched.
     """
-    begun = (run / CONFIG_FILE).is_file() and not checkpoint_path(run, "last").is_file()
+    begun = (run / CONFIG_FILE).is_file() and not has_state(run)
     ended = any(line.get("kind") == "end" for line in read_lines(run))
     if begun and not ended and not any(run.glob("metrics_*.json")):
         remove_run(run)
@@ -131,7 +134,7 @@ def check_cell(run: Path, cell: Cell, split: str) -> None:
     scores, saved = run / f"metrics_{split}.json", run / CONFIG_FILE
     if scores.is_file():
         found = dict(read_json(scores).get("protocol", {}))
-    elif saved.is_file() and checkpoint_path(run, "last").is_file():
+    elif saved.is_file() and has_state(run):
         found = config_to_dict(complete(read_config(saved)))
     else:
         return

@@ -11,6 +11,8 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from diffrect.atomic import write_atomic
+
 WIDTH = 6.6  # inches, the text width of a page
 POINTS = 8.5
 GREY = "#d9d9d9"
@@ -21,9 +23,7 @@ def save(figure: Figure, path: Path) -> None:
     content = io.BytesIO()
     metadata = {"CreationDate": None} if path.suffix == ".pdf" else {"Software": None}
     figure.savefig(content, format=path.suffix[1:], dpi=200, metadata=metadata)
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_bytes(content.getvalue())
-    partial.replace(path)
+    write_atomic(path, content.getbuffer())
 
 
 def new_figure(width: float, height: float) -> Figure:

@@ -7,12 +7,15 @@ for `STALE_SECONDS`; then the next process takes it over.
 
 import json
 import os
+import secrets
 import signal
 import socket
 import threading
 import time
 from pathlib import Path
 from types import TracebackType
+
+from diffrect.atomic import naming
 
 LOCKS_FOLDER = ".locks"
 BEAT_SECONDS = 20.0
@@ -46,7 +49,7 @@ class CellLock:
             owner = self._owner()
             if owner is None:  # gone in the meantime
                 continue
-            if not is_stale(*owner):
+            if not is_stale(owner[0], owner[1] + self._clock_difference()):
                 raise LockedError(_whose(owner[0], self.path))
             self._put_aside(owner[0])
         threading.Thread(target=self._beat, daemon=True).start()
@@ -68,8 +71,12 @@ class CellLock:
             handle = os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
         except FileExistsError:
             return False
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(self.text)
+        try:
+            with naming(self.path), os.fdopen(handle, "w", encoding="utf-8") as file:
+                file.write(self.text)
+        except OSError:  # a full disk: an empty lock would be taken for another process's
+            self.path.unlink(missing_ok=True)
+            raise
         return True
 
     def _owner(self) -> tuple[str, float] | None:
@@ -79,6 +86,15 @@ class CellLock:
             return self.path.read_text("utf-8", "replace"), age
         except FileNotFoundError:
             return None
+
+    def _clock_difference(self) -> float:
+        """Seconds by which the file system's clock, by which locks are dated, is ahead of ours."""
+        probe = self.path.with_name(f".{self.path.name}.{secrets.token_hex(4)}.clock")
+        try:
+            probe.touch()
+            return probe.stat().st_mtime - time.time()
+        finally:
+            probe.unlink(missing_ok=True)
 
     def _put_aside(self, stale: str) -> None:
         """Removes a lock that is left over, unless another process was faster and locked anew."""

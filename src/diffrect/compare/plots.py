@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
@@ -27,6 +28,8 @@ LINES: tuple[tuple[float, tuple[float, ...]] | str, ...] = (
 PLOTS = ("dice_by_labelled", "dice_by_class", "dice_by_minutes")
 
 
+# names of classes and methods are no formulas, whatever they hold
+@rc_context({"text.parse_math": False})
 def draw_plots(report: Report, folder: Path) -> list[str]:
     """Writes the plots as PNG and PDF into a folder; returns the names of the PNG files.
 

@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from diffrect.atomic import write_atomic
 from diffrect.compare.files import MATRIX_FILE, read_json
 from diffrect.compare.plots import draw_plots
 from diffrect.compare.results import load_results, planned_cells
@@ -50,9 +51,7 @@ def compare_table(folder: Path | str, *, split: str = "val", against: str | None
         "cost.csv": cost_csv(report),
     }
     for name, text in texts.items():
-        partial = target / f".{name}.partial"
-        partial.write_text(text, "utf-8")
-        partial.replace(target / name)
+        write_atomic(target / name, text)
     return report
 
 

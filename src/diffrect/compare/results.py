@@ -122,6 +122,10 @@ def _result(folder: Path, metrics: Mapping[str, Any], cell: Mapping[str, Any]) -
     cases = {case["id"]: _scores(case["classes"]) for case in metrics["cases"]}
     if not cases:
         raise ValueError("no cases")
+    names = [str(cell.get("name") or ""), *(n for scores in cases.values() for n in scores)]
+    strange = next((name for name in names if not name.isprintable()), None)
+    if strange is not None:
+        raise ValueError(f"{strange!r} is no name that can be shown")
     commit = cell.get("commit")
     version = f"{metrics['diffrect']}{f' ({commit})' if commit else ''}"
     return Result(

@@ -28,12 +28,17 @@ def markdown(report: Report, plots: Sequence[str] = ()) -> str:
     """The whole report: tables, notes, and the plots by file name."""
     lines = [f"# Comparison on the {report.split_words}", ""]
     for section in sections(report):
-        lines += [f"## {section.title}", "", *_markdown_table(section), ""]
+        lines += [f"## {_harmless(section.title)}", "", *_markdown_table(section), ""]
     for plot in plots:
         title = plot.rpartition(".")[0].replace("_", " ")
         lines += [f"![{title}, {report.split_words}]({plot})", ""]
-    lines += ["## Protocol", "", *(f"- {note}" for note in notes(report))]
+    lines += ["## Protocol", "", *(f"- {_harmless(note)}" for note in notes(report))]
     return "\n".join(lines) + "\n"
+
+
+def _harmless(text: str) -> str:
+    """Names of classes, methods and files become neither HTML nor links nor pictures."""
+    return text.replace("<", "&lt;").replace("[", "\\[")
 
 
 def _markdown_table(section: Section) -> list[str]:
@@ -44,7 +49,7 @@ def _markdown_table(section: Section) -> list[str]:
 
 
 def _markdown_cell(entry: Entry) -> str:
-    text = entry.text.replace("|", "\\|")
+    text = _harmless(entry.text).replace("|", "\\|")
     return f"**{text}**" if entry.best else text
 
 

@@ -1,5 +1,6 @@
 """NRRD, MHA and MHD through SimpleITK, with their geometry turned to RAS+."""
 
+import re
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,17 +17,22 @@ Spacing = tuple[float, float, float]
 # ITK counts millimetres towards the left and posterior, NIfTI towards the right and anterior.
 LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 _LARGEST_RATIO = 1032  # of gzip, see nifti.py
+_LONGEST_HEADER = 2**20
+_READERS = {".mha": "MetaImageIO", ".mhd": "MetaImageIO"}  # the others are NRRD
+_VOXELS_ELSEWHERE = re.compile(rb"^\s*(?:ElementDataFile\s*[=:]|data ?file\s*:)", re.I | re.M)
 
 
 def read_itk(path: Path) -> tuple[np.ndarray, Spacing, np.ndarray]:
     """Array (X, Y, Z) or (X, Y, Z, C), spacing and affine of a NRRD or MetaImage file.
 
     Raises:
-        InputError: the file is unreadable or truncated.
+        InputError: the file is unreadable or truncated, or its voxels lie outside its folder.
     """
     check_file(path, "a NRRD or MetaImage file")
+    _check_voxel_files(path)
     with decoding(path, "a readable NRRD or MetaImage file"), quiet():
         reader = sitk.ImageFileReader()
+        reader.SetImageIO(_READERS.get(path.suffix.lower(), "NrrdImageIO"))
         reader.SetFileName(str(path))
         reader.ReadImageInformation()
         _check_length(path, reader)
@@ -99,6 +105,30 @@ def quiet() -> Iterator[None]:
 
 def _release(image: sitk.Image) -> None:
     """The image was kept until now."""
+
+
+def _check_voxel_files(path: Path) -> None:
+    """Refuse a header that names voxels outside its own folder: any file could be read so."""
+    with path.open("rb") as stream:
+        header = stream.read(_LONGEST_HEADER)
+    whole = len(header) < _LONGEST_HEADER
+    if path.suffix.lower() not in _READERS:  # NRRD: up to the first empty line
+        header, end, _ = header.replace(b"\r\n", b"\n").partition(b"\n\n")
+        whole = whole or bool(end)
+    found = list(_VOXELS_ELSEWHERE.finditer(header))
+    if not (found or whole):
+        raise InputError(f"{path}: expected a NRRD or MetaImage file, found no end of its header")
+    for match in found:
+        value, *lines = header[match.end() :].decode("utf-8", "replace").splitlines() or [""]
+        if value.strip().upper() == "LOCAL":  # the voxels follow
+            return
+        listed = value.split()[:1] in (["LIST"], ["SKIPLIST"])
+        for name in lines if listed else [value]:
+            place = name.strip().replace("\\", "/")
+            if place.startswith("/") or place[1:2] == ":" or ".." in place.split("/"):
+                raise InputError(
+                    f"{path}: expected its voxels in a file of its folder, got {name.strip()}"
+                )
 
 
 def _check_length(path: Path, header: sitk.ImageFileReader) -> None:

@@ -12,6 +12,7 @@ from typing import Any, BinaryIO
 import nibabel as nib
 import numpy as np
 
+from diffrect.atomic import new_file
 from diffrect.data.decode import check_file, decoding
 from diffrect.errors import InputError
 
@@ -111,15 +112,10 @@ def write_nifti(path: Path, voxels: np.ndarray, header: Any, level: int = 6) -> 
     header["magic"], header["vox_offset"] = header.single_magic, header.single_vox_offset
     voxels = voxels.astype(voxels.dtype.newbyteorder(header.endianness), copy=False)
     no_extensions = bytes(4)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        with partial.open("wb") as file, _compressed(file, path, level) as stream:
-            stream.write(header.binaryblock + no_extensions)
-            for slab in _slabs(voxels):
-                stream.write(slab.tobytes(order="F"))
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    with new_file(path) as file, _compressed(file, path, level) as stream:
+        stream.write(header.binaryblock + no_extensions)
+        for slab in _slabs(voxels):
+            stream.write(slab.tobytes(order="F"))
 
 
 def _compressed(file: BinaryIO, path: Path, level: int) -> Any:

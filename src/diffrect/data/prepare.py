@@ -36,7 +36,7 @@ from diffrect.data.store import (
     write_case,
     write_json,
 )
-from diffrect.data.workers import in_parallel
+from diffrect.data.workers import WorkerDiedError, in_parallel
 from diffrect.errors import InputError
 from diffrect.report import progress_bar, tell
 
@@ -206,8 +206,8 @@ def _construction(
     (store / CASES_FOLDER).mkdir(exist_ok=True)
     try:
         yield
-    except InputError:
-        if not resuming:
+    except InputError as error:
+        if not (resuming or isinstance(error, WorkerDiedError)):
             shutil.rmtree(store)
             if _is_store(replaced):
                 replaced.replace(store)

@@ -14,7 +14,7 @@ import json
 import os
 import shlex
 import shutil
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +34,7 @@ from diffrect.data.integrity import (
     write_sealed,
 )
 from diffrect.data.integrity import write_json as write_json
+from diffrect.data.record import CaseRecord as CaseRecord
 from diffrect.data.resample import Zoom, zoom_of
 from diffrect.data.slicing import THIRD_AXIS, Slicing, choose_slicing
 from diffrect.data.splits import Split
@@ -52,51 +53,6 @@ _COMPRESSION = blosc2.CParams(
     codec=blosc2.Codec.ZSTD, clevel=1, filters=[blosc2.Filter.SHUFFLE], nthreads=1
 )
 _DECOMPRESSION = blosc2.DParams(nthreads=1)
-
-
-@dataclass(frozen=True)
-class CaseRecord:
-    """What is known of a case without reading its arrays.
-
-    Attributes:
-        id: names its folder under cases/.
-        patient: whose scan it is.
-        labelled: whether it has a label map.
-        slices: their number, Z.
-        shape: (H, W) of each.
-        spacing: millimetres along Z, H, W; None where the source does not record it.
-        axis: the file's axis along which it was cut.
-        orientation: where slices, rows and columns increase, such as "SAR" (superior, anterior,
-            right); None where the source does not record it.
-        remarks: what is unusual about its files, a line each.
-    """
-
-    id: str
-    patient: str
-    labelled: bool
-    slices: int
-    shape: tuple[int, int]
-    spacing: tuple[float, float, float] | None
-    axis: int = 2
-    orientation: str | None = None
-    remarks: tuple[str, ...] = ()
-
-    @classmethod
-    def from_dict(cls, entry: dict[str, Any]) -> "CaseRecord":
-        """The record written as JSON."""
-        spacing = entry["spacing"]
-        height, width = entry["shape"]
-        return cls(
-            id=entry["id"],
-            patient=entry["patient"],
-            labelled=entry["labelled"],
-            slices=entry["slices"],
-            shape=(height, width),
-            spacing=None if spacing is None else (spacing[0], spacing[1], spacing[2]),
-            axis=entry.get("axis", 2),
-            orientation=entry.get("orientation"),
-            remarks=tuple(entry.get("remarks", ())),
-        )
 
 
 class Store:
@@ -200,7 +156,7 @@ class Store:
             array = blosc2.open(str(path), mode="r", dparams=_DECOMPRESSION)
             self._check_array(array, case_id, name)
             values = np.asarray(array[:] if index is None else array[int(index) % slices])
-        except (OSError, RuntimeError, ValueError, TypeError) as error:
+        except (OSError, RuntimeError, ValueError, TypeError, MemoryError) as error:
             raise InputError(f"{path}: expected a readable array of the store: {error}") from None
         self._intact.add((case_id, name))
         return values
@@ -285,7 +241,10 @@ def read_settings(path: Path) -> dict[str, Any]:
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"{file}: expected the description of a store: {error}") from None
     if version not in _READABLE:
-        raise InputError(f"{file}: expected store version {FORMAT_VERSION} or 1, got {version}")
+        raise InputError(
+            f"{file}: expected store version {FORMAT_VERSION} or 1, got {version}; read it with "
+            "the version of diffrect that wrote it, or prepare it again"
+        )
     if version > 1 and not is_intact(settings):
         raise InputError(
             f"{file}: expected the contents written by prepare, they have changed; "

@@ -15,13 +15,17 @@ from diffrect.errors import InputError
 Result = TypeVar("Result")
 
 
+class WorkerDiedError(InputError):
+    """A process was killed, which says nothing about the input."""
+
+
 def in_parallel(
     function: Callable[..., Result], calls: Sequence[tuple[Any, ...]], workers: int
 ) -> Iterator[Result]:
     """The results of some calls of a function of a module, as they come.
 
     Raises:
-        InputError: a process was killed.
+        WorkerDiedError: a process was killed; the results before were had.
     """
     executor = ProcessPoolExecutor(
         workers, multiprocessing.get_context("spawn"), initializer=_start_worker
@@ -31,15 +35,21 @@ def in_parallel(
         for job in as_completed(jobs):
             yield job.result()
     except BrokenProcessPool:
-        found = "one was killed, perhaps for lack of memory; try fewer"
-        raise InputError(f"--workers {workers}: expected processes that last, {found}") from None
+        raise WorkerDiedError(
+            f"--workers {workers}: expected processes that last, one was killed, perhaps for lack "
+            "of memory; try fewer"
+        ) from None
     finally:
         executor.shutdown(wait=True, cancel_futures=True)
 
 
 def _start_worker() -> None:
-    """Leave Ctrl-C to the parent, and end with it: a killed prepare leaves no workers behind."""
+    """Leave signals, which go to all processes of a job, to the parent, and end with it.
+
+    A killed prepare leaves no workers behind.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     parent = multiprocessing.parent_process()
     if parent is not None:
         threading.Thread(target=_end_with, args=(parent.sentinel,), daemon=True).start()

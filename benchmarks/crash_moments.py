@@ -1,0 +1,77 @@
+"""Moments at which `crash_matrix.py` has a process kill itself."""
+
+import json
+import os
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from diffrect import atomic, monitor, trainer
+from diffrect.compare import cell, report
+from diffrect.data import store as store_module
+
+
+def die() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def die_at(owner: Any, name: str, call: int, *, after: bool = False) -> None:
+    """This process kills itself at its `call`th call of a function, before or after it."""
+    original, calls = getattr(owner, name), iter(range(1, call + 1))
+
+    def fatal(*arguments: Any, **named: Any) -> Any:
+        last = next(calls, None) == call
+        if last and not after:
+            die()
+        result = original(*arguments, **named)
+        if last:
+            die()
+        return result
+
+    setattr(owner, name, fatal)
+
+
+def die_in_a_line(call: int) -> None:
+    """Half a line of metrics.jsonl is on the disk."""
+    original, calls = monitor.Monitor.append, iter(range(1, call + 1))
+
+    def fatal(self: monitor.Monitor, line: Any) -> None:
+        if next(calls, None) == call:
+            assert self.file is not None
+            text = json.dumps(dict(line))
+            self.file.write(text[: len(text) // 2])
+            self.file.flush()
+            die()
+        original(self, line)
+
+    monitor.Monitor.append = fatal  # type: ignore[method-assign]
+
+
+MOMENTS: dict[str, Callable[[int], None]] = {
+    "in the middle of a file": lambda n: die_at(os, "fsync", n),
+    "before a file gets its name": lambda n: die_at(Path, "replace", n),
+    "after a file got its name": lambda n: die_at(Path, "replace", n, after=True),
+    "in a line of metrics.jsonl": die_in_a_line,
+    "before a validation": lambda n: die_at(trainer, "validate", n),
+    "after a validation": lambda n: die_at(trainer, "validate", n, after=True),
+    "in a validation": lambda n: die_at(sys.modules["diffrect.validation"], "case_dice", n),
+    "before a checkpoint": lambda n: die_at(trainer, "save_checkpoint", n),
+    "between two checkpoints": lambda n: die_at(trainer, "save_checkpoint", n, after=True),
+}
+MOMENTS_OF_PREPARE: dict[str, Callable[[int], None]] = {
+    "in the middle of a case": lambda n: die_at(store_module, "write_sealed", n),
+    "before a file gets its name": lambda n: die_at(Path, "replace", n),
+    "after a file got its name": lambda n: die_at(Path, "replace", n, after=True),
+}
+MOMENTS_OF_COMPARE = {
+    **MOMENTS,
+    "before a cell is scored": lambda n: die_at(cell, "evaluate", 1 + n % 2),
+    "before a cell is finished": lambda n: die_at(cell, "training_cost", 1 + n % 2),
+    "in the report": lambda n: die_at(report, "write_atomic", n % 5 + 1),
+}
+MOMENTS_OF_PREDICT: dict[str, Callable[[int], None]] = {
+    "in the middle of a file": lambda n: die_at(os, "fsync", n),
+    "before a file gets its name": lambda n: die_at(atomic.Path, "replace", n),
+}
