@@ -41,7 +41,7 @@ from diffrect.predict import predict
 from diffrect.run_folder import METRICS_FILE
 from diffrect.train import train
 
-COSTS = ("seconds_per_iteration", "minutes", "peak_memory_mib")
+COSTS = ("seconds_per_iteration", "minutes", "processor_minutes", "peak_memory_mib")
 METHODS = ("supervised", "mean_teacher")
 TABLES = ("scores.csv", "tests.csv")
 MOST_STARTS = 60  # of one run, before it counts as not surviving

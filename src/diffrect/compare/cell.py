@@ -20,8 +20,11 @@ from diffrect.run_folder import CELL_FILE, CONFIG_FILE, remove_run
 from diffrect.train import train
 
 State = Literal["finished", "started", "new"]
-# Where and how the work is done, and how patients are named who are compared themselves.
-_FREE = {"devices", "accelerator", "workers", "split_file", "labelled", "options"}
+# Where and how the work is done, how patients are named who are compared themselves, and what is
+# compared among the settings of the methods that have it.
+_FREE = {
+    "devices", "accelerator", "workers", "split_file", "labelled", "options", "rectify_from",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
