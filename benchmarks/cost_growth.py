@@ -24,7 +24,7 @@ from diffrect.config import TrainConfig
 from diffrect.data.prepare import prepare
 from diffrect.data.store import Store
 from side_by_side import machine, parse, seconds
-from step_time import iteration, make_trainer
+from step_time import make_trainer, period, turn
 
 DEFAULT = {"size": 128, "batch": 6, "classes": 4}
 VALUES: dict[str, list[int]] = {
@@ -58,9 +58,10 @@ def measure(preset: str, size: int, batch: int, classes: int, rounds: int) -> fl
         config = TrainConfig(
             preset=preset, size=size, batch_labelled=batch // 2, batch_unlabelled=batch // 2
         )
-        run = iteration(make_trainer(make_store(folder, classes), folder, config))
-        taken = [seconds(run) for _ in range(rounds + 1)]
-    del run
+        trainer = make_trainer(make_store(folder, classes), folder, config)
+        run = turn(trainer)
+        taken = [seconds(run) / period(trainer) for _ in range(rounds + 1)]
+    del run, trainer
     gc.collect()
     return median(taken[1:])
 

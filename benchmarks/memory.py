@@ -31,7 +31,7 @@ from diffrect.methods.base import Update
 from diffrect.phantom import write_phantom
 from diffrect.trainer import Trainer
 from side_by_side import DEVICE, machine
-from step_time import iteration, make_trainer
+from step_time import make_trainer, turn
 
 STATE = ("weights", "optimisers", "gradients")
 
@@ -111,10 +111,10 @@ def peak_of(run: Callable[[], object]) -> int:
 
 
 def peak_of_training(trainer: Trainer) -> int:
-    """The peak of two iterations: the second begins with the gradients of the first."""
+    """The peak of two turns: the second begins with the gradients of the first."""
     for optimizer in trainer.optimizers.values():  # what is freed has to be seen to be allocated
         optimizer.zero_grad(set_to_none=True)
-    run = iteration(trainer)
+    run = turn(trainer)
     return peak_of(lambda: (run(), run()))
 
 
@@ -147,11 +147,11 @@ def main() -> None:
 
 def report(trainer: Trainer) -> None:
     """Measures a training and prints its row."""
-    iteration(trainer)()  # optimisers make their state
+    turn(trainer)()  # optimisers make their state
     resident = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
     peak = peak_of_training(trainer)
     kept = Kept(trainer)
-    iteration(trainer)()
+    turn(trainer)()
     state = state_of(trainer)
     largest = max(kept.bytes.values())
     need = largest + sum(state.values())

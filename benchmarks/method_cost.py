@@ -19,7 +19,7 @@ from diffrect.config import TrainConfig
 from diffrect.data.prepare import prepare
 from diffrect.methods import METHODS
 from diffrect.phantom import write_phantom
-from step_time import PATIENTS, iteration, make_trainer
+from step_time import PATIENTS, make_trainer, period, turn
 
 
 def main() -> None:
@@ -35,7 +35,7 @@ def main() -> None:
         folder = Path(name)
         write_phantom(folder / "data", PATIENTS, 0)
         store = prepare(folder / "data", folder / "store", format="acdc", progress=False)
-        runs = {}
+        runs, periods = {}, {}
         for method in METHODS:
             config = TrainConfig(
                 method=method,
@@ -43,14 +43,15 @@ def main() -> None:
                 iterations=2500,  # see step_time.STEP
                 precision=arguments.precision,
             )
-            runs[method] = iteration(make_trainer(store, folder, config))
+            trainer = make_trainer(store, folder, config)
+            runs[method], periods[method] = turn(trainer), period(trainer)
             runs[method]()  # warms up
         seconds: dict[str, list[float]] = {method: [] for method in runs}
         for _ in range(arguments.rounds):
             for method, run in runs.items():
                 started = time.process_time()
                 run()
-                seconds[method].append(time.process_time() - started)
+                seconds[method].append((time.process_time() - started) / periods[method])
     print(
         f"{arguments.size} x {arguments.size}, batch 3 + 3, {arguments.threads} threads, "
         f"{arguments.precision}, torch {torch.__version__}"

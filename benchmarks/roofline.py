@@ -27,7 +27,7 @@ from diffrect.data.prepare import prepare
 from diffrect.models.unet import WIDTHS
 from diffrect.phantom import write_phantom
 from side_by_side import DEVICE, machine, parse, seconds
-from step_time import counted, iteration, make_trainer
+from step_time import counted, make_trainer, period, turn
 
 COLUMNS = [
     (layout, dtype, way)
@@ -156,9 +156,10 @@ def presets(size: int, batch: int, names: list[str], rounds: int, rate: float | 
             config = TrainConfig(
                 preset=preset, size=size, batch_labelled=batch, batch_unlabelled=batch
             )
-            run = iteration(make_trainer(store, folder, config))
-            work = counted(run)
-            time = median([seconds(run) for _ in range(rounds)])
+            trainer = make_trainer(store, folder, config)
+            run, count = turn(trainer), period(trainer)
+            work = counted(run) / count
+            time = median([seconds(run) / count for _ in range(rounds)])
             with profile(activities=activities) as recorded:
                 run()
             line = f"{preset}: {work / 1e9:.0f} GFLOP counted, {time:.2f} s taken"
