@@ -136,7 +136,10 @@ def only_line(capsys) -> str:
         ("prepare A B --form acdc", "Unrecognized options: --form, acdc; Perhaps you meant: --for"),
         ("train A B --size", "--size: expected a value, got none"),
         ("train A B --batch-labelled 0", "--batch-labelled: expected at least 1, got 0"),
-        ("evaluate RUN --split train", "--split: expected one of 'val', 'test', got 'train'"),
+        (
+            "evaluate RUN --split train",
+            "--split: expected one of 'val', 'test', 'all', got 'train'",
+        ),
         ("predict RUN", "Missing from diffrect predict: OUT"),
         ("predict RUN OUT", "INPUT: expected at least one image file or folder, got none"),
     ],

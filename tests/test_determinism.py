@@ -29,6 +29,7 @@ def once(store: Store, tmp_path_factory: pytest.TempPathFactory) -> tuple[object
     return trained(store, tmp_path_factory.mktemp("once") / "run")
 
 
+@pytest.mark.filterwarnings("ignore:This DataLoader will create:UserWarning")  # on one core
 @pytest.mark.parametrize("workers", [0, 1, 2])
 def test_workers_change_nothing(
     store: Store, once: tuple[object, object], tmp_path: Path, workers: int

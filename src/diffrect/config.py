@@ -5,19 +5,18 @@ they are the help.
 """
 
 import dataclasses
-import types
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal
 
 import yaml
 from tyro.conf import arg
 
 from diffrect.atomic import write_atomic
 from diffrect.errors import InputError
+from diffrect.settings import at_least, update_dataclass, within
 
-T = TypeVar("T")
 Preset = Literal["default", "reference"]
 Precision = Literal["32-true", "16-mixed", "bf16-mixed", "64-true"]
 
@@ -213,24 +212,6 @@ def config_from_dict(values: Mapping[str, Any]) -> TrainConfig:
     return update_dataclass(TrainConfig(), values, "config")
 
 
-def update_dataclass(instance: T, values: Mapping[str, Any], where: str) -> T:
-    """A copy of a dataclass instance with `values` put in, checked against the fields' types.
-
-    Raises:
-        InputError: an unknown name or a value of the wrong type; `where` says whose it is.
-    """
-    hints = get_type_hints(type(instance))
-    for name in values:
-        if name not in hints:
-            known = ", ".join(sorted(hints))
-            raise InputError(f"{where}: unknown option {name}; expected one of {known}")
-    checked = {name: _coerce(value, hints[name], where, name) for name, value in values.items()}
-    try:
-        return dataclasses.replace(instance, **checked)  # type: ignore[type-var]
-    except InputError as error:
-        raise InputError(f"{_of(where)}{error}") from None
-
-
 def parse_options(pairs: list[str]) -> dict[str, Any]:
     """NAME=VALUE strings -> plain values, read as YAML does (true, 0.5, null, text).
 
@@ -247,65 +228,3 @@ def parse_options(pairs: list[str]) -> dict[str, Any]:
         except yaml.YAMLError:
             raise InputError(f"--option {pair}: expected a plain value after '='") from None
     return options
-
-
-def at_least(name: str, value: int, least: int) -> None:
-    if value < least:
-        raise InputError(f"{name}: expected at least {least}, got {value}")
-
-
-def within(name: str, value: float, low: float, high: float) -> None:
-    if not low <= value <= high:  # NaN is nowhere
-        raise InputError(f"{name}: expected a number from {low:g} to {high:g}, got {value:g}")
-
-
-def _of(where: str) -> str:
-    """What stands before the name of a field: its option, or the file it is in."""
-    return f"{where} " if where.startswith("--") else f"{where}: "
-
-
-def _coerce(value: Any, hint: Any, where: str, name: str) -> Any:
-    """`value` as the type of a field; int becomes float and text becomes Path where asked."""
-    kinds = get_args(hint) if get_origin(hint) in (Union, types.UnionType) else (hint,)
-    for kind in kinds:
-        if get_origin(kind) is Literal:
-            if value in get_args(kind):
-                return value
-            continue
-        accepted, convert = _CONVERSIONS.get(get_origin(kind) or kind, ((), lambda v: v))
-        if isinstance(value, accepted) and (kind is bool or not isinstance(value, bool)):
-            return convert(value)
-    raise InputError(f"{_of(where)}{name}: expected {_describe(kinds)}, got {value!r}")
-
-
-# Type of a field -> the types that YAML gives it as, and how they become it.
-_CONVERSIONS: dict[Any, tuple[tuple[type, ...], Callable[[Any], Any]]] = {
-    bool: ((bool,), bool),
-    int: ((int,), int),
-    float: ((int, float), float),
-    str: ((str, int, float), str),
-    Path: ((str, Path), Path),
-    Mapping: ((Mapping,), dict),
-    types.NoneType: ((types.NoneType,), lambda value: value),
-}
-
-
-def _describe(kinds: tuple[Any, ...]) -> str:
-    words: list[str] = []
-    for kind in kinds:
-        if get_origin(kind) is Literal:
-            words += [str(choice) for choice in get_args(kind)]
-        else:
-            words.append(_KIND_NAMES.get(get_origin(kind) or kind, str(kind)))
-    return " or ".join(words)
-
-
-_KIND_NAMES: dict[Any, str] = {
-    bool: "true or false",
-    int: "a whole number",
-    float: "a number",
-    str: "text",
-    Path: "a path",
-    Mapping: "names with values",
-    types.NoneType: "null",
-}

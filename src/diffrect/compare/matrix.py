@@ -13,8 +13,9 @@ from typing import Any
 
 import yaml
 
-from diffrect.config import Preset, TrainConfig, update_dataclass
+from diffrect.config import Preset, TrainConfig
 from diffrect.errors import InputError
+from diffrect.settings import update_dataclass
 
 PRESETS = ("ablation",)
 

@@ -3,6 +3,7 @@
 import csv
 import io
 import math
+import re
 from collections.abc import Iterable, Sequence
 
 from diffrect.compare.notes import notes
@@ -38,7 +39,7 @@ def markdown(report: Report, plots: Sequence[str] = ()) -> str:
 
 def _harmless(text: str) -> str:
     """Names of classes, methods and files become neither HTML nor links nor pictures."""
-    return text.replace("<", "&lt;").replace("[", "\\[")
+    return re.sub(r"<(?=[A-Za-z/!?])", "&lt;", text).replace("[", "\\[")
 
 
 def _markdown_table(section: Section) -> list[str]:

@@ -7,9 +7,10 @@ from inspect import isabstract
 from traceback import extract_tb
 from typing import Any, NamedTuple, cast
 
-from diffrect.config import VIEW_PRESETS, TrainConfig, ViewOptions, update_dataclass
+from diffrect.config import VIEW_PRESETS, TrainConfig, ViewOptions
 from diffrect.errors import InputError
 from diffrect.methods.base import Method
+from diffrect.settings import update_dataclass
 
 METHODS = {
     "supervised": "diffrect.methods.supervised:Supervised",

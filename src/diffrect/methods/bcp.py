@@ -29,9 +29,9 @@ from scipy import ndimage
 from torch import Tensor
 from torch.optim import Optimizer
 
-from diffrect.config import within
 from diffrect.losses import IGNORED, cross_entropy_dice
 from diffrect.methods.base import Batch, Method, Problem, Update, make_teacher, move_average
+from diffrect.settings import within
 
 
 @dataclass(frozen=True)

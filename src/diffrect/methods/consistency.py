@@ -10,9 +10,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from diffrect.config import at_least, within
 from diffrect.losses import consistency_ramp
 from diffrect.methods.base import Method, Problem, Update, make_teacher, move_average
+from diffrect.settings import at_least, within
 
 
 @dataclass(frozen=True)

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from diffrect.config import at_least, within
 from diffrect.errors import InputError
 from diffrect.models.rectifier import DenoiserInput
+from diffrect.settings import at_least, within
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,6 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from diffrect.config import within
 from diffrect.losses import (
     IGNORED,
     complementary_loss,
@@ -37,6 +36,7 @@ from diffrect.losses import (
 )
 from diffrect.methods.base import Batch, Method, Update
 from diffrect.methods.consistency import ConsistencyOptions
+from diffrect.settings import within
 
 REFERENCE = {
     "supervised_weight": 1.0,

@@ -26,11 +26,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.optim import Optimizer
 
-from diffrect.config import at_least, within
 from diffrect.losses import cross_entropy_dice
 from diffrect.methods.base import Batch, Method, Problem, Update
 from diffrect.models.class_attention import ClassHead
 from diffrect.models.unet import crop_like
+from diffrect.settings import at_least, within
 from diffrect.shared import shared_mean, shared_sum
 
 

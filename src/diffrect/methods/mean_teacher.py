@@ -16,7 +16,6 @@ w(i) is below 0.001; that is `consistency_from`, on in preset `reference` only.
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from diffrect.config import within
 from diffrect.losses import cross_entropy_dice
 from diffrect.methods.base import Batch, Update
 from diffrect.methods.consistency import (
@@ -25,6 +24,7 @@ from diffrect.methods.consistency import (
     squared_difference,
     with_noise,
 )
+from diffrect.settings import within
 
 
 @dataclass(frozen=True)
