@@ -156,3 +156,22 @@ def test_label_maps_without_colours_are_grey_levels() -> None:
     assert updates()[0].rectifier.colouring.colours.std(dim=1).any()
     grey = SemanticColouring(3, coloured=False)(torch.tensor([[[0, 1, 2]]]))
     assert grey[0, :, 0].tolist() == [[0.0, 0.5, 1.0]] * 3
+
+
+@pytest.mark.parametrize(
+    ("share", "least", "iterations", "rise"),
+    [(0.3, 450, 30_000, 9000), (0.3, 450, 600, 450), (0.3, 450, 10, 10), (1.0, 0, 600, 600)],
+)
+def test_pseudo_labels_of_short_trainings_weigh_little_for_longer(
+    share: float, least: int, iterations: int, rise: int
+) -> None:
+    assert DiffRectOptions(ramp_share=share, ramp_least=least).rise(iterations) == rise
+
+
+def test_the_weight_on_pseudo_labels_rises_as_long_as_it_says() -> None:
+    problem = Problem(channels=1, classes=3, iterations=20)
+    weights = []
+    for step in (0, 9, 10, 19):
+        method = DiffRect(problem, DiffRectOptions(ramp_share=0.0, ramp_least=10)).train()
+        weights.append(next(iter(method.updates(batch(), step))).logs["consistency_weight"])
+    assert weights[0] < weights[1] < weights[2] == weights[3] == 1.0

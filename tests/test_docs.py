@@ -23,6 +23,7 @@ from diffrect.metrics import METRICS
 from fake_cells import write_cell
 
 ROOT = Path(__file__).parents[1]
+RESULTS = sorted((ROOT / "docs" / "benchmarks" / "results").glob("*/report_val"))
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 
@@ -120,3 +121,16 @@ def test_the_variants_on_the_page_are_variants(tmp_path: Path) -> None:
     (block,) = re.findall(r"^```yaml\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
     (tmp_path / "page.yaml").write_text(block)
     assert len(make_cells(variants=tmp_path / "page.yaml", labelled=[1])) == 5
+
+
+@pytest.mark.parametrize("report", RESULTS, ids=lambda report: report.parent.name)
+def test_kept_scores_give_the_kept_tables(report: Path, tmp_path: Path) -> None:
+    again = shutil.copytree(report.parent, tmp_path / "cells") / report.name
+    shutil.rmtree(again)
+    compare_table(again.parent)
+    for name in ("table.md", "scores.csv", "tests.csv", "cost.csv"):
+        assert (again / name).read_text() == (report / name).read_text()
+
+
+def test_kept_scores_are_found() -> None:
+    assert [report.parent.name for report in RESULTS] == ["protocol-a", "protocol-h"]

@@ -63,7 +63,7 @@ class DiffRect(Method):
 
     def updates(self, batch: Batch, step: int) -> Iterator[Update]:
         options = self.options
-        rise = max(1, round(options.ramp_share * self.problem.iterations))
+        rise = options.rise(self.problem.iterations)
         weight = options.consistency_weight * consistency_ramp(step, rise, options.ramp_stairs)
         weak_logits, strong_logits = self.forward_views(batch)
         weak = self.weak_pseudo_label(batch, weak_logits)

@@ -72,7 +72,10 @@ class DiffRectOptions:
     ramp_stairs: int = 200
     """The weight rises in this many stairs ..."""
     ramp_share: float = 0.3
-    """... over this share of the training."""
+    """... over this share of the training, ..."""
+    ramp_least: int = 450
+    """... but over as many iterations at least, or the whole training: teachers of a short one are
+    no use before."""
     rectification_weight: float = 1.0
     """Weight of the third update's loss."""
     rectification_view: Literal["strong", "weak"] = "strong"
@@ -94,8 +97,13 @@ class DiffRectOptions:
             )
         at_least("rectifier_interval", self.rectifier_interval, 1)
         at_least("ramp_stairs", self.ramp_stairs, 1)
+        at_least("ramp_least", self.ramp_least, 0)
         at_least("diffusion_steps", self.diffusion_steps, 1)
         within("sample_steps", self.sample_steps, 1, self.diffusion_steps)
+
+    def rise(self, iterations: int) -> int:
+        """Iterations of a training's `iterations` after which pseudo-labels weigh in full."""
+        return max(1, round(self.ramp_share * iterations), min(self.ramp_least, iterations))
 
 
 REFERENCE: Mapping[str, Any] = {
@@ -103,6 +111,7 @@ REFERENCE: Mapping[str, Any] = {
     "unsure_pixels": "background",
     "consistency_weight": 0.1,
     "ramp_share": 1.0,
+    "ramp_least": 0,
     "forward": "separate",
     "labelled_views": "weak",
     "transports": "separate",
