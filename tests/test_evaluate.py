@@ -152,6 +152,20 @@ def test_a_store_of_another_kind(run, decathlon_store):
         evaluate(run, store=decathlon_store.path, progress=False)
 
 
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"axis": "0"}, "expected the axis of .*run, 2, got 0; prepare it with --axis 2"),
+        ({"intensity": "zscore"}, "the intensity of .*, minmax, got zscore; prepare it with --int"),
+    ],
+)
+def test_a_store_that_is_cut_or_normalised_otherwise(run, acdc_folder, tmp_path, options, message):
+    shutil.copytree(acdc_folder / "patient028", tmp_path / "others" / "patient028")
+    others = diffrect.prepare(tmp_path / "others", tmp_path / "s", progress=False, **options)
+    with pytest.raises(InputError, match=message):
+        evaluate(run, split="all", store=others.path, progress=False)
+
+
 def change_split(run: Path, **parts: list[str]) -> None:
     split = json.loads((run / "split.json").read_text("utf-8"))
     (run / "split.json").write_text(json.dumps(split | parts))

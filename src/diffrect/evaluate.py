@@ -20,6 +20,7 @@ from diffrect.run_folder import METRICS_FORMAT, SPLIT_FILE, STORE_LINK_FILE
 
 FORMAT_VERSION = METRICS_FORMAT
 SPLITS = ("val", "test", "all")
+_OF_PREPARE = ("intensity", "axis")  # settings of a store that are options
 
 
 def evaluate(
@@ -46,7 +47,7 @@ def evaluate(
 
     Raises:
         InputError: no such run, checkpoint or store, a store with other classes or channels than
-            the model's, or a split without labelled cases.
+            the model's, or normalised or cut in another way, or a split without labelled cases.
     """
     run = Path(run)
     _check_choice("--split", split, SPLITS)
@@ -98,10 +99,13 @@ def _open_store(run: Path, model: Model, given: Path | None) -> Store:
     """The store given, or the one the run was trained on; it must suit the model."""
     path = given or _remembered_store(run)
     store = Store(path)
-    for name in ("classes", "channels", "intensity"):
+    for name in ("classes", "channels", "intensity", "axis"):
         expected, found = getattr(model, name), getattr(store, name)
         if found != expected:
-            raise InputError(f"{path}: expected the {name} of {run}, {expected}, got {found}")
+            option = f"; prepare it with --{name} {expected}" if name in _OF_PREPARE else ""
+            raise InputError(
+                f"{path}: expected the {name} of {run}, {expected}, got {found}{option}"
+            )
     return store
 
 
