@@ -42,11 +42,11 @@ class DemoSettings:
     """Seed of the synthetic patients."""
     size: int = 64
     """Slices are resized to size x size pixels."""
-    iterations: int = 600
+    iterations: int = 900
     """Length of both trainings."""
-    rectify_from: int = 200
+    rectify_from: int = 300
     """First iteration that learns from rectified pseudo-labels."""
-    validate_every: int = 100
+    validate_every: int = 150
     """Iterations between validations."""
     batch_labelled: int = 3
     """Labelled slices per batch; the supervised method takes labelled slices only."""
