@@ -172,7 +172,7 @@ def paired_values(
     """Values of two variants on the cases of both, (N,) each: see `paired_tests`."""
     first, second = case_values(one, metric), case_values(other, metric)
     pairs: dict[str, list[tuple[float, float]]] = {}
-    for key in first.keys() & second.keys():
+    for key in sorted(first.keys() & second.keys()):  # sums depend on the order
         if not (math.isnan(first[key]) or math.isnan(second[key])):
             pairs.setdefault(key[1], []).append((first[key], second[key]))
     means = np.array([np.mean(pairs[case], axis=0) for case in sorted(pairs)]).reshape(-1, 2)
