@@ -63,7 +63,7 @@ def plain(network: torch.nn.Module) -> Callable[[torch.Tensor], torch.Tensor]:
     network = copy.deepcopy(network).to(memory_format=torch.contiguous_format)
 
     def run(images: torch.Tensor) -> torch.Tensor:
-        with patch.object(unet, "concatenate", lambda *maps: torch.cat(maps, dim=1)):
+        with patch.object(unet, "convolve_both", lambda conv, *maps: conv(torch.cat(maps, dim=1))):
             return network(images)
 
     return run

@@ -1,10 +1,10 @@
-"""Concatenation and dropout in channels-last layout against PyTorch's own."""
+"""Dropout and convolutions of two maps in channels-last layout against PyTorch's own."""
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from diffrect.models.layout import Dropout, _Concatenate, concatenate
+from diffrect.models.layout import _PART, Dropout, convolve_both
 
 
 def channels_last(*shape: int) -> Tensor:
@@ -12,21 +12,23 @@ def channels_last(*shape: int) -> Tensor:
     return x.requires_grad_()
 
 
-def test_concatenation_is_torch_s() -> None:
-    first, second = channels_last(2, 3, 4, 5), channels_last(2, 6, 4, 5)
-    ours, theirs = concatenate(first, second), torch.cat([first, second], dim=1)
-    assert "_Concatenate" in str(ours.grad_fn)
-    assert torch.equal(ours, theirs)
+@pytest.mark.parametrize("bias", [True, False])
+def test_a_convolution_of_two_maps_is_torch_s_of_their_concatenation(bias: bool) -> None:
+    torch.manual_seed(0)
+    conv = nn.Conv2d(9, 5, 3, padding=1, bias=bias).double().to(memory_format=torch.channels_last)
+    maps = [channels_last(2, 3, 6, 7).double(), channels_last(2, 6, 6, 7).double()]
+    ours, theirs = convolve_both(conv, *maps), conv(torch.cat(maps, dim=1))
+    assert "Cat" not in str(ours.grad_fn.next_functions)
+    torch.testing.assert_close(ours, theirs)
     slope = torch.randn_like(ours)
-    mine = torch.autograd.grad(ours, [first, second], slope)
-    assert all(map(torch.equal, mine, torch.autograd.grad(theirs, [first, second], slope)))
-    assert all(gradient.is_contiguous(memory_format=torch.channels_last) for gradient in mine)
+    learned = [*maps, *conv.parameters()]
+    mine = torch.autograd.grad(ours, learned, slope)
+    torch.testing.assert_close(mine, torch.autograd.grad(theirs, learned, slope))
 
 
-def test_other_layouts_stay_as_they_are() -> None:
-    first, second = torch.randn(2, 3, 4, 5), torch.randn(2, 6, 4, 5)
-    assert concatenate(first, second).is_contiguous()
-    assert torch.equal(_Concatenate.apply(first, second), torch.cat([first, second], dim=1))
+def test_maps_in_the_default_layout_are_concatenated() -> None:
+    conv, maps = nn.Conv2d(9, 5, 3), (torch.randn(2, 3, 4, 5), torch.randn(2, 6, 4, 5))
+    assert torch.equal(convolve_both(conv, *maps), conv(torch.cat(maps, dim=1)))
 
 
 @pytest.mark.parametrize("p", [0.05, 0.5, 1.0])
@@ -45,6 +47,7 @@ def test_dropout_drops_its_share_and_keeps_the_mean(p: float) -> None:
 def test_dropout_is_a_function_of_the_seed_and_off_in_eval_mode() -> None:
     x = channels_last(2, 3, 5, 7)  # 210 elements: not a multiple of four
     dropout = Dropout(0.3)
+    assert x.numel() % 4
     torch.manual_seed(1)
     once = dropout(x)
     torch.manual_seed(1)
@@ -61,3 +64,9 @@ def test_dropout_of_strided_and_other_layouts() -> None:
     plain = Dropout(0.5)(torch.ones(2, 8, 6, 6))
     assert plain.is_contiguous()
     assert 0 < (plain == 0).float().mean() < 1
+
+
+def test_parts_of_a_large_map_are_drawn_each_for_itself() -> None:
+    ones = torch.ones(1, 1, 2, _PART)
+    kept = Dropout(0.5)(ones).bool()[0, 0]
+    assert abs((kept[0] == kept[1]).float().mean().item() - 0.5) < 0.01

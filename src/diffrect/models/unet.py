@@ -10,7 +10,7 @@ from typing import Literal
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from diffrect.models.layout import Dropout, at_least_single, concatenate
+from diffrect.models.layout import Dropout, at_least_single, convolve_both
 
 WIDTHS = (16, 32, 64, 128, 256)
 ENCODER_DROPOUT = (0.05, 0.1, 0.2, 0.3, 0.5)
@@ -19,22 +19,24 @@ Upsampling = Literal["bilinear", "nearest", "transposed"]
 
 
 class ConvHalf(nn.Module):
-    """conv3x3, batch norm, LeakyReLU(0.01)."""
+    """conv3x3, batch norm, LeakyReLU(0.01); `beside` brings the input's last channels."""
 
     def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__()
         self.conv = nn.Conv2d(in_channels, out_channels, 3, padding=1)
         self.norm = nn.BatchNorm2d(out_channels)
 
-    def forward(self, x: Tensor) -> Tensor:
-        return F.leaky_relu(self.norm(self.conv(x)), 0.01, inplace=True)
+    def forward(self, x: Tensor, beside: Tensor | None = None) -> Tensor:
+        x = self.conv(x) if beside is None else convolve_both(self.conv, x, beside)
+        return F.leaky_relu(self.norm(x), 0.01, inplace=True)
 
 
 class ConvBlock(nn.Module):
     """Two `ConvHalf`s with dropout between them.
 
     With `guidance_width` the block also takes a guidance vector (B, guidance_width) and adds
-    linear(swish(vector)) to every pixel after its first half, before the dropout.
+    linear(swish(vector)) to every pixel after its first half, before the dropout. `beside` is
+    a second map that is concatenated behind the first one.
     """
 
     def __init__(
@@ -46,8 +48,10 @@ class ConvBlock(nn.Module):
         self.second = ConvHalf(out_channels, out_channels)
         self.guidance = nn.Linear(guidance_width, out_channels) if guidance_width else None
 
-    def forward(self, x: Tensor, guidance: Tensor | None = None) -> Tensor:
-        x = self.first(x)
+    def forward(
+        self, x: Tensor, guidance: Tensor | None = None, beside: Tensor | None = None
+    ) -> Tensor:
+        x = self.first(x, beside)
         if self.guidance is not None:
             assert guidance is not None
             x = x + self.guidance(F.silu(guidance))[:, :, None, None]
@@ -116,7 +120,7 @@ class Up(nn.Module):
             x = F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=True)
         elif self.upsampling == "nearest":
             x = F.interpolate(x, scale_factor=2, mode="nearest")
-        return self.block(concatenate(skip, x), guidance)
+        return self.block(skip, guidance, beside=x)
 
 
 class Decoder(nn.Module):
