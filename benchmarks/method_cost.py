@@ -8,18 +8,15 @@ all threads. The data are synthetic hearts.
 """
 
 import argparse
-import tempfile
 import time
-from pathlib import Path
 from statistics import median
 
 import torch
 
 from diffrect.config import TrainConfig
-from diffrect.data.prepare import prepare
 from diffrect.methods import METHODS
-from diffrect.phantom import write_phantom
-from step_time import PATIENTS, make_trainer, period, turn
+from phantom_store import phantom_store
+from step_time import make_trainer, period, turn
 
 
 def main() -> None:
@@ -31,10 +28,7 @@ def main() -> None:
     parser.add_argument("--precision", default="32-true")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        write_phantom(folder / "data", PATIENTS, 0)
-        store = prepare(folder / "data", folder / "store", format="acdc", progress=False)
+    with phantom_store() as store:
         runs, periods = {}, {}
         for method in METHODS:
             config = TrainConfig(
@@ -43,7 +37,7 @@ def main() -> None:
                 iterations=2500,  # see step_time.STEP
                 precision=arguments.precision,
             )
-            trainer = make_trainer(store, folder, config)
+            trainer = make_trainer(store, store.path.parent, config)
             runs[method], periods[method] = turn(trainer), period(trainer)
             runs[method]()  # warms up
         seconds: dict[str, list[float]] = {method: [] for method in runs}

@@ -26,7 +26,7 @@ import torch
 from scipy.ndimage import zoom
 
 from acdc_like import write_acdc_like
-from diffrect import export, prepare, train
+from diffrect import export, train
 from diffrect.config import TrainConfig
 from diffrect.data.intensity import Intensity, scale
 from diffrect.data.resample import labels_from_logits, to_network
@@ -34,8 +34,8 @@ from diffrect.data.slicing import choose_slicing
 from diffrect.data.volume import read_image
 from diffrect.model import Model
 from diffrect.models import unet
-from diffrect.phantom import write_phantom
 from diffrect.predict import predict_file
+from phantom_store import phantom_store
 from side_by_side import DEVICE, machine, parse, take_turns
 
 
@@ -89,9 +89,7 @@ def slice_by_slice(model: Model, file: Path) -> np.ndarray:
 
 def make_run(folder: Path, preset: str, size: int, iterations: int) -> tuple[Path, Path]:
     """A RUN folder and an image that it has not seen."""
-    write_phantom(folder / "data", 3, 0)
     write_acdc_like(folder / "other", 1, 1)
-    store = prepare(folder / "data", folder / "store", format="acdc", progress=False)
     config = TrainConfig(
         method="supervised",
         preset=preset,
@@ -102,7 +100,8 @@ def make_run(folder: Path, preset: str, size: int, iterations: int) -> tuple[Pat
         iterations=iterations,
         validate_every=iterations,
     )
-    train(store.path, folder / "run", config, progress=False)
+    with phantom_store(3) as store:
+        train(store.path, folder / "run", config, progress=False)
     return folder / "run", min((folder / "other").glob("*/*_frame??.nii.gz"))
 
 

@@ -13,9 +13,7 @@ presets    counted operations of an iteration, the least time at the throughput
 """
 
 import argparse
-import tempfile
 from collections.abc import Callable, Iterable
-from pathlib import Path
 from statistics import median
 
 import torch
@@ -23,9 +21,8 @@ from torch.nn import functional as F
 from torch.profiler import ProfilerActivity, profile
 
 from diffrect.config import TrainConfig
-from diffrect.data.prepare import prepare
 from diffrect.models.unet import WIDTHS
-from diffrect.phantom import write_phantom
+from phantom_store import phantom_store
 from side_by_side import DEVICE, machine, parse, seconds
 from step_time import counted, make_trainer, period, turn
 
@@ -148,15 +145,12 @@ def presets(size: int, batch: int, names: list[str], rounds: int, rate: float | 
     activities = [ProfilerActivity.CPU]
     if DEVICE.type == "cuda":
         activities.append(ProfilerActivity.CUDA)
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        write_phantom(folder / "data", 4, 0)
-        store = prepare(folder / "data", folder / "store", format="acdc", progress=False)
+    with phantom_store() as store:
         for preset in names:
             config = TrainConfig(
                 preset=preset, size=size, batch_labelled=batch, batch_unlabelled=batch
             )
-            trainer = make_trainer(store, folder, config)
+            trainer = make_trainer(store, store.path.parent, config)
             run, count = turn(trainer), period(trainer)
             work = counted(run) / count
             time = median([seconds(run) / count for _ in range(rounds)])

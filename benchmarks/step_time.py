@@ -11,7 +11,6 @@ colouring, losses, pseudo-labels. The data are synthetic hearts, slices of 256 x
 """
 
 import argparse
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -25,18 +24,16 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from diffrect.config import TrainConfig
-from diffrect.data.prepare import prepare
 from diffrect.data.splits import Split
 from diffrect.data.store import Store
 from diffrect.losses import cross_entropy_dice
 from diffrect.methods import complete
 from diffrect.models import unet
 from diffrect.models.unet import ConvBlock, UNet
-from diffrect.phantom import write_phantom
 from diffrect.train import Trainer
+from phantom_store import phantom_store
 
 STEP = 2000  # of 30,000: rectification is on
-PATIENTS = 4
 
 
 class Clock:
@@ -142,10 +139,7 @@ def main() -> None:
     arguments = parser.parse_args()
     options = {name: yaml.safe_load(v) for name, v in (o.split("=") for o in arguments.option)}
     size, batch = arguments.size, arguments.batch
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        write_phantom(folder / "data", PATIENTS, 0)
-        store = prepare(folder / "data", folder / "store", format="acdc", progress=False)
+    with phantom_store() as store:
         rows, classes = 2 * batch, len(store.classes)
         runs = {"U": unit(size, rows, store.channels, classes)}
         periods = {"U": 1}
@@ -159,7 +153,7 @@ def main() -> None:
                 precision=arguments.precision,
                 options=options,
             )
-            trainer = make_trainer(store, folder, config)
+            trainer = make_trainer(store, store.path.parent, config)
             clocks[preset] = Clock(trainer)
             runs[preset], periods[preset] = turn(trainer), period(trainer)
         work = {what: counted(run) / periods[what] for what, run in runs.items()}  # and warm-up
