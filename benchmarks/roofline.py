@@ -14,7 +14,6 @@ presets    counted operations of an iteration, the least time at the throughput
 
 import argparse
 from collections.abc import Callable, Iterable
-from statistics import median
 
 import torch
 from torch.nn import functional as F
@@ -23,7 +22,7 @@ from torch.profiler import ProfilerActivity, profile
 from diffrect.config import TrainConfig
 from diffrect.models.unet import WIDTHS
 from phantom_store import phantom_store
-from side_by_side import DEVICE, machine, parse, seconds
+from side_by_side import DEVICE, machine, parse, typical
 from step_time import counted, make_trainer, period, turn
 
 COLUMNS = [
@@ -59,11 +58,6 @@ def shapes(channels: int, classes: int) -> list[tuple[int, int, int]]:
         width = WIDTHS[level]
         found += [(2 * width, width, level), (width, width, level)]
     return [*found, (WIDTHS[0], classes, 0)]
-
-
-def typical(run: Callable[[], object], rounds: int) -> float:
-    """Median seconds after a first call."""
-    return median([seconds(run) for _ in range(rounds + 1)][1:])
 
 
 def bandwidth(rounds: int) -> None:
@@ -153,7 +147,7 @@ def presets(size: int, batch: int, names: list[str], rounds: int, rate: float | 
             trainer = make_trainer(store, store.path.parent, config)
             run, count = turn(trainer), period(trainer)
             work = counted(run) / count
-            time = median([seconds(run) / count for _ in range(rounds)])
+            time = typical(run, rounds) / count
             with profile(activities=activities) as recorded:
                 run()
             line = f"{preset}: {work / 1e9:.0f} GFLOP counted, {time:.2f} s taken"
