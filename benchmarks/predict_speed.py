@@ -8,7 +8,8 @@ there and back, PyTorch's default layout, batch norms as they are; files by Simp
 RUN, a segmenter is trained for a moment on synthetic hearts, one of which, resized to the size of
 an ACDC volume, is the image. All take turns in one process. "Others" counts the voxels that
 another way labels otherwise: ours against the same network in the default layout with
-one slice at a time, the exported model against ours.
+one slice at a time, the exported model against ours. The exported one runs on the CPU, the others
+on a GPU where there is one; there sums differ in their last digits, and so may labels.
 """
 
 import argparse
