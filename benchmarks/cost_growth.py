@@ -15,7 +15,6 @@ import gc
 import json
 import tempfile
 from pathlib import Path
-from statistics import median
 
 import nibabel as nib
 import numpy as np
@@ -23,7 +22,7 @@ import numpy as np
 from diffrect.config import TrainConfig
 from diffrect.data.prepare import prepare
 from diffrect.data.store import Store
-from side_by_side import machine, parse, seconds
+from side_by_side import machine, parse, typical
 from step_time import make_trainer, period, turn
 
 DEFAULT = {"size": 128, "batch": 6, "classes": 4}
@@ -59,11 +58,10 @@ def measure(preset: str, size: int, batch: int, classes: int, rounds: int) -> fl
             preset=preset, size=size, batch_labelled=batch // 2, batch_unlabelled=batch // 2
         )
         trainer = make_trainer(make_store(folder, classes), folder, config)
-        run = turn(trainer)
-        taken = [seconds(run) / period(trainer) for _ in range(rounds + 1)]
-    del run, trainer
+        taken = typical(turn(trainer), rounds) / period(trainer)
+    del trainer
     gc.collect()
-    return median(taken[1:])
+    return taken
 
 
 def key_of(preset: str, settings: dict[str, int]) -> str:

@@ -17,19 +17,16 @@ a second preset only if it is larger.
 import argparse
 import gc
 import resource
-import tempfile
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import torch
 from torch.autograd.graph import saved_tensors_hooks
 from torch.profiler import ProfilerActivity, profile
 
 from diffrect.config import TrainConfig
-from diffrect.data.prepare import prepare
 from diffrect.methods.base import Update
-from diffrect.phantom import write_phantom
 from diffrect.trainer import Trainer
+from phantom_store import phantom_store
 from side_by_side import DEVICE, machine
 from step_time import make_trainer, turn
 
@@ -129,10 +126,7 @@ def main() -> None:
     size, batch = arguments.size, arguments.batch
     print(f"{machine()}; {size} x {size}, batch {batch} + {batch}, {arguments.precision}; MB")
     print(" ".join(f"{word:>10}" for word in ("", "kept", *STATE, "need", "peak", "ratio", "RSS")))
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        write_phantom(folder / "data", 4, 0)
-        store = prepare(folder / "data", folder / "store", format="acdc", progress=False)
+    with phantom_store() as store:
         for preset in arguments.presets:
             config = TrainConfig(
                 preset=preset,
@@ -141,7 +135,7 @@ def main() -> None:
                 batch_unlabelled=batch,
                 precision=arguments.precision,
             )
-            report(make_trainer(store, folder, config))
+            report(make_trainer(store, store.path.parent, config))
             gc.collect()
 
 

@@ -1,25 +1,24 @@
 """Time of a training iteration of every method in units of a supervised one.
 
     python benchmarks/method_cost.py [--size 64] [--rounds 30] [--threads 1] [--precision 32-true]
+                                     [--processor-time]
 
 Iterations of all methods take turns, late in their schedules: BCP is past its pre-training,
-DiffRect rectifies. Reading slices and making views is part of one. Medians of the processor time of
-all threads. The data are synthetic hearts.
+DiffRect rectifies. Reading slices and making views is part of one. Where the kinds of updates come
+again every k iterations, a turn is k of them and their mean counts. Medians of the wall clock, or
+on a CPU with `--processor-time` of the processor time of all threads. The data are synthetic
+hearts.
 """
 
 import argparse
-import tempfile
-import time
-from pathlib import Path
-from statistics import median
 
 import torch
 
 from diffrect.config import TrainConfig
-from diffrect.data.prepare import prepare
 from diffrect.methods import METHODS
-from diffrect.phantom import write_phantom
-from step_time import PATIENTS, make_trainer, period, turn
+from phantom_store import phantom_store
+from side_by_side import machine, parse, take_turns
+from step_time import make_trainer, period, turn
 
 
 def main() -> None:
@@ -29,12 +28,9 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=30)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--precision", default="32-true")
-    arguments = parser.parse_args()
+    arguments = parse(parser)
     torch.set_num_threads(arguments.threads)
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        write_phantom(folder / "data", PATIENTS, 0)
-        store = prepare(folder / "data", folder / "store", format="acdc", progress=False)
+    with phantom_store() as store:
         runs, periods = {}, {}
         for method in METHODS:
             config = TrainConfig(
@@ -43,22 +39,14 @@ def main() -> None:
                 iterations=2500,  # see step_time.STEP
                 precision=arguments.precision,
             )
-            trainer = make_trainer(store, folder, config)
+            trainer = make_trainer(store, store.path.parent, config)
             runs[method], periods[method] = turn(trainer), period(trainer)
-            runs[method]()  # warms up
-        seconds: dict[str, list[float]] = {method: [] for method in runs}
-        for _ in range(arguments.rounds):
-            for method, run in runs.items():
-                started = time.process_time()
-                run()
-                seconds[method].append((time.process_time() - started) / periods[method])
-    print(
-        f"{arguments.size} x {arguments.size}, batch 3 + 3, {arguments.threads} threads, "
-        f"{arguments.precision}, torch {torch.__version__}"
-    )
-    base = median(seconds["supervised"])
-    for method, taken in sorted(seconds.items(), key=lambda entry: median(entry[1])):
-        print(f"{method:14} {1000 * median(taken):8.1f} ms {median(taken) / base:6.2f}")
+        turns = take_turns(runs, arguments.rounds)
+    times = {method: taken / periods[method] for method, taken in turns.items()}
+    size = arguments.size
+    print(f"{machine()}; {size} x {size}, batch 3 + 3, {arguments.precision}")
+    for method, taken in sorted(times.items(), key=lambda entry: entry[1]):
+        print(f"{method:14} {1000 * taken:8.1f} ms {taken / times['supervised']:6.2f}")
 
 
 if __name__ == "__main__":

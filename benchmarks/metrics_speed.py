@@ -4,18 +4,16 @@ Usage: python benchmarks/metrics_speed.py
 
 One synthetic volume of 10 x 256 x 216 voxels with three classes (the size of a short-axis cine
 series); medpy's four functions, the two distances in voxels and in mm, against
-`diffrect.metrics.case_metrics`. The two take turns; medians of five. Needs medpy.
+`diffrect.metrics.case_metrics`. The two take turns; medians of five after a first round that is not
+counted. Needs medpy.
 """
-
-import time
-from collections.abc import Callable
-from statistics import median
 
 import numpy as np
 from medpy.metric import binary
 from scipy import ndimage
 
 from diffrect.metrics import Labels, Scores, case_metrics
+from side_by_side import take_turns
 
 CLASSES = ("background", "right ventricle", "myocardium", "left ventricle")
 SPACING = (10.0, 1.4, 1.4)
@@ -52,12 +50,6 @@ def with_diffrect(prediction: Labels, truth: Labels) -> dict[str, Scores]:
     return case_metrics(prediction, truth, CLASSES, SPACING)
 
 
-def seconds(function: Callable[..., object], *arguments: Labels) -> float:
-    start = time.perf_counter()
-    function(*arguments)
-    return time.perf_counter() - start
-
-
 def main() -> None:
     random = np.random.default_rng(0)
     prediction, truth = heart(random, 0), heart(random, 4)
@@ -65,11 +57,11 @@ def main() -> None:
     largest = max(
         abs(theirs[name][metric] - ours[name][metric]) for name in ours for metric in ours[name]
     )
-    times: dict[Callable[..., object], list[float]] = {with_medpy: [], with_diffrect: []}
-    for _ in range(ROUNDS):
-        for function, taken in times.items():
-            taken.append(seconds(function, prediction, truth))
-    medpy_time, diffrect_time = (median(taken) for taken in times.values())
+    runs = {
+        "medpy": lambda: with_medpy(prediction, truth),
+        "diffrect": lambda: with_diffrect(prediction, truth),
+    }
+    medpy_time, diffrect_time = take_turns(runs, ROUNDS).values()
     print(f"largest difference  {largest:.1e}")
     print(f"medpy               {medpy_time * 1e3:7.1f} ms a case")
     print(f"diffrect            {diffrect_time * 1e3:7.1f} ms a case")

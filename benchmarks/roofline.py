@@ -10,25 +10,26 @@ shapes     floating point operations per second of the segmenter's 3 x 3 convolu
 presets    counted operations of an iteration, the least time at the throughput
            that "shapes" found for the whole segmenter in channels-last, the time taken, and the
            share of each kind of operation in it, from a profile.
+
+On a GPU one measurement of the first two parts is many calls in a row, so that it holds the work of
+one and not its start, and the time in which no operation runs is among the shares.
 """
 
 import argparse
-import tempfile
 from collections.abc import Callable, Iterable
-from pathlib import Path
-from statistics import median
 
 import torch
+from torch.autograd import DeviceType
 from torch.nn import functional as F
 from torch.profiler import ProfilerActivity, profile
 
 from diffrect.config import TrainConfig
-from diffrect.data.prepare import prepare
 from diffrect.models.unet import WIDTHS
-from diffrect.phantom import write_phantom
-from side_by_side import DEVICE, machine, parse, seconds
+from phantom_store import phantom_store
+from side_by_side import DEVICE, machine, parse, typical
 from step_time import counted, make_trainer, period, turn
 
+CALLS = 20 if DEVICE.type == "cuda" else 1
 COLUMNS = [
     (layout, dtype, way)
     for dtype in (torch.float32, torch.bfloat16)
@@ -64,9 +65,14 @@ def shapes(channels: int, classes: int) -> list[tuple[int, int, int]]:
     return [*found, (WIDTHS[0], classes, 0)]
 
 
-def typical(run: Callable[[], object], rounds: int) -> float:
-    """Median seconds after a first call."""
-    return median([seconds(run) for _ in range(rounds + 1)][1:])
+def of_one(run: Callable[[], object], rounds: int) -> float:
+    """Median seconds of one of the calls in a row."""
+
+    def calls() -> None:
+        for _ in range(CALLS):
+            run()
+
+    return typical(calls, rounds) / CALLS
 
 
 def bandwidth(rounds: int) -> None:
@@ -77,7 +83,7 @@ def bandwidth(rounds: int) -> None:
         ("copy", lambda: c.copy_(a), 2),
         ("c = a + b", lambda: torch.add(a, b, out=c), 3),
     ):
-        rate = passes * a.nbytes / typical(run, rounds)
+        rate = passes * a.nbytes / of_one(run, rounds)
         print(f"{what:10} {rate / 1e9:6.1f} GB/s")
 
 
@@ -113,14 +119,14 @@ def throughput(size: int, rows: int, channels: int, classes: int, rounds: int) -
             passes = 1 if way == "forward" or first else 2
             operations = passes * 2 * 9 * inputs * outputs * side**2 * rows
             run = convolution((rows, inputs, outputs, side, first), layout, dtype, way)
-            time = typical(run, rounds)
+            time = of_one(run, rounds)
             work[index] += operations
             taken[index] += time
             line += f" {operations / time / 1e9:6.0f}"
         print(f"{inputs:4} {outputs:4} {side:4}{line}")
     rates = [w / t for w, t in zip(work, taken, strict=True)]
     print(f"{'all':14}" + "".join(f" {rate / 1e9:6.0f}" for rate in rates))
-    print(f"{'ms':14}" + "".join(f" {1e3 * t:6.0f}" for t in taken))
+    print(f"{'ms':14}" + "".join(f" {1e3 * t:6.4g}" for t in taken))
     both = [i for i, (layout, dtype, _) in enumerate(COLUMNS) if dtype == torch.float32]
     best = [i for i in both if COLUMNS[i][0] == torch.channels_last]
     return sum(work[i] for i in best) / sum(taken[i] for i in best)
@@ -132,13 +138,19 @@ def kind_of(name: str) -> str:
     return next(fits, "the rest")
 
 
-def shares(events: Iterable) -> dict[str, float]:
-    """Share of each kind in the time of a profile."""
+def shares(events: Iterable, taken: float) -> dict[str, float]:
+    """Share of each kind in the time of a profile; on a GPU, in the seconds taken.
+
+    What a GPU does is in a profile twice: as the work of an operation and as its kernels.
+    """
     where = "self_device_time_total" if DEVICE.type == "cuda" else "self_cpu_time_total"
     times: dict[str, float] = {}
     for event in events:
-        kind = kind_of(event.key)
-        times[kind] = times.get(kind, 0.0) + getattr(event, where)
+        if event.device_type == DeviceType.CPU:  # an operation
+            kind = kind_of(event.key)
+            times[kind] = times.get(kind, 0.0) + getattr(event, where)
+    if DEVICE.type == "cuda":
+        times["idle"] = max(0.0, 1e6 * taken - sum(times.values()))
     total = sum(times.values()) or 1.0
     return {kind: time / total for kind, time in sorted(times.items(), key=lambda e: -e[1])}
 
@@ -148,27 +160,24 @@ def presets(size: int, batch: int, names: list[str], rounds: int, rate: float | 
     activities = [ProfilerActivity.CPU]
     if DEVICE.type == "cuda":
         activities.append(ProfilerActivity.CUDA)
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        write_phantom(folder / "data", 4, 0)
-        store = prepare(folder / "data", folder / "store", format="acdc", progress=False)
+    with phantom_store() as store:
         for preset in names:
             config = TrainConfig(
                 preset=preset, size=size, batch_labelled=batch, batch_unlabelled=batch
             )
-            trainer = make_trainer(store, folder, config)
+            trainer = make_trainer(store, store.path.parent, config)
             run, count = turn(trainer), period(trainer)
             work = counted(run) / count
-            time = median([seconds(run) / count for _ in range(rounds)])
+            time = typical(run, rounds) / count
             with profile(activities=activities) as recorded:
                 run()
-            line = f"{preset}: {work / 1e9:.0f} GFLOP counted, {time:.2f} s taken"
+            line = f"{preset}: {work / 1e9:.0f} GFLOP counted, {time:.4g} s taken"
             if rate is not None:
-                line += f", {work / rate:.2f} s at {rate / 1e9:.0f} GFLOP/s"
+                line += f", {work / rate:.4g} s at {rate / 1e9:.0f} GFLOP/s"
                 line += f" ({100 * work / rate / time:.0f} % of the time taken)"
             print(line)
-            for kind, share in shares(recorded.key_averages()).items():
-                print(f"  {kind:20} {100 * share:5.1f} % {time * share:7.3f} s")
+            for kind, share in shares(recorded.key_averages(), time * count).items():
+                print(f"  {kind:20} {100 * share:5.1f} % {time * share:8.4f} s")
 
 
 def main() -> None:
@@ -182,6 +191,8 @@ def main() -> None:
     arguments = parse(parser)
     size, batch, rounds = arguments.size, arguments.batch, arguments.rounds
     print(f"{machine()}; {size} x {size}, batch {batch} + {batch}")
+    if DEVICE.type == "cuda":
+        print(f"float32 convolutions in TF32: {torch.backends.cudnn.allow_tf32}")
     if "bandwidth" in arguments.parts:
         bandwidth(rounds)
     rate = throughput(size, 2 * batch, 1, 4, rounds) if "shapes" in arguments.parts else None

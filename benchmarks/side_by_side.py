@@ -37,18 +37,24 @@ def parse(parser: argparse.ArgumentParser) -> argparse.Namespace:
         help="instead of wall-clock time; steadier on one thread of a machine that others use",
     )
     arguments = parser.parse_args()
+    if arguments.processor_time and DEVICE.type != "cpu":
+        parser.error("--processor-time: expected a CPU, a GPU's work is not in it")
     global _clock
     _clock = time.process_time if arguments.processor_time else time.perf_counter
     return arguments
 
 
+def now() -> float:
+    """What the clock says once the device has done its work."""
+    synchronise()
+    return _clock()
+
+
 def seconds(run: Callable[[], object]) -> float:
     """Time of one call, until the device has done its work."""
-    _synchronise()
-    started = _clock()
+    started = now()
     run()
-    _synchronise()
-    return _clock() - started
+    return now() - started
 
 
 def take_turns(runs: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, float]:
@@ -62,6 +68,12 @@ def take_turns(runs: Mapping[str, Callable[[], object]], rounds: int) -> dict[st
     return {what: median(times) for what, times in taken.items()}
 
 
-def _synchronise() -> None:
+def typical(run: Callable[[], object], rounds: int) -> float:
+    """Median seconds of a call after a first one that is not counted."""
+    return take_turns({"": run}, rounds)[""]
+
+
+def synchronise() -> None:
+    """Waits for the device; a CPU has done its work already."""
     if DEVICE.type == "cuda":
         torch.cuda.synchronize()

@@ -7,16 +7,14 @@ layout and float32. U and the iterations take turns; medians are compared. Where
 learns every k-th iteration only, a turn is k of them and their mean counts. "Counted" is the
 floating point work of one iteration over that of U. "Outside" is the share of an iteration that is
 neither a network's forward nor a backward pass nor an optimiser's step: loading, augmentation,
-colouring, losses, pseudo-labels. The data are synthetic hearts, slices of 256 x 256 and less.
+colouring, losses, pseudo-labels. It has turns of its own, because a GPU is waited for wherever one
+of these begins or ends. The data are synthetic hearts, slices of 256 x 256 and less.
 """
 
 import argparse
-import tempfile
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from statistics import median
 from unittest.mock import patch
 
 import torch
@@ -25,18 +23,17 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from diffrect.config import TrainConfig
-from diffrect.data.prepare import prepare
 from diffrect.data.splits import Split
 from diffrect.data.store import Store
 from diffrect.losses import cross_entropy_dice
 from diffrect.methods import complete
 from diffrect.models import unet
 from diffrect.models.unet import ConvBlock, UNet
-from diffrect.phantom import write_phantom
 from diffrect.train import Trainer
+from phantom_store import phantom_store
+from side_by_side import DEVICE, machine, now, parse, seconds, take_turns
 
 STEP = 2000  # of 30,000: rectification is on
-PATIENTS = 4
 
 
 class Clock:
@@ -58,13 +55,13 @@ class Clock:
 
     def enter(self) -> None:
         if self.depth == 0:
-            self.started = time.perf_counter()
+            self.started = now()
         self.depth += 1
 
     def leave(self) -> None:
         self.depth -= 1
         if self.depth == 0:
-            self.inside += time.perf_counter() - self.started
+            self.inside += now() - self.started
 
     def timed(self, function: Callable) -> Callable:
         def call(*arguments: object, **options: object) -> object:
@@ -84,12 +81,12 @@ class Clock:
 
 def unit(size: int, rows: int, channels: int, classes: int) -> Callable[[], object]:
     """Forward + backward of the plain segmenter, by PyTorch's own operations alone."""
-    network = UNet(channels, classes)
+    network = UNet(channels, classes).to(DEVICE)
     for module in network.modules():
         if isinstance(module, ConvBlock):
             module.dropout = nn.Dropout(module.dropout.p)
-    images = torch.rand(rows, channels, size, size)
-    labels = torch.randint(classes, (rows, size, size))
+    images = torch.rand(rows, channels, size, size, device=DEVICE)
+    labels = torch.randint(classes, (rows, size, size), device=DEVICE)
 
     def run() -> None:
         network.zero_grad()
@@ -130,6 +127,13 @@ def counted(run: Callable[[], object]) -> int:
     return counter.get_total_flops()
 
 
+def outside(trainer: Trainer, run: Callable[[], object], rounds: int) -> float:
+    """Share of a training's turns that is spent outside its networks."""
+    clock = Clock(trainer)
+    taken = sum(seconds(run) for _ in range(rounds))
+    return 1 - clock.inside / taken
+
+
 def main() -> None:
     """Builds the data, takes turns and prints a table."""
     parser = argparse.ArgumentParser(description="time of an iteration in units of U")
@@ -139,17 +143,13 @@ def main() -> None:
     parser.add_argument("--presets", nargs="+", default=["reference", "default"])
     parser.add_argument("--precision", default="32-true")
     parser.add_argument("--option", nargs="*", default=[], help="NAME=VALUE, for all presets")
-    arguments = parser.parse_args()
+    arguments = parse(parser)
     options = {name: yaml.safe_load(v) for name, v in (o.split("=") for o in arguments.option)}
     size, batch = arguments.size, arguments.batch
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        write_phantom(folder / "data", PATIENTS, 0)
-        store = prepare(folder / "data", folder / "store", format="acdc", progress=False)
+    with phantom_store() as store:
         rows, classes = 2 * batch, len(store.classes)
         runs = {"U": unit(size, rows, store.channels, classes)}
-        periods = {"U": 1}
-        clocks = {}
+        trainers = {}
         for preset in arguments.presets:
             config = TrainConfig(
                 preset=preset,
@@ -159,30 +159,23 @@ def main() -> None:
                 precision=arguments.precision,
                 options=options,
             )
-            trainer = make_trainer(store, folder, config)
-            clocks[preset] = Clock(trainer)
-            runs[preset], periods[preset] = turn(trainer), period(trainer)
-        work = {what: counted(run) / periods[what] for what, run in runs.items()}  # and warm-up
-        for clock in clocks.values():
-            clock.inside = 0.0
-        seconds: dict[str, list[float]] = {what: [] for what in runs}
-        for _ in range(arguments.rounds):
-            for what, run in runs.items():
-                started = time.perf_counter()
-                run()
-                seconds[what].append((time.perf_counter() - started) / periods[what])
-    base = median(seconds["U"])
-    print(
-        f"{size} x {size}, batch {batch} + {batch}, {torch.get_num_threads()} threads, "
-        f"{arguments.precision}, torch {torch.__version__}"
-    )
-    print(f"{'':12} {'seconds':>8} {'U':>6} {'counted U':>10} {'GFLOP/s':>8} {'outside':>8}")
-    for what, taken in seconds.items():
-        typical = median(taken)
-        line = f"{what:12} {typical:8.3f} {typical / base:6.2f} {work[what] / work['U']:10.2f} "
-        line += f"{work[what] / typical / 1e9:8.0f}"
-        if what in clocks:
-            line += f" {100 * (1 - clocks[what].inside / (periods[what] * sum(taken))):7.1f}%"
+            trainers[preset] = make_trainer(store, store.path.parent, config)
+            runs[preset] = turn(trainers[preset])
+        periods = {"U": 1} | {preset: period(trainer) for preset, trainer in trainers.items()}
+        work = {what: counted(run) / periods[what] for what, run in runs.items()}
+        times = take_turns(runs, arguments.rounds)
+        others = {
+            preset: outside(trainer, runs[preset], arguments.rounds)
+            for preset, trainer in trainers.items()
+        }
+    print(f"{machine()}; {size} x {size}, batch {batch} + {batch}, {arguments.precision}")
+    print(f"{'':12} {'seconds':>9} {'U':>6} {'counted U':>10} {'GFLOP/s':>8} {'outside':>8}")
+    for what, taken in times.items():
+        one = taken / periods[what]
+        line = f"{what:12} {one:9.5f} {one / times['U']:6.2f} {work[what] / work['U']:10.2f} "
+        line += f"{work[what] / one / 1e9:8.0f}"
+        if what in others:
+            line += f" {100 * others[what]:7.1f}%"
         print(line)
 
 

@@ -2,20 +2,25 @@
 
 import json
 import re
+from types import SimpleNamespace
 
 import pytest
 import torch
+from torch.autograd import DeviceType
 
 import cost_growth
 import loader_speed
 import memory
+import method_cost
 import predict_speed
 import roofline
+import side_by_side
 import start_speed
 import step_time
 from diffrect.config import TrainConfig
+from diffrect.methods import METHODS
 from diffrect.models.unet import UNet
-from side_by_side import take_turns
+from side_by_side import DEVICE, take_turns
 
 
 def test_turns_are_taken_and_the_first_is_not_counted():
@@ -30,7 +35,8 @@ def test_prediction(tiny_run, acdc_folder, tmp_path, capsys):
     predict_speed.report(tiny_run, image, tmp_path, 48, rounds=1)
     printed = capsys.readouterr().out
     found = dict(re.findall(r"voxels that (.+) labels otherwise: (\d+)", printed))
-    assert found["ours, slice by slice"] == found["ONNX"] == "0"
+    if DEVICE.type == "cpu":
+        assert found["ours, slice by slice"] == found["ONNX"] == "0"
     assert re.search(r"diffrect +[\d.]+ +[\d.]+ +1\.00", printed)
 
 
@@ -42,6 +48,40 @@ def test_loading(acdc_folder, monkeypatch, capsys):
     assert [what for what, _, _ in rows] == ["h5 and PIL", "reference", "default"]
     for _, rate, sample in rows:  # six slices a batch
         assert 1e3 / float(rate) / 6 == pytest.approx(float(sample), rel=0.1)
+
+
+def test_iterations_in_units_of_the_segmenter(monkeypatch, capsys):
+    options = "--size 16 --batch 1 --rounds 1 --presets default"
+    monkeypatch.setattr("sys.argv", ["step", *options.split()])
+    step_time.main()
+    printed = capsys.readouterr().out
+    assert printed.startswith(f"{side_by_side.machine()}; 16 x 16, batch 1 + 1, 32-true")
+    assert re.search(r"^U +[\d.]+ +1\.00 +1\.00 +\d+$", printed, re.MULTILINE)
+    share = re.search(r"^default +[\d.]+ +[\d.]+ +[\d.]+ +\d+ +([\d.]+)%$", printed, re.MULTILINE)
+    assert 0 < float(share[1]) < 100
+
+
+@pytest.mark.skipif(DEVICE.type != "cpu", reason="processor time")
+def test_cost_of_every_method(monkeypatch, capsys):
+    monkeypatch.setattr(side_by_side, "_clock", side_by_side._clock)
+    threads = torch.get_num_threads()
+    options = f"--size 16 --rounds 1 --threads {threads} --processor-time"
+    monkeypatch.setattr("sys.argv", ["cost", *options.split()])
+    method_cost.main()
+    printed = capsys.readouterr().out
+    assert f"{threads} threads, processor time, torch" in printed
+    rows = re.findall(r"^(\w+) +([\d.]+) ms +([\d.]+)$", printed, re.MULTILINE)
+    assert sorted(method for method, _, _ in rows) == sorted(METHODS)
+    times = [float(time) for _, time, _ in rows]
+    assert times == sorted(times)
+
+
+def test_processor_time_is_refused_on_a_gpu(monkeypatch, capsys):
+    monkeypatch.setattr(side_by_side, "DEVICE", torch.device("cuda"))
+    monkeypatch.setattr("sys.argv", ["cost", "--processor-time"])
+    with pytest.raises(SystemExit):
+        method_cost.main()
+    assert "--processor-time: expected a CPU" in capsys.readouterr().err
 
 
 @pytest.mark.skipif(memory.DEVICE.type != "cpu", reason="counts what the CPU allocates")
@@ -88,6 +128,24 @@ def test_roofline_runs(capsys):
     assert len(re.findall(r"^ +\d+ +\d+ +\d+( +\d+){8}$", printed, re.MULTILINE)) == 19
     shares = [float(share) for share in re.findall(r"([\d.]+) % +[\d.]+ s", printed)]
     assert sum(shares) == pytest.approx(100, abs=1)
+
+
+def test_work_of_a_gpu_counts_once(monkeypatch):
+    monkeypatch.setattr(roofline, "DEVICE", torch.device("cuda"))
+    rows = [  # an operation and its kernel, each with the microseconds of its own
+        ("aten::cudnn_convolution", DeviceType.CPU, 600.0),
+        ("cutlass_conv_fprop", DeviceType.CUDA, 600.0),
+        ("aten::cudnn_batch_norm", DeviceType.CPU, 200.0),
+        ("bn_fw_tr_1C11", DeviceType.CUDA, 200.0),
+        ("cudaLaunchKernel", DeviceType.CPU, 0.0),
+    ]
+    events = [
+        SimpleNamespace(key=key, device_type=kind, self_device_time_total=time)
+        for key, kind, time in rows
+    ]
+    shares = roofline.shares(events, taken=1e-3)
+    found = {kind: share for kind, share in shares.items() if share}
+    assert found == pytest.approx({"convolutions": 0.6, "batch norm": 0.2, "idle": 0.2})
 
 
 def test_growth_of_cost(tmp_path, monkeypatch):

@@ -1,0 +1,19 @@
+"""A prepared store of synthetic hearts."""
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from diffrect.data.prepare import prepare
+from diffrect.data.store import Store
+from diffrect.phantom import write_phantom
+
+
+@contextmanager
+def phantom_store(patients: int = 4) -> Iterator[Store]:
+    """A store whose folder lies in a temporary one, `path.parent`, and goes with it."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        write_phantom(folder / "data", patients, 0)
+        yield prepare(folder / "data", folder / "store", format="acdc", progress=False)
