@@ -1,10 +1,10 @@
 """Does diffrect compute what the authors' code computes?
 
-    python benchmarks/reference_parity.py GOLDEN_DIR
+    python benchmarks/reference_parity.py GOLDEN_DIR [--device cuda]
 
-Compares our networks, the sampling and whole training iterations (preset `reference`, float64)
-with numbers recorded from the authors' code, and prints the largest difference per quantity as a
-share of the quantity's largest magnitude. Exits with 1 if one is over 1e-6.
+Compares our networks, the sampling and whole training iterations (preset `reference`, float64,
+channels-last layout as in training) with numbers recorded from the authors' code, and prints the
+largest difference per quantity as a share of the quantity's largest magnitude. Exits with 1 if one is over 1e-6.
 
 GOLDEN_DIR holds reference_checkpoint_keys.json (names and shapes of their checkpoints, from which
 the weights are made by rule), segmenter.npz, rectifier.npz and training_steps.npz. Channels,
@@ -56,16 +56,17 @@ def weights_by_rule(shapes: Mapping[str, list[int]]) -> dict[str, Tensor]:
     return weights
 
 
-def tensor(array: np.ndarray) -> Tensor:
-    """Floats as float64, integers as int64."""
-    return torch.from_numpy(np.asarray(array)).to(
-        torch.float64 if array.dtype.kind == "f" else torch.int64
-    )
+def tensor(array: np.ndarray, device: torch.device | str = "cpu") -> Tensor:
+    """Floats as float64, integers as int64; images and maps in channels-last layout."""
+    kind = torch.float64 if array.dtype.kind == "f" else torch.int64
+    found = torch.from_numpy(np.asarray(array)).to(device, kind)
+    return found.contiguous(memory_format=torch.channels_last) if found.ndim == 4 else found
 
 
 def difference(ours: Tensor | np.ndarray | float, theirs: np.ndarray) -> float:
     """Largest absolute difference as a share of the largest magnitude of `theirs`."""
-    gap = np.abs(np.asarray(ours) - theirs).max()
+    found = ours.cpu().numpy() if isinstance(ours, Tensor) else ours
+    gap = np.abs(found - theirs).max()
     return float(gap / max(np.abs(theirs).max(), np.finfo(np.float64).tiny))
 
 
@@ -79,7 +80,8 @@ def without_dropout(network: nn.Module) -> None:
 class Setup:
     """The recorded shapes, and methods filled with the recorded weights."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, device: str = "cpu") -> None:
+        self.device = torch.device(device)
         keys = json.loads((folder / "reference_checkpoint_keys.json").read_text("utf-8"))
         self.states = {name: weights_by_rule(shapes) for name, shapes in keys.items()}
         self.classes = keys["segmenter"]["decoder.out_conv.bias"][0]
@@ -92,7 +94,12 @@ class Setup:
         load_reference_state(method.segmenter, self.states["segmenter"])
         load_reference_state(method.rectifier, self.states["rectifier"])
         without_dropout(method)
-        return method.double()
+        method.to(self.device, torch.float64)
+        return method.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    def tensor(self, array: np.ndarray) -> Tensor:
+        """A recorded array where the methods are."""
+        return tensor(array, self.device)
 
 
 def compare_segmenter(setup: Setup, golden: Arrays) -> Iterator[tuple[str, float]]:
@@ -100,7 +107,7 @@ def compare_segmenter(setup: Setup, golden: Arrays) -> Iterator[tuple[str, float
     for mode in ("eval", "train"):
         segmenter: UNet = setup.method().segmenter.train(mode == "train")
         with torch.no_grad():
-            logits = segmenter(tensor(golden["image"]))
+            logits = segmenter(setup.tensor(golden["image"]))
         yield f"segmenter logits, {mode}", difference(logits, golden[f"logits_{mode}"])
 
 
@@ -115,10 +122,10 @@ def compare_rectifier(setup: Setup, golden: Arrays) -> Iterator[tuple[str, float
         rectifier: Rectifier = setup.method().rectifier.train(mode == "train")
         with torch.no_grad():
             logits, latent = rectifier.transport(
-                *(tensor(golden[name]) for name in ("image", "coarse", "label")),
-                tensor(golden["guidance_times_999"]) / 999,
-                tensor(golden["timestep"]),
-                tensor(golden["noise"]),
+                *(setup.tensor(golden[name]) for name in ("image", "coarse", "label")),
+                setup.tensor(golden["guidance_times_999"]) / 999,
+                setup.tensor(golden["timestep"]),
+                setup.tensor(golden["noise"]),
             )
         yield f"rectifier latent loss, {mode}", difference(latent, golden[f"latent_loss_{mode}"])
         yield f"rectifier logits, {mode}", difference(logits, golden[f"logits_{mode}"])
@@ -128,8 +135,9 @@ def compare_rectifier(setup: Setup, golden: Arrays) -> Iterator[tuple[str, float
 
 def sample(method: DiffRect, golden: Arrays, rows: int) -> Tensor:
     """Rectified logits in evaluation mode of the first rows of the recorded inputs."""
+    device = next(method.parameters()).device
     images, coarse, guidance, noise = (
-        tensor(golden[name])[:rows]
+        tensor(golden[name], device)[:rows]
         for name in ("image", "coarse", "guidance_times_999", "sample_noise")
     )
     return method.rectifier.eval().rectify(images, coarse, guidance / 999, noise)
@@ -142,10 +150,10 @@ class RecordedDraws(Draws):
         self.golden, self.step = golden, 0
 
     def timestep(self, name: str, rows: int, steps: int, like: Tensor) -> Tensor:
-        return tensor(self.golden[f"timestep_{name}"][self.step])
+        return tensor(self.golden[f"timestep_{name}"][self.step], like.device)
 
     def normal(self, name: str, shape: tuple[int, ...], like: Tensor) -> Tensor:
-        return tensor(self.golden[f"noise_{name}"][self.step])
+        return tensor(self.golden[f"noise_{name}"][self.step], like.device)
 
 
 def compare_training(
@@ -157,9 +165,8 @@ def compare_training(
     method.draws = draws = RecordedDraws(golden)
     optimizers = method.optimizers()
     labelled = int(golden["labelled"])
-    batch = Batch(
-        tensor(golden["weak"]), tensor(golden["strong"]), tensor(golden["label"])[:labelled]
-    )
+    weak, strong, label = (setup.tensor(golden[name]) for name in ("weak", "strong", "label"))
+    batch = Batch(weak, strong, label[:labelled])
     values = np.empty_like(golden["values"])
     after: dict[str, list[float]] = {"segmenter": [], "rectifier": []}
     for step in range(iterations):
@@ -197,9 +204,9 @@ def train_step(
     return logs
 
 
-def compare(folder: Path) -> Iterator[tuple[str, float]]:
+def compare(folder: Path, device: str = "cpu") -> Iterator[tuple[str, float]]:
     """All quantities of a folder with their relative differences."""
-    setup = Setup(folder)
+    setup = Setup(folder, device)
     golden = {
         name: dict(np.load(folder / f"{name}.npz", allow_pickle=False))
         for name in ("segmenter", "rectifier", "training_steps")
@@ -213,9 +220,10 @@ def main(arguments: list[str] | None = None) -> int:
     """Prints one line per quantity; returns the exit status."""
     parser = argparse.ArgumentParser(description="compare with the authors' code")
     parser.add_argument("golden", type=Path, help="folder with the recorded numbers")
-    folder = parser.parse_args(arguments).golden
+    parser.add_argument("--device", default="cpu", help="such as cuda")
+    given = parser.parse_args(arguments)
     failed = 0
-    for name, gap in compare(folder):
+    for name, gap in compare(given.golden, given.device):
         verdict = "ok" if gap <= TOLERANCE else "DIFFERS"
         failed += verdict != "ok"
         print(f"{name:44} {gap:9.2e}  {verdict}", flush=True)

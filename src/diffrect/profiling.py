@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from rich.console import Console
 from rich.table import Table
+from torch.autograd import DeviceType
 from torch.profiler import ProfilerActivity, profile, schedule
 
 WARM_UP, RECORDED = 3, 5  # iterations; the first ones allocate memory and choose kernels
@@ -62,7 +63,12 @@ class StepProfiler:
     def table(self, events: Any, iterations: int) -> Table:
         """The operations with the most time of their own, per iteration."""
         where = "device" if self.device.type == "cuda" else "cpu"
-        named = [event for event in events if not event.key.startswith("ProfilerStep")]
+        # a GPU's kernels have rows of their own; their time is that of the operations as well
+        named = [
+            event
+            for event in events
+            if event.device_type == DeviceType.CPU and not event.key.startswith("ProfilerStep")
+        ]
         ranked = sorted(named, key=lambda e: -getattr(e, f"self_{where}_time_total"))
         total = sum(getattr(e, f"self_{where}_time_total") for e in ranked) or 1
         title = f"one iteration, mean of {iterations}: the {LARGEST} largest by {where} time"

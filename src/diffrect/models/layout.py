@@ -37,9 +37,8 @@ def convolve_both(conv: nn.Conv2d, first: Tensor, second: Tensor) -> Tensor:
     if traced or first.device.type != "cpu" or second.is_contiguous():
         return conv(torch.cat([first, second], dim=1))
     channels = first.shape[1]
-    options = (conv.stride, conv.padding, conv.dilation)
-    total = F.conv2d(first, conv.weight[:, :channels], conv.bias, *options)
-    return total.add_(F.conv2d(second, conv.weight[:, channels:], None, *options))
+    total = conv._conv_forward(first, conv.weight[:, :channels], conv.bias)
+    return total.add_(conv._conv_forward(second, conv.weight[:, channels:], None))
 
 
 def at_least_single(x: Tensor) -> Tensor:
