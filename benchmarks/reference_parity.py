@@ -4,7 +4,8 @@
 
 Compares our networks, the sampling and whole training iterations (preset `reference`, float64,
 channels-last layout as in training) with numbers recorded from the authors' code, and prints the
-largest difference per quantity as a share of the quantity's largest magnitude. Exits with 1 if one is over 1e-6.
+largest difference per quantity as a share of the quantity's largest magnitude. Exits with 1 if one
+is over 1e-6.
 
 GOLDEN_DIR holds reference_checkpoint_keys.json (names and shapes of their checkpoints, from which
 the weights are made by rule), segmenter.npz, rectifier.npz and training_steps.npz. Channels,
