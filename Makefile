@@ -1,5 +1,6 @@
 # make demo   the whole method on synthetic hearts, in an environment of its own
 # make test   format, lint, types, tests, coverage
+# make test-gpu  tests of what a GPU computes; needs a torch in .venv that can use one
 # make audit  known vulnerabilities of the pinned packages
 PYTHON ?= python3.11
 VENV ?= .venv
@@ -7,7 +8,7 @@ BIN := $(VENV)/bin
 FOLDER ?= demo
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test audit clean
+.PHONY: demo test test-gpu audit clean
 
 demo: $(VENV)/run.stamp
 	$(BIN)/diffrect demo $(FOLDER)
@@ -17,6 +18,9 @@ test: $(VENV)/dev.stamp
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	OMP_NUM_THREADS=2 $(BIN)/python -m pytest --cov --cov-report=term
+
+test-gpu: | $(VENV)/bin/python
+	DIFFRECT_TEST_GPU=1 $(BIN)/python -m pytest tests/test_gpu.py
 
 audit: | $(VENV)/bin/python
 	$(BIN)/python benchmarks/audit.py constraints.txt

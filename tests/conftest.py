@@ -1,7 +1,14 @@
-"""Tiny data sets, built once a session; tests that change one make their own copy."""
+"""Tiny data sets, built once a session; tests that change one make their own copy.
+
+A GPU is hidden from the tests, many of which compare numbers bit for bit, unless
+DIFFRECT_TEST_GPU=1 is set, as `make test-gpu` does for those of `test_gpu.py`.
+"""
 
 import os
 from pathlib import Path
+
+if os.environ.get("DIFFRECT_TEST_GPU") != "1":  # before torch looks for one
+    os.environ["CUDA_VISIBLE_DEVICES"] = ""
 
 import pytest
 

@@ -49,6 +49,8 @@ class OnnxNetwork(nn.Module):
 
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = torch.get_num_threads()
+        # threads that wait busily would hold up what PyTorch does with the logits
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         options.log_severity_level = 3  # errors
         if not path.is_file():
             raise InputError(f"{path}: expected a model made by export, found no such file")
