@@ -104,7 +104,9 @@ def test_deterministic_trainings_are_equal_bit_for_bit_resumed_or_not(
 
 
 def test_too_little_memory_is_explained(store: Store, tmp_path: Path) -> None:
-    torch.cuda.set_per_process_memory_fraction(1e-4)
+    room = torch.cuda.memory_reserved() + 500e6  # for the networks, not for their maps
+    total = torch.cuda.get_device_properties(0).total_memory
+    torch.cuda.set_per_process_memory_fraction(room / total)
     try:
         with pytest.raises(InputError, match=r"^--size 512 --batch-labelled 3 .* memory of "):
             train(store.path, tmp_path / "run", TrainConfig(size=512, iterations=1), progress=False)

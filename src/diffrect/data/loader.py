@@ -167,5 +167,7 @@ def workers_explained(workers: int) -> Iterator[None]:
 def _pad(array: np.ndarray, shape: Sequence[int]) -> np.ndarray:
     """Zero-pads (..., H, W) at the bottom and right to `shape`."""
     height, width = array.shape[-2:]
+    if (height, width) == tuple(shape):
+        return array
     margins = [(0, 0)] * (array.ndim - 2) + [(0, shape[0] - height), (0, shape[1] - width)]
     return np.pad(array, margins)
