@@ -133,4 +133,4 @@ def test_kept_scores_give_the_kept_tables(report: Path, tmp_path: Path) -> None:
 
 
 def test_kept_scores_are_found() -> None:
-    assert [report.parent.name for report in RESULTS] == ["protocol-a", "protocol-h"]
+    assert [report.parent.name for report in RESULTS] == ["protocol-a", "protocol-a-gpu", "protocol-h"]
