@@ -133,4 +133,5 @@ def test_kept_scores_give_the_kept_tables(report: Path, tmp_path: Path) -> None:
 
 
 def test_kept_scores_are_found() -> None:
-    assert [report.parent.name for report in RESULTS] == ["protocol-a", "protocol-a-gpu", "protocol-h"]
+    names = [report.parent.name for report in RESULTS]
+    assert names == ["protocol-a", "protocol-a-gpu", "protocol-h"]
