@@ -236,8 +236,11 @@ def test_decoders_differ_in_their_upsampling(upsampling: str) -> None:
     assert decoder(maps).shape == (1, 2, 32, 32)
     up = decoder.ups[-1]
     seen: list[torch.Tensor] = []
-    up.block.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0][:, 16:]))
+    up.block.register_forward_pre_hook(
+        lambda _, inputs, named: seen.append(named["beside"]), with_kwargs=True
+    )
     decoder(maps)
+    assert seen[0].shape == (1, 16, 32, 32)
     blocks = seen[0].unfold(2, 2, 2).unfold(3, 2, 2).flatten(4)  # the four pixels of each 2 x 2
     assert (blocks.amax(4) == blocks.amin(4)).all() == (upsampling == "nearest")
     assert isinstance(up.reduce, torch.nn.ConvTranspose2d) == (upsampling == "transposed")
