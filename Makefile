@@ -1,6 +1,6 @@
 # make demo   the whole method on synthetic hearts, in an environment of its own
 # make test   format, lint, types, tests, coverage
-# make test-gpu  tests of what a GPU computes; needs a torch in .venv that can use one
+# make test-gpu  what a GPU computes beside what a CPU does; skips it all where there is none
 # make audit  known vulnerabilities of the pinned packages
 PYTHON ?= python3.11
 VENV ?= .venv
@@ -19,7 +19,7 @@ test: $(VENV)/dev.stamp
 	$(BIN)/mypy
 	OMP_NUM_THREADS=2 $(BIN)/python -m pytest --cov --cov-report=term
 
-test-gpu: | $(VENV)/bin/python
+test-gpu: $(VENV)/dev.stamp
 	DIFFRECT_TEST_GPU=1 $(BIN)/python -m pytest tests/test_gpu.py
 
 audit: | $(VENV)/bin/python

@@ -15,10 +15,8 @@ on a GPU where there is one; there sums differ in their last digits, and so may 
 import argparse
 import copy
 import tempfile
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from unittest.mock import patch
 
 import nibabel as nib
 import numpy as np
@@ -34,7 +32,6 @@ from diffrect.data.resample import labels_from_logits, to_network
 from diffrect.data.slicing import choose_slicing
 from diffrect.data.volume import read_image
 from diffrect.model import Model
-from diffrect.models import unet
 from diffrect.predict import predict_file
 from phantom_store import phantom_store
 from side_by_side import DEVICE, machine, parse, take_turns
@@ -59,15 +56,9 @@ def yardstick(network: torch.nn.Module, file: Path, output: Path, size: int) -> 
     sitk.WriteImage(result, output)
 
 
-def plain(network: torch.nn.Module) -> Callable[[torch.Tensor], torch.Tensor]:
-    """A network in the default layout, by PyTorch's own operations alone."""
-    network = copy.deepcopy(network).to(memory_format=torch.contiguous_format)
-
-    def run(images: torch.Tensor) -> torch.Tensor:
-        with patch.object(unet, "convolve_both", lambda conv, *maps: conv(torch.cat(maps, dim=1))):
-            return network(images)
-
-    return run
+def plain(network: torch.nn.Module) -> torch.nn.Module:
+    """A network in the default layout, which runs by PyTorch's own operations alone."""
+    return copy.deepcopy(network).to(memory_format=torch.contiguous_format)
 
 
 @torch.inference_mode()

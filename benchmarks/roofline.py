@@ -19,12 +19,12 @@ import argparse
 from collections.abc import Callable, Iterable
 
 import torch
-from torch.autograd import DeviceType
 from torch.nn import functional as F
 from torch.profiler import ProfilerActivity, profile
 
 from diffrect.config import TrainConfig
 from diffrect.models.unet import WIDTHS
+from diffrect.profiling import operations
 from phantom_store import phantom_store
 from side_by_side import DEVICE, machine, parse, typical
 from step_time import counted, make_trainer, period, turn
@@ -139,16 +139,12 @@ def kind_of(name: str) -> str:
 
 
 def shares(events: Iterable, taken: float) -> dict[str, float]:
-    """Share of each kind in the time of a profile; on a GPU, in the seconds taken.
-
-    What a GPU does is in a profile twice: as the work of an operation and as its kernels.
-    """
+    """Share of each kind in the time of a profile; on a GPU, in the seconds taken."""
     where = "self_device_time_total" if DEVICE.type == "cuda" else "self_cpu_time_total"
     times: dict[str, float] = {}
-    for event in events:
-        if event.device_type == DeviceType.CPU:  # an operation
-            kind = kind_of(event.key)
-            times[kind] = times.get(kind, 0.0) + getattr(event, where)
+    for event in operations(events):
+        kind = kind_of(event.key)
+        times[kind] = times.get(kind, 0.0) + getattr(event, where)
     if DEVICE.type == "cuda":
         times["idle"] = max(0.0, 1e6 * taken - sum(times.values()))
     total = sum(times.values()) or 1.0

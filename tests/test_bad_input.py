@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 
 from bad_cases import DEMO, EVALUATE, FINE, PREDICT, PREPARE, TRAIN
 from bad_scans import SCANS
@@ -76,8 +75,6 @@ def test_bad_input_is_told_in_one_line_and_changes_nothing(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    if "cuda" in arguments and torch.cuda.is_available():
-        pytest.skip("there is a GPU")
     monkeypatch.chdir(tmp_path)
     given = arguments.split()
     for name in good.keys() & set(given):

@@ -20,7 +20,7 @@ import step_time
 from diffrect.config import TrainConfig
 from diffrect.methods import METHODS
 from diffrect.models.unet import UNet
-from side_by_side import DEVICE, take_turns
+from side_by_side import take_turns
 
 
 def test_turns_are_taken_and_the_first_is_not_counted():
@@ -35,8 +35,7 @@ def test_prediction(tiny_run, acdc_folder, tmp_path, capsys):
     predict_speed.report(tiny_run, image, tmp_path, 48, rounds=1)
     printed = capsys.readouterr().out
     found = dict(re.findall(r"voxels that (.+) labels otherwise: (\d+)", printed))
-    if DEVICE.type == "cpu":
-        assert found["ours, slice by slice"] == found["ONNX"] == "0"
+    assert found["ours, slice by slice"] == found["ONNX"] == "0"
     assert re.search(r"diffrect +[\d.]+ +[\d.]+ +1\.00", printed)
 
 
@@ -61,7 +60,6 @@ def test_iterations_in_units_of_the_segmenter(monkeypatch, capsys):
     assert 0 < float(share[1]) < 100
 
 
-@pytest.mark.skipif(DEVICE.type != "cpu", reason="processor time")
 def test_cost_of_every_method(monkeypatch, capsys):
     monkeypatch.setattr(side_by_side, "_clock", side_by_side._clock)
     threads = torch.get_num_threads()
@@ -84,7 +82,6 @@ def test_processor_time_is_refused_on_a_gpu(monkeypatch, capsys):
     assert "--processor-time: expected a CPU" in capsys.readouterr().err
 
 
-@pytest.mark.skipif(memory.DEVICE.type != "cpu", reason="counts what the CPU allocates")
 def test_peak_memory_is_that_of_the_allocator():
     here = torch.zeros(1 << 20)
     before = memory.living()

@@ -85,7 +85,7 @@ def test_cells_are_runs_with_scores_and_cost(made: Path) -> None:
         assert cost["parameters"] == cost["trained_parameters"] > 1_800_000
         assert 0 < cost["seconds_per_iteration"] < 60 * cost["minutes"]
         assert cost["peak_memory_mib"] > 50
-        assert "thread" in cost["machine"] or torch.cuda.is_available()
+        assert "thread" in cost["machine"]
     assert list(json.loads((made / "matrix.json").read_text())["cells"]) == list(CELLS)
     assert (made / "report_val" / "table.md").is_file()
     assert not list((made / LOCKS_FOLDER).iterdir())

@@ -1,5 +1,6 @@
 """Where the time and the memory of a training go: `diffrect train --profile`."""
 
+from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -12,6 +13,18 @@ from torch.profiler import ProfilerActivity, profile, schedule
 
 WARM_UP, RECORDED = 3, 5  # iterations; the first ones allocate memory and choose kernels
 LARGEST = 10
+
+
+def operations(events: Iterable[Any]) -> list[Any]:
+    """The rows of a profile that are operations, so that every microsecond counts once.
+
+    What a GPU does is in a profile twice: as the work of an operation and as its kernels.
+    """
+    return [
+        event
+        for event in events
+        if event.device_type == DeviceType.CPU and not event.key.startswith("ProfilerStep")
+    ]
 
 
 class StepProfiler:
@@ -63,13 +76,7 @@ class StepProfiler:
     def table(self, events: Any, iterations: int) -> Table:
         """The operations with the most time of their own, per iteration."""
         where = "device" if self.device.type == "cuda" else "cpu"
-        # a GPU's kernels have rows of their own; their time is that of the operations as well
-        named = [
-            event
-            for event in events
-            if event.device_type == DeviceType.CPU and not event.key.startswith("ProfilerStep")
-        ]
-        ranked = sorted(named, key=lambda e: -getattr(e, f"self_{where}_time_total"))
+        ranked = sorted(operations(events), key=lambda e: -getattr(e, f"self_{where}_time_total"))
         total = sum(getattr(e, f"self_{where}_time_total") for e in ranked) or 1
         title = f"one iteration, mean of {iterations}: the {LARGEST} largest by {where} time"
         table = Table("operation", "ms", "share", "calls", "MB allocated", title=title)
