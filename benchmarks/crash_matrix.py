@@ -32,14 +32,14 @@ from crash_moments import (
     MOMENTS_OF_PREDICT,
     MOMENTS_OF_PREPARE,
 )
-from diffrect.checkpoint import checkpoint_path, load_checkpoint
-from diffrect.compare.run import compare
+from diffrect.comparison.run import compare
 from diffrect.config import TrainConfig
 from diffrect.data.prepare import prepare
+from diffrect.inference.predict import predict
 from diffrect.phantom import write_phantom
-from diffrect.predict import predict
-from diffrect.run_folder import METRICS_FILE
-from diffrect.train import train
+from diffrect.runs.checkpoint import checkpoint_path, load_checkpoint
+from diffrect.runs.folder import METRICS_FILE
+from diffrect.training.train import train
 
 COSTS = ("seconds_per_iteration", "minutes", "processor_minutes", "peak_memory_mib")
 METHODS = ("supervised", "mean_teacher")

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from diffrect import atomic, monitor, trainer
-from diffrect.compare import cell, report
+from diffrect.comparison import cell, report
 from diffrect.data import store as store_module
 
 
@@ -56,7 +56,9 @@ MOMENTS: dict[str, Callable[[int], None]] = {
     "in a line of metrics.jsonl": die_in_a_line,
     "before a validation": lambda n: die_at(trainer, "validate", n),
     "after a validation": lambda n: die_at(trainer, "validate", n, after=True),
-    "in a validation": lambda n: die_at(sys.modules["diffrect.validation"], "case_dice", n),
+    "in a validation": lambda n: die_at(
+        sys.modules["diffrect.training.validation"], "case_dice", n
+    ),
     "before a checkpoint": lambda n: die_at(trainer, "save_checkpoint", n),
     "between two checkpoints": lambda n: die_at(trainer, "save_checkpoint", n, after=True),
 }

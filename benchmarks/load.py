@@ -22,11 +22,11 @@ import nibabel as nib
 import numpy as np
 import torch
 
-from diffrect import trainer
 from diffrect.config import TrainConfig
 from diffrect.data.prepare import prepare
 from diffrect.data.store import Store
-from diffrect.train import train
+from diffrect.training import trainer
+from diffrect.training.train import train
 
 SHAPE = (128, 128, 20)
 

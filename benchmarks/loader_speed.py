@@ -25,10 +25,10 @@ from scipy import ndimage
 
 from acdc_like import write_acdc_like
 from diffrect.config import VIEW_PRESETS, ViewOptions
-from diffrect.data.augment import make_views
 from diffrect.data.loader import Batches, SliceIndex, slices_of
 from diffrect.data.prepare import prepare
 from diffrect.data.store import Store
+from diffrect.data.views import make_views
 from side_by_side import DEVICE, machine, parse, take_turns
 
 

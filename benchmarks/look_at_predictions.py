@@ -13,8 +13,8 @@ import numpy as np
 
 from diffrect.data.splits import Split
 from diffrect.data.store import Store
-from diffrect.model import Model
-from diffrect.pictures import Panel, Row, draw_rows
+from diffrect.inference.model import Model
+from diffrect.showcase.pictures import Panel, Row, draw_rows
 
 
 def main() -> None:

@@ -25,7 +25,7 @@ from torch.profiler import ProfilerActivity, profile
 
 from diffrect.config import TrainConfig
 from diffrect.methods.base import Update
-from diffrect.trainer import Trainer
+from diffrect.training.trainer import Trainer
 from phantom_store import phantom_store
 from side_by_side import DEVICE, machine
 from step_time import make_trainer, turn

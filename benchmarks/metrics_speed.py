@@ -4,15 +4,15 @@ Usage: python benchmarks/metrics_speed.py
 
 One synthetic volume of 10 x 256 x 216 voxels with three classes (the size of a short-axis cine
 series); medpy's four functions, the two distances in voxels and in mm, against
-`diffrect.metrics.case_metrics`. The two take turns; medians of five after a first round that is not
-counted. Needs medpy.
+`diffrect.evaluation.metrics.case_metrics`. The two take turns; medians of five after a first round
+that is not counted. Needs medpy.
 """
 
 import numpy as np
 from medpy.metric import binary
 from scipy import ndimage
 
-from diffrect.metrics import Labels, Scores, case_metrics
+from diffrect.evaluation.metrics import Labels, Scores, case_metrics
 from side_by_side import take_turns
 
 CLASSES = ("background", "right ventricle", "myocardium", "left ventricle")

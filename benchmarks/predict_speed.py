@@ -27,12 +27,12 @@ from scipy.ndimage import zoom
 from acdc_like import write_acdc_like
 from diffrect import export, train
 from diffrect.config import TrainConfig
-from diffrect.data.intensity import Intensity, scale
-from diffrect.data.resample import labels_from_logits, to_network
-from diffrect.data.slicing import choose_slicing
-from diffrect.data.volume import read_image
-from diffrect.model import Model
-from diffrect.predict import predict_file
+from diffrect.imaging.intensity import Intensity, scale
+from diffrect.imaging.resample import labels_from_logits, to_network
+from diffrect.imaging.slicing import choose_slicing
+from diffrect.imaging.volume import read_image
+from diffrect.inference.model import Model
+from diffrect.inference.predict import predict_file
 from phantom_store import phantom_store
 from side_by_side import DEVICE, machine, parse, take_turns
 

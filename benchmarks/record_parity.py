@@ -14,9 +14,9 @@ import numpy as np
 import torch
 
 from diffrect.methods.base import Batch
-from diffrect.methods.diffrect import DiffRect
-from diffrect.models.diffusion import alphas_cumulative, cosine_betas
-from diffrect.models.reference import reference_names
+from diffrect.methods.diffrect.method import DiffRect
+from diffrect.networks.diffusion import alphas_cumulative, cosine_betas
+from diffrect.networks.reference import reference_names
 from reference_parity import RecordedDraws, Setup, sample, tensor, train_step
 
 NAMES = [
@@ -60,7 +60,7 @@ def noise(random: np.random.Generator, *leading: int) -> np.ndarray:
 def write_keys(folder: Path) -> None:
     """Names and shapes of the two networks, as the authors' checkpoints have them."""
     from diffrect.methods.base import Problem
-    from diffrect.methods.diffrect_options import DiffRectOptions
+    from diffrect.methods.diffrect.options import DiffRectOptions
 
     method = DiffRect(Problem(CHANNELS, CLASSES, 1), DiffRectOptions())
     keys = {}

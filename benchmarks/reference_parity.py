@@ -24,12 +24,12 @@ import torch
 from torch import Tensor, nn
 
 from diffrect.methods.base import Batch, Problem
-from diffrect.methods.diffrect import DiffRect, Draws
-from diffrect.methods.diffrect_options import REFERENCE, DiffRectOptions
-from diffrect.models.diffusion import alphas_cumulative, cosine_betas
-from diffrect.models.rectifier import Rectifier
-from diffrect.models.reference import load_reference_state
-from diffrect.models.unet import UNet
+from diffrect.methods.diffrect.method import DiffRect, Draws
+from diffrect.methods.diffrect.options import REFERENCE, DiffRectOptions
+from diffrect.networks.diffusion import alphas_cumulative, cosine_betas
+from diffrect.networks.rectifier import Rectifier
+from diffrect.networks.reference import load_reference_state
+from diffrect.networks.unet import UNet
 
 TOLERANCE = 1e-6
 Arrays = Mapping[str, np.ndarray]

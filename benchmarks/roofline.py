@@ -23,8 +23,8 @@ from torch.nn import functional as F
 from torch.profiler import ProfilerActivity, profile
 
 from diffrect.config import TrainConfig
-from diffrect.models.unet import WIDTHS
-from diffrect.profiling import operations
+from diffrect.networks.unet import WIDTHS
+from diffrect.training.profiling import operations
 from phantom_store import phantom_store
 from side_by_side import DEVICE, machine, parse, typical
 from step_time import counted, make_trainer, period, turn

@@ -14,7 +14,7 @@ from side_by_side import machine, take_turns
 COMMANDS = {
     "python": "pass",
     "import diffrect": "import diffrect",
-    "diffrect --help": "import sys; from diffrect.cli import main; main(['--help'])",
+    "diffrect --help": "import sys; from diffrect.cli.main import main; main(['--help'])",
 }
 LOADED = "import sys; print('torch' in sys.modules, file=sys.stderr)"
 

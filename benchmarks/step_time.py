@@ -24,10 +24,10 @@ from torch.utils.flop_counter import FlopCounterMode
 from diffrect.config import TrainConfig
 from diffrect.data.splits import Split
 from diffrect.data.store import Store
-from diffrect.losses import cross_entropy_dice
 from diffrect.methods import complete
-from diffrect.models.unet import ConvBlock, UNet
-from diffrect.train import Trainer
+from diffrect.methods.losses import cross_entropy_dice
+from diffrect.networks.unet import ConvBlock, UNet
+from diffrect.training.train import Trainer
 from phantom_store import phantom_store
 from side_by_side import DEVICE, machine, now, parse, seconds, take_turns
 

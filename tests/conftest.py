@@ -60,7 +60,7 @@ def real_data() -> Path:
 def tiny_run(store: Store, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A RUN folder: the supervised method after two iterations on ``store`` at 32 x 32."""
     from diffrect.config import TrainConfig
-    from diffrect.train import train
+    from diffrect.training.train import train
 
     config = TrainConfig(method="supervised", size=32, iterations=2, batch_labelled=2)
     return train(store.path, tmp_path_factory.mktemp("runs") / "tiny", config, progress=False)

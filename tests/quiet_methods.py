@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from diffrect.methods.base import Batch, Problem, Update
-from diffrect.methods.diffrect import DiffRect, DiffRectOptions, Draws
+from diffrect.methods.diffrect.method import DiffRect, DiffRectOptions, Draws
 from diffrect.methods.supervised import Supervised, SupervisedOptions
 
 # views without randomness

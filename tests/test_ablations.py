@@ -10,8 +10,8 @@ from diffrect.config import TrainConfig
 from diffrect.errors import InputError
 from diffrect.methods import resolve
 from diffrect.methods.base import Batch, Problem, Update
-from diffrect.methods.diffrect import DiffRect, DiffRectOptions
-from diffrect.models.calibration import SemanticColouring
+from diffrect.methods.diffrect.method import DiffRect, DiffRectOptions
+from diffrect.networks.calibration import SemanticColouring
 
 SEPARATE = {"rectification_update": "separate", "rectifier_interval": 1}
 PROBLEM = Problem(channels=1, classes=3, iterations=10)

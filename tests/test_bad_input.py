@@ -14,7 +14,7 @@ import pytest
 
 from bad_cases import DEMO, EVALUATE, FINE, PREDICT, PREPARE, TRAIN
 from bad_scans import SCANS
-from diffrect import cli
+from diffrect.cli import main as cli
 from diffrect.data.store import Store
 from diffrect.errors import InputError
 from scans import grid, write_scan

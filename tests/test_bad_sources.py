@@ -11,7 +11,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from diffrect import cli
+from diffrect.cli import main as cli
 from diffrect.data.store import Store
 from spoil import Spoil, change, nothing, one_voxel, remove, write
 from tiny import scan, write_h5, write_nifti

@@ -19,7 +19,7 @@ import start_speed
 import step_time
 from diffrect.config import TrainConfig
 from diffrect.methods import METHODS
-from diffrect.models.unet import UNet
+from diffrect.networks.unet import UNet
 from side_by_side import take_turns
 
 

@@ -11,8 +11,8 @@ from typing import get_args, get_type_hints
 import pytest
 
 import diffrect
-from diffrect import cli
-from diffrect.commands import Demo, Evaluate, Predict, Prepare, Train
+from diffrect.cli import main as cli
+from diffrect.cli.commands import Demo, Evaluate, Predict, Prepare, Train
 from diffrect.config import TrainConfig, write_config
 from diffrect.data.sources import SOURCES
 from diffrect.errors import InputError
@@ -242,7 +242,7 @@ def test_help_and_version(capsys):
 
 def test_help_loads_nothing_heavy():
     code = (
-        "import sys; from diffrect.cli import main; main(['train', '--help'])\n"
+        "import sys; from diffrect.cli.main import main; main(['train', '--help'])\n"
         "print([m for m in ('torch', 'numpy', 'nibabel', 'blosc2') if m in sys.modules])"
     )
     done = run_python(code, stdout=-1)
@@ -253,13 +253,13 @@ def test_help_loads_nothing_heavy():
 def test_a_reader_who_leaves_is_no_error():
     reader, writer = os.pipe()
     os.close(reader)
-    done = run_python("from diffrect.cli import main; exit(main(['--help']))", stdout=writer)
+    done = run_python("from diffrect.cli.main import main; exit(main(['--help']))", stdout=writer)
     os.close(writer)
     assert (done.returncode, done.stderr) == (141, "")
 
 
 def test_names_that_the_terminal_cannot_show():
-    code = "from diffrect.cli import main; exit(main(['prepare', 'Größe ♥', 'store']))"
+    code = "from diffrect.cli.main import main; exit(main(['prepare', 'Größe ♥', 'store']))"
     done = run_python(code, env={**os.environ, "PYTHONIOENCODING": "ascii:strict"})
     assert done.returncode == 2
     assert done.stderr.startswith(r"diffrect: error: Gr\xf6\xdfe \u2665")

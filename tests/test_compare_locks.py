@@ -11,13 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from diffrect.compare import locks
-from diffrect.compare.locks import CellLock, LockedError, describe_process, is_stale, lock_owner
+from diffrect.comparison import locks
+from diffrect.comparison.locks import CellLock, LockedError, describe_process, is_stale, lock_owner
 
 HOLD = """
 import sys, time
 from pathlib import Path
-from diffrect.compare.locks import CellLock
+from diffrect.comparison.locks import CellLock
 with CellLock(Path(sys.argv[1]), "cell"):
     print("held", flush=True)
     time.sleep(60)
@@ -25,7 +25,7 @@ with CellLock(Path(sys.argv[1]), "cell"):
 RACE = """
 import os, sys, time
 from pathlib import Path
-from diffrect.compare.locks import CellLock, LockedError
+from diffrect.comparison.locks import CellLock, LockedError
 folder = Path(sys.argv[1])
 while not (folder / "go").exists():
     time.sleep(0.001)

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from diffrect import cli
-from diffrect.compare.command import Compare
-from diffrect.compare.matrix import (
+from diffrect.cli import main as cli
+from diffrect.cli.compare import Compare
+from diffrect.comparison.matrix import (
     Variant,
     build_matrix,
     choose_variants,
@@ -18,7 +18,7 @@ from diffrect.compare.matrix import (
     running_order,
     take_shard,
 )
-from diffrect.compare.run import make_cells
+from diffrect.comparison.run import make_cells
 from diffrect.config import TrainConfig
 from diffrect.errors import InputError
 from diffrect.methods import resolve

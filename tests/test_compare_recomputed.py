@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from diffrect.compare import report as report_module
-from diffrect.compare.report import compare_table
+from diffrect.comparison import report as report_module
+from diffrect.comparison.report.report import compare_table
 from fake_cells import write_cell
 
 METHODS, LABELLED, SEEDS = ("supervised", "fixmatch", "diffrect"), (1, 3), (0, 1, 2)

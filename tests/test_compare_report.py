@@ -13,12 +13,13 @@ import numpy as np
 import pytest
 from matplotlib.image import imread
 
-from diffrect import cli
-from diffrect.compare import report as report_module
-from diffrect.compare.boxes import by_class
-from diffrect.compare.plots import PLOTS
-from diffrect.compare.report import compare_table, export_cells, read_report
-from diffrect.compare.statistics import (
+from diffrect.cli import main as cli
+from diffrect.comparison import report as report_module
+from diffrect.comparison.report.boxes import by_class
+from diffrect.comparison.report.formats import escape_latex
+from diffrect.comparison.report.plots import PLOTS
+from diffrect.comparison.report.report import compare_table, export_cells, read_report
+from diffrect.comparison.report.statistics import (
     MEAN,
     Group,
     holm,
@@ -26,7 +27,6 @@ from diffrect.compare.statistics import (
     spread,
     wilcoxon,
 )
-from diffrect.compare.table import escape_latex
 from diffrect.errors import InputError
 from fake_cells import write_cell
 

@@ -15,20 +15,20 @@ import pytest
 import torch
 
 from diffrect import cli, compare
-from diffrect.checkpoint import checkpoint_path, load_checkpoint
-from diffrect.compare import cell as cell_module
-from diffrect.compare import report as report_module
-from diffrect.compare import run as run_module
-from diffrect.compare.cell import Outcome
-from diffrect.compare.cost import code_version, training_cost
-from diffrect.compare.estimate import print_plan
-from diffrect.compare.locks import LOCKS_FOLDER, CellLock, lock_owner
-from diffrect.compare.run import CompareError, plan_comparison
-from diffrect.compare.worker import read_outcome
+from diffrect.comparison import cell as cell_module
+from diffrect.comparison import report as report_module
+from diffrect.comparison import run as run_module
+from diffrect.comparison.cell import Outcome
+from diffrect.comparison.cost import code_version, training_cost
+from diffrect.comparison.estimate import print_plan
+from diffrect.comparison.locks import LOCKS_FOLDER, CellLock, lock_owner
+from diffrect.comparison.run import CompareError, plan_comparison
+from diffrect.comparison.worker import read_outcome
 from diffrect.config import TrainConfig
 from diffrect.data.store import Store
 from diffrect.errors import InputError
-from diffrect.train import train
+from diffrect.runs.checkpoint import checkpoint_path, load_checkpoint
+from diffrect.training.train import train
 
 TINY = TrainConfig(size=32, iterations=2, batch_labelled=2, batch_unlabelled=1, accelerator="cpu")
 MATRIX: dict[str, Any] = {"methods": ["supervised"], "seeds": [0, 1], "config": TINY}
@@ -188,7 +188,7 @@ SHARED = """
 import sys
 from pathlib import Path
 from diffrect import TrainConfig, compare
-from diffrect.compare import cell
+from diffrect.comparison import cell
 train = cell.train
 def spy(store, run, *rest, **options):
     print(run.name, flush=True)

@@ -14,7 +14,7 @@ from diffrect.config import (
 )
 from diffrect.errors import InputError
 from diffrect.methods import METHODS, find_method, resolve
-from diffrect.methods.diffrect_options import REFERENCE, DiffRectOptions
+from diffrect.methods.diffrect.options import REFERENCE, DiffRectOptions
 from diffrect.methods.supervised import Supervised
 
 
@@ -84,7 +84,7 @@ def test_every_departure_is_an_option_of_its_own() -> None:
     ("config", "message"),
     [
         (TrainConfig(method="best"), "--method best: expected one of supervised"),
-        (TrainConfig(method="diffrect.losses:dice_loss"), "expected a subclass"),
+        (TrainConfig(method="diffrect.methods.losses:dice_loss"), "expected a subclass"),
         (TrainConfig(method="no.such:Method"), "--method no.such:Method"),
         (TrainConfig(method=":"), "--method :: expected one of"),
         (TrainConfig(options={"confidense": 1}), "--option confidense: expected one of"),

@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from diffrect.codes import IGNORED
 from diffrect.data.prepare import prepare
 from diffrect.data.source_options import SourceOptions
 from diffrect.data.sources import SOURCES, detect
 from diffrect.data.sources.base import SourceListing
 from diffrect.errors import InputError
+from diffrect.labels import IGNORED
 from tiny import scan, write_dataset_json, write_nifti
 
 DECATHLON = SOURCES["decathlon"]

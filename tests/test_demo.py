@@ -14,15 +14,15 @@ import torch
 from matplotlib.image import imread
 
 import diffrect
-from diffrect.checkpoint import checkpoint_path, load_checkpoint
 from diffrect.config import ViewOptions
 from diffrect.data.splits import Split
 from diffrect.data.store import Store
-from diffrect.demo import ENTRIES, METHODS, REPORT_FILE, DemoSettings, demo, start_folder
-from diffrect.demo_report import claim, table_rows, undefined_notes
-from diffrect.demo_slices import complete_slices, median_case, rectify_unlabelled, slice_dice
 from diffrect.errors import InputError
-from diffrect.model import load_method
+from diffrect.inference.model import load_method
+from diffrect.runs.checkpoint import checkpoint_path, load_checkpoint
+from diffrect.showcase.demo import ENTRIES, METHODS, REPORT_FILE, DemoSettings, demo, start_folder
+from diffrect.showcase.report import claim, table_rows, undefined_notes
+from diffrect.showcase.slices import complete_slices, median_case, rectify_unlabelled, slice_dice
 
 SETTINGS = DemoSettings(
     patients=5,
@@ -133,7 +133,7 @@ def test_interrupted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     def interrupt(*_: Any) -> None:
         raise KeyboardInterrupt("stopped after iteration 3")
 
-    monkeypatch.setattr(sys.modules["diffrect.demo"], "make_data", interrupt)
+    monkeypatch.setattr(sys.modules["diffrect.showcase.demo"], "make_data", interrupt)
     with pytest.raises(KeyboardInterrupt, match="holds an unfinished demo"):
         demo(tmp_path / "new", iterations=10, progress=False)
 
@@ -141,7 +141,7 @@ def test_interrupted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
 def test_prints_the_table(
     made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
-    module = sys.modules["diffrect.demo"]
+    module = sys.modules["diffrect.showcase.demo"]
     results = {m: json.loads((made / m / "metrics_test.json").read_text()) for m in METHODS}
     monkeypatch.setattr(module, "make_data", lambda *_: (Store(made / "store"), None))
     monkeypatch.setattr(module, "train_method", lambda *_: 0.5)

@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from diffrect.checkpoint import checkpoint_path, load_checkpoint
 from diffrect.config import TrainConfig
 from diffrect.data.store import Store
-from diffrect.train import train
+from diffrect.runs.checkpoint import checkpoint_path, load_checkpoint
+from diffrect.training.train import train
 from test_train import lines, same
 
 CONFIG = TrainConfig(

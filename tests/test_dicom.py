@@ -11,8 +11,8 @@ import SimpleITK as sitk
 
 from diffrect.data.case import Case, Conversion
 from diffrect.data.store import write_case
-from diffrect.data.volume import read_image
 from diffrect.errors import InputError
+from diffrect.imaging.volume import read_image
 from scans import SPACING, as_itk, grid, write_frames, write_series
 
 

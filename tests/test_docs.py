@@ -9,17 +9,17 @@ from string import Template
 
 import pytest
 
-from diffrect import cli
-from diffrect.compare.files import MATRIX_FILE
-from diffrect.compare.locks import LOCKS_FOLDER
-from diffrect.compare.report import compare_table
-from diffrect.compare.run import make_cells
+from diffrect.cli import main as cli
+from diffrect.comparison.files import MATRIX_FILE
+from diffrect.comparison.locks import LOCKS_FOLDER
+from diffrect.comparison.report.report import compare_table
+from diffrect.comparison.run import make_cells
 from diffrect.config import TrainConfig
 from diffrect.data.store import Store
-from diffrect.demo import ENTRIES, REPORT_FILE
-from diffrect.evaluate import evaluate
+from diffrect.evaluation.evaluate import evaluate
+from diffrect.evaluation.metrics import METRICS
 from diffrect.methods import resolve
-from diffrect.metrics import METRICS
+from diffrect.showcase.demo import ENTRIES, REPORT_FILE
 from fake_cells import write_cell
 
 ROOT = Path(__file__).parents[1]

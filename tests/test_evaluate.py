@@ -13,10 +13,10 @@ from rich.console import Console
 import diffrect
 from diffrect.data.store import Store
 from diffrect.errors import InputError
-from diffrect.evaluate import evaluate
-from diffrect.metrics import METRICS, case_metrics
-from diffrect.model import Model
-from diffrect.report import print_scores
+from diffrect.evaluation.evaluate import evaluate
+from diffrect.evaluation.metrics import METRICS, case_metrics
+from diffrect.evaluation.scores_table import print_scores
+from diffrect.inference.model import Model
 
 
 @pytest.fixture

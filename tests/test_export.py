@@ -8,13 +8,13 @@ import pytest
 import torch
 
 import diffrect
-from diffrect import cli
+from diffrect.cli import main as cli
 from diffrect.errors import InputError
-from diffrect.model import Model
-from diffrect.models.folding import fold_batch_norm
-from diffrect.models.unet import UNet
-from diffrect.onnx_model import METADATA_KEY, OnnxNetwork
-from diffrect.predict import predict
+from diffrect.inference.model import Model
+from diffrect.inference.onnx import METADATA_KEY, OnnxNetwork
+from diffrect.inference.predict import predict
+from diffrect.networks.folding import fold_batch_norm
+from diffrect.networks.unet import UNet
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +64,7 @@ def test_folding_changes_nothing_but_rounding():
 
 
 def test_a_wrong_file_is_not_delivered(tiny_run, tmp_path, monkeypatch):
-    module = sys.modules["diffrect.export"]
+    module = sys.modules["diffrect.inference.export"]
     monkeypatch.setattr(module, "fold_batch_norm", lambda network: UNet(1, network.classes).eval())
     with pytest.raises(InputError, match=r"model\.onnx: expected logits equal to PyTorch's"):
         diffrect.export(tiny_run, tmp_path / "model.onnx", checkpoint="last")
@@ -81,8 +81,10 @@ def test_bad_input(tiny_run, exported, tmp_path):
         with pytest.raises(InputError, match=message):
             call(*arguments, **options)
 
-    refused("exists already; --overwrite", diffrect.export, tiny_run, exported)
-    refused(r"expected a file name that ends in \.onnx", diffrect.export, tiny_run, "model.pt")
+    refused("exists already; --overwrite", diffrect.inference.export, tiny_run, exported)
+    refused(
+        r"expected a file name that ends in \.onnx", diffrect.inference.export, tiny_run, "model.pt"
+    )
     refused("found no such file", Model.load, tmp_path / "none.onnx")
     broken = tmp_path / "broken.onnx"
     broken.write_bytes(exported.read_bytes()[:1000])

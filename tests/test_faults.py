@@ -17,14 +17,14 @@ from typing import Any
 
 import pytest
 
-from diffrect import cli
-from diffrect.checkpoint import checkpoint_path, load_checkpoint
+from diffrect.cli import main as cli
 from diffrect.config import TrainConfig
 from diffrect.data.store import Store
 from diffrect.data.workers import WorkerDiedError
 from diffrect.errors import InputError
-from diffrect.train import train
-from diffrect.trainer import Trainer
+from diffrect.runs.checkpoint import checkpoint_path, load_checkpoint
+from diffrect.training.train import train
+from diffrect.training.trainer import Trainer
 from test_prepare import contents
 from test_train import lines
 from tiny import scan, write_nifti
@@ -205,7 +205,7 @@ def test_sigterm_ends_a_command_as_ctrl_c_does(
     out, before = tmp_path / "out", signal.getsignal(signal.SIGTERM)
     if command == "predict":
         image = write_nifti(tmp_path / "a.nii.gz", scan((20, 20, 2), 4, seed=1)[0])
-        monkeypatch.setattr(sys.modules["diffrect.predict"], "segment", stop)
+        monkeypatch.setattr(sys.modules["diffrect.inference.predict"], "segment", stop)
         arguments = ["predict", str(tiny_run), str(out), str(image), "--probabilities"]
         said = "diffrect: interrupted\n"
     else:

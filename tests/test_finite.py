@@ -10,19 +10,19 @@ import pytest
 import torch
 from lightning_fabric.plugins.precision import MixedPrecision
 
-from diffrect import cli
-from diffrect.checkpoint import checkpoint_path, load_checkpoint
+from diffrect.cli import main as cli
 from diffrect.config import TrainConfig
 from diffrect.data.splits import resolve_split
 from diffrect.data.store import Store
 from diffrect.errors import InputError
-from diffrect.finite import LIMIT, check_state, find_blow_up
 from diffrect.methods import complete
 from diffrect.methods.base import Batch, Update
 from diffrect.methods.supervised import Supervised, SupervisedOptions
-from diffrect.run_folder import METRICS_FILE
-from diffrect.train import train
-from diffrect.trainer import Trainer
+from diffrect.runs.checkpoint import checkpoint_path, load_checkpoint
+from diffrect.runs.folder import METRICS_FILE
+from diffrect.training.finite import LIMIT, check_state, find_blow_up
+from diffrect.training.train import train
+from diffrect.training.trainer import Trainer
 
 
 class _Poison(torch.autograd.Function):
@@ -123,7 +123,7 @@ def test_a_run_that_stopped_goes_on_with_skipping(
 
 
 def test_skipping_has_an_end(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys.modules["diffrect.trainer"], "LIMIT", 2)
+    monkeypatch.setattr(sys.modules["diffrect.training.trainer"], "LIMIT", 2)
     monkeypatch.setattr(Exploding, "steps", {1, 2, 3, 4, 5, 6})
     config = TrainConfig(**{**vars(CONFIG), "nonfinite": "skip", "iterations": 7})
     with pytest.raises(InputError, match="at iteration 3 "):

@@ -5,8 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from diffrect import cli
-from diffrect.codes import IGNORED
+from diffrect.cli import main as cli
 from diffrect.data.prepare import prepare
 from diffrect.data.source_options import SourceOptions
 from diffrect.data.sources import SOURCES, detect, find_source, list_cases
@@ -14,6 +13,7 @@ from diffrect.data.sources.files import SUFFIXES, image_stem
 from diffrect.data.splits import resolve_split
 from diffrect.data.store import Store
 from diffrect.errors import InputError
+from diffrect.labels import IGNORED
 from tiny import scan, write_nifti
 
 FOLDER = SOURCES["folder"]

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from diffrect.data.resample import labels_from_logits, to_network
-from diffrect.model import Model
-from diffrect.models.folding import for_prediction, slices_at_once
-from diffrect.models.unet import UNet
+from diffrect.imaging.resample import labels_from_logits, to_network
+from diffrect.inference.model import Model
+from diffrect.networks.folding import for_prediction, slices_at_once
+from diffrect.networks.unet import UNet
 
 
 @pytest.fixture

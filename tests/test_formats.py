@@ -9,10 +9,10 @@ import pytest
 import SimpleITK as sitk
 from PIL import Image
 
-from diffrect.data.decode import reason
-from diffrect.data.formats import find_images, kind_of, stem_of
-from diffrect.data.volume import read_image, read_label, write_label
 from diffrect.errors import InputError
+from diffrect.imaging.decode import reason
+from diffrect.imaging.kinds import find_images, kind_of, stem_of
+from diffrect.imaging.volume import read_image, read_label, write_label
 from scans import OBLIQUE, ORIGIN, SPACING, as_itk, grid, write_scan
 
 VOLUMES = ("scan.nii", "scan.nii.gz", "scan.nrrd", "scan.mha", "scan.mhd", "scan.nhdr", "series")

@@ -10,9 +10,9 @@ import SimpleITK as sitk
 
 from diffrect import cli, run_folder
 from diffrect.atomic import remove_unfinished
-from diffrect.checkpoint import checkpoint_path, save_checkpoint
-from diffrect.compare.cell import clear_unusable
-from diffrect.compare.locks import CellLock
+from diffrect.comparison.cell import clear_unusable
+from diffrect.comparison.locks import CellLock
+from diffrect.runs.checkpoint import checkpoint_path, save_checkpoint
 from test_faults import check_told, full_disk
 from tiny import scan, write_nifti
 

@@ -16,12 +16,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from diffrect.data.case import image_slices, label_slices
-from diffrect.data.slicing import choose_slicing
 from diffrect.data.sources import SOURCES
 from diffrect.data.splits import resolve_split
 from diffrect.data.store import Store
-from diffrect.data.volume import Volume, read_image, read_label
 from diffrect.errors import InputError
+from diffrect.imaging.slicing import choose_slicing
+from diffrect.imaging.volume import Volume, read_image, read_label
 from scans import grid, write_scan
 from tiny import write_dataset_json, write_h5, write_nifti
 

@@ -12,16 +12,16 @@ import pytest
 import torch
 
 import reference_parity
-from diffrect.checkpoint import checkpoint_path, load_checkpoint
 from diffrect.config import VIEW_PRESETS, TrainConfig, ViewOptions
-from diffrect.data.augment import make_views
 from diffrect.data.loader import Batches, slices_of
 from diffrect.data.store import Store
+from diffrect.data.views import make_views
 from diffrect.errors import InputError
-from diffrect.evaluate import evaluate
+from diffrect.evaluation.evaluate import evaluate
+from diffrect.inference.model import Model
 from diffrect.methods import METHODS
-from diffrect.model import Model
-from diffrect.train import train
+from diffrect.runs.checkpoint import checkpoint_path, load_checkpoint
+from diffrect.training.train import train
 from test_train import same
 
 pytestmark = pytest.mark.skipif(

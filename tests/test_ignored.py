@@ -9,15 +9,15 @@ import numpy as np
 import pytest
 import torch
 
-from diffrect.codes import IGNORED
 from diffrect.config import TrainConfig
 from diffrect.data.prepare import prepare
 from diffrect.data.store import Store
-from diffrect.evaluate import evaluate
+from diffrect.evaluation.evaluate import evaluate
+from diffrect.evaluation.scores_table import scores_table
+from diffrect.labels import IGNORED
 from diffrect.methods import resolve
 from diffrect.methods.base import Batch, Problem
-from diffrect.report import scores_table
-from diffrect.train import train
+from diffrect.training.train import train
 from tiny import write_nifti
 
 

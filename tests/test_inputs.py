@@ -9,9 +9,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from diffrect.cli import main
+from diffrect.cli.main import main
 from diffrect.config import TrainConfig
-from diffrect.model import Model, Task
+from diffrect.inference.model import Model, Task
 from scans import grid, write_scan
 from tiny import write_nifti
 
@@ -100,7 +100,9 @@ def test_what_fails_for_want_of_room_stops_no_other_file(
     tmp_path: Path, use_channels, monkeypatch, capsys, fault: Exception, message: str
 ) -> None:
     use_channels(1)
-    predicting = importlib.import_module("diffrect.predict")  # the name is also the function's
+    predicting = importlib.import_module(
+        "diffrect.inference.predict"
+    )  # the name is also the function's
     inner = predicting.write_labels
 
     def write_labels(path: Path, *given) -> None:

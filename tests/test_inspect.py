@@ -10,11 +10,11 @@ import pytest
 from rich.console import Console
 
 import diffrect
-from diffrect import cli
+from diffrect.cli import main as cli
+from diffrect.cli.inspection import print_inspection
+from diffrect.data.inspect import inspect
 from diffrect.data.store import Store
 from diffrect.errors import InputError
-from diffrect.inspect import inspect
-from diffrect.inspect_report import print_inspection
 from tiny import ACDC_SHAPE, ACDC_SPACING, scan, write_dataset_json, write_nifti
 
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from diffrect.data import intensity as module
-from diffrect.data.intensity import Intensity, scale
 from diffrect.errors import InputError
+from diffrect.imaging.intensity import Intensity, scale
 
 RAW = np.random.default_rng(0).normal(300, 50, (6, 9, 8))
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from diffrect.models.layout import _PART, Dropout, convolve_both
+from diffrect.networks.quick import _PART, Dropout, convolve_both
 
 
 def channels_last(*shape: int) -> Tensor:

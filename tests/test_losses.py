@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from diffrect.losses import (
+from diffrect.methods.losses import (
     IGNORED,
     complementary_loss,
     confidence_weight,

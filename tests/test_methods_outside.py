@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from diffrect import cli
-from diffrect.checkpoint import checkpoint_path, load_checkpoint
+from diffrect.cli import main as cli
 from diffrect.data.store import Store
 from diffrect.errors import InputError
 from diffrect.methods import METHODS, find_method
 from diffrect.methods.supervised import Supervised
+from diffrect.runs.checkpoint import checkpoint_path, load_checkpoint
 
 PAGE = Path(__file__).parents[1] / "docs" / "methods.md"
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from diffrect import metrics
-from diffrect.surfaces import find_surfaces
+from diffrect.evaluation import metrics
+from diffrect.evaluation.surfaces import find_surfaces
 
 NAN = float("nan")
 

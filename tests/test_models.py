@@ -7,24 +7,24 @@ import pytest
 import torch
 
 from diffrect.errors import InputError
-from diffrect.model import load_reference_checkpoint
-from diffrect.models.calibration import (
+from diffrect.inference.model import load_reference_checkpoint
+from diffrect.networks.calibration import (
     REFERENCE_PALETTE,
     GuidanceEmbedding,
     SemanticColouring,
     calibration_guidance,
     palette,
 )
-from diffrect.models.diffusion import (
+from diffrect.networks.diffusion import (
     add_noise,
     alphas_cumulative,
     cosine_betas,
     ddim_sample,
     sampling_steps,
 )
-from diffrect.models.rectifier import Rectifier
-from diffrect.models.reference import read_reference_network, reference_names
-from diffrect.models.unet import UNet, pad_to_multiple
+from diffrect.networks.rectifier import Rectifier
+from diffrect.networks.reference import read_reference_network, reference_names
+from diffrect.networks.unet import UNet, pad_to_multiple
 
 
 def parameters(network: torch.nn.Module) -> int:

@@ -5,13 +5,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from diffrect import cli
-from diffrect.codes import IGNORED
+from diffrect.cli import main as cli
 from diffrect.data.prepare import prepare
 from diffrect.data.source_options import SourceOptions
 from diffrect.data.sources import SOURCES, detect
 from diffrect.data.store import Store
 from diffrect.errors import InputError
+from diffrect.labels import IGNORED
 from tiny import scan, write_nifti
 
 SPACING = (0.75, 0.75, 5.0)

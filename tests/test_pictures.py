@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from matplotlib.image import imread
 
-from diffrect.pictures import (
+from diffrect.showcase.pictures import (
     COLOURS,
     NAME_INCHES,
     PANEL_INCHES,
@@ -51,7 +51,7 @@ def test_leaves_matplotlib_as_it_was(tmp_path: Path):
     settings = dict(matplotlib.rcParams)
     draw_rows([make_row()], CLASSES, "", tmp_path / "picture.png")
     assert dict(matplotlib.rcParams) == settings
-    code = "import diffrect.pictures, sys; assert 'matplotlib.pyplot' not in sys.modules"
+    code = "import diffrect.showcase.pictures, sys; assert 'matplotlib.pyplot' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
 
 

@@ -9,7 +9,7 @@ from diffrect.config import TrainConfig
 from diffrect.data.splits import resolve_split
 from diffrect.data.store import Store
 from diffrect.methods import METHODS, complete
-from diffrect.train import Trainer
+from diffrect.training.train import Trainer
 
 
 @pytest.mark.parametrize("name", sorted(METHODS))

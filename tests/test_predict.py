@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from diffrect.errors import InputError
-from diffrect.model import Model
-from diffrect.predict import PredictionError, predict
+from diffrect.inference.model import Model
+from diffrect.inference.predict import PredictionError, predict
 from tiny import scan, write_nifti
 
 GEOMETRY = (

@@ -14,15 +14,15 @@ import numpy as np
 import pytest
 import torch
 
-from diffrect import cli
+from diffrect.cli import main as cli
 from diffrect.config import TrainConfig
 from diffrect.data import prepare as module
 from diffrect.data.prepare import prepare
 from diffrect.data.source_options import SourceOptions
 from diffrect.data.store import Store
 from diffrect.errors import InputError
-from diffrect.model import Model
-from diffrect.train import train
+from diffrect.inference.model import Model
+from diffrect.training.train import train
 from tiny import scan, write_acdc, write_dataset_json, write_nifti
 
 

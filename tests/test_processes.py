@@ -14,18 +14,18 @@ import pytest
 import torch
 from torch import nn
 
-from diffrect.checkpoint import checkpoint_path, load_checkpoint
 from diffrect.config import TrainConfig, read_config
 from diffrect.data.loader import training_batches
 from diffrect.data.splits import resolve_split
 from diffrect.data.store import Store
+from diffrect.distributed.ranks import Ranks, rank_and_world
+from diffrect.distributed.sync_norm import SyncBatchNorm, synchronise
 from diffrect.errors import InputError
-from diffrect.evaluate import evaluate
-from diffrect.models.sync_norm import SyncBatchNorm, synchronise
-from diffrect.models.unet import UNet
-from diffrect.predict import predict
-from diffrect.ranks import Ranks, rank_and_world
-from diffrect.train import train
+from diffrect.evaluation.evaluate import evaluate
+from diffrect.inference.predict import predict
+from diffrect.networks.unet import UNet
+from diffrect.runs.checkpoint import checkpoint_path, load_checkpoint
+from diffrect.training.train import train
 from quiet_methods import OPTIONS
 from test_train import lines
 from tiny import scan, write_nifti
@@ -212,7 +212,7 @@ def test_one_process_normalises_as_torch_does(monkeypatch: pytest.MonkeyPatch) -
     plain, synced = nn.BatchNorm2d(3).double(), SyncBatchNorm(3).double()
     x = torch.rand(4, 3, 5, 6, dtype=torch.float64)
     mine, theirs = x.clone().requires_grad_(), x.clone().requires_grad_()
-    module = sys.modules["diffrect.models.sync_norm"]
+    module = sys.modules["diffrect.distributed.sync_norm"]
     monkeypatch.setattr(module, "processes", lambda: 2)  # but nobody to add to
     out, expected = synced(mine), plain(theirs)
     torch.testing.assert_close(out, expected)

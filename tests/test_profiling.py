@@ -7,8 +7,8 @@ from types import SimpleNamespace
 import torch
 from torch.autograd import DeviceType
 
-from diffrect import cli
-from diffrect.profiling import StepProfiler
+from diffrect.cli import main as cli
+from diffrect.training.profiling import StepProfiler
 
 
 def test_trace_and_table(store, tmp_path, capsys):

@@ -8,19 +8,19 @@ import torch
 from torch.nn import functional as F
 
 from diffrect.config import TrainConfig, ViewOptions
-from diffrect.data.augment import RawBatch, make_views
 from diffrect.data.loader import Batches, slices_of
-from diffrect.data.resample import (
+from diffrect.data.store import Store
+from diffrect.data.views import RawBatch, make_views
+from diffrect.errors import InputError
+from diffrect.evaluation.evaluate import evaluate
+from diffrect.imaging.resample import (
     labels_from_logits,
     probabilities_from_logits,
     to_network,
     zoom_of,
 )
-from diffrect.data.store import Store
-from diffrect.errors import InputError
-from diffrect.evaluate import evaluate
-from diffrect.model import Model
-from diffrect.train import train
+from diffrect.inference.model import Model
+from diffrect.training.train import train
 
 STILL = ViewOptions(rotation_degrees=0, jitter_probability=0, blur_sigma=0)
 

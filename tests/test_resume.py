@@ -11,20 +11,20 @@ import numpy as np
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from diffrect import monitor
 from diffrect.atomic import write_atomic
-from diffrect.checkpoint import (
+from diffrect.config import TrainConfig, read_config
+from diffrect.data.store import Store
+from diffrect.errors import InputError
+from diffrect.runs.checkpoint import (
     DamagedCheckpointError,
     checkpoint_path,
     load_checkpoint,
     save_checkpoint,
 )
-from diffrect.config import TrainConfig, read_config
-from diffrect.data.store import Store
-from diffrect.errors import InputError
-from diffrect.metrics_file import reopen_metrics
-from diffrect.run_folder import METRICS_FILE, REPLACED
-from diffrect.train import train
+from diffrect.runs.folder import METRICS_FILE, REPLACED
+from diffrect.runs.log import reopen_metrics
+from diffrect.training import monitor
+from diffrect.training.train import train
 from test_train import lines, same
 
 CONFIG = TrainConfig(method="supervised", size=32, iterations=12, validate_every=3)
@@ -81,7 +81,7 @@ def test_a_damaged_last_checkpoint_is_replaced_by_the_one_before(
 def test_a_kill_between_the_first_two_checkpoints(
     store: Store, tmp_path: Path, whole: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run, save = tmp_path / "run", sys.modules["diffrect.trainer"].save_checkpoint
+    run, save = tmp_path / "run", sys.modules["diffrect.training.trainer"].save_checkpoint
 
     def killed(state: Any, path: Path, before: Path | None = None) -> None:
         if path.name == "last.pt":
@@ -89,7 +89,7 @@ def test_a_kill_between_the_first_two_checkpoints(
         save(state, path, before)
 
     with monkeypatch.context() as patch:
-        patch.setattr(sys.modules["diffrect.trainer"], "save_checkpoint", killed)
+        patch.setattr(sys.modules["diffrect.training.trainer"], "save_checkpoint", killed)
         with pytest.raises(KeyError):
             train(store.path, run, CONFIG, progress=False)
     assert not checkpoint_path(run, "last").exists()
@@ -98,7 +98,7 @@ def test_a_kill_between_the_first_two_checkpoints(
 
 
 def test_a_damaged_best_checkpoint_is_named(run: Path) -> None:
-    from diffrect.model import Model
+    from diffrect.inference.model import Model
 
     damage(checkpoint_path(run, "best"), "flipped")
     with pytest.raises(DamagedCheckpointError, match=r"checkpoints/best\.pt: expected .* damaged"):
@@ -192,7 +192,7 @@ def test_a_stop_leaves_a_validation_for_later(
 ) -> None:
     run = tmp_path / "run"
     with monkeypatch.context() as patch:
-        patch.setattr(sys.modules["diffrect.train"], "StopRequest", StopInValidation)
+        patch.setattr(sys.modules["diffrect.training.train"], "StopRequest", StopInValidation)
         with pytest.raises(KeyboardInterrupt, match="after iteration 6 of 12"):
             train(store.path, run, CONFIG, progress=False)
     assert load_checkpoint(checkpoint_path(run, "last"))["validated"] == 3
@@ -225,7 +225,7 @@ def test_a_run_that_cannot_be_replaced_comes_back(
         raise error
 
     before = entries(run)
-    monkeypatch.setattr(sys.modules["diffrect.trainer"].Trainer, "iteration", fail)
+    monkeypatch.setattr(sys.modules["diffrect.training.trainer"].Trainer, "iteration", fail)
     with pytest.raises(type(error)):
         train(store.path, run, CONFIG, overwrite=True, progress=False)
     assert entries(run) == before
@@ -234,7 +234,7 @@ def test_a_run_that_cannot_be_replaced_comes_back(
 def test_a_killed_replacement_keeps_the_old_run_until_it_has_a_checkpoint(
     store: Store, run: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    module = sys.modules["diffrect.train"]
+    module = sys.modules["diffrect.training.train"]
     with monkeypatch.context() as patch:
         patch.setattr(module, "take_back", lambda *_, **__: None)  # killed: nobody takes it back
         patch.setattr(module.Trainer, "iteration", lambda *_: 1 / 0)

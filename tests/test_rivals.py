@@ -8,19 +8,19 @@ from typing import Any
 import pytest
 import torch
 
-from diffrect.batch import make_batch
-from diffrect.checkpoint import checkpoint_path, load_checkpoint, save_checkpoint
 from diffrect.config import TrainConfig, ViewOptions
-from diffrect.data.augment import RawBatch
+from diffrect.data.batch import make_batch
 from diffrect.data.splits import resolve_split
 from diffrect.data.store import Store
+from diffrect.data.views import RawBatch
 from diffrect.errors import InputError
-from diffrect.losses import IGNORED
+from diffrect.inference.model import load_method
 from diffrect.methods import METHODS, complete, find_method, resolve
 from diffrect.methods.base import Batch, Method, Problem
 from diffrect.methods.incl import INCL
-from diffrect.model import load_method
-from diffrect.train import Trainer, train
+from diffrect.methods.losses import IGNORED
+from diffrect.runs.checkpoint import checkpoint_path, load_checkpoint, save_checkpoint
+from diffrect.training.train import Trainer, train
 
 RIVALS = sorted(METHODS.keys() - {"diffrect", "supervised"})
 CONFIG = TrainConfig(size=32, iterations=4, batch_labelled=1, batch_unlabelled=2)

@@ -5,13 +5,13 @@ from dataclasses import replace
 import pytest
 import torch
 
-from diffrect.losses import IGNORED, dice_loss
 from diffrect.methods import bcp, unimatch
 from diffrect.methods.base import Batch
 from diffrect.methods.incl import soft_dice_loss, transfer_loss
+from diffrect.methods.losses import IGNORED, dice_loss
 from diffrect.methods.mcnet import MCNet, mutual_consistency, sharpen
-from diffrect.models.class_attention import ClassAttention, ClassHead, DropPath
-from diffrect.models.unet import Decoder, UNet
+from diffrect.networks.class_attention import ClassAttention, ClassHead, DropPath
+from diffrect.networks.unet import Decoder, UNet
 from stubs import TOY, TRUTH, Reads, a_batch, a_method, rows, says, the_update
 
 SURE = [0.97, 0.04]  # what UniMatch is sure of; hard labels 1, 0

@@ -6,11 +6,11 @@ import pytest
 import torch
 from torch import nn
 
-from diffrect.losses import complementary_loss, cross_entropy_dice, pseudo_label
 from diffrect.methods import ict, mean_teacher, uamt
 from diffrect.methods.base import Batch, make_teacher, move_average
 from diffrect.methods.consistency import ConsistencyOptions, squared_difference, with_noise
 from diffrect.methods.cps import cross_pseudo_supervision
+from diffrect.methods.losses import complementary_loss, cross_entropy_dice, pseudo_label
 from stubs import HALF_LOSS, TOY, TRUTH, Reads, a_batch, a_method, rows, says, the_update
 
 CLASSES = (0.9, 0.05, 0.03, 0.02), (0.7, 0.1, 0.1, 0.1)

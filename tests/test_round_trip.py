@@ -11,13 +11,13 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from diffrect.cli import main
+from diffrect.cli.main import main
 from diffrect.config import TrainConfig
-from diffrect.data.volume import Volume
 from diffrect.errors import InputError
-from diffrect.model import Model, Task
-from diffrect.predict import predict, predict_file
-from diffrect.segment import keep_largest_components, segment
+from diffrect.imaging.volume import Volume
+from diffrect.inference.model import Model, Task
+from diffrect.inference.predict import predict, predict_file
+from diffrect.inference.segment import keep_largest_components, segment
 from scans import LPS, OBLIQUE, SPACING, grid, write_scan, write_series
 from tiny import scan, write_nifti
 

@@ -7,9 +7,9 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from diffrect.data.slicing import POLICIES, Slicing, choose_slicing
-from diffrect.data.volume import Volume
 from diffrect.errors import InputError
+from diffrect.imaging.slicing import POLICIES, Slicing, choose_slicing
+from diffrect.imaging.volume import Volume
 from scans import grid
 
 SHAPE = (4, 5, 6)

@@ -13,8 +13,8 @@ import pytest
 
 from diffrect.data.case import Case
 from diffrect.data.store import CaseRecord, Store, read_record, write_case, write_json
-from diffrect.data.volume import Volume
 from diffrect.errors import InputError
+from diffrect.imaging.volume import Volume
 from tiny import ACDC_SHAPE, ACDC_SPACING, scan
 
 

@@ -14,19 +14,19 @@ import yaml
 from lightning_fabric.plugins.precision import MixedPrecision
 from torch import nn
 
-from diffrect import monitor
-from diffrect.checkpoint import checkpoint_path, load_checkpoint, save_checkpoint
 from diffrect.config import TrainConfig, read_config
 from diffrect.data.loader import iterate
 from diffrect.data.splits import resolve_split
 from diffrect.data.store import Store
 from diffrect.errors import InputError
+from diffrect.inference.model import Model
 from diffrect.methods import complete
 from diffrect.methods.base import Batch, make_teacher, move_average
 from diffrect.methods.supervised import Supervised
-from diffrect.model import Model
-from diffrect.train import Trainer, train
-from diffrect.validation import summarise_dice
+from diffrect.runs.checkpoint import checkpoint_path, load_checkpoint, save_checkpoint
+from diffrect.training import monitor
+from diffrect.training.train import Trainer, train
+from diffrect.training.validation import summarise_dice
 
 CONFIG = TrainConfig(
     size=64, iterations=4, rectify_from=1, batch_labelled=1, batch_unlabelled=2, validate_every=3
@@ -72,7 +72,7 @@ def test_resumed_equals_uninterrupted(
     train(store.path, tmp_path / "whole", config, progress=False)
 
     with monkeypatch.context() as patch:
-        patch.setattr(sys.modules["diffrect.train"], "StopRequest", StopAfter)
+        patch.setattr(sys.modules["diffrect.training.train"], "StopRequest", StopAfter)
         with pytest.raises(KeyboardInterrupt, match=r"after iteration 2 of 4.*--resume"):
             train(store.path, tmp_path / "halves", config, progress=False)
     train(store.path, tmp_path / "halves", config, resume=True, progress=False)
@@ -120,7 +120,7 @@ def test_double_precision_is_double(
             seen.update({batch.weak.dtype, batch.strong.dtype})
             return batch
 
-    monkeypatch.setattr(sys.modules["diffrect.train"], "Trainer", Watched)
+    monkeypatch.setattr(sys.modules["diffrect.training.train"], "Trainer", Watched)
     config = TrainConfig(**{**vars(CONFIG), "precision": "64-true", "iterations": 2})
     run = train(store.path, tmp_path / "run", config, progress=False)
     assert seen == {torch.float64}

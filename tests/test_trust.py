@@ -21,16 +21,16 @@ import torch
 from rich.console import Console
 
 import audit
-from diffrect import cli
-from diffrect.checkpoint import checkpoint_path, load_checkpoint
+from diffrect.cli import main as cli
 from diffrect.config import read_config
 from diffrect.data.prepare import prepare
 from diffrect.data.store import Store
-from diffrect.data.volume import read_image
 from diffrect.errors import InputError
-from diffrect.evaluate import evaluate
-from diffrect.model import load_reference_checkpoint
-from diffrect.report import print_scores
+from diffrect.evaluation.evaluate import evaluate
+from diffrect.evaluation.scores_table import print_scores
+from diffrect.imaging.volume import read_image
+from diffrect.inference.model import load_reference_checkpoint
+from diffrect.runs.checkpoint import checkpoint_path, load_checkpoint
 from tiny import write_dataset_json, write_decathlon, write_ssl4mis
 
 

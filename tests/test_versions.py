@@ -8,17 +8,17 @@ import numpy as np
 import pytest
 import torch
 
-from diffrect.checkpoint import FORMAT_VERSION as CHECKPOINT_VERSION
-from diffrect.checkpoint import checkpoint_path, load_checkpoint
 from diffrect.config import read_config
 from diffrect.data.prepare import prepare
 from diffrect.data.store import FORMAT_VERSION as STORE_VERSION
 from diffrect.data.store import Store
 from diffrect.errors import InputError
-from diffrect.evaluate import evaluate
-from diffrect.metrics_file import FORMAT_VERSION as METRICS_VERSION
-from diffrect.model import Model
-from diffrect.train import train
+from diffrect.evaluation.evaluate import evaluate
+from diffrect.inference.model import Model
+from diffrect.runs.checkpoint import FORMAT_VERSION as CHECKPOINT_VERSION
+from diffrect.runs.checkpoint import checkpoint_path, load_checkpoint
+from diffrect.runs.log import FORMAT_VERSION as METRICS_VERSION
+from diffrect.training.train import train
 from tiny import scan, write_dataset_json, write_nifti
 
 DATA = Path(__file__).parent / "data"

@@ -7,8 +7,11 @@ import torch
 from PIL import Image, ImageEnhance
 
 from diffrect.config import TrainConfig, ViewOptions
-from diffrect.data import augment
-from diffrect.data.augment import (
+from diffrect.data import views as augment
+from diffrect.data.loader import Batches, SliceIndex, iterate, slices_of, training_batches
+from diffrect.data.splits import Split
+from diffrect.data.store import Store
+from diffrect.data.views import (
     RawBatch,
     change_brightness,
     change_contrast,
@@ -20,11 +23,8 @@ from diffrect.data.augment import (
     random_geometry,
     sampling_grid,
 )
-from diffrect.data.loader import Batches, SliceIndex, iterate, slices_of, training_batches
-from diffrect.data.resample import labels_from_logits, resize
-from diffrect.data.splits import Split
-from diffrect.data.store import Store
 from diffrect.errors import InputError
+from diffrect.imaging.resample import labels_from_logits, resize
 from diffrect.methods.base import Batch
 
 STILL = ViewOptions(

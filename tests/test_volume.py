@@ -9,8 +9,8 @@ import pytest
 import SimpleITK as sitk
 
 from diffrect.data.case import Case, check_case, grid_labels, image_slices, label_slices
-from diffrect.data.volume import Volume, read_image, read_label, write_label
 from diffrect.errors import InputError
+from diffrect.imaging.volume import Volume, read_image, read_label, write_label
 from tiny import write_nifti
 
 GEOMETRY = (

@@ -14,7 +14,7 @@ from diffrect import TrainConfig, monitor, train
 
 
 def main(store: Path, run: Path, folder: Path) -> None:
-    module = sys.modules["diffrect.train"]
+    module = sys.modules["diffrect.training.train"]
 
     class SavesItself(module.Trainer):  # type: ignore[misc, name-defined]
         def fit(self, bar: monitor.Monitor, stop: monitor.StopRequest) -> None:

@@ -3,27 +3,25 @@
 The public names below are loaded when first used, so that `import diffrect` costs nothing.
 """
 
-import sys
 from importlib import import_module
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from diffrect.compare.report import compare_table
-    from diffrect.compare.run import compare
+    from diffrect.comparison.report.report import compare_table
+    from diffrect.comparison.run import compare
     from diffrect.config import TrainConfig
+    from diffrect.data.inspect import inspect
     from diffrect.data.prepare import prepare
     from diffrect.data.source_options import SourceOptions
     from diffrect.data.splits import Split
     from diffrect.data.store import Store
-    from diffrect.demo import demo
     from diffrect.errors import InputError
-    from diffrect.evaluate import evaluate
-    from diffrect.export import export
-    from diffrect.inspect import inspect
-    from diffrect.model import Model, load_reference_checkpoint
-    from diffrect.predict import predict
-    from diffrect.train import train
+    from diffrect.evaluation.evaluate import evaluate
+    from diffrect.inference.export import export
+    from diffrect.inference.model import Model, load_reference_checkpoint
+    from diffrect.inference.predict import predict
+    from diffrect.showcase.demo import demo
+    from diffrect.training.train import train
 
     __version__: str
 
@@ -48,21 +46,21 @@ __all__ = [
 
 _MODULES = {
     "InputError": "diffrect.errors",
-    "Model": "diffrect.model",
+    "Model": "diffrect.inference.model",
     "SourceOptions": "diffrect.data.source_options",
     "Split": "diffrect.data.splits",
     "Store": "diffrect.data.store",
     "TrainConfig": "diffrect.config",
-    "compare": "diffrect.compare.run",
-    "compare_table": "diffrect.compare.report",
-    "demo": "diffrect.demo",
-    "evaluate": "diffrect.evaluate",
-    "export": "diffrect.export",
-    "inspect": "diffrect.inspect",
-    "load_reference_checkpoint": "diffrect.model",
-    "predict": "diffrect.predict",
+    "compare": "diffrect.comparison.run",
+    "compare_table": "diffrect.comparison.report.report",
+    "demo": "diffrect.showcase.demo",
+    "evaluate": "diffrect.evaluation.evaluate",
+    "export": "diffrect.inference.export",
+    "inspect": "diffrect.data.inspect",
+    "load_reference_checkpoint": "diffrect.inference.model",
+    "predict": "diffrect.inference.predict",
     "prepare": "diffrect.data.prepare",
-    "train": "diffrect.train",
+    "train": "diffrect.training.train",
 }
 
 
@@ -82,17 +80,3 @@ def __getattr__(name: str) -> Any:
 def __dir__() -> list[str]:
     return sorted([*globals(), *__all__, "__version__"])
 
-
-class _Package(ModuleType):
-    """Keeps functions in front of modules: `diffrect.train` is the function, always.
-
-    Importing the submodule of the same name would otherwise put the module in its place, and
-    whether `diffrect.train(...)` works would depend on what had been imported before.
-    """
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        if not (isinstance(value, ModuleType) and name in _MODULES):
-            super().__setattr__(name, value)
-
-
-sys.modules[__name__].__class__ = _Package

@@ -8,6 +8,6 @@ if __name__ == "__main__":
     # be imported. PYTHONPATH=. says that this is meant, as for `diffrect`.
     if not sys.flags.safe_path and sys.path[0] in ("", os.getcwd()):  # noqa: PTH109
         del sys.path[0]
-    from diffrect.cli import main
+    from diffrect.cli.main import main
 
     sys.exit(main())

@@ -14,8 +14,8 @@ import yaml
 from tyro.conf import arg
 
 from diffrect.atomic import write_atomic
+from diffrect.checks import at_least, update_dataclass, within
 from diffrect.errors import InputError
-from diffrect.settings import at_least, update_dataclass, within
 
 Preset = Literal["default", "reference"]
 Precision = Literal["32-true", "16-mixed", "bf16-mixed", "64-true"]

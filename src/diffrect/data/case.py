@@ -5,11 +5,11 @@ from itertools import product
 
 import numpy as np
 
-from diffrect.codes import IGNORED
-from diffrect.data.intensity import Intensity, scale
-from diffrect.data.slicing import THIRD_AXIS, Slicing
-from diffrect.data.volume import Volume
 from diffrect.errors import InputError
+from diffrect.imaging.intensity import Intensity, scale
+from diffrect.imaging.slicing import THIRD_AXIS, Slicing
+from diffrect.imaging.volume import Volume
+from diffrect.labels import IGNORED
 
 
 @dataclass(frozen=True)

@@ -15,9 +15,7 @@ from typing import Any
 from diffrect.atomic import remove_unfinished
 from diffrect.data.case import Conversion
 from diffrect.data.integrity import plain_name, write_sealed
-from diffrect.data.intensity import Intensity
 from diffrect.data.repair import find_damaged
-from diffrect.data.slicing import THIRD_AXIS, check_policy
 from diffrect.data.sources import (
     Reference,
     SourceListing,
@@ -38,7 +36,9 @@ from diffrect.data.store import (
 )
 from diffrect.data.workers import WorkerDiedError, in_parallel
 from diffrect.errors import InputError
-from diffrect.report import progress_bar, tell
+from diffrect.evaluation.scores_table import progress_bar, tell
+from diffrect.imaging.intensity import Intensity
+from diffrect.imaging.slicing import THIRD_AXIS, check_policy
 
 
 def prepare(
@@ -67,7 +67,7 @@ def prepare(
         options: what else there is to say about the layout.
         axis: along which axis volumes are cut, see `choose_slicing`; None is the layout's own way.
         intensity: "minmax", "percentile" (or "percentile:LOW:HIGH"), "zscore" or
-            "window:LEVEL:WIDTH", see `diffrect.data.intensity`.
+            "window:LEVEL:WIDTH", see `diffrect.imaging.intensity`.
         workers: processes; 1 works in this one.
         overwrite: replace a store that exists already; any other folder is left alone.
         resume: go on with an interrupted prepare of the same source.

@@ -35,10 +35,10 @@ from diffrect.data.integrity import (
 )
 from diffrect.data.integrity import write_json as write_json
 from diffrect.data.record import CaseRecord as CaseRecord
-from diffrect.data.resample import Zoom, zoom_of
-from diffrect.data.slicing import THIRD_AXIS, Slicing, choose_slicing
 from diffrect.data.splits import Split
 from diffrect.errors import InputError
+from diffrect.imaging.resample import Zoom, zoom_of
+from diffrect.imaging.slicing import THIRD_AXIS, Slicing, choose_slicing
 
 FORMAT_VERSION = 2
 # Version 1 had no checksums of store.json and of case.json, and is read all the same.
@@ -118,7 +118,7 @@ class Store:
     def label(self, case_id: str, index: int | None = None) -> np.ndarray:
         """One slice (H, W), or without an index all of them (Z, H, W); uint8 class codes.
 
-        Pixels that nobody has annotated are `diffrect.codes.IGNORED`.
+        Pixels that nobody has annotated are `diffrect.labels.IGNORED`.
 
         Raises:
             InputError: the case is unlabelled.

@@ -7,10 +7,10 @@ from inspect import isabstract
 from traceback import extract_tb
 from typing import Any, NamedTuple, cast
 
+from diffrect.checks import update_dataclass
 from diffrect.config import VIEW_PRESETS, TrainConfig, ViewOptions
 from diffrect.errors import InputError
 from diffrect.methods.base import Method
-from diffrect.settings import update_dataclass
 
 METHODS = {
     "supervised": "diffrect.methods.supervised:Supervised",
@@ -23,7 +23,7 @@ METHODS = {
     "incl": "diffrect.methods.incl:INCL",
     "unimatch": "diffrect.methods.unimatch:UniMatch",
     "bcp": "diffrect.methods.bcp:BCP",
-    "diffrect": "diffrect.methods.diffrect:DiffRect",
+    "diffrect": "diffrect.methods.diffrect.method:DiffRect",
 }
 ENTRY_POINT_GROUP = "diffrect.methods"
 

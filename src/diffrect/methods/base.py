@@ -15,9 +15,9 @@ import torch
 from torch import Tensor, nn
 from torch.optim import SGD, Optimizer
 
-from diffrect.codes import IGNORED
-from diffrect.losses import poly_rate
-from diffrect.models.unet import UNet
+from diffrect.labels import IGNORED
+from diffrect.methods.losses import poly_rate
+from diffrect.networks.unet import UNet
 
 
 @dataclass(frozen=True)

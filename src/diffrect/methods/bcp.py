@@ -29,9 +29,9 @@ from scipy import ndimage
 from torch import Tensor
 from torch.optim import Optimizer
 
-from diffrect.losses import IGNORED, cross_entropy_dice
+from diffrect.checks import within
 from diffrect.methods.base import Batch, Method, Problem, Update, make_teacher, move_average
-from diffrect.settings import within
+from diffrect.methods.losses import IGNORED, cross_entropy_dice
 
 
 @dataclass(frozen=True)

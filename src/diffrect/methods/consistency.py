@@ -10,9 +10,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from diffrect.losses import consistency_ramp
+from diffrect.checks import at_least, within
 from diffrect.methods.base import Method, Problem, Update, make_teacher, move_average
-from diffrect.settings import at_least, within
+from diffrect.methods.losses import consistency_ramp
 
 
 @dataclass(frozen=True)

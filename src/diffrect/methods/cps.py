@@ -22,10 +22,10 @@ from typing import Literal
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from diffrect.losses import cross_entropy, cross_entropy_dice
 from diffrect.methods.base import Batch, Method, Problem, Update
 from diffrect.methods.consistency import ConsistencyOptions
-from diffrect.models.unet import UNet
+from diffrect.methods.losses import cross_entropy, cross_entropy_dice
+from diffrect.networks.unet import UNet
 
 
 @dataclass(frozen=True)

@@ -27,16 +27,16 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from diffrect.losses import (
+from diffrect.checks import within
+from diffrect.methods.base import Batch, Method, Update
+from diffrect.methods.consistency import ConsistencyOptions
+from diffrect.methods.losses import (
     IGNORED,
     complementary_loss,
     cross_entropy,
     cross_entropy_dice,
     pseudo_label,
 )
-from diffrect.methods.base import Batch, Method, Update
-from diffrect.methods.consistency import ConsistencyOptions
-from diffrect.settings import within
 
 REFERENCE = {
     "supervised_weight": 1.0,

@@ -18,9 +18,9 @@ import torch
 from torch import Tensor
 
 from diffrect.errors import InputError
-from diffrect.losses import cross_entropy_dice
 from diffrect.methods.base import Batch, Update
 from diffrect.methods.consistency import TeacherMethod, TeacherOptions, squared_difference
+from diffrect.methods.losses import cross_entropy_dice
 
 
 @dataclass(frozen=True)

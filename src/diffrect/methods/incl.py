@@ -26,12 +26,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.optim import Optimizer
 
-from diffrect.losses import cross_entropy_dice
+from diffrect.checks import at_least, within
+from diffrect.distributed.sums import shared_mean, shared_sum
 from diffrect.methods.base import Batch, Method, Problem, Update
-from diffrect.models.class_attention import ClassHead
-from diffrect.models.unet import crop_like
-from diffrect.settings import at_least, within
-from diffrect.shared import shared_mean, shared_sum
+from diffrect.methods.losses import cross_entropy_dice
+from diffrect.networks.class_attention import ClassHead
+from diffrect.networks.unet import crop_like
 
 
 @dataclass(frozen=True)

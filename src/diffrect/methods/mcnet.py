@@ -24,10 +24,10 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from diffrect.errors import InputError
-from diffrect.losses import dice_loss
 from diffrect.methods.base import Batch, Method, Problem, Update
 from diffrect.methods.consistency import ConsistencyOptions, squared_difference
-from diffrect.models.unet import Decoder, crop_like
+from diffrect.methods.losses import dice_loss
+from diffrect.networks.unet import Decoder, crop_like
 
 
 @dataclass(frozen=True)

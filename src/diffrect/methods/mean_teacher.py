@@ -16,7 +16,7 @@ w(i) is below 0.001; that is `consistency_from`, on in preset `reference` only.
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from diffrect.losses import cross_entropy_dice
+from diffrect.checks import within
 from diffrect.methods.base import Batch, Update
 from diffrect.methods.consistency import (
     TeacherMethod,
@@ -24,7 +24,7 @@ from diffrect.methods.consistency import (
     squared_difference,
     with_noise,
 )
-from diffrect.settings import within
+from diffrect.methods.losses import cross_entropy_dice
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,9 @@ training patients labelled (`labelled` = 100%) it is the upper bound.
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from diffrect.losses import cross_entropy_dice
+from diffrect.checks import within
 from diffrect.methods.base import Batch, Method, Update
-from diffrect.settings import within
+from diffrect.methods.losses import cross_entropy_dice
 
 
 @dataclass(frozen=True)

@@ -24,12 +24,12 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from diffrect.checks import at_least
+from diffrect.distributed.sums import shared_sum
 from diffrect.errors import InputError
-from diffrect.losses import consistency_ramp, cross_entropy_dice
 from diffrect.methods.base import Batch, Update
 from diffrect.methods.consistency import TeacherMethod, TeacherOptions, with_noise
-from diffrect.settings import at_least
-from diffrect.shared import shared_sum
+from diffrect.methods.losses import consistency_ramp, cross_entropy_dice
 
 
 @dataclass(frozen=True)

@@ -29,10 +29,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from diffrect.losses import IGNORED, cross_entropy, cross_entropy_dice, dice_loss
+from diffrect.checks import within
 from diffrect.methods.base import Batch, Method, Update
-from diffrect.models.unet import crop_like
-from diffrect.settings import within
+from diffrect.methods.losses import IGNORED, cross_entropy, cross_entropy_dice, dice_loss
+from diffrect.networks.unet import crop_like
 
 VIEWS: dict[str, Any] = {
     "jitter_low": 0.5,

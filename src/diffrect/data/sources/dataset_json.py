@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from diffrect.codes import IGNORED
 from diffrect.data.sources.base import Report
 from diffrect.data.sources.files import image_stem, path_inside
 from diffrect.errors import InputError
+from diffrect.labels import IGNORED
 
 IGNORED_NAMES = ("ignore", "ignored")
 

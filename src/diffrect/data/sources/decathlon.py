@@ -8,7 +8,6 @@ without a label are unlabelled cases; imagesTs is not read.
 from dataclasses import replace
 from pathlib import Path
 
-from diffrect.data.channels import group_channels
 from diffrect.data.source_options import SourceOptions
 from diffrect.data.sources.base import NO_OPTIONS, Report, SourceListing, refuse
 from diffrect.data.sources.dataset_json import Entry, channel_names, entries, read_json, read_labels
@@ -21,6 +20,7 @@ from diffrect.data.sources.files import (
     image_stem,
 )
 from diffrect.errors import InputError
+from diffrect.imaging.channels import group_channels
 
 
 class Decathlon:

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import numpy as np
 
-from diffrect.data import formats
 from diffrect.data.case import Case
-from diffrect.data.channels import only_channel, stack_channels
 from diffrect.data.sources.base import Report
-from diffrect.data.volume import Volume, read_image, read_label
 from diffrect.errors import InputError
+from diffrect.imaging import kinds as formats
+from diffrect.imaging.channels import only_channel, stack_channels
+from diffrect.imaging.volume import Volume, read_image, read_label
 
 # A DICOM file is a slice of the scan that its folder is.
 SUFFIXES = tuple(suffix for suffix, kind in formats.SUFFIXES.items() if kind != "dicom")

@@ -13,13 +13,13 @@ import re
 from collections import defaultdict
 from pathlib import Path
 
-from diffrect.codes import IGNORED
 from diffrect.data.source_options import SourceOptions
 from diffrect.data.sources.acdc import ACDC_CLASSES
 from diffrect.data.sources.base import NO_OPTIONS, Report, SourceListing, refuse
 from diffrect.data.sources.files import FileCase, walk_files
 from diffrect.data.splits import Split
 from diffrect.errors import InputError
+from diffrect.labels import IGNORED
 
 _NAME = re.compile(
     r"(?P<scan>(?P<patient>(?:subject|patient)_?\d+)_(?:DE|LGE))"

@@ -20,8 +20,8 @@ from diffrect.data.source_options import SourceOptions
 from diffrect.data.sources.acdc import ACDC_CLASSES
 from diffrect.data.sources.base import NO_OPTIONS, Report, SourceListing, refuse
 from diffrect.data.splits import Split, acdc_split, restrict_to
-from diffrect.data.volume import Volume, whole_numbers
 from diffrect.errors import InputError
+from diffrect.imaging.volume import Volume, whole_numbers
 
 _SLICE = re.compile(r"(?P<case>.+)_slice_(?P<number>\d+)$")
 

@@ -1,0 +1,298 @@
+"""The commands of the command line: one small dataclass each, whose fields are its options.
+
+What they do is imported when they are called: help and bad arguments take no time.
+"""
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Literal
+
+from tyro.conf import Positional, UseAppendAction, arg, subcommand
+
+from diffrect.cli.compare import Compare
+from diffrect.config import TrainConfig
+from diffrect.data.source_options import SourceOptions
+from diffrect.distributed.ranks import is_first
+
+Checkpoint = Literal["best", "last"]
+Format = Literal["auto", "acdc", "ssl4mis", "decathlon", "mscmr19", "folder"]
+Device = Annotated[str, arg(metavar="NAME")]
+Axis = Literal["layout", "auto", "0", "1", "2", "axial", "coronal", "sagittal"]
+PredictAxis = Literal["model", "auto", "0", "1", "2", "axial", "coronal", "sagittal"]
+Flag = Annotated[bool, arg(help_behavior_hint="")]
+
+
+@dataclass(frozen=True)
+class Prepare:
+    """Convert a data set into a store, the folder that all the rest reads."""
+
+    source: Positional[Path]
+    """Folder of the data set: one of the layouts below, or your own images/ and labels/."""
+    store: Positional[Path]
+    """Folder to make."""
+    format: Format = "auto"
+    """Layout of the data set; auto recognises it."""
+    options: Annotated[SourceOptions, arg(name="")] = field(default_factory=SourceOptions)
+    axis: Axis = "layout"
+    """Where slices lie: auto (across the coarsest spacing), an axis of the file, a plane."""
+    intensity: Literal["minmax", "percentile", "zscore", "window"] = "minmax"
+    """What becomes 0 and 1: extremes, percentiles, mean -/+ 4 sd, or ends of a CT window."""
+    percentiles: Annotated[
+        tuple[float, float] | None,
+        arg(metavar="LOW HIGH", help_behavior_hint="(default: 0.5 99.5)"),
+    ] = None
+    """The percentiles of --intensity percentile."""
+    window: Annotated[
+        tuple[float, float] | None, arg(metavar="LEVEL WIDTH", help_behavior_hint="")
+    ] = None
+    """The window of --intensity window."""
+    workers: Annotated[int, arg(help_behavior_hint="(default: one for each processor)")] = field(
+        default_factory=lambda: os.cpu_count() or 1
+    )
+    """Processes that convert cases."""
+    overwrite: Flag = False
+    """Replace a store that exists already."""
+    resume: Flag = False
+    """Go on with an interrupted prepare."""
+    repair: Flag = False
+    """Write again the damaged cases of a finished store, from SOURCE, and no others."""
+    quiet: Flag = False
+    """Show no progress."""
+
+    def __call__(self) -> None:
+        from diffrect.data.prepare import prepare
+        from diffrect.data.workers import WorkerDiedError
+        from diffrect.imaging.intensity import Intensity
+
+        flag = "repair" if self.repair else "resume"
+        command = f"diffrect prepare {self.source} {self.store} --{flag}"
+        try:
+            store = prepare(
+                self.source,
+                self.store,
+                format=self.format,
+                options=self.options,
+                axis=None if self.axis == "layout" else self.axis,
+                intensity=Intensity.of(self.intensity, self.percentiles, self.window),
+                workers=self.workers,
+                overwrite=self.overwrite,
+                resume=self.resume,
+                repair=self.repair,
+                progress=not self.quiet,
+            )
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt(f"interrupted; go on with: {command}") from None
+        except WorkerDiedError as error:
+            kept = "what is done is kept, go on with"
+            raise WorkerDiedError(f"{error}; {kept}: {command} --workers 1") from None
+        if not self.quiet:
+            labelled = sum(record.labelled for record in store.cases.values())
+            print(f"{self.store}: {len(store.cases)} cases, {labelled} with labels")
+
+
+@dataclass(frozen=True)
+class Inspect:
+    """Say what is in a data set, a store or an image file, and everything that is wrong with it."""
+
+    path: Positional[Path]
+    """Folder of a data set or of a store, or an image file."""
+    format: Format = "auto"
+    """Layout of the data set; auto recognises it."""
+    options: Annotated[SourceOptions, arg(name="")] = field(default_factory=SourceOptions)
+    json: Flag = False
+    """Print JSON, with the facts of each case, instead of tables."""
+    quiet: Flag = False
+    """Show no progress."""
+
+    def __call__(self) -> None:
+        import json
+
+        from diffrect.cli.inspection import print_inspection
+        from diffrect.data.inspect import inspect
+
+        shown = not self.quiet
+        result = inspect(self.path, format=self.format, options=self.options, progress=shown)
+        if self.json:
+            print(json.dumps(result, indent=1))
+        else:
+            print_inspection(result)
+
+
+@dataclass(frozen=True)
+class Train:
+    """Train a method on a store. Ctrl-C saves; --resume goes on as if nothing had happened."""
+
+    store: Positional[Path]
+    """Folder made by prepare."""
+    run: Positional[Path]
+    """Folder for checkpoints, configuration and scores."""
+    settings: Annotated[TrainConfig, arg(name="")] = field(default_factory=TrainConfig)
+    config: Annotated[Path | None, arg(metavar="FILE.yaml", help_behavior_hint="")] = None
+    """Options from a file like RUN/config.yaml; those given on the command line win."""
+    option: Annotated[UseAppendAction[tuple[str, ...]], arg(metavar="NAME=VALUE")] = ()
+    """A setting of the method or of the views; a NAME that does not exist lists them all."""
+    resume: Flag = False
+    """Go on from the last checkpoint, with the options saved in RUN."""
+    overwrite: Flag = False
+    """Replace a run that exists already."""
+    profile: Flag = False
+    """Record the first iterations: the largest operations on screen, a trace in RUN/profile."""
+    quiet: Flag = False
+    """Show no progress."""
+
+    def __call__(self) -> None:
+        from diffrect.training.train import train
+
+        train(
+            self.store,
+            self.run,
+            self.settings,
+            resume=self.resume,
+            overwrite=self.overwrite,
+            progress=not self.quiet,
+            profile=self.profile,
+        )
+        if not self.quiet and is_first():
+            print(f"{self.run}: trained; score it with: diffrect evaluate {self.run}")
+
+
+@dataclass(frozen=True)
+class Evaluate:
+    """Score a run on held-out patients, on screen and in RUN/metrics_SPLIT.json."""
+
+    run: Positional[Path]
+    """Folder made by train."""
+    split: Literal["val", "test", "all"] = "val"
+    """Choose by val; report test once, at the end; all is all of another --store."""
+    checkpoint: Checkpoint = "best"
+    """Best by validation, or the last."""
+    empty: Literal["undefined", "reference"] = "undefined"
+    """What a class missing from a case counts: nothing, or 0, 0, 50, 10 as in the authors' code."""
+    store: Annotated[Path | None, arg(help_behavior_hint="")] = None
+    """Store to read instead of the one the run was trained on."""
+    device: Device = "auto"
+    """Such as cpu, cuda or cuda:1; auto takes a GPU if there is one."""
+    quiet: Flag = False
+    """Show no progress and no table."""
+
+    def __call__(self) -> None:
+        from diffrect.evaluation.evaluate import evaluate
+        from diffrect.evaluation.scores_table import print_scores
+
+        result = evaluate(
+            self.run,
+            split=self.split,
+            checkpoint=self.checkpoint,
+            empty=self.empty,
+            store=self.store,
+            device=self.device,
+            progress=not self.quiet,
+        )
+        if not self.quiet and is_first():
+            print_scores(result)
+
+
+@dataclass(frozen=True)
+class Predict:
+    """Segment images of any format and size; each label file lies on its image's own grid."""
+
+    run: Positional[Path]
+    """Folder made by train, or a file made by export; needs no store."""
+    out: Positional[Path]
+    """Folder for the label files, each named like its image."""
+    inputs: Annotated[
+        Positional[tuple[Path, ...]], arg(metavar="INPUT...", help_behavior_hint="(required)")
+    ]
+    """Image files, folders of them or of a DICOM series, or patterns such as 'scans/*.nrrd'."""
+    checkpoint: Checkpoint = "best"
+    """Best by validation, or the last."""
+    device: Device = "auto"
+    """Such as cpu, cuda or cuda:1; auto takes a GPU if there is one."""
+    format: Literal["nifti", "same"] = "nifti"
+    """NIfTI label files, or each in the format of its image."""
+    axis: PredictAxis = "model"
+    """Where slices lie, if not as in the scans that the model was trained on."""
+    channel: Annotated[int | None, arg(metavar="N", help_behavior_hint="")] = None
+    """Read this channel alone, from 0, of images with several."""
+    probabilities: Flag = False
+    """Write NAME_probabilities.nii.gz beside each: float32, a volume for each class."""
+    largest_component: Flag = False
+    """Keep of each class the largest connected part alone."""
+    overwrite: Flag = False
+    """Replace label files that exist already."""
+    quiet: Flag = False
+    """Show no progress."""
+
+    def __call__(self) -> None:
+        from diffrect.inference.predict import predict
+
+        written = predict(
+            self.run,
+            self.out,
+            self.inputs,
+            checkpoint=self.checkpoint,
+            device=self.device,
+            format=self.format,
+            axis=None if self.axis == "model" else self.axis,
+            channel=self.channel,
+            probabilities=self.probabilities,
+            largest_component=self.largest_component,
+            overwrite=self.overwrite,
+            progress=not self.quiet,
+        )
+        if not self.quiet and is_first():
+            print(f"{self.out}: {len(written)} label file{'s' if len(written) != 1 else ''}")
+
+
+@dataclass(frozen=True)
+class Export:
+    """Write a trained segmenter as ONNX; predict takes the file in place of a RUN."""
+
+    run: Positional[Path]
+    """Folder made by train."""
+    file: Annotated[Positional[Path], arg(metavar="MODEL.onnx")]
+    """File to write."""
+    checkpoint: Checkpoint = "best"
+    """Best by validation, or the last."""
+    overwrite: Flag = False
+    """Replace a file that exists already."""
+    quiet: Flag = False
+    """Say nothing."""
+
+    def __call__(self) -> None:
+        from diffrect.inference.export import export
+
+        export(self.run, self.file, checkpoint=self.checkpoint, overwrite=self.overwrite)
+        if not self.quiet:
+            print(f"{self.file}: equal to PyTorch; diffrect predict {self.file} OUT INPUT...")
+
+
+@dataclass(frozen=True)
+class Demo:
+    """Needs no data: make synthetic hearts, train with and without DiffRect, and compare."""
+
+    folder: Positional[Path] = Path("demo")
+    """Folder for everything that it makes."""
+    overwrite: Flag = False
+    """Replace an earlier demo."""
+    quiet: Flag = False
+    """Show no progress."""
+
+    def __call__(self) -> None:
+        from diffrect.showcase.demo import demo
+
+        demo(self.folder, overwrite=self.overwrite, progress=not self.quiet)
+
+
+COMMANDS = (
+    Annotated[Prepare, subcommand("prepare")]
+    | Annotated[Inspect, subcommand("inspect")]
+    | Annotated[Train, subcommand("train")]
+    | Annotated[Evaluate, subcommand("evaluate")]
+    | Annotated[Predict, subcommand("predict")]
+    | Annotated[Export, subcommand("export")]
+    | Annotated[Compare, subcommand("compare")]
+    | Annotated[Demo, subcommand("demo")]
+)
+Command = Prepare | Inspect | Train | Evaluate | Predict | Export | Compare | Demo

@@ -1,0 +1,134 @@
+"""The command `compare`, whose imports wait until it is called: see `diffrect.cli.commands`."""
+
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from tyro.conf import Fixed, Positional, UseAppendAction, arg
+
+from diffrect.comparison.matrix import parse_seeds, parse_shard, split_list
+from diffrect.config import Preset, TrainConfig
+from diffrect.errors import InputError
+
+Flag = Annotated[bool, arg(help_behavior_hint="")]
+
+
+@dataclass(frozen=True)
+class CellSettings(TrainConfig):
+    """What all cells have in common: the options of train that the matrix does not set."""
+
+    method: Fixed[str] = "diffrect"
+    preset: Fixed[Preset] = "default"
+    labelled: Fixed[str | None] = None
+    seed: Fixed[int] = 1337
+
+
+@dataclass(frozen=True)
+class Compare:
+    """Train methods under equal conditions, and make tables and plots. Run again, it goes on."""
+
+    places: Annotated[
+        Positional[tuple[Path, ...]], arg(metavar="[STORE] FOLDER", help_behavior_hint="(required)")
+    ]
+    """Folder made by prepare, and folder of cells and report; with --table the latter alone."""
+    methods: Annotated[str, arg(metavar="A,B", help_behavior_hint="")] = ""
+    """Methods or variants; 'no-*' for all that fit; A@100% for A with that many labelled alone."""
+    labelled: Annotated[str, arg(metavar="1,3,7", help_behavior_hint="(default: as train)")] = ""
+    """Labelled patients: counts, shares such as 5%, or files; all are trained."""
+    seeds: Annotated[str, arg(metavar="0,1,2", help_behavior_hint="(default: 1337)")] = "1337"
+    """Seeds; all are trained."""
+    variants: Annotated[Path | None, arg(metavar="FILE.yaml", help_behavior_hint="")] = None
+    """Methods with settings by name: {NAME: {method, preset, labelled, options}}."""
+    preset: Literal["default", "reference", "ablation"] = "default"
+    """As of train; or ablation, DiffRect with each of its parts left out or changed."""
+    shard: Annotated[str, arg(metavar="K/N", help_behavior_hint="")] = ""
+    """Do the K-th of N parts of the matrix, as on one of N machines."""
+    dry_run: Flag = False
+    """List the cells with an estimate of the time; write nothing."""
+    table: Flag = False
+    """Train nothing: tables and plots of the cells that are finished."""
+    split: Literal["val", "test"] = "val"
+    """Patients to report; every title names them."""
+    checkpoint: Literal["best", "last"] = "best"
+    """Of each training: best by validation, or the last."""
+    against: Annotated[str | None, arg(metavar="NAME", help_behavior_hint="")] = None
+    """Test the others against this one; diffrect unless given, or the first."""
+    export: Annotated[Path | None, arg(metavar="FOLDER2", help_behavior_hint="")] = None
+    """With --table: copy the per-case scores and the cost, all that the table needs."""
+    settings: Annotated[TrainConfig, arg(name="")] = field(default_factory=CellSettings)
+    config: Annotated[Path | None, arg(metavar="FILE.yaml", help_behavior_hint="")] = None
+    """Options of the training from a file; those given on the command line win."""
+    option: Annotated[UseAppendAction[tuple[str, ...]], arg(metavar="NAME=VALUE")] = ()
+    """A setting of all methods, or of the views."""
+    quiet: Flag = False
+    """Show no progress and no table."""
+
+    def __call__(self) -> None:
+        expected, number = ("FOLDER", 1) if self.table else ("STORE and FOLDER", 2)
+        if len(self.places) != number:
+            found = " ".join(map(str, self.places)) or "nothing"
+            raise InputError(f"compare: expected {expected}, got {found}")
+        for name, given in (("--export", self.export), ("--dry-run", self.dry_run)):
+            if given and self.table != (name == "--export"):
+                other = "with" if name == "--export" else "without"
+                raise InputError(f"{name}: expected {other} --table")
+        if self.table:
+            self._table()
+        elif self.dry_run:
+            self._list()
+        else:
+            self._run()
+
+    def _table(self) -> None:
+        from diffrect.comparison.report.report import compare_table, export_cells, print_report
+
+        (folder,) = self.places
+        report = compare_table(folder, split=self.split, against=self.against)
+        if self.export is not None:
+            export_cells(folder, self.export, report)
+        if not self.quiet:
+            print_report(folder, report)
+
+    def _list(self) -> None:
+        from diffrect.comparison.estimate import print_plan
+        from diffrect.comparison.run import plan_comparison
+
+        store, folder = self.places
+        print_plan(plan_comparison(store, folder, **self._task(), **self._matrix()))
+
+    def _run(self) -> None:
+        from diffrect.comparison.report.report import print_report
+        from diffrect.comparison.run import compare
+
+        store, folder = self.places
+        report = compare(
+            store,
+            folder,
+            **self._task(),
+            **self._matrix(),
+            against=self.against,
+            progress=not self.quiet,
+        )
+        if report is not None and not self.quiet:
+            print_report(folder, report)
+
+    def _task(self) -> dict[str, Any]:
+        return {
+            "shard": parse_shard(self.shard) if self.shard else None,
+            "split": self.split,
+            "checkpoint": self.checkpoint,
+        }
+
+    def _matrix(self) -> dict[str, Any]:
+        values = {each.name: getattr(self.settings, each.name) for each in fields(TrainConfig)}
+        config = TrainConfig(**values)
+        if self.preset == "reference":
+            config = replace(config, preset="reference")
+        return {
+            "methods": split_list(self.methods),
+            "labelled": split_list(self.labelled),
+            "seeds": parse_seeds(self.seeds),
+            "config": config,
+            "variants": self.variants,
+            "preset": "ablation" if self.preset == "ablation" else None,
+        }

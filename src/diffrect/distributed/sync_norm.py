@@ -1,0 +1,55 @@
+"""Batch norm over the rows of all processes, on any device; torch's own needs CUDA."""
+
+import torch
+from torch import Tensor, nn
+
+from diffrect.distributed.sums import processes, shared_sum
+
+OVER_ROWS_AND_PIXELS = (0, 2, 3)
+
+
+class SyncBatchNorm(nn.BatchNorm2d):
+    """`nn.BatchNorm2d` whose batch is that of all processes (Ioffe & Szegedy, ICML 2015).
+
+    In eval mode, and where statistics are not shared, the same as `nn.BatchNorm2d`. Half precision
+    is normalised in single, as torch does.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training or processes() == 1:
+            return super().forward(x)
+        values = x if x.dtype == torch.float64 else x.float()
+        count = shared_sum(values.new_tensor(x.numel() // x.shape[1]))
+        mean = shared_sum(values.sum(OVER_ROWS_AND_PIXELS)) / count
+        centred = values - mean[:, None, None]
+        variance = shared_sum(centred.square().sum(OVER_ROWS_AND_PIXELS)) / count
+        self.remember(mean, variance * count / (count - 1).clamp(min=1))
+        scaled = centred * ((variance + self.eps).rsqrt() * self.weight)[:, None, None]
+        return (scaled + self.bias[:, None, None]).to(x.dtype)
+
+    @torch.no_grad()
+    def remember(self, mean: Tensor, variance: Tensor) -> None:
+        """Moves the running statistics; their variance is the unbiased one."""
+        assert self.running_mean is not None
+        assert self.running_var is not None
+        assert self.num_batches_tracked is not None
+        assert self.momentum is not None
+        self.num_batches_tracked += 1
+        self.running_mean.lerp_(mean.to(self.running_mean.dtype), self.momentum)
+        self.running_var.lerp_(variance.to(self.running_var.dtype), self.momentum)
+
+
+def synchronise(network: nn.Module) -> None:
+    """Replaces every batch norm in a network by one that shares its weights and statistics."""
+    for module in list(network.modules()):
+        for name, child in list(module.named_children()):
+            if type(child) is nn.BatchNorm2d:
+                setattr(module, name, _converted(child))
+
+
+def _converted(norm: nn.BatchNorm2d) -> SyncBatchNorm:
+    new = SyncBatchNorm(norm.num_features, norm.eps, norm.momentum)
+    new.weight, new.bias = norm.weight, norm.bias
+    new.running_mean, new.running_var = norm.running_mean, norm.running_var
+    new.num_batches_tracked = norm.num_batches_tracked
+    return new.train(norm.training)

@@ -1,0 +1,199 @@
+"""What a DICOM file says of where its slices lie: one slice a file, or one a frame.
+
+Only what places the voxels is read, and whether they are all there. Nothing that identifies a
+person is looked at.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pydicom
+from pydicom.dataset import Dataset
+from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
+
+from diffrect.errors import InputError
+from diffrect.imaging.decode import check_file, decoding
+
+_KIND = "a readable DICOM file"
+_PIXELS = 0x7FE00010
+_UNDEFINED = 0xFFFFFFFF  # the length of compressed pixels
+_UNCOMPRESSED = (ImplicitVRLittleEndian, ExplicitVRLittleEndian, ExplicitVRBigEndian)
+_TAGS = (
+    "SeriesInstanceUID",
+    "Rows",
+    "Columns",
+    "SamplesPerPixel",
+    "NumberOfFrames",
+    "BitsAllocated",
+    "PhotometricInterpretation",
+    "PixelSpacing",
+    "ImagePositionPatient",
+    "ImageOrientationPatient",
+    "SpacingBetweenSlices",
+    "SliceThickness",
+    "SharedFunctionalGroupsSequence",
+    "PerFrameFunctionalGroupsSequence",
+    "PixelData",
+)
+# Where the headers of multi-frame files hold these.
+_GROUPS = {
+    "PixelSpacing": "PixelMeasuresSequence",
+    "SpacingBetweenSlices": "PixelMeasuresSequence",
+    "SliceThickness": "PixelMeasuresSequence",
+    "ImagePositionPatient": "PlanePositionSequence",
+    "ImageOrientationPatient": "PlaneOrientationSequence",
+    "RescaleSlope": "PixelValueTransformationSequence",
+    "RescaleIntercept": "PixelValueTransformationSequence",
+}
+
+
+@dataclass(frozen=True)
+class Slice:
+    """One file of a series, or one frame of a file; millimetres in DICOM's LPS+.
+
+    Attributes:
+        file: where it is.
+        frame: its number in the file, from 0; None if it is the only one.
+        series: the series that it belongs to.
+        size: columns and rows.
+        components: channels.
+        pixel: millimetres between columns and between rows; None if it does not say.
+        position: (3,) of its first pixel; None if it does not say.
+        direction: (3, 2), where columns and rows increase; None if it does not say.
+        thickness: millimetres to the next slice, as far as a single header knows.
+    """
+
+    file: Path
+    frame: int | None
+    series: str
+    size: tuple[int, int]
+    components: int
+    pixel: tuple[float, float] | None
+    position: np.ndarray | None
+    direction: np.ndarray | None
+    thickness: float | None
+
+    @property
+    def name(self) -> str:
+        """What messages call it."""
+        return self.file.name if self.frame is None else f"frame {self.frame + 1}"
+
+
+def read_slices(file: Path) -> list[Slice]:
+    """The slices of a file in the order in which it holds them.
+
+    Raises:
+        InputError: no DICOM file with an image, fewer pixels than it should have, or a header that
+            contradicts itself.
+    """
+    check_file(file, "a DICOM file")
+    with decoding(file, _KIND):
+        header = pydicom.dcmread(file, force=True, specific_tags=list(_TAGS), defer_size=64)
+        if not header.get("Rows") or not header.get("Columns") or _PIXELS not in header:
+            raise InputError(f"{file}: expected a DICOM file with an image, found none in it")
+        _check_length(file, header)
+        frames = int(header.get("NumberOfFrames") or 1)
+        if frames == 1 and "PerFrameFunctionalGroupsSequence" not in header:
+            return [_slice(file, None, header, [header])]
+        _check_rescaling(file, header)
+        slices = [
+            _slice(file, frame if frames > 1 else None, header, [*group, header])
+            for frame, group in enumerate(_groups(file, header, frames))
+        ]
+    if "PerFrameFunctionalGroupsSequence" in header:
+        return slices
+    # The position in the header is that of the first frame alone.
+    return [slices[0], *(replace(one, position=None) for one in slices[1:])]
+
+
+def _slice(file: Path, frame: int | None, header: Dataset, places: list[Dataset]) -> Slice:
+    """The slice whose values are in the first of the places that has them."""
+    pixel = _numbers(places, "PixelSpacing", 2)  # between rows, between columns
+    if pixel is not None and not (np.isfinite(pixel).all() and pixel.min() > 0):
+        found = tuple(pixel.tolist())
+        raise InputError(f"{file}: expected a pixel spacing above 0 mm, got {found}")
+    position = _numbers(places, "ImagePositionPatient", 3)
+    if position is not None and not np.isfinite(position).all():
+        raise InputError(f"{file}: expected a finite position, got {tuple(position.tolist())}")
+    between = _numbers(places, "SpacingBetweenSlices", 1)
+    thickness = _numbers(places, "SliceThickness", 1)
+    distances = [abs(float(one[0])) for one in (between, thickness) if one is not None]
+    return Slice(
+        file,
+        frame,
+        series=str(header.get("SeriesInstanceUID") or ""),
+        size=(int(header.Columns), int(header.Rows)),
+        components=int(header.get("SamplesPerPixel") or 1),
+        pixel=None if pixel is None else (float(pixel[1]), float(pixel[0])),
+        position=position,
+        direction=_direction(file, places),
+        thickness=next((one for one in distances if 0 < one < np.inf), None),
+    )
+
+
+def _direction(file: Path, places: list[Dataset]) -> np.ndarray | None:
+    """Unit vectors along columns and rows, which stand at right angles."""
+    cosines = _numbers(places, "ImageOrientationPatient", 6)
+    if cosines is None:
+        return None
+    across, down = cosines.reshape(2, 3)
+    lengths = np.linalg.norm(across), np.linalg.norm(down)
+    if not (np.allclose(lengths, 1, atol=0.01) and abs(float(across @ down)) < 0.01):
+        expected = "expected unit vectors at right angles in ImageOrientationPatient"
+        raise InputError(f"{file}: {expected}, got {tuple(cosines.tolist())}")
+    return np.stack([across / lengths[0], down / lengths[1]], axis=1)
+
+
+def _numbers(places: list[Dataset], name: str, count: int) -> np.ndarray | None:
+    """So many numbers of that name in the first place that has them; None if none has."""
+    for place in places:
+        value = place.get(name)
+        if value is not None and value != "":
+            numbers = np.atleast_1d(np.asarray(value, dtype=np.float64))
+            if len(numbers) != count:
+                raise ValueError(f"{name} has {len(numbers)} values, not {count}")
+            return numbers
+    return None
+
+
+def _groups(file: Path, header: Dataset, frames: int) -> Iterator[list[Dataset]]:
+    """Of each frame, the parts of the header that speak of it and of all frames."""
+    shared = list(header.get("SharedFunctionalGroupsSequence") or [])
+    each = list(header.get("PerFrameFunctionalGroupsSequence") or [])
+    if each and len(each) != frames:
+        raise InputError(f"{file}: expected headers of {frames} frames, found {len(each)}")
+    names = dict.fromkeys(_GROUPS.values())
+    for group in each or [Dataset()] * frames:
+        yield [part for one in (group, *shared) for name in names for part in one.get(name) or []]
+
+
+def _check_rescaling(file: Path, header: Dataset) -> None:
+    """Refuse frames with slopes of their own: the decoder applies the first one to all."""
+    each = list(header.get("PerFrameFunctionalGroupsSequence") or [])
+    found = set()
+    for group in each:
+        (part,) = group.get("PixelValueTransformationSequence") or [Dataset()]
+        found.add((part.get("RescaleSlope"), part.get("RescaleIntercept")))
+    if len(found) > 1:
+        raise InputError(f"{file}: expected one rescale slope for all frames, found {len(found)}")
+
+
+def _check_length(file: Path, header: Dataset) -> None:
+    """Refuse pixels that are cut short, which the decoder would make up."""
+    element: Any = header.get_item(_PIXELS)
+    syntax = header.file_meta.get("TransferSyntaxUID", ImplicitVRLittleEndian)
+    colour = str(header.get("PhotometricInterpretation") or "")
+    if syntax not in _UNCOMPRESSED or colour.endswith("422"):
+        return
+    values = int(header.Rows) * int(header.Columns) * int(header.get("SamplesPerPixel") or 1)
+    bits = values * int(header.get("NumberOfFrames") or 1) * int(header.get("BitsAllocated") or 16)
+    length = getattr(element, "length", None)
+    length = len(element.value) if length is None else length
+    if length != _UNDEFINED and length < bits // 8:
+        raise InputError(
+            f"{file}: expected a readable DICOM file, it seems truncated: its header says "
+            f"{bits // 8} bytes of pixels, it has {length}"
+        )

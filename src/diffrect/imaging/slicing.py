@@ -1,0 +1,114 @@
+"""Along which axis a volume is cut into slices, and how these are turned.
+
+A policy says how to choose, and is remembered by stores and models; a `Slicing` is what it comes to
+for one volume. Slices of the canonical planes have rows and columns that increase towards the
+superior, anterior and right, in this order, whatever the orientation of the file.
+"""
+
+from dataclasses import dataclass
+
+import nibabel as nib
+import numpy as np
+
+from diffrect.errors import InputError
+from diffrect.imaging.volume import Volume
+
+FILE_AXES = ("0", "1", "2")
+PLANES = ("sagittal", "coronal", "axial")  # their normals: right, anterior, superior
+POLICIES = ("auto", *FILE_AXES, *reversed(PLANES))
+
+# Spacings are equal to within rounding in the file.
+_EQUAL = 0.01
+
+
+@dataclass(frozen=True)
+class Slicing:
+    """A view of a volume (X, Y, Z[, C]) as slices (slices, rows, columns[, C]).
+
+    Attributes:
+        axes: the file's axes that become slices, rows and columns.
+        flips: whether each of the three is reversed.
+    """
+
+    axes: tuple[int, int, int] = (2, 1, 0)
+    flips: tuple[bool, bool, bool] = (False, False, False)
+
+    def view(self, array: np.ndarray) -> np.ndarray:
+        """The slices of the array, sharing its memory: writing to them writes to the array."""
+        turned = array.transpose((*self.axes, *range(3, array.ndim)))
+        return turned[tuple(slice(None, None, -1 if flip else 1) for flip in self.flips)]
+
+    def spacing(self, volume: Volume) -> tuple[float, float, float] | None:
+        """Millimetres between slices, rows and columns; None where the file does not say."""
+        if volume.spacing is None:
+            return None
+        z, y, x = (volume.spacing[axis] for axis in self.axes)
+        return z, y, x
+
+    def orientation(self, volume: Volume) -> str | None:
+        """Where slices, rows and columns increase, such as "SAR"; None where nothing is known."""
+        if volume.spacing is None:
+            return None
+        turns = nib.io_orientation(volume.affine)
+        codes = ""
+        for axis, flip in zip(self.axes, self.flips, strict=True):
+            if np.isnan(turns[axis, 0]):
+                return None
+            letters = ("LR", "PA", "IS")[int(turns[axis, 0])]
+            codes += letters[int((turns[axis, 1] > 0) != flip)]
+        return codes
+
+
+# As ACDC and the SSL4MIS benchmark cut: along the file's third axis, transposed, nothing reversed.
+THIRD_AXIS = "2"
+
+
+def check_policy(policy: str) -> None:
+    """Refuse what is no policy.
+
+    Raises:
+        InputError: see above.
+    """
+    if policy not in POLICIES:
+        raise InputError(f"--axis: expected one of {', '.join(POLICIES)}, got {policy!r}")
+
+
+def choose_slicing(volume: Volume, policy: str) -> Slicing:
+    """How a policy cuts a volume.
+
+    "0", "1" and "2" are the file's own axes, nothing reversed. "axial", "coronal" and "sagittal"
+    are planes of the patient; the nearest axis of the file is taken. "auto" takes the axis with the
+    coarsest spacing, of equally coarse ones the most axial; a single slice is always a slice. Where
+    the file records no geometry, "auto" is the third axis.
+
+    Raises:
+        InputError: no such policy, or the affine does not say where the axes point.
+    """
+    check_policy(policy)
+    if policy in FILE_AXES:
+        first = int(policy)
+        rows, columns = (axis for axis in (2, 1, 0) if axis != first)
+        return Slicing((first, rows, columns))
+    turns = nib.io_orientation(volume.affine)
+    if np.isnan(turns).any():
+        raise InputError(
+            f"{volume.path}: expected an affine that says where every axis points (or --axis 0, 1 "
+            f"or 2), got {volume.affine[:3, :3].tolist()}"
+        )
+    nearest = {int(turns[axis, 0]): axis for axis in range(3)}  # canonical axis -> the file's
+    chosen = _coarsest(volume, nearest) if policy == "auto" else PLANES.index(policy)
+    order = (chosen, *(axis for axis in (2, 1, 0) if axis != chosen))
+    slices, rows, columns = (nearest[axis] for axis in order)
+    flips = tuple(bool(turns[axis, 1] < 0) for axis in (slices, rows, columns))
+    return Slicing((slices, rows, columns), (flips[0], flips[1], flips[2]))
+
+
+def _coarsest(volume: Volume, nearest: dict[int, int]) -> int:
+    """The canonical axis along which "auto" cuts."""
+    shape = volume.array.shape[:3]
+    single = [axis for axis in (2, 1, 0) if shape[nearest[axis]] == 1]
+    if single:
+        return single[0]
+    spacing = volume.spacing or (1.0, 1.0, 1.0)
+    largest = max(spacing) * (1 - _EQUAL)
+    return next(axis for axis in (2, 1, 0) if spacing[nearest[axis]] >= largest)

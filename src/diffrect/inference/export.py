@@ -1,0 +1,121 @@
+"""A trained segmenter as one ONNX file, for ONNX Runtime and whatever else reads ONNX.
+
+Needs the optional dependencies: `pip install 'diffrect[onnx]'`.
+"""
+
+import copy
+import json
+import logging
+import os
+import warnings
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+
+from diffrect.atomic import naming, sync_file
+from diffrect.config import config_to_dict
+from diffrect.errors import InputError
+from diffrect.inference.model import Model
+from diffrect.inference.onnx import METADATA_FORMAT, METADATA_KEY, STRIDE, OnnxNetwork, require
+from diffrect.networks.folding import fold_batch_norm
+from diffrect.networks.unet import UNet
+
+TOLERANCE = 1e-3  # largest difference of logits between PyTorch and ONNX Runtime, relative
+
+
+def export(
+    run: Path | str,
+    path: Path | str,
+    *,
+    checkpoint: Literal["best", "last"] = "best",
+    overwrite: bool = False,
+) -> Path:
+    """Write a RUN folder's segmenter as ONNX and check it against PyTorch.
+
+    The file's input `images` is float32 (B, channels, H, W) with any B and any H and W that are
+    multiples of 16; its output `logits` is float32 (B, classes, H, W). Batch norm is folded into
+    the convolutions. Its metadata hold the configuration, the classes and the intensity
+    normalisation, so that `predict` needs nothing else.
+
+    Args:
+        run: folder made by `train`.
+        path: file to write, ending in .onnx.
+        checkpoint: best by validation, or the last.
+        overwrite: replace a file that exists already.
+
+    Returns:
+        The file.
+
+    Raises:
+        InputError: no such checkpoint, a file that exists, ONNX is not installed, a method whose
+            predictor is not a U-Net, or results that differ from PyTorch's.
+    """
+    path = Path(path)
+    require("onnx", "onnxscript", "onnxruntime")
+    if path.suffix != ".onnx":
+        raise InputError(f"{path}: expected a file name that ends in .onnx")
+    if path.exists() and not overwrite:
+        raise InputError(f"{path}: exists already; --overwrite replaces it")
+    model = Model.load(run, checkpoint=checkpoint, device="cpu")
+    if not isinstance(model.network, UNet):
+        kind = type(model.network).__name__
+        raise InputError(f"{run}: expected a U-Net to export, its predictor is a {kind}")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        with naming(path):
+            _write(model, partial)
+        _compare(model, OnnxNetwork(partial), path)
+        sync_file(partial)
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+    return path
+
+
+def _write(model: Model, path: Path) -> None:
+    import onnx
+
+    network = fold_batch_norm(model.network).float()
+    images = torch.zeros(2, model.channels, 4 * STRIDE, 6 * STRIDE)
+    sides = {2: STRIDE * torch.export.Dim("rows"), 3: STRIDE * torch.export.Dim("columns")}
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # remarks about packages not needed
+    with warnings.catch_warnings():  # and of the exporter about itself
+        warnings.simplefilter("ignore")
+        program = torch.onnx.export(
+            network,
+            (images,),
+            dynamo=True,
+            verbose=False,
+            input_names=["images"],
+            output_names=["logits"],
+            dynamic_shapes=({0: torch.export.Dim("batch"), **sides},),
+        )
+    assert program is not None
+    proto = program.model_proto
+    metadata = {
+        "format": METADATA_FORMAT,
+        "config": config_to_dict(model.config),
+        "task": model.task.to_dict(),
+        "step": model.step,
+    }
+    onnx.helper.set_model_props(proto, {METADATA_KEY: json.dumps(metadata)})
+    onnx.save(proto, path)
+
+
+@torch.inference_mode()
+def _compare(model: Model, exported: OnnxNetwork, path: Path) -> None:
+    """Refuses to deliver a file that computes something else, on other sizes than it was traced."""
+    network = copy.deepcopy(model.network).float()
+    generator = torch.Generator().manual_seed(0)
+    for rows, height, width in ((1, STRIDE, 2 * STRIDE), (3, 5 * STRIDE, 4 * STRIDE)):
+        images = torch.rand(rows, model.channels, height, width, generator=generator)
+        expected = network(images).numpy()
+        found = exported(images).numpy()
+        largest = np.abs(expected - found).max() / max(1.0, np.abs(expected).max())
+        if not largest <= TOLERANCE:
+            raise InputError(
+                f"{path}: expected logits equal to PyTorch's to {TOLERANCE:g}, got {largest:g}"
+            )

@@ -1,0 +1,109 @@
+"""What predict is given -> the scans to read: files, folders, patterns, a file a channel."""
+
+import glob
+from collections.abc import Collection, Sequence
+from pathlib import Path
+
+from diffrect.errors import InputError
+from diffrect.imaging.channels import group_channels, only_channel, stack_channels
+from diffrect.imaging.kinds import EXPECTED, find_images, kind_of, stem_of
+from diffrect.imaging.volume import Volume, read_image
+
+Scan = tuple[Path, ...]
+"""The file of a scan, or its files of one channel each."""
+
+
+def list_scans(inputs: Sequence[Path], channels: int) -> dict[str, list[Scan]]:
+    """The scans named by what their label files are called; one of each name unless inputs clash.
+
+    For a model of several ``channels``, CASE_0000, CASE_0001 and so on in one folder are the scan
+    CASE, as in nnU-Net.
+
+    Raises:
+        InputError: as `list_images`, or a channel that is missing.
+    """
+    files = list_images(inputs)
+    if channels == 1:
+        return _by_name([(stem_of(file), (file,)) for file in files])
+    folders: dict[Path, dict[str, list[Path]]] = {}
+    for file in files:
+        folders.setdefault(file.parent, {}).setdefault(stem_of(file), []).append(file)
+    scans: list[tuple[str, Scan]] = []
+    for stems in folders.values():
+        for name, group in group_channels(stems).items():
+            if None in group:
+                scans += [(name, (file,)) for file in group[None]]
+            else:
+                scans.append((name, _complete(name, group, channels)))
+    return _by_name(scans)
+
+
+def _by_name(scans: Sequence[tuple[str, Scan]]) -> dict[str, list[Scan]]:
+    named: dict[str, list[Scan]] = {}
+    for name, scan in scans:
+        named.setdefault(name, []).append(scan)
+    return named
+
+
+def _complete(name: str, group: dict[int | None, list[Path]], channels: int) -> Scan:
+    (first, *_) = group[0]
+    if sorted(group, key=lambda number: number or 0) != list(range(channels)):
+        found = ", ".join(f"{number:04d}" for number in sorted(n or 0 for n in group))
+        expected = f"expected channels 0000 to {channels - 1:04d} of {name}"
+        raise InputError(f"{first}: {expected}, found {found}")
+    twice = next((files for files in group.values() if len(files) > 1), None)
+    if twice is not None:
+        raise InputError(f"{twice[1]}: expected one file for each channel, found {twice[0]} too")
+    return tuple(group[number][0] for number in range(channels))
+
+
+def read_scan(scan: Scan, channel: int | None = None) -> Volume:
+    """The image (X, Y, Z[, C]) of all files; or one channel of it, from 0.
+
+    Raises:
+        InputError: as `read_image`, files that do not lie in the same place, or no such channel.
+    """
+    image = stack_channels([read_image(file) for file in scan])
+    return image if channel is None else only_channel(image, channel)
+
+
+def list_images(inputs: Sequence[Path]) -> list[Path]:
+    """The images named, matched, or directly inside the folders named, each once.
+
+    Raises:
+        InputError: an input that does not exist or is no image by its name, or a folder without
+            any.
+    """
+    if not inputs:
+        raise InputError("INPUT: expected at least one image file or folder, got none")
+    files: dict[Path, Path] = {}
+    for path in inputs:
+        for file in _images_of(path):
+            files.setdefault(file.resolve(), file)
+    return list(files.values())
+
+
+def _images_of(path: Path) -> list[Path]:
+    if path.is_dir():
+        found = find_images(path, recursive=False)
+        names = {file.name for file in found}
+        found = [file for file in found if not _is_label_beside(file.name, names)]
+        if not found:
+            raise InputError(f"{path}: expected images ({EXPECTED}) in it, found none")
+        return found
+    if path.is_file():
+        if kind_of(path) is None:
+            raise InputError(f"{path}: expected an image by its name ({EXPECTED})")
+        return [path]
+    if glob.has_magic(str(path)):
+        matches = sorted(Path(name) for name in glob.glob(str(path), recursive=True))  # noqa: PTH207
+        images = [match for match in matches if kind_of(match)]
+        if not images:
+            raise InputError(f"{path}: expected images ({EXPECTED}) to match, found none")
+        return images
+    raise InputError(f"{path}: expected an image file or a folder of them, found neither")
+
+
+def _is_label_beside(name: str, files: Collection[str]) -> bool:
+    """Whether a file is the truth of another one in its folder, as ACDC names them."""
+    return "_gt.nii" in name and name.replace("_gt.nii", ".nii") in files

@@ -1,0 +1,175 @@
+"""Latent Feature Rectification (LFR): the network that turns a coarse label into a finer one.
+
+DiffRect, Sec. 2.2. A coarse label map, coloured (LCC), is encoded together with its image; the
+deepest features are denoised towards those of the better label; a decoder reads the result.
+"""
+
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from diffrect.networks.calibration import GUIDANCE_SCALE, GuidanceEmbedding, SemanticColouring
+from diffrect.networks.diffusion import (
+    add_noise,
+    alphas_cumulative,
+    cosine_betas,
+    ddim_sample,
+    sampling_steps,
+)
+from diffrect.networks.unet import WIDTHS, ConvBlock, Decoder, Encoder, Up, pad_to_multiple
+
+GUIDANCE_WIDTH = 512
+DENOISER_WIDTHS = (384, 512)
+DenoiserInput = Literal["noisy", "sum"]
+
+
+class LatentDenoiser(nn.Module):
+    """Predicts the clean latent from a noisy one, given the coarse label's latent (LFR).
+
+    A small U-Net below the encoder's deepest map: H/16 -> H/32 -> H/64 and back. `sees` is what its
+    down path gets: the "sum" of condition and noisy latent, as described, or the "noisy" latent
+    alone, as the reference does, where only the outermost skip carries the sum.
+    """
+
+    def __init__(self, latent_channels: int, sees: DenoiserInput) -> None:
+        super().__init__()
+        inner, deepest = DENOISER_WIDTHS
+        self.sees = sees
+        self.step_embedding = GuidanceEmbedding(width=GUIDANCE_WIDTH)
+        self.downs = nn.ModuleList(
+            [
+                ConvBlock(latent_channels, inner, 0.0, GUIDANCE_WIDTH),
+                ConvBlock(inner, deepest, 0.0, GUIDANCE_WIDTH),
+            ]
+        )
+        self.ups = nn.ModuleList(
+            [
+                Up(deepest, inner, 0.0, GUIDANCE_WIDTH),
+                Up(inner, latent_channels, 0.0, GUIDANCE_WIDTH),
+            ]
+        )
+
+    def forward(self, noisy: Tensor, step: Tensor, condition: Tensor) -> Tensor:
+        """Latents (B, C, h, w), step (B,) -> (B, C, h, w); h and w multiples of 4."""
+        guidance = self.step_embedding(step)
+        both = condition + noisy
+        inner = self.downs[0](F.max_pool2d(both if self.sees == "sum" else noisy, 2), guidance)
+        deepest = self.downs[1](F.max_pool2d(inner, 2), guidance)
+        return self.ups[1](self.ups[0](deepest, inner, guidance), both, guidance)
+
+
+class Rectifier(nn.Module):
+    """Image + coarse label + calibration guidance -> logits of a rectified label.
+
+    Any H and W: image and labels are padded with zeros to multiples of 64, the logits cropped back.
+
+    Args:
+        channels: image channels.
+        classes: classes, background included.
+        colouring: label maps come coloured (LCC), otherwise as grey levels.
+        sees_image: whether the image is shown, otherwise a black one in its place.
+        denoiser_input: see `LatentDenoiser`.
+        clamp_latent: limit z0 to [-1, 1] while sampling, see `ddim_sample`.
+        diffusion_steps: T, length of the noise schedule.
+        sample_steps: DDIM steps taken when rectifying.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        classes: int,
+        *,
+        colouring: bool = True,
+        sees_image: bool = True,
+        denoiser_input: DenoiserInput = "sum",
+        clamp_latent: bool = False,
+        diffusion_steps: int = 10,
+        sample_steps: int = 2,
+        widths: Sequence[int] = WIDTHS,
+    ) -> None:
+        super().__init__()
+        self.clamp_latent = clamp_latent
+        self.sees_image = sees_image
+        self.latent_channels = widths[-1]
+        self.diffusion_steps = diffusion_steps
+        self.sample_steps = sampling_steps(diffusion_steps, sample_steps)
+        alphas = alphas_cumulative(cosine_betas(diffusion_steps))
+        self.register_buffer("alphas", alphas, persistent=False)
+        self.alphas: Tensor
+        self.colouring = SemanticColouring(classes, coloured=colouring)
+        self.guidance_embedding = GuidanceEmbedding(width=GUIDANCE_WIDTH)
+        self.label_encoder = Encoder(channels + 3, widths, guidance_width=GUIDANCE_WIDTH)
+        self.image_encoder = Encoder(channels, widths, guidance_width=GUIDANCE_WIDTH)
+        self.denoiser = LatentDenoiser(self.latent_channels, denoiser_input)
+        self.decoder = Decoder(classes, widths, guidance_width=GUIDANCE_WIDTH)
+
+    def latent_shape(self, images: Tensor) -> tuple[int, int, int, int]:
+        """Shape of the latents, and so of the noise, for images (B, channels, H, W)."""
+        rows, _, height, width = images.shape
+        return rows, self.latent_channels, -(-height // 64) * 4, -(-width // 64) * 4
+
+    def transport(
+        self,
+        images: Tensor,
+        coarse: Tensor,
+        target: Tensor,
+        guidance: Tensor,
+        step: Tensor,
+        noise: Tensor,
+    ) -> tuple[Tensor, Tensor]:
+        """One training pass: denoise the target's latent given the coarse label, then decode.
+
+        Args:
+            images: (B, channels, H, W) in [0, 1].
+            coarse, target: class maps (B, H, W): what comes in, what should come out.
+            guidance: calibration guidance in [0, 1], (B,) or (1,) for all rows.
+            step: diffusion step per row (B,), 0 to T - 1.
+            noise: standard normal, `latent_shape`.
+
+        Returns:
+            Logits (B, classes, H, W) and the mean squared error of the denoised latent.
+        """
+        height, width = images.shape[-2:]
+        embedding = self.embed_guidance(guidance, len(images))
+        images = images if self.sees_image else torch.zeros_like(images)
+        image_maps = self.image_encoder(pad_to_multiple(images, 64), embedding)
+        # input before target, as the reference: batch norm's running statistics see both
+        maps = self.encode(images, coarse, embedding, image_maps)
+        with torch.no_grad():
+            clean = self.encode(images, target, embedding, image_maps)[-1]
+        noisy = add_noise(clean, noise, step, self.alphas)
+        denoised = self.denoiser(noisy, step, maps[-1])
+        logits = self.decoder([*maps[:-1], denoised], embedding)[..., :height, :width]
+        return logits, F.mse_loss(denoised, clean)
+
+    @torch.no_grad()
+    def rectify(self, images: Tensor, coarse: Tensor, guidance: Tensor, noise: Tensor) -> Tensor:
+        """Logits (B, classes, H, W) of the rectified label, sampled with DDIM from `noise`."""
+        height, width = images.shape[-2:]
+        embedding = self.embed_guidance(guidance, len(images))
+        images = images if self.sees_image else torch.zeros_like(images)
+        image_maps = self.image_encoder(pad_to_multiple(images, 64), embedding)
+        maps = self.encode(images, coarse, embedding, image_maps)
+        latent = ddim_sample(
+            lambda noisy, step: self.denoiser(noisy, step, maps[-1]),
+            noise,
+            self.alphas,
+            self.sample_steps,
+            self.clamp_latent,
+        )
+        return self.decoder([*maps[:-1], latent], embedding)[..., :height, :width]
+
+    def embed_guidance(self, guidance: Tensor, rows: int) -> Tensor:
+        """Guidance (rows,) or (1,) -> embedding (rows, width)."""
+        return self.guidance_embedding(guidance * GUIDANCE_SCALE).expand(rows, -1)
+
+    def encode(
+        self, images: Tensor, label: Tensor, embedding: Tensor, image_maps: Sequence[Tensor]
+    ) -> list[Tensor]:
+        """Feature maps of the coloured label over its image, fine to coarse (LCC)."""
+        coloured = self.colouring(pad_to_multiple(label, 64)).to(images)
+        both = torch.cat([pad_to_multiple(images, 64), coloured], dim=1)
+        return self.label_encoder(both, embedding, image_maps)

@@ -1,0 +1,228 @@
+"""The method at work without any data: synthetic hearts, two trainings, one picture, one table."""
+
+import shutil
+import time
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from diffrect.config import TrainConfig
+from diffrect.data.prepare import prepare
+from diffrect.data.splits import Split
+from diffrect.data.store import Store, write_json
+from diffrect.errors import InputError
+from diffrect.evaluation.evaluate import evaluate
+from diffrect.inference.predict import predict
+from diffrect.phantom import write_phantom
+from diffrect.showcase.pictures import draw_rows
+from diffrect.showcase.report import print_comparison, write_report
+from diffrect.showcase.slices import median_case, rectification, rows_of_case
+from diffrect.training.train import train
+
+METHODS = ("supervised", "diffrect")
+SETTINGS_FILE = "demo.json"
+# All that the demo makes; SETTINGS_FILE comes first and marks the folder as the demo's.
+ENTRIES = (SETTINGS_FILE, "data", "store", "split.json", *METHODS, "predictions", "demo.png")
+REPORT_FILE = "demo.md"
+
+
+@dataclass(frozen=True)
+class DemoSettings:
+    """What the demo does; chosen so that it takes a few minutes on two cores."""
+
+    patients: int = 24
+    """Synthetic patients, two scans each."""
+    validation: int = 4
+    """Patients by which checkpoints are chosen."""
+    test: int = 6
+    """Held-out patients that are reported. All others train, the first of them labelled."""
+    phantom_seed: int = 0
+    """Seed of the synthetic patients."""
+    size: int = 64
+    """Slices are resized to size x size pixels."""
+    iterations: int = 900
+    """Length of both trainings."""
+    rectify_from: int = 300
+    """First iteration that learns from rectified pseudo-labels."""
+    validate_every: int = 150
+    """Iterations between validations."""
+    batch_labelled: int = 3
+    """Labelled slices per batch; the supervised method takes labelled slices only."""
+    batch_unlabelled: int = 3
+    """Unlabelled slices per batch."""
+    seed: int = 1337
+    """Seed of both trainings."""
+
+    def __post_init__(self) -> None:
+        least = self.validation + self.test + 2
+        if min(self.validation, self.test) < 1 or self.patients < least:
+            raise InputError(
+                f"patients: expected at least {least}, to validate, to test and two to train, "
+                f"got {self.patients}"
+            )
+
+    def lasting(self, iterations: int) -> "DemoSettings":
+        """The same with another length of the trainings, and the rest of the schedule scaled."""
+        scale = iterations / self.iterations
+        return replace(
+            self,
+            iterations=iterations,
+            rectify_from=round(self.rectify_from * scale),
+            validate_every=max(1, round(self.validate_every * scale)),
+        )
+
+    def train_config(self, method: str, split_file: Path) -> TrainConfig:
+        """How one of the two methods is trained."""
+        return TrainConfig(
+            method=method,
+            split_file=split_file,
+            size=self.size,
+            iterations=self.iterations,
+            rectify_from=self.rectify_from if method == "diffrect" else None,
+            validate_every=self.validate_every,
+            batch_labelled=self.batch_labelled,
+            batch_unlabelled=self.batch_unlabelled,
+            seed=self.seed,
+        )
+
+
+def demo(
+    folder: Path | str = "demo",
+    *,
+    iterations: int | None = None,
+    settings: DemoSettings | None = None,
+    overwrite: bool = False,
+    progress: bool = True,
+) -> Path:
+    """Draw synthetic hearts, train on one of them with and without DiffRect, and compare.
+
+    Writes data, store, split, both runs, predicted label files, `demo.png` and `demo.md`.
+
+    Args:
+        folder: folder to make.
+        iterations: length of both trainings, in place of the settings' (the schedule scales).
+        settings: everything else; the defaults take a few minutes on two cores.
+        overwrite: replace what an earlier demo left in `folder`.
+        progress: show what is going on, and the table at the end.
+
+    Returns:
+        The folder.
+
+    Raises:
+        InputError: the folder holds something already, or settings that do not fit each other.
+    """
+    settings = settings or DemoSettings()
+    if iterations is not None:
+        settings = settings.lasting(iterations)
+    folder = Path(folder)
+    start_folder(folder, settings, overwrite)
+    console = Console(stderr=True, quiet=not progress, highlight=False, soft_wrap=True)
+    try:
+        store, split = make_data(folder, settings, console)
+        minutes = {
+            method: train_method(folder, method, settings, console, progress) for method in METHODS
+        }
+        results = evaluate_methods(folder, console, progress)
+        caption = show_slices(folder, store, split, results, console, progress)
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(f"interrupted; {folder} holds an unfinished demo") from None
+    write_report(folder / REPORT_FILE, results, split, settings, minutes, caption)
+    if progress:
+        print_comparison(folder, results)
+    return folder
+
+
+def start_folder(folder: Path, settings: DemoSettings, overwrite: bool) -> None:
+    """An empty folder that remembers its settings.
+
+    Raises:
+        InputError: it holds something; with `overwrite`, something that is not of a demo.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"{folder}: expected a folder to make, found a file")
+    found = sorted(path.name for path in folder.iterdir()) if folder.exists() else []
+    if found and not overwrite:
+        raise InputError(f"{folder}: expected a new or empty folder, it holds {found[0]} already")
+    strange = [name for name in found if name not in (*ENTRIES, REPORT_FILE)]
+    if found and (strange or SETTINGS_FILE not in found):
+        other = (strange or found)[0]
+        raise InputError(f"{folder}: expected nothing but an earlier demo to replace, got {other}")
+    for name in found:
+        path = folder / name
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    folder.mkdir(parents=True, exist_ok=True)
+    write_json(folder / SETTINGS_FILE, asdict(settings))
+
+
+def make_data(folder: Path, settings: DemoSettings, console: Console) -> tuple[Store, Split]:
+    """Draws the patients, prepares the store and writes the split.
+
+    The first patients train, the first of all labelled; then come those that validate and test.
+    Diagnoses take turns, so every part holds several.
+    """
+    with console.status(f"drawing {settings.patients} synthetic patients"):
+        places = write_phantom(folder / "data", settings.patients, settings.phantom_seed)
+        store = prepare(folder / "data", folder / "store", format="acdc", progress=False)
+    patients = tuple(place.name for place in places)
+    held_out = settings.validation + settings.test
+    split = Split(
+        train=patients[:-held_out],
+        val=patients[-held_out : -settings.test],
+        test=patients[-settings.test :],
+        labelled=patients[:1],
+    )
+    (folder / "split.json").write_text(split.to_json(), "utf-8")
+    console.print(
+        f"{folder}: {len(patients)} synthetic patients; 1 labelled and {len(split.unlabelled)} "
+        f"unlabelled to train, {len(split.val)} to validate, {len(split.test)} to test"
+    )
+    return store, split
+
+
+def train_method(
+    folder: Path, method: str, settings: DemoSettings, console: Console, progress: bool
+) -> float:
+    """Trains one of the methods; returns the minutes it took."""
+    console.print(f"training {method}, {settings.iterations} iterations")
+    started = time.perf_counter()
+    config = settings.train_config(method, folder / "split.json")
+    train(folder / "store", folder / method, config, progress=progress)
+    return (time.perf_counter() - started) / 60
+
+
+def evaluate_methods(folder: Path, console: Console, progress: bool) -> dict[str, dict[str, Any]]:
+    """What `evaluate` says of each method on the test patients."""
+    console.print("evaluating both on the test patients")
+    return {
+        method: evaluate(folder / method, split="test", progress=progress) for method in METHODS
+    }
+
+
+def show_slices(
+    folder: Path,
+    store: Store,
+    split: Split,
+    results: dict[str, dict[str, Any]],
+    console: Console,
+    progress: bool,
+) -> str:
+    """Writes label files of a test patient and the picture; returns the picture's caption."""
+    case = store.cases[median_case(results["supervised"], results["diffrect"])]
+    images = sorted((folder / "data" / case.patient).glob("*_frame??.nii.gz"))
+    predict(folder / "diffrect", folder / "predictions", images, progress=progress)
+    with console.status("rectifying the pseudo-labels of the unlabelled slices"):
+        tests = rows_of_case(store, case, {method: folder / method for method in METHODS})
+        shown = rectification(folder / "diffrect", store, split)
+    caption = (
+        "Upper rows: the test scan with the median change in Dice from supervised to DiffRect. "
+        "Last row: of the unlabelled training slices that show every structure, the one whose "
+        "pseudo-label rectification changed most. Over all "
+        f"{shown.slices} unlabelled slices that show the heart, the mean Dice of the pseudo-label "
+        f"is {100 * shown.before:.1f} % before and {100 * shown.after:.1f} % after rectification. "
+        "Below a panel: Dice of the slice, mean and in brackets each structure in the legend's "
+        "order."
+    )
+    draw_rows([*tests, shown.row], store.classes, caption, folder / "demo.png")
+    return caption

@@ -1,0 +1,151 @@
+"""What the demo found, in words and tables that follow from the numbers alone."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+import diffrect
+from diffrect.data.splits import Split
+from diffrect.showcase.slices import NAMES, mean_dice
+
+if TYPE_CHECKING:
+    from diffrect.showcase.demo import DemoSettings
+
+Results = Mapping[str, Mapping[str, Any]]
+"""What `evaluate` says, by method."""
+
+COLUMNS = {"dice": "Dice %", "jaccard": "Jaccard %", "hd95_mm": "95HD mm", "asd_mm": "ASD mm"}
+
+
+def claim(results: Results) -> str:
+    """Which method is better by mean Dice on the test patients, and in how many of them."""
+    base, ours = (results[name]["mean"]["dice"] for name in ("supervised", "diffrect"))
+    if base is None or ours is None:
+        return "The methods cannot be compared: the test patients show none of the structures."
+    gain = 100 * (ours - base)
+    verdict = "as good as" if f"{abs(gain):.1f}" == "0.0" else "better" if gain > 0 else "worse"
+    verdict += "" if verdict == "as good as" else " than"
+    before, after = (patient_dice(results[name]) for name in ("supervised", "diffrect"))
+    wins = sum(after[patient] > before[patient] for patient in before)
+    return (
+        f"DiffRect is {verdict} supervised training here: mean Dice {100 * ours:.1f} % against "
+        f"{100 * base:.1f} % ({gain:+.1f}), higher in {wins} of {len(before)} test patients."
+    )
+
+
+def patient_dice(result: Mapping[str, Any]) -> dict[str, float]:
+    """Mean Dice of each patient's cases."""
+    patients: dict[str, list[float]] = {}
+    for case in result["cases"]:
+        patients.setdefault(case["patient"], []).append(mean_dice(case["classes"]))
+    return {patient: float(np.mean(values)) for patient, values in patients.items()}
+
+
+def table_rows(results: Results) -> Iterator[tuple[str, ...]]:
+    """Structure, method and the metrics as text: each structure by method, then means."""
+    first = next(iter(results.values()))
+    for structure in (*first["classes"], "mean"):
+        for method, result in results.items():
+            scores = result["mean"] if structure == "mean" else result["classes"][structure]
+            yield structure, NAMES[method], *(_cell(metric, scores[metric]) for metric in COLUMNS)
+
+
+def undefined_notes(results: Results) -> list[str]:
+    """One line for every method and structure with distances that are undefined."""
+    notes = []
+    for method, result in results.items():
+        for structure, counts in result["undefined"].items():
+            if counts["hd95_mm"]:
+                notes.append(
+                    f"{NAMES[method]}: {structure} missing from prediction or truth in "
+                    f"{counts['hd95_mm']} of {len(result['cases'])} scans; their distances are "
+                    "undefined and left out."
+                )
+    return notes
+
+
+def print_comparison(folder: Path, results: Results) -> None:
+    """The table and where everything is, on stdout."""
+    table = Table(title=f"test patients, {len(results['diffrect']['cases'])} scans")
+    for name in ("structure", "method"):
+        table.add_column(name)
+    for name in COLUMNS.values():
+        table.add_column(name, justify="right")
+    for index, row in enumerate(table_rows(results)):
+        if index and index % len(results) == 0:
+            table.add_section()
+        table.add_row(*row, style="bold" if row[0] == "mean" else None)
+    console = Console(highlight=False, soft_wrap=True)
+    console.print(table)
+    for note in (*undefined_notes(results), claim(results)):
+        console.print(note, markup=False)
+    places = {
+        "demo.png": "image, truth and both predictions; a pseudo-label before and after",
+        "demo.md": "this table with its protocol",
+        "predictions": "label files of a test patient",
+        "diffrect": f"the model: diffrect predict {folder / 'diffrect'} OUT IMAGE...",
+    }
+    for name, what in places.items():
+        console.print(f"{folder / name}: {what}", markup=False)
+
+
+def write_report(
+    path: Path,
+    results: Results,
+    split: Split,
+    settings: "DemoSettings",
+    minutes: Mapping[str, float],
+    caption: str,
+) -> None:
+    """Writes claim, picture, table and protocol as Markdown."""
+    heading = ["structure", "method", *COLUMNS.values()]
+    lines = ["# DiffRect on synthetic hearts", "", claim(results), ""]
+    lines += ["![image, truth, predictions, rectification](demo.png)", "", caption, ""]
+    lines += [_markdown_row(heading), _markdown_row(["---", "---", *["---:"] * len(COLUMNS)])]
+    for row in table_rows(results):
+        cells = [f"**{cell}**" for cell in row] if row[0] == "mean" else row
+        lines.append(_markdown_row(cells))
+    lines += ["", *(f"- {note}" for note in undefined_notes(results)), "", "## Protocol", ""]
+    lines += [f"- {line}" for line in protocol(results, split, settings, minutes)]
+    path.write_text("\n".join(lines) + "\n", "utf-8")
+
+
+def protocol(
+    results: Results, split: Split, settings: "DemoSettings", minutes: Mapping[str, float]
+) -> list[str]:
+    """The facts without which the numbers mean nothing, one line each."""
+    steps = ", ".join(f"{NAMES[name]} iteration {r['step']}" for name, r in results.items())
+    spent = ", ".join(f"{NAMES[name]} {value:.1f}" for name, value in minutes.items())
+    rows = settings.batch_labelled + settings.batch_unlabelled
+    return [
+        f"Version: diffrect {diffrect.__version__}, preset default, one training of each method.",
+        f"Data: {settings.patients} synthetic patients (seed {settings.phantom_seed}), two scans "
+        "each. Numbers on them say nothing about patients.",
+        f"Labelled: {', '.join(split.labelled)}.",
+        f"Unlabelled: {', '.join(split.unlabelled)} (DiffRect only, labels never read).",
+        f"Validation, to choose the checkpoint: {', '.join(split.val)}.",
+        f"Test, used once: {', '.join(split.test)}.",
+        f"Training: {settings.iterations} iterations, size {settings.size} x {settings.size}, seed "
+        f"{settings.seed}; batches of {settings.batch_labelled} labelled and "
+        f"{settings.batch_unlabelled} unlabelled slices, for supervised of {rows} labelled ones; "
+        f"rectification from iteration {settings.rectify_from}; validation every "
+        f"{settings.validate_every}.",
+        f"Checkpoints, best by mean validation Dice: {steps}.",
+        f"Minutes of training: {spent}.",
+        "Metrics per structure and scan on the scans' own grid, then means over scans; 95HD is the "
+        "95 % Hausdorff distance, ASD the average surface distance.",
+    ]
+
+
+def _markdown_row(cells: Iterable[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def _cell(metric: str, value: float | None) -> str:
+    if value is None:
+        return "–"
+    return f"{100 * value:.1f}" if metric in ("dice", "jaccard") else f"{value:.2f}"
