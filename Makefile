@@ -20,7 +20,7 @@ test: $(VENV)/dev.stamp
 	OMP_NUM_THREADS=2 $(BIN)/python -m pytest --cov --cov-report=term
 
 test-gpu: $(VENV)/dev.stamp
-	DIFFRECT_TEST_GPU=1 $(BIN)/python -m pytest tests/test_gpu.py
+	DIFFRECT_TEST_GPU=1 $(BIN)/python -m pytest tests/system/test_gpu.py
 
 audit: | $(VENV)/bin/python
 	$(BIN)/python benchmarks/audit.py constraints.txt

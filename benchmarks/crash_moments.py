@@ -3,14 +3,15 @@
 import json
 import os
 import signal
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from diffrect import atomic, monitor, trainer
-from diffrect.comparison import cell, report
+from diffrect import atomic
+from diffrect.comparison import cell
+from diffrect.comparison.report import report
 from diffrect.data import store as store_module
+from diffrect.training import monitor, trainer, validation
 
 
 def die() -> None:
@@ -56,9 +57,7 @@ MOMENTS: dict[str, Callable[[int], None]] = {
     "in a line of metrics.jsonl": die_in_a_line,
     "before a validation": lambda n: die_at(trainer, "validate", n),
     "after a validation": lambda n: die_at(trainer, "validate", n, after=True),
-    "in a validation": lambda n: die_at(
-        sys.modules["diffrect.training.validation"], "case_dice", n
-    ),
+    "in a validation": lambda n: die_at(validation, "case_dice", n),
     "before a checkpoint": lambda n: die_at(trainer, "save_checkpoint", n),
     "between two checkpoints": lambda n: die_at(trainer, "save_checkpoint", n, after=True),
 }

@@ -14,7 +14,7 @@ import pytest
 
 from diffrect.data.prepare import prepare
 from diffrect.data.store import Store
-from tiny import write_acdc, write_decathlon, write_ssl4mis
+from support.tiny import write_acdc, write_decathlon, write_ssl4mis
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,104 @@
+"""Normalisation: what becomes 0 and 1, the same a slice at a time as all at once."""
+
+import numpy as np
+import pytest
+
+from diffrect.errors import InputError
+from diffrect.imaging import intensity as module
+from diffrect.imaging.intensity import Intensity, scale
+
+RAW = np.random.default_rng(0).normal(300, 50, (6, 9, 8))
+
+
+def normalised(text: str, values: np.ndarray) -> np.ndarray:
+    return scale(values, Intensity.parse(text).limits(values, "scan.nii"))[:, 0]
+
+
+def test_minmax() -> None:
+    expected = (RAW - RAW.min()) / (RAW.max() - RAW.min())
+    np.testing.assert_array_equal(normalised("minmax", RAW), expected.astype(np.float32))
+
+
+@pytest.mark.parametrize("few", [1, 1 << 18])
+@pytest.mark.parametrize("kind", ["float", "integers", "constant part", "outlier"])
+def test_percentiles_are_exact(kind: str, few: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_FEW", few)
+    values = RAW.copy()
+    if kind == "integers":
+        values = RAW.astype(np.int16)
+    elif kind == "constant part":
+        values[:3] = 300.5
+    elif kind == "outlier":
+        values[0, 0, 0] = 1e12
+    for low, high in ((0.5, 99.5), (10, 90), (0, 100), (45, 100)):
+        a, b = np.percentile(values, (low, high), method="nearest")
+        expected = np.clip((values - a) / (b - a), 0, 1)
+        found = normalised(f"percentile:{low}:{high}", values)
+        np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
+def test_zscore_is_mapped_to_the_middle_of_8_deviations() -> None:
+    z = (RAW - RAW.mean()) / RAW.std()
+    np.testing.assert_allclose(normalised("zscore", RAW), np.clip(z / 8 + 0.5, 0, 1), atol=1e-6)
+
+
+def test_window() -> None:
+    values = np.array([-1000.0, -160, 40, 240, 3000]).reshape(1, 1, 5)
+    np.testing.assert_allclose(normalised("window:40:400", values)[0, 0], [0, 0, 0.5, 1, 1])
+
+
+@pytest.mark.parametrize("text", ["minmax", "percentile:0.5:99.5", "zscore", "window:-600:1500"])
+def test_text_and_back(text: str) -> None:
+    assert str(Intensity.parse(text)) == text
+
+
+def test_each_channel_alone() -> None:
+    both = np.stack([RAW, 1000 * RAW + 7], axis=-1)
+    for text in ("minmax", "percentile", "zscore"):
+        scaled = scale(both, Intensity.parse(text).limits(both, "scan.nii"))
+        assert scaled.shape == (6, 2, 9, 8)
+        np.testing.assert_allclose(scaled[:, 0], scaled[:, 1], atol=1e-6)
+
+
+def test_normalised_values() -> None:
+    values = np.linspace(0.25, 0.75, 8).reshape(2, 2, 2)
+    assert Intensity().limits(values, "a.h5", normalised=True).tolist() == [[0], [1]]
+    with pytest.raises(InputError, match=r"a\.h5: expected raw intensities, these are scaled"):
+        Intensity.parse("window:40:400").limits(values, "a.h5", normalised=True)
+    # z-scores are the same whatever the scale
+    raw, scaled = (
+        Intensity.parse("zscore").limits(v, "a", normalised=v is values)
+        for v in (100 * values, values)
+    )
+    np.testing.assert_allclose(raw, 100 * scaled)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("best", "--intensity: expected one of minmax, percentile, zscore, window, got 'best'"),
+        ("percentile:9:1", "--percentiles: expected 0 <= LOW < HIGH <= 100, got 9 and 1"),
+        ("percentile:1", "--intensity percentile: expected percentiles LOW and HIGH"),
+        ("window:0:0", "--window: expected a level and a width above 0, got 0 and 0"),
+        ("window:a:b", "--intensity window:a:b: expected numbers after 'window:'"),
+        ("minmax:1", "--intensity minmax: expected no numbers"),
+    ],
+)
+def test_refused(text: str, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        Intensity.parse(text)
+
+
+def test_options_of_another_kind_are_refused() -> None:
+    with pytest.raises(InputError, match="--window: expected --intensity window with it, got zsc"):
+        Intensity.of("zscore", window=(1, 2))
+    with pytest.raises(InputError, match="--intensity window: expected --window LEVEL WIDTH"):
+        Intensity.of("window")
+    assert str(Intensity.of("percentile")) == "percentile:0.5:99.5"
+
+
+def test_images_without_a_usable_range() -> None:
+    values = np.zeros((4, 10, 10))
+    values[0, 0, 0] = 1
+    with pytest.raises(InputError, match=r"scan.nii: .* percentiles 0.5 and 99.5, every one is 0"):
+        Intensity.parse("percentile").limits(values, "scan.nii")

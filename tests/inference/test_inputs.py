@@ -1,0 +1,118 @@
+"""Scans whose channels are in files of their own, one channel of several, and files that fail."""
+
+import importlib
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from diffrect.cli.main import main
+from diffrect.config import TrainConfig
+from diffrect.inference.model import Model, Task
+from support.scans import grid, write_scan
+from support.tiny import write_nifti
+
+SHAPE = (9, 8, 3)
+LABELS = (np.random.default_rng(1).random(SHAPE) < 0.4).astype(np.int16)
+OTHER = np.random.default_rng(2).integers(0, 99, SHAPE).astype(np.int16)
+
+
+class Last(nn.Module):
+    """Sure of class 1 where the last channel is above one half."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.tensor(200.0))
+
+    def forward(self, images: Tensor) -> Tensor:
+        above = (images[:, -1:] - 0.5) * self.weight
+        return torch.cat([-above, above], dim=1)
+
+
+@pytest.fixture
+def use_channels(monkeypatch: pytest.MonkeyPatch):
+    """Whatever RUN is named, a model of so many channels."""
+
+    def use(channels: int) -> None:
+        task = Task(channels, ("background", "bright"), "minmax", "2")
+        model = Model(Last(), task, TrainConfig(size=32), 0, "nearest")
+        monkeypatch.setattr(Model, "load", lambda *_, **__: model)
+
+    return use
+
+
+def labels_in(out: Path) -> dict[str, np.ndarray]:
+    return {path.name: np.asarray(nib.load(path).dataobj) for path in out.iterdir()}
+
+
+def run(tmp_path: Path, *arguments: str | Path) -> int:
+    return main(["predict", "run", str(tmp_path / "out"), *map(str, arguments), "--quiet"])
+
+
+def test_channels_in_files_of_their_own(tmp_path: Path, use_channels, capsys) -> None:
+    use_channels(2)
+    for case in ("a", "b_2020"):
+        write_scan(tmp_path / "in" / f"{case}_0000.nii.gz", OTHER, grid())
+        write_scan(tmp_path / "in" / f"{case}_0001.nii.gz", 100 * LABELS, grid())
+    both = np.stack([OTHER, 100 * LABELS], axis=-1)
+    write_nifti(tmp_path / "in" / "c.nii.gz", both)
+    assert run(tmp_path, tmp_path / "in") == 0
+    found = labels_in(tmp_path / "out")
+    assert found.keys() == {"a.nii.gz", "b_2020.nii.gz", "c.nii.gz"}
+    for labels in found.values():
+        np.testing.assert_array_equal(labels, LABELS)
+    np.testing.assert_allclose(nib.load(tmp_path / "out" / "a.nii.gz").affine, grid(), atol=1e-5)
+    first = tmp_path / "in" / "a_0000.nii.gz"
+    assert run(tmp_path, first, "--overwrite") == 2
+    message = f"{first}: expected channels 0000 to 0001 of a, found 0000\n"
+    assert capsys.readouterr().err == f"diffrect: error: {message}"
+    write_scan(tmp_path / "in" / "a_0001.nii.gz", 100 * LABELS, grid(origin=(0, 0, 0)))
+    assert run(tmp_path, tmp_path / "in", "--overwrite") == 1
+    assert "a_0001.nii.gz: expected the geometry of the first channel" in capsys.readouterr().err
+
+
+def test_one_channel_of_several(tmp_path: Path, use_channels, capsys) -> None:
+    use_channels(1)
+    both = np.stack([OTHER, 100 * LABELS], axis=-1)
+    path = write_nifti(tmp_path / "a.nii.gz", both)
+    assert run(tmp_path, path, "--channel", "1") == 0
+    np.testing.assert_array_equal(labels_in(tmp_path / "out")["a.nii.gz"], LABELS)
+    assert run(tmp_path, path, "--channel", "2", "--overwrite") == 2
+    assert f"{path}: expected a channel 2, it has 2, from 0" in capsys.readouterr().err
+    assert run(tmp_path, path, "--channel", "-1") == 2
+    assert "--channel: expected a number from 0 up, got -1" in capsys.readouterr().err
+    assert run(tmp_path, path, "--overwrite") == 2
+    assert f"{path}: expected 1 channel(s), got 2" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("fault", "message"),
+    [
+        (OSError(28, "No space left on device", "out/b.nii.gz"), "out/b.nii.gz: No space left on"),
+        (MemoryError(), "b.nii.gz: needs more memory than there is"),
+        (torch.OutOfMemoryError(), "b.nii.gz: needs more memory than there is"),
+    ],
+)
+def test_what_fails_for_want_of_room_stops_no_other_file(
+    tmp_path: Path, use_channels, monkeypatch, capsys, fault: Exception, message: str
+) -> None:
+    use_channels(1)
+    predicting = importlib.import_module(
+        "diffrect.inference.predict"
+    )  # the name is also the function's
+    inner = predicting.write_labels
+
+    def write_labels(path: Path, *given) -> None:
+        if path.name == "b.nii.gz":
+            raise fault
+        inner(path, *given)
+
+    monkeypatch.setattr(predicting, "write_labels", write_labels)
+    for name in "abc":
+        write_nifti(tmp_path / "in" / f"{name}.nii.gz", 100 * LABELS)
+    assert run(tmp_path, tmp_path / "in") == 1
+    assert labels_in(tmp_path / "out").keys() == {"a.nii.gz", "c.nii.gz"}
+    assert message in capsys.readouterr().err

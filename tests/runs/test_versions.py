@@ -1,0 +1,123 @@
+"""Files as earlier versions wrote them, in tests/data: they load, or the message says what does."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from diffrect.config import read_config
+from diffrect.data.prepare import prepare
+from diffrect.data.store import FORMAT_VERSION as STORE_VERSION
+from diffrect.data.store import Store
+from diffrect.errors import InputError
+from diffrect.evaluation.evaluate import evaluate
+from diffrect.inference.model import Model
+from diffrect.runs.checkpoint import FORMAT_VERSION as CHECKPOINT_VERSION
+from diffrect.runs.checkpoint import checkpoint_path, load_checkpoint
+from diffrect.runs.log import FORMAT_VERSION as METRICS_VERSION
+from diffrect.training.train import train
+from support.tiny import scan, write_dataset_json, write_nifti
+
+DATA = Path(__file__).parents[1] / "data"
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Path:
+    """Version 1: without checksums of its descriptions."""
+    return Path(shutil.copytree(DATA / "store_1", tmp_path / "store"))
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    """Checkpoint format 1 with the entries it had at first; metrics without a version, cut."""
+    return Path(shutil.copytree(DATA / "run_1", tmp_path / "run"))
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    """What the store was made from."""
+    entries = []
+    for number in range(3):
+        image, labels = scan((6, 5, 2), 3, seed=number)
+        name = f"part_{number:03d}.nii.gz"
+        folder = tmp_path / "source"
+        write_nifti(folder / "imagesTr" / name, image.astype(np.float32), (1.0, 1.0, 2.0))
+        write_nifti(folder / "labelsTr" / name, labels, (1.0, 1.0, 2.0))
+        entries.append({"image": f"imagesTr/{name}", "label": f"labelsTr/{name}"})
+    write_dataset_json(folder, entries)
+    return folder
+
+
+def test_the_versions_of_today() -> None:
+    """Whoever changes one of them adds an example of the version before to tests/data."""
+    assert (STORE_VERSION, CHECKPOINT_VERSION, METRICS_VERSION) == (2, 1, 1)
+
+
+def test_a_store_of_version_1_is_read(store: Path) -> None:
+    opened = Store(store)
+    opened.verify()
+    assert opened.version == 1
+    assert opened.image("part_001").shape == (2, 1, 5, 6)
+    assert opened.label("part_001", 1).max() == 2
+    file = store / "cases" / "part_001" / "image.b2nd"
+    file.write_bytes(file.read_bytes()[:-1])
+    with pytest.raises(
+        InputError, match=r"part_001/image\.b2nd: .* they have changed; .* --repair"
+    ):
+        Store(store).image("part_001")
+
+
+def test_repair_brings_a_store_to_the_version_of_today(store: Path, source: Path) -> None:
+    before = {file: file.stat().st_mtime_ns for file in store.rglob("*.b2nd")}
+    (store / "cases" / "part_001" / "image.b2nd").write_bytes(b"")
+    repaired = prepare(source, store, repair=True, progress=False)
+    assert Store(store).version == 2
+    repaired.verify()
+    changed = {file.parent.name for file, time in before.items() if file.stat().st_mtime_ns != time}
+    assert changed == {"part_001"}
+
+
+def test_a_store_of_a_later_version_is_refused(store: Path) -> None:
+    file = store / "store.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), "version": 3}))
+    with pytest.raises(InputError, match=r"store\.json: expected store version 2 or 1, got 3"):
+        Store(store)
+
+
+def test_a_run_of_before_predicts_and_is_evaluated(store: Path, run: Path) -> None:
+    model = Model.load(run)
+    assert (model.step, model.size, model.classes[2]) == (10, 32, "Posterior")
+    assert model.predict_slices(Store(store).image("part_000")).shape == (2, 5, 6)
+    assert evaluate(run, store=store, progress=False)["format"] == 1
+
+
+def test_a_run_of_before_goes_on(store: Path, run: Path) -> None:
+    config = read_config(run / "config.yaml")
+    with pytest.raises(InputError, match=r"best\.pt: expected checkpoint format 1, got 2.* later"):
+        _refuse_later(run)
+    train(store, run, config, resume=True, progress=False)
+    assert load_checkpoint(checkpoint_path(run, "last"))["step"] == 20
+    entries = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    kinds = [(entry["kind"], entry["step"]) for entry in entries]
+    assert kinds == [
+        ("format", 0),
+        ("train", 10),
+        ("val", 10),
+        ("train", 20),
+        ("val", 20),
+        ("end", 20),
+    ]
+
+
+def _refuse_later(run: Path) -> None:
+    path = run / "best.pt"
+    state = load_checkpoint(checkpoint_path(run, "best"))
+    torch.save({**state, "format": 2}, path)
+    load_checkpoint(path)
+
+
+def test_examples_stay_small() -> None:
+    assert sum(file.stat().st_size for file in DATA.rglob("*") if file.is_file()) < 200_000

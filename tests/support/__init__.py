@@ -1,0 +1,1 @@
+"""Helpers of the tests: tiny data sets, spoiled files, stand-ins for slow parts."""

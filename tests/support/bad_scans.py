@@ -1,0 +1,372 @@
+"""Bad scans by what is wrong: arguments, the exact line, what to spoil; as in docs/bad-input.md."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+import pydicom
+import SimpleITK as sitk
+from PIL import Image
+
+from support.bad_cases import FINE
+from support.scans import grid, write_frames, write_scan, write_series
+from support.spoil import IMAGE, LABEL, Spoil, change, cut, make_folder, one_voxel, write
+from support.tiny import write_nifti
+
+SERIES = Path("series")
+
+
+def header(**fields: Any) -> Spoil:
+    """Other bytes in the header of a.nii.gz, past what nibabel would repair."""
+
+    def spoil() -> None:
+        image = nib.load("a.nii.gz")
+        voxels = np.asarray(image.dataobj)
+        image.header["vox_offset"] = image.header.single_vox_offset
+        for name, value in fields.items():
+            image.header[name] = value
+        content = image.header.binaryblock + bytes(4) + voxels.tobytes(order="F")
+        Path("a.nii").write_bytes(content)
+
+    return spoil
+
+
+def label_at(**changes: Any) -> Spoil:
+    """The label of a case on another grid."""
+    return lambda: write_nifti(LABEL, np.asarray(nib.load(LABEL).dataobj), **changes)
+
+
+def series(fault: Callable[[list[Path]], Any]) -> Spoil:
+    """A DICOM series of 5 slices and what is done to its files, in the order of their places."""
+    return lambda: fault(write_series(SERIES, VOXELS, grid(np.eye(3))))
+
+
+def other_series(files: list[Path]) -> None:
+    for file in write_series(Path("other"), np.ones((8, 9, 3)), grid(np.eye(3))):
+        file.rename(SERIES / f"other {file.name}")
+    Path("other").rmdir()
+
+
+def retag(name: str, value: Any) -> Callable[[list[Path]], None]:
+    def change_one(files: list[Path]) -> None:
+        dataset = pydicom.dcmread(files[2])
+        setattr(dataset, name, value)
+        dataset.save_as(files[2])
+
+    return change_one
+
+
+def pictures(label: np.ndarray, name: str = "b.png", mode: str | None = None) -> Spoil:
+    """A data set of one picture with this label."""
+
+    def spoil() -> None:
+        grey = np.arange(63, dtype=np.uint8).reshape(7, 9)
+        Image.fromarray(grey).save("source/a.png")
+        Image.fromarray(label).convert(mode).save(f"source/{name}")
+        settings = json.loads(Path("source/dataset.json").read_text())
+        settings["training"] = [{"image": "a.png", "label": name}]
+        Path("source/dataset.json").write_text(json.dumps(settings))
+
+    return spoil
+
+
+def animation() -> None:
+    pages = [Image.fromarray(np.full((9, 9), value, np.uint8)) for value in (1, 2, 3)]
+    pages[0].save("a.tif", save_all=True, append_images=pages[1:])
+
+
+def short_tiff() -> None:
+    image = Image.fromarray(CODES + np.arange(9, dtype=np.uint8))
+    image.save("a.tif", tiffinfo={278: 7})
+    content = bytearray(Path("a.tif").read_bytes())
+    place = content.index(bytes([1, 1, 4, 0, 1, 0, 0, 0, 7])) + 8  # ImageLength
+    content[place] = 70
+    Path("a.tif").write_bytes(content)
+
+
+def text_of_itk(name: str, before: bytes, after: bytes) -> Spoil:
+    def spoil() -> None:
+        sitk.WriteImage(sitk.GetImageFromArray(FINE.T), name)
+        Path(name).write_bytes(Path(name).read_bytes().replace(before, after))
+
+    return spoil
+
+
+def cut_itk(name: str) -> Spoil:
+    return lambda: (write_scan(Path(name), FINE, grid()), cut(name)())
+
+
+NIFTI = "expected a readable NIfTI file"
+COLOURS = np.zeros((7, 9, 3), np.uint8)
+CODES = np.zeros((7, 9), np.uint8)
+VOXELS = np.random.default_rng(0).integers(0, 99, (8, 9, 5))
+
+SCANS: dict[str, tuple[str, str, Spoil]] = {
+    "a file of zero bytes": (
+        "predict run out a.nii.gz",
+        "a.nii.gz: expected a NIfTI file, found an empty file",
+        write("a.nii.gz"),
+    ),
+    "a truncated gz": (
+        "predict run out a.nii.gz",
+        f"a.nii.gz: {NIFTI}, it seems truncated: Compressed file ended before the end-of-stream "
+        "marker was reached",
+        cut("a.nii.gz"),
+    ),
+    "text named .nii.gz": (
+        "predict run out a.nii.gz",
+        f"a.nii.gz: {NIFTI}: File a.nii.gz is not a gzip file",
+        write("a.nii.gz", "no scan"),
+    ),
+    "a compressed file named .nii": (
+        "predict run out b.nii",
+        "b.nii: expected a file without compression, or the name b.nii.gz",
+        lambda: Path("a.nii.gz").rename("b.nii"),
+    ),
+    "a header that promises more voxels than there are": (
+        "predict run out a.nii",
+        f"a.nii: {NIFTI}, it seems truncated: its header says (20, 20, 200), the file has 1952 "
+        "bytes",
+        header(dim=(3, 20, 20, 200, 1, 1, 1, 1)),
+    ),
+    "a header that promises fewer voxels than there are": (
+        "predict run out a.nii",
+        "a.nii: expected a NIfTI file as long as its header says, (20, 20, 1) and 1152 bytes, got "
+        "1952 bytes",
+        header(dim=(3, 20, 20, 1, 1, 1, 1, 1)),
+    ),
+    "a header that takes itself for voxels": (
+        "predict run out a.nii",
+        "a.nii: expected voxels from byte 352 on, its header says 0",
+        header(vox_offset=0),
+    ),
+    "five dimensions": (
+        "predict run out a.nii.gz",
+        "a.nii.gz: expected a 3-D volume, got shape (2, 2, 2, 2, 2)",
+        lambda: write_nifti(Path("a.nii.gz"), np.ones((2, 2, 2, 2, 2), np.float32)),
+    ),
+    "complex numbers": (
+        "predict run out a.nii.gz",
+        "a.nii.gz: expected one real number per voxel, got complex64",
+        lambda: write_nifti(Path("a.nii.gz"), np.ones((2, 2, 2), np.complex64)),
+    ),
+    "a voxel that is NaN": (
+        "predict run out a.nii.gz",
+        "a.nii.gz: expected finite intensities, found NaN or infinity",
+        lambda: write_nifti(Path("a.nii.gz"), one_voxel(np.nan)(FINE)),
+    ),
+    "an infinite voxel": (
+        "predict run out a.nii.gz",
+        "a.nii.gz: expected finite intensities, found NaN or infinity",
+        lambda: write_nifti(Path("a.nii.gz"), one_voxel(np.inf)(FINE)),
+    ),
+    "a constant image": (
+        "predict run out a.nii.gz",
+        "a.nii.gz: expected varying intensities, every voxel is 0",
+        lambda: write_nifti(Path("a.nii.gz"), 0 * FINE),
+    ),
+    "a spacing of 0": (
+        "predict run out a.nii",
+        "a.nii: expected a spacing above 0 mm in pixdim, got (1.0, 0.0, 1.0)",
+        header(pixdim=(1, 1, 0, 1, 1, 1, 1, 1)),
+    ),
+    "an affine with NaN": (
+        "predict run out a.nii",
+        "a.nii: expected a finite affine, found NaN or infinity",
+        header(srow_x=(np.nan, 0, 0, 0), sform_code=1),
+    ),
+    "an affine of zeros, to cut by it": (
+        "predict run out a.nii --axis axial",
+        "a.nii: expected an affine that says where every axis points (or --axis 0, 1 or 2), got "
+        "[[0.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]]",
+        header(srow_x=(0, 0, 0, 0), sform_code=1),
+    ),
+    "a file without permission": (
+        "predict run out a.nii.gz",
+        "a.nii.gz: expected a NIfTI file: Permission denied",
+        lambda: Path("a.nii.gz").chmod(0),
+    ),
+    "a file that is no image by its name": (
+        "predict run out b.txt",
+        "b.txt: expected an image by its name (NIfTI, NRRD, MHA, DICOM series, PNG, TIFF or JPEG)",
+        write("b.txt"),
+    ),
+    "a folder without images": (
+        "predict run out no",
+        "no: expected images (NIfTI, NRRD, MHA, DICOM series, PNG, TIFF or JPEG) in it, found none",
+        make_folder("no", "b.txt"),
+    ),
+    "a label of another shape": (
+        "prepare source new",
+        f"{LABEL}: expected the shape of its image, (20, 18, 4), got (20, 18, 3)",
+        change(LABEL, lambda labels: labels[:, :, :3]),
+    ),
+    "a label in another place": (
+        "prepare source new",
+        f"{LABEL}: expected the geometry of its image {IMAGE}, voxels lie up to 70 mm apart; "
+        "if the image's is right, give --trust-image-geometry",
+        label_at(
+            spacing=(1, 1, 2),
+            affine=np.array([[1, 0, 0, 70], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1.0]]),
+        ),
+    ),
+    "a label of another spacing": (
+        "prepare source new",
+        f"{LABEL}: expected the spacing of its image {IMAGE}, 1 x 1 x 2 mm, got 1 x 1 x 3 mm; "
+        "if the image's is right, give --trust-image-geometry",
+        label_at(spacing=(1, 1, 3)),
+    ),
+    "a label with fractions": (
+        "prepare source new",
+        f"{LABEL}: expected whole label codes, found fractions",
+        change(LABEL, one_voxel(0.5)),
+    ),
+    "a label with negative codes": (
+        "prepare source new",
+        f"{LABEL}: expected label codes from 0 up, found -1",
+        change(LABEL, one_voxel(-1)),
+    ),
+    "a label with NaN": (
+        "prepare source new",
+        f"{LABEL}: expected label codes, found NaN or infinity",
+        change(LABEL, one_voxel(np.nan)),
+    ),
+    "a class that is not in the list": (
+        "prepare source new",
+        f"{LABEL}: expected label codes 0 to 2 (3 classes), found 3",
+        change(LABEL, one_voxel(3, np.uint8)),
+    ),
+    "a label in colour": (
+        "prepare source new",
+        "source/b.png: expected a label in grey or with a palette, its values the class codes, "
+        "got mode RGB",
+        pictures(COLOURS),
+    ),
+    "a label with transparency": (
+        "prepare source new",
+        "source/b.png: expected a label in grey or with a palette, its values the class codes, "
+        "got mode LA",
+        pictures(CODES, mode="LA"),
+    ),
+    "a label in JPEG": (
+        "prepare source new",
+        "source/b.jpg: expected a label in a format without loss, got JPEG",
+        pictures(CODES, "b.jpg"),
+    ),
+    "a palette with a class that is not in the list": (
+        "prepare source new",
+        "source/b.png: expected label codes 0 to 2 (3 classes), found 7",
+        pictures(CODES + 7, mode="P"),
+    ),
+    "a picture with several pages": (
+        "predict run out a.tif",
+        "a.tif: expected one page, found 3",
+        animation,
+    ),
+    "a TIFF without all of its rows": (
+        "predict run out a.tif",
+        "a.tif: expected a readable picture, it seems truncated: its header says 70 rows, it has 7",
+        short_tiff,
+    ),
+    "a picture in colour for a model of grey ones": (
+        "predict run out a.png",
+        "a.png: expected 1 channel(s), got 3",
+        lambda: Image.fromarray(COLOURS).save("a.png"),
+    ),
+    "text named .png": (
+        "predict run out a.png",
+        "a.png: expected a readable picture: cannot identify image file 'a.png'",
+        write("a.png", "no picture"),
+    ),
+    "a truncated NRRD": (
+        "predict run out a.nrrd",
+        "a.nrrd: expected a readable NRRD or MetaImage file: _nrrdEncodingRaw_read: fread got only "
+        "284 2-sized things, not 800 (35.5% of expected)",
+        cut_itk("a.nrrd"),
+    ),
+    "a truncated MHA": (
+        "predict run out a.mha",
+        "a.mha: expected a readable NRRD or MetaImage file: File cannot be read: a.mha for reading",
+        cut_itk("a.mha"),
+    ),
+    "an MHA with a spacing of 0": (
+        "predict run out a.mha",
+        "a.mha: expected a readable NRRD or MetaImage file: Zero-valued spacing is not "
+        "supported and may result in undefined behavior. Refusing to change spacing from [1, 1, 1] "
+        "to [1, 0, 1]",
+        text_of_itk("a.mha", b"ElementSpacing = 1 1 1", b"ElementSpacing = 1 0 1"),
+    ),
+    "a DICOM series with a missing slice": (
+        "predict run out series",
+        "series: expected a slice every 4 mm, found a gap of 8 mm between IM0004.dcm and "
+        "IM0000.dcm: slices are missing",
+        series(lambda files: files[2].unlink()),
+    ),
+    "two DICOM series in one folder": (
+        "predict run out series",
+        "series: expected one DICOM series in a folder, found 2 of 5 and 3 files; put each into a "
+        "folder of its own",
+        series(other_series),
+    ),
+    "a DICOM slice twice": (
+        "predict run out series",
+        "series: expected one file for each slice, IM0004.dcm and again.dcm are at one place",
+        series(lambda files: Path("series/again.dcm").write_bytes(files[1].read_bytes())),
+    ),
+    "a DICOM slice of another pixel spacing": (
+        "predict run out series",
+        "series/IM0003.dcm: expected the pixel spacing of IM0000.dcm, (1.5, 1.25), got (3.0, 2.0)",
+        series(retag("PixelSpacing", [2.0, 3.0])),
+    ),
+    "a DICOM slice of another orientation": (
+        "predict run out series",
+        "series/IM0003.dcm: expected the orientation of IM0000.dcm",
+        series(retag("ImageOrientationPatient", [0.0, 1.0, 0.0, 1.0, 0.0, 0.0])),
+    ),
+    "a DICOM slice that lies beside the others": (
+        "predict run out series",
+        "series: expected slices in a straight row, IM0003.dcm lies 9 mm beside it",
+        series(retag("ImagePositionPatient", [-1.0, 20.0, 38.0])),
+    ),
+    "a DICOM pixel spacing of 0": (
+        "predict run out series",
+        "series/IM0003.dcm: expected a pixel spacing above 0 mm, got (0.0, 1.0)",
+        series(retag("PixelSpacing", [0.0, 1.0])),
+    ),
+    "a DICOM slice that does not say where it lies": (
+        "predict run out series",
+        "series/IM0003.dcm: expected where the slice lies, its header has no ImagePositionPatient",
+        series(retag("ImagePositionPatient", None)),
+    ),
+    "a DICOM slice that does not say where its axes point": (
+        "predict run out series",
+        "series/IM0003.dcm: expected unit vectors at right angles in ImageOrientationPatient, got "
+        "(1.0, 0.0, 0.0, 1.0, 0.0, 0.0)",
+        series(retag("ImageOrientationPatient", [1.0, 0.0, 0.0, 1.0, 0.0, 0.0])),
+    ),
+    "DICOM pixels that are cut short": (
+        "predict run out series",
+        "series/IM0003.dcm: expected a readable DICOM file, it seems truncated: its header says "
+        "144 bytes of pixels, it has 100",
+        series(retag("PixelData", bytes(100))),
+    ),
+    "a multi-frame DICOM file with a missing frame": (
+        "predict run out a.dcm",
+        "a.dcm: expected a slice every 4 mm, found a gap of 8 mm between frame 2 and frame 3: "
+        "slices are missing",
+        lambda: write_frames(Path("a.dcm"), VOXELS, grid(np.eye(3)), [0, 1, 3, 4]),
+    ),
+    "text named .dcm": (
+        "predict run out series",
+        "series/IM0004.dcm: expected a DICOM file with an image, found none in it",
+        series(lambda files: files[1].write_text("no slice")),
+    ),
+    "label files as DICOM": (
+        "predict run out series --format same",
+        "series: expected another format than DICOM for --format same; give --format nifti",
+        series(lambda files: None),
+    ),
+}

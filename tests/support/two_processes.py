@@ -1,0 +1,36 @@
+"""Run by test_train.py: a training on two processes of which one asks for a stop.
+
+    python tests/support/two_processes.py STORE RUN FOLDER
+
+Each process writes what it holds to FOLDER/RANK.pt.
+"""
+
+import sys
+from pathlib import Path
+
+import torch
+
+import diffrect.training.train as module
+from diffrect.config import TrainConfig
+from diffrect.training import monitor
+
+
+def main(store: Path, run: Path, folder: Path) -> None:
+    class SavesItself(module.Trainer):  # type: ignore[misc, name-defined]
+        def fit(self, bar: monitor.Monitor, stop: monitor.StopRequest) -> None:
+            rank = self.fabric.global_rank
+            stop.requested = rank == 1
+            try:
+                super().fit(bar, stop)
+            finally:
+                torch.save({"step": self.step, **self.method.state_dict()}, folder / f"{rank}.pt")
+
+    module.Trainer = SavesItself
+    config = TrainConfig(
+        size=64, iterations=3, batch_labelled=1, batch_unlabelled=1, devices=2, accelerator="cpu"
+    )
+    module.train(store, run, config, progress=False)
+
+
+if __name__ == "__main__":
+    main(*map(Path, sys.argv[1:]))

@@ -1,0 +1,137 @@
+"""What the documentation says: commands that exist, files and fields under their names."""
+
+import json
+import re
+import shlex
+import shutil
+from pathlib import Path
+from string import Template
+
+import pytest
+
+from diffrect.cli import main as cli
+from diffrect.comparison.files import MATRIX_FILE
+from diffrect.comparison.locks import LOCKS_FOLDER
+from diffrect.comparison.report.report import compare_table
+from diffrect.comparison.run import make_cells
+from diffrect.config import TrainConfig
+from diffrect.data.store import Store
+from diffrect.evaluation.evaluate import evaluate
+from diffrect.evaluation.metrics import METRICS
+from diffrect.methods import resolve
+from diffrect.showcase.demo import ENTRIES, REPORT_FILE
+from support.fake_cells import write_cell
+
+ROOT = Path(__file__).parents[2]
+RESULTS = sorted((ROOT / "docs" / "benchmarks" / "results").glob("*/report_val"))
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+
+
+def commands(page: Path) -> list[str]:
+    """The calls of diffrect in a page's blocks, without comments."""
+    fences = re.findall(r"^```(\w*)\n(.*?)^```$", page.read_text("utf-8"), re.MULTILINE | re.DOTALL)
+    blocks = [block for language, block in fences if language in ("", "bash")]
+    lines = "\n".join(blocks).replace("\\\n", " ").splitlines()
+    variables = dict(re.findall(r'^(\w+)="(.*)"$', "\n".join(lines), re.MULTILINE))
+    calls = (re.match(r"(?:\w+=\S+ )?diffrect (.*)", line) for line in lines)
+    return [Template(call[1]).safe_substitute(variables) for call in calls if call]
+
+
+def code_words(page: str) -> set[str]:
+    """Everything that a page sets in backquotes, paths in their parts too."""
+    words = re.findall(r"`([^`\n]+)`", (ROOT / "docs" / page).read_text("utf-8"))
+    return {part for word in words for part in (word, *word.strip("/").split("/"))}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_commands_are_understood(page: Path) -> None:
+    for command in commands(page):
+        cli.parse(shlex.split(command, comments=True))
+
+
+def test_pages_with_commands_are_found() -> None:
+    assert len(commands(ROOT / "docs" / "data.md")) == 8
+
+
+def test_every_file_is_named(store: Store, tiny_run: Path) -> None:
+    named = code_words("files.md")
+    case = next((store.path / "cases").iterdir())
+    files = [*store.path.iterdir(), *case.iterdir(), *tiny_run.iterdir()]
+    files += (tiny_run / "checkpoints").iterdir()
+    expected = {file.name for file in files} | {*ENTRIES, REPORT_FILE}
+    assert expected <= named
+    assert set(json.loads((store.path / "store.json").read_text())) <= named
+
+
+def test_every_field_of_an_evaluation_is_named(tiny_run: Path, tmp_path: Path) -> None:
+    run = shutil.copytree(tiny_run, tmp_path / "run")
+    assert {*evaluate(run, progress=False), *METRICS} <= code_words("evaluation.md")
+
+
+def preset_rows() -> dict[str, tuple[str, str]]:
+    """Option -> its values in `reference` and `default`, as docs/presets.md says."""
+    rows = {}
+    for line in (ROOT / "docs" / "presets.md").read_text("utf-8").splitlines():
+        cells = [cell.strip() for cell in line.strip("|").split("|")]
+        if len(cells) == 4 and cells[0].startswith("`"):
+            options = re.findall(r"`(\w+)`", cells[0])
+            pairs = zip(options, cells[1].split(", "), cells[2].split(", "), strict=True)
+            rows |= {option: (reference, default) for option, reference, default in pairs}
+    return rows
+
+
+def test_the_table_of_presets_is_the_code_s() -> None:
+    documented = preset_rows()
+    values = {}
+    for preset in ("reference", "default"):
+        resolved = resolve(TrainConfig(preset=preset))  # type: ignore[arg-type]
+        values[preset] = vars(resolved.method_options) | vars(resolved.view_options)
+    for option, (reference, default) in documented.items():
+        assert str(values["default"][option]).lower() in (default, f"{default}.0"), option
+        if reference != "-":
+            assert str(values["reference"][option]).lower() in (reference, f"{reference}.0"), option
+    differing = {o for o, v in values["default"].items() if values["reference"][o] != v}
+    assert differing <= documented.keys()
+
+
+def test_the_paper_s_table_names_what_there_is() -> None:
+    page = (ROOT / "docs" / "paper-to-code.md").read_text("utf-8")
+    rows = [line.split("|") for line in page.splitlines() if line.startswith("| ")]
+    table = [row for row in rows if len(row) == 5]
+    code = "\n".join(f.read_text("utf-8") for f in (ROOT / "src" / "diffrect").rglob("*.py"))
+    names = re.findall(r"\w+", " ".join(re.findall(r"`[^`]+`", " ".join(row[2] for row in table))))
+    assert len(names) > 20
+    assert [n for n in names if not re.search(rf"(def|class) {n}\b|self\.{n}\b", code)] == []
+    files = [file for row in table for file in re.findall(r"`([^`]+\.py)`", row[3])]
+    assert all((ROOT / "src" / "diffrect" / file).is_file() for file in files)
+
+
+def test_every_file_of_a_comparison_is_named(tmp_path: Path) -> None:
+    write_cell(tmp_path, "diffrect", {"v1_a": (0.5, 0.5)})
+    compare_table(tmp_path)
+    named = code_words("files.md") | code_words("compare.md")
+    report = [file.name.removesuffix(".png").removesuffix(".pdf") for file in tmp_path.glob("*/*")]
+    cell = json.loads(next(tmp_path.glob("*/cell.json")).read_text())
+    assert {*report, MATRIX_FILE, LOCKS_FOLDER} <= named | {"metrics_val.json"}
+    assert {*cell, *cell["cost"]} <= named
+
+
+def test_the_variants_on_the_page_are_variants(tmp_path: Path) -> None:
+    page = (ROOT / "docs" / "compare.md").read_text("utf-8")
+    (block,) = re.findall(r"^```yaml\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    (tmp_path / "page.yaml").write_text(block)
+    assert len(make_cells(variants=tmp_path / "page.yaml", labelled=[1])) == 5
+
+
+@pytest.mark.parametrize("report", RESULTS, ids=lambda report: report.parent.name)
+def test_kept_scores_give_the_kept_tables(report: Path, tmp_path: Path) -> None:
+    again = shutil.copytree(report.parent, tmp_path / "cells") / report.name
+    shutil.rmtree(again)
+    compare_table(again.parent)
+    for name in ("table.md", "scores.csv", "tests.csv", "cost.csv"):
+        assert (again / name).read_text() == (report / name).read_text()
+
+
+def test_kept_scores_are_found() -> None:
+    names = [report.parent.name for report in RESULTS]
+    assert names == ["protocol-a", "protocol-a-gpu", "protocol-h"]
