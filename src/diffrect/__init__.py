@@ -66,9 +66,9 @@ _MODULES = {
 
 def __getattr__(name: str) -> Any:
     if name == "__version__":
-        from importlib.metadata import version
+        from diffrect.version import package_version
 
-        value: Any = version("diffrect")
+        value: Any = package_version()
     elif name in _MODULES:
         value = getattr(import_module(_MODULES[name]), name)
     else:

@@ -1,10 +1,113 @@
-"""The one exception that means: what the user gave us is wrong."""
+"""The exceptions that mean: what the user gave us is wrong."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Self
 
 
 class InputError(ValueError):
-    """Bad input from outside: a file, a folder, an option.
+    """Report bad input from outside: a file, a folder, an option.
 
-    The message is one line that names the file or option, what was expected and what came. The
-    command line prints it alone and exits with code 2; any other exception is a programming error
-    and keeps its traceback.
+    The parts spell one line, for example `scan.nii: expected one channel, got 3; try --channel 0`.
+    The command line prints that line and exits with code 2. Any other exception is a programming
+    error and keeps its traceback.
+
+    Args:
+        subject: the file, folder, option or command that is wrong. On its own it is the whole line,
+            as when an exception comes back from another process as text.
+        expected: what should have been there, without the word "expected".
+        got: what the user gave instead.
+        found: what was there instead; like `got`, for what was read and not given.
+        reason: why something could not be done, often the words of a library.
+        problem: what is wrong, in place of `expected`.
+        hint: what to do about it.
+        setting: name of the configuration field that is wrong, so that the command line can name
+            the option or the file that set it.
     """
+
+    exit_code = 2
+
+    def __init__(
+        self,
+        subject: object,
+        expected: object = None,
+        *,
+        got: object = None,
+        found: object = None,
+        reason: object = None,
+        problem: object = None,
+        hint: object = None,
+        setting: str | None = None,
+    ) -> None:
+        super().__init__(subject)
+        self.subject = subject
+        self.parts: dict[str, object] = {
+            "expected": expected,
+            "got": got,
+            "found": found,
+            "reason": reason,
+            "problem": problem,
+            "hint": hint,
+        }
+        self.setting = setting
+
+    def about(self, subject: object) -> Self:
+        """Return the same error with another subject."""
+        self.args, self.subject = (subject,), subject
+        return self
+
+    def __str__(self) -> str:
+        parts = {name: part for name, part in self.parts.items() if part is not None}
+        line = str(self.subject)
+        if "problem" in parts:
+            line += f": {parts['problem']}"
+        if "expected" in parts:
+            line += f": expected {parts['expected']}"
+        line += "".join(f", {verb} {parts[verb]}" for verb in ("got", "found") if verb in parts)
+        if "reason" in parts:
+            line += f": {parts['reason']}"
+        if "hint" in parts:
+            line += f"; {parts['hint']}"
+        return line
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Cross a process boundary with all parts."""
+        return (_rebuild, (type(self), dict(self.__dict__), self.args))
+
+    @property
+    def lines(self) -> Sequence[str]:
+        """What to print: one line per thing that is wrong."""
+        return (str(self),)
+
+
+def _rebuild(kind: type[InputError], state: dict[str, Any], arguments: tuple[Any, ...]) -> Any:
+    error = kind.__new__(kind, *arguments)
+    error.__dict__.update(state)
+    return error
+
+
+class PartialFailure(InputError):  # noqa: N818  the name says that the rest was done
+    """Report that some of several inputs failed and the others were done.
+
+    Args:
+        subject: the whole line.
+        done: what was made, for example the files written.
+        failures: what is wrong with each of the other inputs, one line each.
+    """
+
+    def __init__(
+        self, subject: object, done: Sequence[Path], failures: Mapping[Path, str] | None = None
+    ) -> None:
+        super().__init__(subject)
+        self.done = list(done)
+        self.failures = dict(failures or {})
+
+    @property
+    def exit_code(self) -> int:  # type: ignore[override]
+        """1 if anything was done, else 2 as for any bad input."""
+        return 1 if self.done else 2
+
+    @property
+    def lines(self) -> Sequence[str]:
+        """One line per input that failed, or the summary if none is named."""
+        return tuple(self.failures.values()) or (str(self),)

@@ -21,13 +21,13 @@ from typing import Any
 import tyro
 import yaml
 
-import diffrect
 from diffrect.cli.commands import COMMANDS, Command, Train
 from diffrect.cli.compare import Compare
 from diffrect.config import TrainConfig, parse_options, read_config
 from diffrect.distributed.ranks import leave_after_parent
 from diffrect.errors import InputError
 from diffrect.runs.folder import CONFIG_FILE
+from diffrect.version import package_version
 
 # Nobody's mistake in the code: the message alone says what to do about it.
 _ENVIRONMENT_ERRORS = (
@@ -91,7 +91,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(arguments: list[str]) -> int:
     try:
         if arguments[:1] == ["--version"]:
-            print(f"diffrect {diffrect.__version__}")
+            print(f"diffrect {package_version()}")
         else:
             command = parse(arguments)
             with _options_of_files(command, arguments), _sigterm_interrupts():

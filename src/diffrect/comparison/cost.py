@@ -10,9 +10,9 @@ from typing import Any, Literal
 
 import torch
 
-import diffrect
 from diffrect.inference.model import load_method
 from diffrect.runs.folder import METRICS_FILE
+from diffrect.version import package_version
 
 
 def training_cost(run: Path, checkpoint: Literal["best", "last"]) -> dict[str, Any]:
@@ -69,12 +69,12 @@ def machine() -> str:
 
 def code_version() -> dict[str, str | None]:
     """The package's version, and the commit of its source where that is known."""
-    return {"diffrect": diffrect.__version__, "commit": _commit_of_source() or _commit_of_install()}
+    return {"diffrect": package_version(), "commit": _commit_of_source() or _commit_of_install()}
 
 
 def _commit_of_source() -> str | None:
     """HEAD of the repository that holds this package, with "+" if the package differs from it."""
-    folder = Path(str(diffrect.__file__)).parent
+    folder = Path(__file__).parents[1]
     if _git(folder, "ls-files", "--error-unmatch", "__init__.py") is None:
         return None  # not in a repository, or in one that is not the package's
     commit = _git(folder, "rev-parse", "--short=12", "HEAD")

@@ -9,6 +9,7 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 
+from diffrect.console import progress_bar
 from diffrect.data.case import Case, check_case, label_slices
 from diffrect.data.source_options import SourceOptions
 from diffrect.data.sources import Reference, SourceListing, find_source, list_cases
@@ -17,7 +18,6 @@ from diffrect.data.sources.files import FileCase, is_dicom_folder
 from diffrect.data.sources.ssl4mis import Ssl4misCase
 from diffrect.data.store import CASES_FOLDER, STORE_FILE, Store, find_fault
 from diffrect.errors import InputError
-from diffrect.evaluation.scores_table import progress_bar
 from diffrect.imaging.kinds import suffix_of
 from diffrect.imaging.volume import Volume, read_image, read_label
 from diffrect.labels import IGNORED

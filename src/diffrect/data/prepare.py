@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from diffrect.atomic import remove_unfinished
+from diffrect.console import progress_bar, tell
 from diffrect.data.case import Conversion
 from diffrect.data.integrity import plain_name, write_sealed
 from diffrect.data.repair import find_damaged
@@ -36,7 +37,6 @@ from diffrect.data.store import (
 )
 from diffrect.data.workers import WorkerDiedError, in_parallel
 from diffrect.errors import InputError
-from diffrect.evaluation.scores_table import progress_bar, tell
 from diffrect.imaging.intensity import Intensity
 from diffrect.imaging.slicing import THIRD_AXIS, check_policy
 

@@ -6,17 +6,17 @@ from typing import Any, Literal
 
 import numpy as np
 
-import diffrect
 from diffrect.config import config_to_dict
+from diffrect.console import progress_bar
 from diffrect.data.splits import Split
 from diffrect.data.store import CaseRecord, Store, write_json
 from diffrect.distributed.ranks import together
 from diffrect.errors import InputError
 from diffrect.evaluation.metrics import EMPTY_CONVENTIONS, EmptyConvention, case_metrics, summarise
-from diffrect.evaluation.scores_table import progress_bar
 from diffrect.inference.model import Model
 from diffrect.labels import IGNORED
 from diffrect.runs.folder import METRICS_FORMAT, SPLIT_FILE, STORE_LINK_FILE
+from diffrect.version import package_version
 
 FORMAT_VERSION = METRICS_FORMAT
 SPLITS = ("val", "test", "all")
@@ -156,7 +156,7 @@ def _facts(run: Path, model: Model, store: Store, parts: Split) -> dict[str, Any
     return {
         "run": str(run.resolve()),
         "store": str(store.path.resolve()),
-        "diffrect": diffrect.__version__,
+        "diffrect": package_version(),
         "format": FORMAT_VERSION,
         "protocol": {
             **config_to_dict(model.config),

@@ -1,17 +1,14 @@
-"""What people see on screen: progress bars and tables of scores, each naming its split."""
+"""The table of scores on the screen; it names its split and what was left out."""
 
 import math
-from collections.abc import Iterable, Iterator
-from typing import Any, TypeVar
+from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import track
 from rich.table import Table
 
+from diffrect.console import count
 from diffrect.evaluation.metrics import METRICS
-
-Item = TypeVar("Item")
 
 _HEADINGS = {
     "dice": ("Dice", "%"),
@@ -21,20 +18,6 @@ _HEADINGS = {
     "asd_mm": ("ASD", "mm"),
     "asd_voxel": ("ASD", "voxels"),
 }
-
-
-def progress_bar(
-    items: Iterable[Item], description: str, shown: bool, total: int | None = None
-) -> Iterator[Item]:
-    """Iterate with a bar on stderr, so that stdout holds results alone; none in a log file."""
-    console = Console(stderr=True)
-    hidden = not (shown and console.is_terminal)
-    yield from track(items, description, total, console=console, disable=hidden)
-
-
-def tell(line: str) -> None:
-    """Say something on stderr, in one line whatever the terminal's width."""
-    Console(stderr=True, soft_wrap=True, highlight=False, markup=False).print(line)
 
 
 def scores_table(result: dict[str, Any]) -> Table:
@@ -65,8 +48,8 @@ def print_scores(result: dict[str, Any], console: Console | None = None) -> None
 def _title(result: dict[str, Any]) -> str:
     patients = len({case["patient"] for case in result["cases"]})
     parts = [
-        f"{result['split']} split: {_count(len(result['cases']), 'case')}, "
-        f"{_count(patients, 'patient')}",
+        f"{result['split']} split: {count(len(result['cases']), 'case')}, "
+        f"{count(patients, 'patient')}",
         f"checkpoint {result['checkpoint']} (step {result['step']})",
     ]
     if result["empty"] != "undefined":
@@ -76,23 +59,19 @@ def _title(result: dict[str, Any]) -> str:
 
 def _caption(result: dict[str, Any]) -> str | None:
     """What was left out of the means: patients, and undefined values per class."""
-    total = _count(len(result["cases"]), "case")
+    total = count(len(result["cases"]), "case")
     lines = []
     if result["missing_patients"]:
         lines.append(f"without a labelled case: {', '.join(result['missing_patients'])}")
     partial = [case["ignored_voxels"] for case in result["cases"] if case.get("ignored_voxels")]
     if partial:
-        voxels = _count(sum(partial), "voxel")
+        voxels = count(sum(partial), "voxel")
         lines.append(f"annotated in part: {len(partial)} of {total}, {voxels} left out")
     for name, counts in result["undefined"].items():
-        for count in sorted({count for count in counts.values() if count}):
-            metrics = [" ".join(_HEADINGS[metric]) for metric in counts if counts[metric] == count]
-            lines.append(f"{name}: undefined in {count} of {total}: {', '.join(metrics)}")
+        for number in sorted({n for n in counts.values() if n}):
+            metrics = [" ".join(_HEADINGS[metric]) for metric in counts if counts[metric] == number]
+            lines.append(f"{name}: undefined in {number} of {total}: {', '.join(metrics)}")
     return "\n".join(lines) or None
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def _cells(scores: dict[str, float | None]) -> list[str]:

@@ -11,9 +11,9 @@ import numpy as np
 import torch
 
 from diffrect.atomic import SUFFIX, naming, private_file, remove_unfinished, reserve
+from diffrect.console import progress_bar, tell
 from diffrect.distributed.ranks import together
 from diffrect.errors import InputError
-from diffrect.evaluation.scores_table import progress_bar, tell
 from diffrect.imaging.kinds import kind_of, suffix_of
 from diffrect.imaging.slicing import check_policy
 from diffrect.imaging.write import write_labels, write_probabilities

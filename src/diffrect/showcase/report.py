@@ -8,9 +8,9 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-import diffrect
 from diffrect.data.splits import Split
 from diffrect.showcase.slices import NAMES, mean_dice
+from diffrect.version import package_version
 
 if TYPE_CHECKING:
     from diffrect.showcase.demo import DemoSettings
@@ -122,7 +122,7 @@ def protocol(
     spent = ", ".join(f"{NAMES[name]} {value:.1f}" for name, value in minutes.items())
     rows = settings.batch_labelled + settings.batch_unlabelled
     return [
-        f"Version: diffrect {diffrect.__version__}, preset default, one training of each method.",
+        f"Version: diffrect {package_version()}, preset default, one training of each method.",
         f"Data: {settings.patients} synthetic patients (seed {settings.phantom_seed}), two scans "
         "each. Numbers on them say nothing about patients.",
         f"Labelled: {', '.join(split.labelled)}.",
