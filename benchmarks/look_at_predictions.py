@@ -14,7 +14,8 @@ import numpy as np
 from diffrect.data.splits import Split
 from diffrect.data.store import Store
 from diffrect.inference.model import Model
-from diffrect.showcase.pictures import Panel, Row, draw_rows
+from diffrect.showcase.panels import Panel, PictureRow
+from diffrect.showcase.pictures import draw_rows
 
 
 def main() -> None:
@@ -48,7 +49,9 @@ def main() -> None:
         for name, model in models.items():
             prediction = model.predict_slices(image[None])[0]
             panels.append(Panel(name, prediction, scored=True))
-        rows.append(Row(f"{case.id}\nslice {index + 1}", image[0], truth[index], spacing, panels))
+        rows.append(
+            PictureRow(f"{case.id}\nslice {index + 1}", image[0], truth[index], spacing, panels)
+        )
     caption = "Validation slices drawn at random among those that show every structure."
     draw_rows(rows, store.classes, caption, arguments.out)
 
