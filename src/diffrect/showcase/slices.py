@@ -17,8 +17,8 @@ from diffrect.evaluation.metrics import Scores, case_dice
 from diffrect.evaluation.result import Evaluation
 from diffrect.imaging.resample import resize
 from diffrect.inference.model import Model, load_method
-from diffrect.methods import resolve
 from diffrect.methods.diffrect.method import DiffRect
+from diffrect.methods.registry import resolve
 from diffrect.networks.calibration import calibration_guidance
 from diffrect.showcase.pictures import Panel, Row
 
