@@ -18,7 +18,7 @@ from diffrect.comparison.variants import (
 )
 from diffrect.config import TrainConfig
 from diffrect.errors import InputError
-from diffrect.methods import resolve
+from diffrect.methods.registry import resolve
 
 
 def folders(**matrix: Any) -> list[str]:

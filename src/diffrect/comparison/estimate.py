@@ -21,7 +21,7 @@ from diffrect.data.loader import iterate
 from diffrect.data.splits import Split, resolve_split
 from diffrect.data.store import Store
 from diffrect.json_files import read_json
-from diffrect.methods import complete
+from diffrect.methods.registry import complete
 from diffrect.runs.names import CELL_FILE
 from diffrect.training.trainer import Trainer
 from diffrect.training.validation import validate

@@ -19,7 +19,7 @@ from diffrect.comparison.variants import (
 from diffrect.config import TrainConfig, config_to_dict
 from diffrect.data.store import STORE_FILE, Store
 from diffrect.errors import InputError
-from diffrect.methods import resolve
+from diffrect.methods.registry import resolve
 from diffrect.runs.names import CONFIG_FILE, metrics_file
 
 

@@ -1,4 +1,4 @@
-"""Pictures of slices with label maps over them, fit for print: rows of titled panels, one legend."""
+"""Pictures of slices with label maps over them, fit for print: rows of panels, one legend."""
 
 import math
 import textwrap

@@ -14,8 +14,8 @@ from diffrect.data.splits import Split
 from diffrect.data.store import Store
 from diffrect.imaging.resample import resize
 from diffrect.inference.load import load_method
-from diffrect.methods import resolve
 from diffrect.methods.diffrect.method import DiffRect
+from diffrect.methods.registry import resolve
 from diffrect.networks.calibration import calibration_guidance
 
 NOISE_SEED = 0
