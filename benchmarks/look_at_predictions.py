@@ -1,9 +1,9 @@
-"""Draws validation slices with the truth and the predictions of several runs.
+"""Draw validation slices with the truth and the predictions of several runs.
 
     python benchmarks/look_at_predictions.py OUT.png RUN [RUN ...] [--slices 10] [--seed 0]
 
-The slices are drawn at random, one a case, among those of the validation patients that show every
-structure.
+Writes the picture OUT.png: one row per slice, one column per run. The slices are drawn at random,
+one per case, among those of the validation patients that show every structure.
 """
 
 import argparse
