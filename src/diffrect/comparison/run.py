@@ -27,22 +27,22 @@ from diffrect.comparison.report.sections import Report
 from diffrect.comparison.worker import do_cell_apart
 from diffrect.config import TrainConfig, config_to_dict
 from diffrect.data.store import Store, write_json
-from diffrect.errors import InputError
+from diffrect.errors import InputError, PartialFailure
 from diffrect.methods import resolve
 
 
-class CompareError(InputError):
-    """Some cells failed; the others are finished.
+class CompareError(PartialFailure):
+    """Some cells failed; the others are finished and reported in the folder.
 
-    Attributes:
-        written: what was done all the same: the report's folder, always.
+    Args:
+        folder: the folder of the comparison, which holds its report.
+        cells: how many cells there are.
         failures: what is wrong with each failed cell, one line each.
     """
 
     def __init__(self, folder: Path, cells: int, failures: dict[Path, str]) -> None:
-        super().__init__(f"{len(failures)} of {cells} cells failed: {'; '.join(failures.values())}")
-        self.written = [folder]
-        self.failures = failures
+        summary = f"{len(failures)} of {cells} cells failed: {'; '.join(failures.values())}"
+        super().__init__(summary, [folder], failures)
 
 
 def compare(

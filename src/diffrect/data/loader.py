@@ -107,7 +107,8 @@ def training_batches(
     elif not others or not sizes[1]:
         raise InputError(
             f"--method {config.method}: expected unlabelled training patients and "
-            f"--batch-unlabelled of at least 1, got {len(others)} patients and {sizes[1]}"
+            f"--batch-unlabelled of at least 1, got {len(others)} patients and {sizes[1]}",
+            setting="method",
         )
     labelled_slices, other_slices = slices_of(store, split.labelled), slices_of(store, others)
     return Batches(
