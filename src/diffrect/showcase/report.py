@@ -8,7 +8,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from diffrect.data.splits import Split
+from diffrect.data.split import Split
 from diffrect.showcase.slices import NAMES, mean_dice
 from diffrect.version import package_version
 
