@@ -16,8 +16,8 @@ from diffrect.data.store import Store
 from diffrect.evaluation.evaluate import evaluate
 from diffrect.evaluation.scores_table import scores_table
 from diffrect.labels import IGNORED
-from diffrect.methods import resolve
 from diffrect.methods.base import Problem
+from diffrect.methods.registry import resolve
 from diffrect.training.train import train
 from support.tiny import write_nifti
 

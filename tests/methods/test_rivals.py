@@ -15,10 +15,10 @@ from diffrect.data.store import Store
 from diffrect.data.views import make_batch
 from diffrect.errors import InputError
 from diffrect.inference.model import load_method
-from diffrect.methods import METHODS, complete, find_method, resolve
+from diffrect.labels import IGNORED
 from diffrect.methods.base import Method, Problem
 from diffrect.methods.incl import INCL
-from diffrect.methods.losses import IGNORED
+from diffrect.methods.registry import METHODS, complete, find_method, resolve
 from diffrect.runs.checkpoint import checkpoint_path, load_checkpoint, save_checkpoint
 from diffrect.training.train import Trainer, train
 

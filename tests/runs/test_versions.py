@@ -1,4 +1,4 @@
-"""Files that earlier versions wrote, kept in examples/: they load, or the message says what does."""
+"""Files of earlier versions, kept in examples/: they load, or the message says what does."""
 
 import json
 import shutil

@@ -18,7 +18,7 @@ from diffrect.config import TrainConfig
 from diffrect.data.store import Store
 from diffrect.evaluation.evaluate import evaluate
 from diffrect.evaluation.metrics import METRICS
-from diffrect.methods import resolve
+from diffrect.methods.registry import resolve
 from diffrect.showcase.demo import ENTRIES, REPORT_FILE
 from support.fake_cells import write_cell
 

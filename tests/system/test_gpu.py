@@ -19,7 +19,7 @@ from diffrect.data.views import make_batch
 from diffrect.errors import InputError
 from diffrect.evaluation.evaluate import evaluate
 from diffrect.inference.model import Model
-from diffrect.methods import METHODS
+from diffrect.methods.registry import METHODS
 from diffrect.runs.checkpoint import checkpoint_path, load_checkpoint
 from diffrect.training.train import train
 from support.runs import same

@@ -23,8 +23,8 @@ from diffrect.data.loader import iterate
 from diffrect.data.store import Store
 from diffrect.errors import InputError
 from diffrect.inference.model import Model
-from diffrect.methods import complete
 from diffrect.methods.base import make_teacher, move_average
+from diffrect.methods.registry import complete
 from diffrect.methods.supervised import Supervised
 from diffrect.runs.checkpoint import checkpoint_path, load_checkpoint, save_checkpoint
 from diffrect.training import monitor

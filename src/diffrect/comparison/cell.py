@@ -13,7 +13,7 @@ from diffrect.config import config_from_dict, config_to_dict, read_config
 from diffrect.errors import InputError
 from diffrect.evaluation.evaluate import evaluate
 from diffrect.json_files import read_json, write_json
-from diffrect.methods import complete
+from diffrect.methods.registry import complete
 from diffrect.runs.checkpoint import checkpoint_path
 from diffrect.runs.folder import CELL_FILE, CONFIG_FILE, remove_run
 from diffrect.runs.resume import has_state

@@ -29,7 +29,7 @@ from diffrect.config import TrainConfig, config_to_dict
 from diffrect.data.store import Store
 from diffrect.errors import InputError
 from diffrect.json_files import write_json
-from diffrect.methods import resolve
+from diffrect.methods.registry import resolve
 
 
 class CompareError(InputError):

@@ -29,10 +29,10 @@ from torch import Tensor
 
 from diffrect.checks import within
 from diffrect.data.batch import Batch
+from diffrect.labels import IGNORED
 from diffrect.methods.base import Method, Update
 from diffrect.methods.consistency import ConsistencyOptions
 from diffrect.methods.losses import (
-    IGNORED,
     complementary_loss,
     cross_entropy,
     cross_entropy_dice,

@@ -16,8 +16,8 @@ from diffrect.data.store import CaseRecord, Store
 from diffrect.evaluation.metrics import case_dice
 from diffrect.imaging.resample import resize
 from diffrect.inference.model import Model, load_method
-from diffrect.methods import resolve
 from diffrect.methods.diffrect.method import DiffRect
+from diffrect.methods.registry import resolve
 from diffrect.networks.calibration import calibration_guidance
 from diffrect.showcase.pictures import Panel, Row
 

@@ -11,7 +11,7 @@ from diffrect.data.split import Split
 from diffrect.data.store import Store
 from diffrect.distributed.ranks import is_launched
 from diffrect.errors import InputError
-from diffrect.methods import complete
+from diffrect.methods.registry import complete
 from diffrect.runs.folder import (
     PROFILE_FOLDER,
     SPLIT_FILE,

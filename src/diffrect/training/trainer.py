@@ -23,8 +23,8 @@ from diffrect.data.views import make_batch
 from diffrect.distributed.sums import share_statistics
 from diffrect.distributed.sync_norm import synchronise
 from diffrect.errors import InputError
-from diffrect.methods import resolve
 from diffrect.methods.base import Method, Problem, Update
+from diffrect.methods.registry import resolve
 from diffrect.runs.checkpoint import checkpoint_path, save_checkpoint
 from diffrect.runs.folder import forget_replaced
 from diffrect.training.fabric import (
