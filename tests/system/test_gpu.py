@@ -76,7 +76,7 @@ def test_labels_and_scores_are_those_of_a_cpu(
     assert (cpu == gpu).mean() > 0.999
     run = shutil.copytree(tiny_run, tmp_path / "run")
     scores = [
-        evaluate(run, split="val", device=device, progress=False)["mean"]["dice"]
+        evaluate(run, split="val", device=device, progress=False).mean["dice"]
         for device in ("cpu", "cuda")
     ]
     assert scores[0] == pytest.approx(scores[1], abs=1e-3)
