@@ -6,14 +6,14 @@ from pathlib import Path
 from typing import Any, Literal
 
 from diffrect.comparison.cost import code_version, read_lines, training_cost
-from diffrect.comparison.files import CELL_FORMAT, read_json
+from diffrect.comparison.files import CELL_FORMAT
 from diffrect.comparison.locks import CellLock, LockedError
 from diffrect.comparison.matrix import Cell
 from diffrect.config import config_from_dict, config_to_dict, read_config
-from diffrect.data.store import write_json
 from diffrect.errors import InputError
 from diffrect.evaluation.evaluate import evaluate
-from diffrect.methods import complete
+from diffrect.json_files import read_json, write_json
+from diffrect.methods.registry import complete
 from diffrect.runs.checkpoint import checkpoint_path
 from diffrect.runs.folder import CELL_FILE, CONFIG_FILE, remove_run
 from diffrect.runs.resume import has_state

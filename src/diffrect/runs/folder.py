@@ -25,7 +25,7 @@ from diffrect.config import TrainConfig, config_to_dict, write_config
 from diffrect.errors import InputError
 
 if TYPE_CHECKING:  # the command line needs the names alone, without numpy or torch
-    from diffrect.data.splits import Split
+    from diffrect.data.split import Split
     from diffrect.data.store import Store
 
 CONFIG_FILE = "config.yaml"

@@ -14,17 +14,17 @@ import torch
 from torch.optim import Optimizer
 
 from diffrect.config import TrainConfig, ViewOptions, config_to_dict
-from diffrect.data.batch import make_batch
+from diffrect.data.batch import Batch, RawBatch
 from diffrect.data.loader import iterate, training_batches
-from diffrect.data.splits import Split
+from diffrect.data.split import Split
 from diffrect.data.store import Store
-from diffrect.data.views import RawBatch
+from diffrect.data.task import Task
+from diffrect.data.views import make_batch
 from diffrect.distributed.sums import share_statistics
 from diffrect.distributed.sync_norm import synchronise
 from diffrect.errors import InputError
-from diffrect.inference.model import Task
-from diffrect.methods import resolve
-from diffrect.methods.base import Batch, Method, Problem, Update
+from diffrect.methods.base import Method, Problem, Update
+from diffrect.methods.registry import resolve
 from diffrect.runs.checkpoint import checkpoint_path, save_checkpoint
 from diffrect.runs.folder import forget_replaced
 from diffrect.training.fabric import (
@@ -78,7 +78,7 @@ class Trainer:
             synchronise(method)
         self.dtype = DTYPES.get(config.precision, torch.float32)
         self.method: Method = method.to(self.fabric.device, self.dtype)
-        # the layout in which convolutions run fastest, see docs/benchmarks
+        # the layout in which convolutions run fastest, see docs/reports
         self.method.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.optimizers: dict[str, Optimizer] = {
             name: cast(Optimizer, self.fabric.setup_optimizers(optimizer))
