@@ -9,13 +9,10 @@ import errno
 import io
 import os
 import re
-import signal
 import sys
-import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import tyro
@@ -25,8 +22,9 @@ from diffrect.cli.commands import COMMANDS, Command, Train
 from diffrect.cli.compare import Compare
 from diffrect.config import TrainConfig, parse_options, read_config
 from diffrect.distributed.ranks import leave_after_parent
+from diffrect.distributed.signals import interrupt_on_sigterm
 from diffrect.errors import InputError
-from diffrect.runs.folder import CONFIG_FILE
+from diffrect.runs.names import CONFIG_FILE
 from diffrect.version import package_version
 
 # Nobody's mistake in the code: the message alone says what to do about it.
@@ -94,7 +92,7 @@ def _run(arguments: list[str]) -> int:
             print(f"diffrect {package_version()}")
         else:
             command = parse(arguments)
-            with _options_of_files(command, arguments), _sigterm_interrupts():
+            with _options_of_files(command, arguments), interrupt_on_sigterm():
                 command()
     except InputError as error:
         return _report(error)
@@ -110,27 +108,6 @@ def _run(arguments: list[str]) -> int:
     except SystemExit as stop:  # --help
         return stop.code if isinstance(stop.code, int) else 0
     return 0
-
-
-@contextlib.contextmanager
-def _sigterm_interrupts() -> Iterator[None]:
-    """SIGTERM ends a command as Ctrl-C does: tidied up, told, and with what is done kept.
-
-    Training has its own way, see `StopRequest`. Another one while tidying up is too many.
-    """
-
-    def interrupt(number: int, frame: FrameType | None) -> None:
-        signal.signal(number, signal.SIG_IGN)
-        raise KeyboardInterrupt
-
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def _advice(arguments: list[str]) -> str:

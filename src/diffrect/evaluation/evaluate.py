@@ -15,11 +15,16 @@ from diffrect.errors import InputError
 from diffrect.evaluation.metrics import EMPTY_CONVENTIONS, EmptyConvention, case_metrics, summarise
 from diffrect.inference.model import Model
 from diffrect.labels import IGNORED
-from diffrect.runs.folder import METRICS_FORMAT, SPLIT_FILE, STORE_LINK_FILE
+from diffrect.runs.names import (
+    METRICS_FORMAT,
+    SPLIT_FILE,
+    SPLITS,
+    STORE_LINK_FILE,
+    metrics_file,
+)
 from diffrect.version import package_version
 
 FORMAT_VERSION = METRICS_FORMAT
-SPLITS = ("val", "test", "all")
 _OF_PREPARE = ("intensity", "axis")  # settings of a store that are options
 
 
@@ -76,7 +81,7 @@ def evaluate(
     }
     result = _without_nan(result)
     if ranks.first:
-        write_json(run / f"metrics_{split}.json", result)
+        write_json(run / metrics_file(split), result)
     return result
 
 
