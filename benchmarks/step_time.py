@@ -24,8 +24,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from diffrect.config import TrainConfig
 from diffrect.data.splits import Split
 from diffrect.data.store import Store
-from diffrect.methods import complete
 from diffrect.methods.losses import cross_entropy_dice
+from diffrect.methods.registry import complete
 from diffrect.networks.unet import ConvBlock, UNet
 from diffrect.training.train import Trainer
 from phantom_store import phantom_store

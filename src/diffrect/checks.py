@@ -2,7 +2,7 @@
 
 import dataclasses
 import types
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
@@ -27,6 +27,22 @@ def update_dataclass(instance: T, values: Mapping[str, Any], where: str) -> T:
         return dataclasses.replace(instance, **checked)  # type: ignore[type-var]
     except InputError as error:
         raise InputError(f"{_of(where)}{error}") from None
+
+
+def one_of(name: str, value: object, choices: Collection[object]) -> None:
+    """Check that the value of an option or field is one of several.
+
+    Args:
+        name: what the message calls it, for example `--axis`.
+        value: what the user gave.
+        choices: what is accepted, in the order in which the message lists it.
+
+    Raises:
+        InputError: it is none of them.
+    """
+    if value not in choices:
+        listed = ", ".join(str(choice) for choice in choices)
+        raise InputError(name, f"one of {listed}", got=repr(value))
 
 
 def at_least(name: str, value: int, least: int) -> None:

@@ -8,9 +8,9 @@ from torch import Tensor
 
 from diffrect.config import TrainConfig
 from diffrect.errors import InputError
-from diffrect.methods import resolve
 from diffrect.methods.base import Batch, Problem, Update
 from diffrect.methods.diffrect.method import DiffRect, DiffRectOptions
+from diffrect.methods.registry import resolve
 from diffrect.networks.calibration import SemanticColouring
 
 SEPARATE = {"rectification_update": "separate", "rectifier_interval": 1}

@@ -140,7 +140,7 @@ def test_evaluate_and_predict_share_their_cases(
     done = call(*arguments, launcher=TORCHRUN)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("left ventricle") == 1  # one table
-    assert json.loads((run / "metrics_val.json").read_text()) == alone
+    assert json.loads((run / "metrics_val.json").read_text()) == alone.to_dict()
 
     for number in range(3):
         write_nifti(tmp_path / "in" / f"{number}.nii.gz", scan((20, 20, 2), 4, seed=number)[0])

@@ -127,7 +127,7 @@ CROP = TrainConfig(
 
 def test_a_training_on_a_crop(store: Store, tmp_path: Path) -> None:
     run = train(store.path, tmp_path / "run", CROP, progress=False)
-    assert evaluate(run, progress=False)["protocol"]["crop"] == 32
+    assert evaluate(run, progress=False).protocol["crop"] == 32
     model = Model.load(run)
     assert (model.size, model.config.spacing) == (32, 1.5)
     image = store.image("patient028_frame01")

@@ -15,10 +15,10 @@ from diffrect.data.store import Store
 from diffrect.data.views import RawBatch
 from diffrect.errors import InputError
 from diffrect.inference.model import load_method
-from diffrect.methods import METHODS, complete, find_method, resolve
+from diffrect.labels import IGNORED
 from diffrect.methods.base import Batch, Method, Problem
 from diffrect.methods.incl import INCL
-from diffrect.methods.losses import IGNORED
+from diffrect.methods.registry import METHODS, complete, find_method, resolve
 from diffrect.runs.checkpoint import checkpoint_path, load_checkpoint, save_checkpoint
 from diffrect.training.train import Trainer, train
 
@@ -242,7 +242,7 @@ def test_a_smaller_token_grid_makes_a_smaller_head() -> None:
 
 
 def test_the_table_of_methods_names_all_options() -> None:
-    page = (Path(__file__).parents[2] / "docs" / "methods.md").read_text("utf-8")
+    page = (Path(__file__).parents[2] / "docs" / "reference" / "methods.md").read_text("utf-8")
     table = {
         re.findall(r"`(\w+)`", line)[0]: re.findall(r"`(\w+)` ([\w./]+)", line.split("|")[4])
         for line in page.splitlines()

@@ -91,7 +91,7 @@ def test_a_run_of_before_predicts_and_is_evaluated(store: Path, run: Path) -> No
     model = Model.load(run)
     assert (model.step, model.size, model.classes[2]) == (10, 32, "Posterior")
     assert model.predict_slices(Store(store).image("part_000")).shape == (2, 5, 6)
-    assert evaluate(run, store=store, progress=False)["format"] == 1
+    assert evaluate(run, store=store, progress=False).format == 1
 
 
 def test_a_run_of_before_goes_on(store: Path, run: Path) -> None:

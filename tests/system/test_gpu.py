@@ -19,7 +19,7 @@ from diffrect.data.views import make_views
 from diffrect.errors import InputError
 from diffrect.evaluation.evaluate import evaluate
 from diffrect.inference.model import Model
-from diffrect.methods import METHODS
+from diffrect.methods.registry import METHODS
 from diffrect.runs.checkpoint import checkpoint_path, load_checkpoint
 from diffrect.training.train import train
 from support.runs import same
@@ -75,7 +75,7 @@ def test_labels_and_scores_are_those_of_a_cpu(
     assert (cpu == gpu).mean() > 0.999
     run = shutil.copytree(tiny_run, tmp_path / "run")
     scores = [
-        evaluate(run, split="val", device=device, progress=False)["mean"]["dice"]
+        evaluate(run, split="val", device=device, progress=False).mean["dice"]
         for device in ("cpu", "cuda")
     ]
     assert scores[0] == pytest.approx(scores[1], abs=1e-3)

@@ -13,8 +13,8 @@ from diffrect.config import (
     write_config,
 )
 from diffrect.errors import InputError
-from diffrect.methods import METHODS, find_method, resolve
 from diffrect.methods.diffrect.options import REFERENCE, DiffRectOptions
+from diffrect.methods.registry import METHODS, find_method, resolve
 from diffrect.methods.supervised import Supervised
 
 

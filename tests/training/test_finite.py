@@ -15,8 +15,8 @@ from diffrect.config import TrainConfig
 from diffrect.data.splits import resolve_split
 from diffrect.data.store import Store
 from diffrect.errors import InputError
-from diffrect.methods import complete
 from diffrect.methods.base import Batch, Update
+from diffrect.methods.registry import complete
 from diffrect.methods.supervised import Supervised, SupervisedOptions
 from diffrect.runs.checkpoint import checkpoint_path, load_checkpoint
 from diffrect.runs.names import LOG_FILE

@@ -8,7 +8,7 @@ import torch
 from diffrect.config import TrainConfig
 from diffrect.data.splits import resolve_split
 from diffrect.data.store import Store
-from diffrect.methods import METHODS, complete
+from diffrect.methods.registry import METHODS, complete
 from diffrect.training.train import Trainer
 
 

@@ -22,8 +22,8 @@ from diffrect.data.splits import resolve_split
 from diffrect.data.store import Store
 from diffrect.errors import InputError
 from diffrect.inference.model import Model
-from diffrect.methods import complete
 from diffrect.methods.base import Batch, make_teacher, move_average
+from diffrect.methods.registry import complete
 from diffrect.methods.supervised import Supervised
 from diffrect.runs.checkpoint import checkpoint_path, load_checkpoint, save_checkpoint
 from diffrect.training.stop import StopRequest

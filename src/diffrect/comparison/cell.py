@@ -13,7 +13,7 @@ from diffrect.config import config_from_dict, config_to_dict, read_config
 from diffrect.data.store import write_json
 from diffrect.errors import InputError
 from diffrect.evaluation.evaluate import evaluate
-from diffrect.methods import complete
+from diffrect.methods.registry import complete
 from diffrect.runs.checkpoint import checkpoint_path
 from diffrect.runs.folder import remove_run
 from diffrect.runs.log import read_log

@@ -19,7 +19,7 @@ from diffrect.config import TrainConfig
 from diffrect.data.loader import iterate
 from diffrect.data.splits import Split, resolve_split
 from diffrect.data.store import Store
-from diffrect.methods import complete
+from diffrect.methods.registry import complete
 from diffrect.runs.names import CELL_FILE
 from diffrect.training.train import Trainer
 from diffrect.training.validation import validate

@@ -28,7 +28,7 @@ from diffrect.comparison.worker import do_cell_apart
 from diffrect.config import TrainConfig, config_to_dict
 from diffrect.data.store import STORE_FILE, Store, write_json
 from diffrect.errors import InputError
-from diffrect.methods import resolve
+from diffrect.methods.registry import resolve
 from diffrect.runs.names import CONFIG_FILE, metrics_file
 
 

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from diffrect.checks import one_of
 from diffrect.errors import InputError
 
 KINDS = ("minmax", "percentile", "zscore", "window")
@@ -38,8 +39,7 @@ class Intensity:
     numbers: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
-        if self.kind not in KINDS:
-            raise InputError(f"--intensity: expected one of {', '.join(KINDS)}, got {self.kind!r}")
+        one_of("--intensity", self.kind, KINDS)
         if self.kind == "percentile":
             low, high = self._two("percentiles LOW and HIGH")
             if not 0 <= low < high <= 100:

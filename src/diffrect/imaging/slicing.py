@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import nibabel as nib
 import numpy as np
 
+from diffrect.checks import one_of
 from diffrect.errors import InputError
 from diffrect.imaging.volume import Volume
 
@@ -64,13 +65,12 @@ THIRD_AXIS = "2"
 
 
 def check_policy(policy: str) -> None:
-    """Refuse what is no policy.
+    """Check that a policy is one of `POLICIES`.
 
     Raises:
-        InputError: see above.
+        InputError: it is not.
     """
-    if policy not in POLICIES:
-        raise InputError(f"--axis: expected one of {', '.join(POLICIES)}, got {policy!r}")
+    one_of("--axis", policy, POLICIES)
 
 
 def choose_slicing(volume: Volume, policy: str) -> Slicing:

@@ -16,8 +16,8 @@ from diffrect.distributed.ranks import is_launched
 from diffrect.errors import InputError
 from diffrect.imaging.resample import Interpolation, Zoom, labels_from_logits, to_network, zoom_of
 from diffrect.inference.onnx import OnnxNetwork
-from diffrect.methods import resolve
 from diffrect.methods.base import Method, Problem
+from diffrect.methods.registry import resolve
 from diffrect.networks.folding import for_prediction, slices_at_once
 from diffrect.networks.reference import read_reference_network
 from diffrect.networks.unet import UNet

@@ -45,7 +45,7 @@ class Batch:
     Attributes:
         weak: (B, channels, H, W) in [0, 1], geometry changed only.
         strong: the same rows and geometry with changed intensities.
-        label: (L, H, W) int64 class maps of the L labelled rows; `losses.IGNORED` counts nowhere.
+        label: (L, H, W) int64 class maps of the L labelled rows; `labels.IGNORED` counts nowhere.
         pasted: (B, H, W) bool, where the strong view shows a box of row `partner` instead (CutMix).
         partner: (B,) int64.
         second: the same rows with another, independent strong view, see `Method.strong_views`.

@@ -4,7 +4,6 @@ import shutil
 import time
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 
@@ -14,6 +13,7 @@ from diffrect.data.splits import Split
 from diffrect.data.store import Store, write_json
 from diffrect.errors import InputError
 from diffrect.evaluation.evaluate import evaluate
+from diffrect.evaluation.result import Evaluation
 from diffrect.inference.predict import predict
 from diffrect.phantom import write_phantom
 from diffrect.showcase.pictures import draw_rows
@@ -192,8 +192,8 @@ def train_method(
     return (time.perf_counter() - started) / 60
 
 
-def evaluate_methods(folder: Path, console: Console, progress: bool) -> dict[str, dict[str, Any]]:
-    """What `evaluate` says of each method on the test patients."""
+def evaluate_methods(folder: Path, console: Console, progress: bool) -> dict[str, Evaluation]:
+    """Evaluate each method on the test patients."""
     console.print("evaluating both on the test patients")
     return {
         method: evaluate(folder / method, split="test", progress=progress) for method in METHODS
@@ -204,7 +204,7 @@ def show_slices(
     folder: Path,
     store: Store,
     split: Split,
-    results: dict[str, dict[str, Any]],
+    results: dict[str, Evaluation],
     console: Console,
     progress: bool,
 ) -> str:

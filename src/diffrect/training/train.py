@@ -10,7 +10,7 @@ from diffrect.data.splits import Split, check_split, resolve_split
 from diffrect.data.store import Store
 from diffrect.distributed.ranks import is_launched
 from diffrect.errors import InputError
-from diffrect.methods import complete
+from diffrect.methods.registry import complete
 from diffrect.runs.folder import check_start, remember_store, start_run, take_back, tidy
 from diffrect.runs.names import PROFILE_FOLDER, SPLIT_FILE
 from diffrect.runs.resume import check_same_training, has_state, newest_state

@@ -29,8 +29,8 @@ from diffrect.distributed.sums import share_statistics
 from diffrect.distributed.sync_norm import synchronise
 from diffrect.errors import InputError
 from diffrect.inference.model import Task
-from diffrect.methods import resolve
 from diffrect.methods.base import Batch, Method, Problem, Update
+from diffrect.methods.registry import resolve
 from diffrect.runs.checkpoint import checkpoint_path, save_checkpoint
 from diffrect.runs.folder import forget_replaced
 from diffrect.training.fabric import DTYPES, batch_explained, launch, make_fabric
@@ -76,7 +76,7 @@ class Trainer:
             synchronise(method)
         self.dtype = DTYPES.get(config.precision, torch.float32)
         self.method: Method = method.to(self.fabric.device, self.dtype)
-        # the layout in which convolutions run fastest, see docs/benchmarks
+        # the layout in which convolutions run fastest, see docs/reports
         self.method.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.optimizers: dict[str, Optimizer] = {
             name: cast(Optimizer, self.fabric.setup_optimizers(optimizer))

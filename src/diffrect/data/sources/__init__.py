@@ -3,6 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 
+from diffrect.checks import one_of
 from diffrect.data.source_options import SourceOptions
 from diffrect.data.sources.acdc import Acdc
 from diffrect.data.sources.base import (
@@ -45,9 +46,7 @@ def find_source(path: Path, format: str = "auto", options: SourceOptions = NO_OP
     Raises:
         InputError: no such folder, an empty one, an unknown format or none that fits.
     """
-    if format != "auto" and format not in SOURCES:
-        names = ", ".join(["auto", *SOURCES])
-        raise InputError(f"--format: expected one of {names}, got {format!r}")
+    one_of("--format", format, ("auto", *SOURCES))
     if not path.is_dir():
         found = "a file" if path.exists() else "nothing"
         raise InputError(f"{path}: expected a folder with a data set, found {found}")

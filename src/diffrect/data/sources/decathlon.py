@@ -71,7 +71,7 @@ def _chosen(names: tuple[str, ...], modality: str | None) -> int | None:
         found = [number for number, name in enumerate(names) if same(name) == same(modality)]
         if len(found) == 1:
             return found[0]
-    raise InputError(f"--modality: expected one of {', '.join(names)}, got {modality!r}")
+    raise InputError("--modality", f"one of {', '.join(names)}", got=repr(modality))
 
 
 def _only(case: FileCase, channel: int) -> FileCase:

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from diffrect.distributed.sums import shared_mean
+from diffrect.labels import IGNORED
 from diffrect.methods.base import Batch, Method, Problem, Update, make_teacher, move_average
 from diffrect.methods.diffrect.options import REFERENCE, DiffRectOptions
 from diffrect.methods.diffrect.parts import Draws, PseudoLabel, joined
@@ -24,7 +25,6 @@ from diffrect.methods.diffrect.transports import (
     single_transport,
 )
 from diffrect.methods.losses import (
-    IGNORED,
     complementary_loss,
     consistency_ramp,
     cross_entropy,

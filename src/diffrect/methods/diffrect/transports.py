@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 import torch
 
 from diffrect.errors import InputError
+from diffrect.labels import IGNORED
 from diffrect.methods.base import Batch, Update
 from diffrect.methods.diffrect.parts import PseudoLabel
-from diffrect.methods.losses import IGNORED, complementary_loss, cross_entropy_dice
+from diffrect.methods.losses import complementary_loss, cross_entropy_dice
 
 if TYPE_CHECKING:
     from diffrect.methods.diffrect.method import DiffRect
