@@ -16,8 +16,8 @@ from torch import nn
 
 import diffrect.distributed.sync_norm as sync_norm_module
 from diffrect.config import TrainConfig, read_config
+from diffrect.data.choose_split import resolve_split
 from diffrect.data.loader import training_batches
-from diffrect.data.splits import resolve_split
 from diffrect.data.store import Store
 from diffrect.distributed.ranks import Ranks
 from diffrect.distributed.sync_norm import SyncBatchNorm, synchronise

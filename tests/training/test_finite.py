@@ -12,10 +12,11 @@ from lightning_fabric.plugins.precision import MixedPrecision
 import diffrect.training.trainer as trainer_module
 from diffrect.cli import main as cli
 from diffrect.config import TrainConfig
-from diffrect.data.splits import resolve_split
+from diffrect.data.batch import Batch
+from diffrect.data.choose_split import resolve_split
 from diffrect.data.store import Store
 from diffrect.errors import InputError
-from diffrect.methods.base import Batch, Update
+from diffrect.methods.base import Update
 from diffrect.methods.registry import complete
 from diffrect.methods.supervised import Supervised, SupervisedOptions
 from diffrect.runs.checkpoint import checkpoint_path, load_checkpoint

@@ -17,12 +17,13 @@ from torch import nn
 import diffrect.config as config_module
 import diffrect.training.train as train_module
 from diffrect.config import TrainConfig, read_config
+from diffrect.data.batch import Batch
+from diffrect.data.choose_split import resolve_split
 from diffrect.data.loader import iterate
-from diffrect.data.splits import resolve_split
 from diffrect.data.store import Store
 from diffrect.errors import InputError
 from diffrect.inference.model import Model
-from diffrect.methods.base import Batch, make_teacher, move_average
+from diffrect.methods.base import make_teacher, move_average
 from diffrect.methods.registry import complete
 from diffrect.methods.supervised import Supervised
 from diffrect.runs.checkpoint import checkpoint_path, load_checkpoint, save_checkpoint

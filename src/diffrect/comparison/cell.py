@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 from diffrect.comparison.cost import code_version, training_cost
-from diffrect.comparison.files import CELL_FORMAT, read_json
+from diffrect.comparison.files import CELL_FORMAT
 from diffrect.comparison.locks import CellLock, LockedError
 from diffrect.comparison.matrix import Cell
 from diffrect.config import config_from_dict, config_to_dict, read_config
-from diffrect.data.store import write_json
 from diffrect.errors import InputError
 from diffrect.evaluation.evaluate import evaluate
+from diffrect.json_files import read_json, write_json
 from diffrect.methods.registry import complete
 from diffrect.runs.checkpoint import checkpoint_path
 from diffrect.runs.folder import remove_run

@@ -14,9 +14,9 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from diffrect.config import TrainConfig
-from diffrect.data.splits import Split
+from diffrect.data.batch import RawBatch
+from diffrect.data.split import Split
 from diffrect.data.store import Store
-from diffrect.data.views import RawBatch
 from diffrect.distributed.signals import held
 from diffrect.errors import InputError
 

@@ -7,14 +7,15 @@ import numpy as np
 
 from diffrect.config import config_to_dict
 from diffrect.console import progress_bar
-from diffrect.data.splits import Split
-from diffrect.data.store import CaseRecord, Store, write_json
+from diffrect.data.split import Split
+from diffrect.data.store import CaseRecord, Store
 from diffrect.data.task import Task
 from diffrect.distributed.ranks import together
 from diffrect.errors import InputError
 from diffrect.evaluation.metrics import EMPTY_CONVENTIONS, EmptyConvention, case_metrics, summarise
 from diffrect.evaluation.result import CaseScores, Evaluation
 from diffrect.inference.model import Model
+from diffrect.json_files import write_json
 from diffrect.labels import IGNORED
 from diffrect.runs.names import (
     METRICS_FORMAT,

@@ -10,8 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from diffrect.config import TrainConfig, config_from_dict
-from diffrect.data.task import Task as Task
-from diffrect.data.task import task_from_dict as task_from_dict
+from diffrect.data.task import Task
 from diffrect.distributed.ranks import is_launched
 from diffrect.errors import InputError
 from diffrect.imaging.resample import Interpolation, Zoom, labels_from_logits, to_network, zoom_of
@@ -120,7 +119,7 @@ class Model:
         network = OnnxNetwork(path)
         try:
             config = config_from_dict(network.metadata["config"])
-            task = task_from_dict(network.metadata["task"])
+            task = Task.from_dict(network.metadata["task"])
             interpolation = resolve(config).view_options.interpolation
             step = network.metadata["step"]
         except (InputError, KeyError, TypeError) as error:
@@ -233,7 +232,7 @@ def load_method(run: Path | str, checkpoint: Literal["best", "last"] = "best") -
     state = load_checkpoint(path)
     try:
         config = config_from_dict(state["config"])
-        task = task_from_dict(state["task"])
+        task = Task.from_dict(state["task"])
         resolved = resolve(config)
     except (InputError, LookupError, TypeError, ValueError, AttributeError) as error:
         raise InputError(f"{path}: expected what a training remembers: {error}") from None

@@ -22,7 +22,7 @@ import yaml
 from diffrect.atomic import remove_unfinished, write_atomic
 from diffrect.config import TrainConfig, config_to_dict, write_config
 from diffrect.console import warn
-from diffrect.data.splits import Split
+from diffrect.data.split import Split
 from diffrect.data.store import Store
 from diffrect.errors import InputError
 from diffrect.runs.names import (

@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from diffrect.config import TrainConfig, read_config
-from diffrect.data.splits import Split, resolve_split
+from diffrect.data.choose_split import resolve_split
+from diffrect.data.split import Split
 from diffrect.data.store import Store
 from diffrect.errors import InputError
 from diffrect.runs.checkpoint import DamagedCheckpointError, checkpoint_path, load_checkpoint

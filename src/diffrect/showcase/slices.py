@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from diffrect.config import TrainConfig
-from diffrect.data.splits import Split
+from diffrect.data.split import Split
 from diffrect.data.store import CaseRecord, Store
 from diffrect.evaluation.metrics import Scores, case_dice
 from diffrect.evaluation.result import Evaluation

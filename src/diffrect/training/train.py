@@ -5,8 +5,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from diffrect.config import TrainConfig
+from diffrect.data.choose_split import check_split, resolve_split
 from diffrect.data.loader import workers_explained
-from diffrect.data.splits import Split, check_split, resolve_split
+from diffrect.data.split import Split
 from diffrect.data.store import Store
 from diffrect.distributed.ranks import is_launched
 from diffrect.errors import InputError

@@ -14,11 +14,12 @@ import torch
 from torch.optim import Optimizer
 
 from diffrect.config import TrainConfig, ViewOptions, config_to_dict
-from diffrect.data.batch import make_batch
+from diffrect.data.batch import Batch, RawBatch
 from diffrect.data.loader import iterate, training_batches
-from diffrect.data.splits import Split
+from diffrect.data.split import Split
 from diffrect.data.store import Store
-from diffrect.data.views import RawBatch
+from diffrect.data.task import Task
+from diffrect.data.views import make_batch
 from diffrect.distributed.averages import (
     any_process,
     average_gradients,
@@ -28,8 +29,7 @@ from diffrect.distributed.averages import (
 from diffrect.distributed.sums import share_statistics
 from diffrect.distributed.sync_norm import synchronise
 from diffrect.errors import InputError
-from diffrect.inference.model import Task
-from diffrect.methods.base import Batch, Method, Problem, Update
+from diffrect.methods.base import Method, Problem, Update
 from diffrect.methods.registry import resolve
 from diffrect.runs.checkpoint import checkpoint_path, save_checkpoint
 from diffrect.runs.folder import forget_replaced

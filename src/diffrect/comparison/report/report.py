@@ -9,13 +9,13 @@ from rich.markup import escape
 from rich.table import Table
 
 from diffrect.atomic import write_atomic
-from diffrect.comparison.files import MATRIX_FILE, read_json
+from diffrect.comparison.files import MATRIX_FILE
 from diffrect.comparison.report.formats import cost_csv, latex, markdown, scores_csv, tests_csv
 from diffrect.comparison.report.plots import draw_plots
 from diffrect.comparison.report.results import load_results, planned_cells
 from diffrect.comparison.report.sections import SPLIT_NAMES, Report, make_report, sections
-from diffrect.data.store import write_json
 from diffrect.errors import InputError
+from diffrect.json_files import read_json, write_json
 from diffrect.runs.names import CELL_FILE, metrics_file
 
 REPORT_FOLDER = "report_{split}"

@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from diffrect.comparison.files import CELL_FORMAT, MATRIX_FILE, read_json
+from diffrect.comparison.files import CELL_FORMAT, MATRIX_FILE
 from diffrect.errors import InputError
 from diffrect.evaluation.metrics import METRICS, Scores
+from diffrect.json_files import read_json
 from diffrect.runs.names import CELL_FILE, METRICS_FORMAT, metrics_file
 
 # What makes numbers incomparable if it differs, as the files name it.
