@@ -4,19 +4,16 @@ Exit codes: 0 done, 1 some of several inputs failed, 2 bad input, 130 interrupte
 the output any more.
 """
 
-import contextlib
 import errno
 import io
 import os
-import signal
 import sys
-import threading
-from collections.abc import Iterator, Sequence
-from types import FrameType
+from collections.abc import Sequence
 
 from diffrect.cli.parsing import parse, settings_of_files
 from diffrect.console import warn
 from diffrect.distributed.ranks import leave_after_parent
+from diffrect.distributed.signals import interrupt_on_sigterm
 from diffrect.errors import InputError
 from diffrect.version import package_version
 
@@ -61,7 +58,7 @@ def _run(arguments: list[str]) -> int:
             print(f"diffrect {package_version()}")
         else:
             command = parse(arguments)
-            with settings_of_files(command, arguments), _sigterm_interrupts():
+            with settings_of_files(command, arguments), interrupt_on_sigterm():
                 command()
     except InputError as error:
         for line in error.lines:
@@ -79,27 +76,6 @@ def _run(arguments: list[str]) -> int:
     except SystemExit as stop:  # --help
         return stop.code if isinstance(stop.code, int) else 0
     return 0
-
-
-@contextlib.contextmanager
-def _sigterm_interrupts() -> Iterator[None]:
-    """Make SIGTERM end a command as Ctrl-C does: tidy up, print a line, keep what is done.
-
-    Training has its own way, see `StopRequest`. A second SIGTERM while tidying up is ignored.
-    """
-
-    def interrupt(number: int, frame: FrameType | None) -> None:
-        signal.signal(number, signal.SIG_IGN)
-        raise KeyboardInterrupt
-
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def _advice(arguments: list[str]) -> str:

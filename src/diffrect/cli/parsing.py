@@ -20,7 +20,7 @@ from diffrect.cli.commands import COMMANDS, Command, Train
 from diffrect.cli.compare import Compare
 from diffrect.config import TrainConfig, parse_options, read_config
 from diffrect.errors import InputError
-from diffrect.runs.folder import CONFIG_FILE
+from diffrect.runs.names import CONFIG_FILE
 
 _MARKERS = (
     tyro.conf.FlagCreatePairsOff,
