@@ -1,4 +1,4 @@
-"""A volume is predicted, from NIfTI to NIfTI, faster than the reference's way and with equal labels.
+"""A volume is predicted, NIfTI to NIfTI, faster than the reference's way and with equal labels.
 
     python benchmarks/predict_speed.py [--rounds 7] [--size 256] [--preset default]
                                        [--run RUN --image scan.nii.gz]

@@ -9,7 +9,7 @@ its cases are sorted by name.
 import argparse
 from pathlib import Path
 
-from diffrect.data.splits import Split
+from diffrect.data.split import Split
 
 
 def main() -> None:

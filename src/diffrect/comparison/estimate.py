@@ -17,8 +17,9 @@ from diffrect.comparison.locks import lock_owner
 from diffrect.comparison.matrix import Cell
 from diffrect.config import TrainConfig
 from diffrect.console import count
+from diffrect.data.choose_split import resolve_split
 from diffrect.data.loader import iterate
-from diffrect.data.splits import Split, resolve_split
+from diffrect.data.split import Split
 from diffrect.data.store import Store
 from diffrect.json_files import read_json
 from diffrect.methods.registry import complete

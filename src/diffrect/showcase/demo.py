@@ -10,7 +10,7 @@ from rich.console import Console
 
 from diffrect.console import stderr_console
 from diffrect.data.prepare import prepare
-from diffrect.data.splits import Split
+from diffrect.data.split import Split
 from diffrect.data.store import Store
 from diffrect.errors import InputError
 from diffrect.evaluation.evaluate import evaluate

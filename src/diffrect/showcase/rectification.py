@@ -10,10 +10,10 @@ from torch.nn import functional as F
 
 from diffrect.config import TrainConfig
 from diffrect.data.record import CaseRecord
-from diffrect.data.splits import Split
+from diffrect.data.split import Split
 from diffrect.data.store import Store
 from diffrect.imaging.resample import resize
-from diffrect.inference.load import load_method
+from diffrect.inference.model import load_method
 from diffrect.methods.diffrect.method import DiffRect
 from diffrect.methods.registry import resolve
 from diffrect.networks.calibration import calibration_guidance

@@ -8,7 +8,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from diffrect.data.splits import Split
+from diffrect.data.split import Split
 from diffrect.evaluation.metrics import METRICS
 from diffrect.evaluation.result import Evaluation
 from diffrect.showcase.settings import METHODS, DemoSettings

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from diffrect.data.record import CaseRecord
-from diffrect.data.splits import Split
+from diffrect.data.split import Split
 from diffrect.data.store import Store
 from diffrect.evaluation.metrics import Scores, case_dice
 from diffrect.evaluation.result import Evaluation
