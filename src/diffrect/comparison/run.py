@@ -26,6 +26,7 @@ from diffrect.comparison.report.results import planned_cells, protocol_of, read_
 from diffrect.comparison.report.sections import Report
 from diffrect.comparison.worker import do_cell_apart
 from diffrect.config import TrainConfig, config_to_dict
+from diffrect.data.names import STORE_FILE
 from diffrect.data.store import Store
 from diffrect.errors import InputError
 from diffrect.json_files import write_json
@@ -175,7 +176,7 @@ def make_task(
     path = Path(folder)
     if path.exists() and not path.is_dir():
         raise InputError(f"{path}: expected a folder for the cells, found a file")
-    for name, kind in (("store.json", "store"), ("config.yaml", "run")):
+    for name, kind in ((STORE_FILE, "store"), ("config.yaml", "run")):
         if (path / name).exists():
             raise InputError(f"{path}: expected a folder for the cells, found a {kind}")
     return Task(str(store), str(folder), split, checkpoint, progress)
