@@ -225,10 +225,12 @@ def test_our_own_mistakes_keep_their_traceback(error, monkeypatch):
         cli.main([])
 
 
-def test_an_interrupted_prepare_says_how_to_go_on(monkeypatch, capsys):
+def test_an_interrupted_prepare_says_how_to_resume(monkeypatch, capsys):
     monkeypatch.setattr("diffrect.data.prepare.prepare", raising(KeyboardInterrupt()))
     assert cli.main(["prepare", "A", "B"]) == 130
-    assert only_line(capsys) == ("diffrect: interrupted; go on with: diffrect prepare A B --resume")
+    assert only_line(capsys) == (
+        "diffrect: interrupted; resume with: diffrect prepare A B --resume"
+    )
 
 
 def test_help_and_version(capsys):
