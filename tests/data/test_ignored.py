@@ -54,10 +54,9 @@ def test_training_and_validation_on_scribbles(scribbled: Store, tmp_path: Path) 
     config = TrainConfig(
         size=32,
         iterations=2,
-        rectify_from=0,
         batch_labelled=2,
         batch_unlabelled=2,
-        options={"cutmix_probability": 1.0},
+        options={"cutmix_probability": 1.0, "rectify_from": 0},
     )
     run = train(scribbled.path, tmp_path / "run", config, progress=False)
     lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]

@@ -12,6 +12,7 @@ from tyro.conf import Positional, UseAppendAction, arg, subcommand
 
 from diffrect.cli.compare import Compare
 from diffrect.config import TrainConfig
+from diffrect.console import warn
 from diffrect.data.source_options import SourceOptions
 from diffrect.distributed.ranks import is_first
 
@@ -128,6 +129,10 @@ class Train:
     run: Positional[Path]
     """Folder for checkpoints, configuration and scores."""
     settings: Annotated[TrainConfig, arg(name="")] = field(default_factory=TrainConfig)
+    rectify_from: Annotated[
+        int | None, arg(metavar="INT", help_behavior_hint="(default: 1/30 of the iterations)")
+    ] = None
+    """First iteration that learns from rectified pseudo-labels; an option of diffrect."""
     config: Annotated[Path | None, arg(metavar="FILE.yaml", help_behavior_hint="")] = None
     """Options from a file like RUN/config.yaml; those given on the command line win."""
     option: Annotated[UseAppendAction[tuple[str, ...]], arg(metavar="NAME=VALUE")] = ()
@@ -142,7 +147,12 @@ class Train:
     """Show no progress."""
 
     def __call__(self) -> None:
+        from diffrect.methods.registry import has_option
         from diffrect.training.train import train
+
+        method = self.settings.method
+        if self.rectify_from is not None and not has_option(method, "rectify_from") and is_first():
+            warn(f"--rectify-from: method {method} has no such option; it is ignored")
 
         train(
             self.store,
