@@ -1,6 +1,6 @@
 """Time per case and memory of prepare, and the start of a training, over many volumes.
 
-    python benchmarks/load.py --volumes 200 2000 --folder load --figure docs/benchmarks/load.png
+    python benchmarks/load.py --volumes 200 2000 --folder load --figure docs/reports/load.png
 
 Volumes are synthetic, 20 slices of 128 x 128. Each measurement runs in a process of its own; its
 processor time says what the work costs where others use the machine too.

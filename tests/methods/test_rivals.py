@@ -242,7 +242,7 @@ def test_a_smaller_token_grid_makes_a_smaller_head() -> None:
 
 
 def test_the_table_of_methods_names_all_options() -> None:
-    page = (Path(__file__).parents[2] / "docs" / "methods.md").read_text("utf-8")
+    page = (Path(__file__).parents[2] / "docs" / "reference" / "methods.md").read_text("utf-8")
     table = {
         re.findall(r"`(\w+)`", line)[0]: re.findall(r"`(\w+)` ([\w./]+)", line.split("|")[4])
         for line in page.splitlines()

@@ -53,7 +53,7 @@ def make_fabric(config: TrainConfig) -> Fabric:
 
 
 def make_deterministic(wanted: bool) -> None:
-    """Has torch take algorithms that give the same numbers every time; see docs/determinism.md."""
+    """Make torch use deterministic algorithms; see docs/explain/reproducibility.md."""
     # Those that have no such algorithm are named in a warning.
     torch.use_deterministic_algorithms(wanted, warn_only=True)
     torch.backends.cudnn.benchmark = False

@@ -78,7 +78,7 @@ class Trainer:
             synchronise(method)
         self.dtype = DTYPES.get(config.precision, torch.float32)
         self.method: Method = method.to(self.fabric.device, self.dtype)
-        # the layout in which convolutions run fastest, see docs/benchmarks
+        # the layout in which convolutions run fastest, see docs/reports
         self.method.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.optimizers: dict[str, Optimizer] = {
             name: cast(Optimizer, self.fabric.setup_optimizers(optimizer))

@@ -1,6 +1,6 @@
 """Settings of DiffRect: the method as described, and what the authors' code does instead.
 
-docs/presets.md has the table of both with the reason for each.
+docs/explain/presets.md has the table of both with the reason for each.
 """
 
 from collections.abc import Mapping
