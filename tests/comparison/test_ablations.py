@@ -8,13 +8,14 @@ from torch import Tensor
 
 from diffrect.config import TrainConfig
 from diffrect.errors import InputError
-from diffrect.methods.base import Batch, Problem, Update
+from diffrect.methods.base import Batch, Update
 from diffrect.methods.diffrect.method import DiffRect, DiffRectOptions
 from diffrect.methods.registry import resolve
 from diffrect.networks.calibration import SemanticColouring
+from support.stubs import a_problem
 
 SEPARATE = {"rectification_update": "separate", "rectifier_interval": 1}
-PROBLEM = Problem(channels=1, classes=3, iterations=10)
+PROBLEM = a_problem(channels=1, classes=3, iterations=10)
 
 
 def batch() -> Batch:
@@ -169,7 +170,7 @@ def test_pseudo_labels_of_short_trainings_weigh_little_for_longer(
 
 
 def test_the_weight_on_pseudo_labels_rises_as_long_as_it_says() -> None:
-    problem = Problem(channels=1, classes=3, iterations=20)
+    problem = a_problem(channels=1, classes=3, iterations=20)
     weights = []
     for step in (0, 9, 10, 19):
         method = DiffRect(problem, DiffRectOptions(ramp_share=0.0, ramp_least=10)).train()

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import SGD, Optimizer
 
+from diffrect.data.task import Task
 from diffrect.labels import IGNORED
 from diffrect.methods.losses import poly_rate
 from diffrect.networks.unet import UNet
@@ -22,20 +23,30 @@ from diffrect.networks.unet import UNet
 
 @dataclass(frozen=True)
 class Problem:
-    """What every method is told about the task and the schedule."""
+    """The task and the schedule of a training, as every method receives them."""
 
-    channels: int
-    """Image channels."""
-    classes: int
-    """Classes, background included."""
+    task: Task
+    """What is segmented: channels of the images, names of the classes."""
     iterations: int
     """Length of the training; schedules scale with it."""
     rate: float = 0.01
     """Initial learning rate of SGD."""
     momentum: float = 0.9
+    """Momentum of SGD."""
     weight_decay: float = 1e-4
+    """Weight decay of SGD."""
     size: int = 256
-    """Height and width of the slices that it trains on."""
+    """Height and width in pixels of the slices that the method trains on."""
+
+    @property
+    def channels(self) -> int:
+        """Number of image channels."""
+        return self.task.channels
+
+    @property
+    def classes(self) -> int:
+        """Number of classes, background included."""
+        return len(self.task.classes)
 
 
 @dataclass(frozen=True)

@@ -72,7 +72,7 @@ class Trainer:
         )
         torch.manual_seed(config.seed)  # the same initial weights on every rank
         rate, size = config.learning_rate, config.side
-        problem = Problem(store.channels, len(store.classes), config.iterations, rate, size=size)
+        problem = Problem(self.task, config.iterations, rate, size=size)
         method = resolved.method(problem, resolved.method_options)
         if config.sync_batchnorm:
             synchronise(method)
