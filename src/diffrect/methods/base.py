@@ -138,6 +138,17 @@ class Method(nn.Module, ABC):
     def updates(self, batch: Batch, step: int) -> Iterator[Update]:
         """Yields the updates of iteration `step`; never inside `no_grad` or `autocast`."""
 
+    def check_batch(self, labelled: int, unlabelled: int) -> None:
+        """Refuse batches that are too small to learn from, before the first iteration.
+
+        Args:
+            labelled: labelled rows of each batch of this process.
+            unlabelled: unlabelled rows of each batch of this process.
+
+        Raises:
+            InputError: the method needs more rows.
+        """
+
     def after_step(self, step: int) -> None:
         """Called once after all updates of iteration `step`, e.g. for a moving average."""
 

@@ -74,6 +74,7 @@ class Trainer:
         rate, size = config.learning_rate, config.side
         problem = Problem(self.task, config.iterations, rate, size=size)
         method = resolved.method(problem, resolved.method_options)
+        method.check_batch(config.batch_labelled, config.batch_unlabelled)
         if config.sync_batchnorm:
             synchronise(method)
         self.dtype = DTYPES.get(config.precision, torch.float32)
