@@ -97,14 +97,19 @@ class TrainConfig:
         if self.validate_every is not None:
             at_least("validate_every", self.validate_every, 1)
         if not 0 < self.learning_rate < float("inf"):
-            raise InputError(f"learning_rate: expected a positive number, got {self.learning_rate}")
+            raise InputError(
+                "learning_rate",
+                "a positive number",
+                got=self.learning_rate,
+                setting="learning_rate",
+            )
 
     def _check_crop(self) -> None:
         if (self.spacing is None) != (self.crop is None):
             given, absent = ("crop", "spacing") if self.spacing is None else ("spacing", "crop")
-            raise InputError(f"{given}: expected --{absent} with it, got none")
+            raise InputError(given, f"--{absent} with it", got="none", setting=given)
         if self.spacing is not None and not 0 < self.spacing < float("inf"):
-            raise InputError(f"spacing: expected millimetres above 0, got {self.spacing}")
+            raise InputError("spacing", "millimetres above 0", got=self.spacing, setting="spacing")
         at_least("crop", self.side, 2)
 
     @property
@@ -223,10 +228,11 @@ def _with_moved_settings(
     """
     moved = dict(values)
     start = moved.pop("rectify_from", None)
-    if start is not None:
-        if isinstance(start, int):
-            at_least(f"{where}rectify_from", start, 0)
-        moved["options"] = {**(moved.get("options", options) or {}), "rectify_from": start}
+    if isinstance(start, int) and start < 0:
+        raise InputError(f"{where}rectify_from", "at least 0", got=start, setting="rectify_from")
+    kept = moved.get("options", options)
+    if start is not None and isinstance(kept, Mapping):  # else the type of options is refused
+        moved["options"] = {**kept, "rectify_from": start}
     return moved
 
 

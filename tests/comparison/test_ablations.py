@@ -8,9 +8,10 @@ import torch
 from torch import Tensor
 
 from diffrect.config import TrainConfig
+from diffrect.data.batch import Batch
 from diffrect.data.store import Store
 from diffrect.errors import InputError
-from diffrect.methods.base import Batch, Update
+from diffrect.methods.base import Update
 from diffrect.methods.diffrect.method import DiffRect, DiffRectOptions
 from diffrect.methods.diffrect.transports import Transports
 from diffrect.methods.registry import resolve

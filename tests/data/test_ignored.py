@@ -10,12 +10,12 @@ import pytest
 import torch
 
 from diffrect.config import TrainConfig
+from diffrect.data.batch import Batch
 from diffrect.data.prepare import prepare
 from diffrect.data.store import Store
 from diffrect.evaluation.evaluate import evaluate
 from diffrect.evaluation.scores_table import scores_table
 from diffrect.labels import IGNORED
-from diffrect.methods.base import Batch
 from diffrect.methods.registry import resolve
 from diffrect.training.train import train
 from support.stubs import a_problem
@@ -38,12 +38,12 @@ def test_evaluation_leaves_them_out_and_says_how_many(
 ) -> None:
     run = Path(shutil.copytree(tiny_run, tmp_path / "run"))
     before = evaluate(run, progress=False)
-    assert [case["ignored_voxels"] for case in before["cases"]] == [0, 0]
+    assert [case.ignored_voxels for case in before.cases] == [0, 0]
     result = evaluate(run, store=scribbled.path, progress=False)
-    labels = [scribbled.label(case["id"]) for case in result["cases"]]
-    assert [case["ignored_voxels"] for case in result["cases"]] == [9 * 22 * 3] * 2
+    labels = [scribbled.label(case.id) for case in result.cases]
+    assert [case.ignored_voxels for case in result.cases] == [9 * 22 * 3] * 2
     assert all((label == IGNORED).sum() == 9 * 22 * 3 for label in labels)
-    assert result["mean"]["dice"] != before["mean"]["dice"]
+    assert result.mean["dice"] != before.mean["dice"]
     caption = scores_table(result).caption
     assert "annotated in part: 2 of 2 cases, 1188 voxels left out" in str(caption)
     assert "annotated in part" not in str(scores_table(before).caption)

@@ -65,7 +65,9 @@ def test_every_file_is_named(store: Store, tiny_run: Path) -> None:
 
 def test_every_field_of_an_evaluation_is_named(tiny_run: Path, tmp_path: Path) -> None:
     run = shutil.copytree(tiny_run, tmp_path / "run")
-    assert {*evaluate(run, progress=False), *METRICS} <= code_words("reference/metrics.md")
+    assert {*evaluate(run, progress=False).to_dict(), *METRICS} <= code_words(
+        "reference/metrics.md"
+    )
 
 
 def preset_rows() -> dict[str, tuple[str, str]]:

@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 
 from tyro.conf import Positional, UseAppendAction, arg, subcommand
 
-from diffrect.cli.compare import Compare
+from diffrect.cli.compare import Compare, Flag, RectifyFrom
 from diffrect.config import TrainConfig
 from diffrect.console import warn
 from diffrect.data.source_options import SourceOptions
@@ -21,7 +21,6 @@ Format = Literal["auto", "acdc", "ssl4mis", "decathlon", "mscmr19", "folder"]
 Device = Annotated[str, arg(metavar="NAME")]
 Axis = Literal["layout", "auto", "0", "1", "2", "axial", "coronal", "sagittal"]
 PredictAxis = Literal["model", "auto", "0", "1", "2", "axial", "coronal", "sagittal"]
-Flag = Annotated[bool, arg(help_behavior_hint="")]
 
 
 @dataclass(frozen=True)
@@ -129,9 +128,7 @@ class Train:
     run: Positional[Path]
     """Folder for checkpoints, configuration and scores."""
     settings: Annotated[TrainConfig, arg(name="")] = field(default_factory=TrainConfig)
-    rectify_from: Annotated[
-        int | None, arg(metavar="INT", help_behavior_hint="(default: 1/30 of the iterations)")
-    ] = None
+    rectify_from: RectifyFrom = None
     """First iteration that learns from rectified pseudo-labels; an option of diffrect."""
     config: Annotated[Path | None, arg(metavar="FILE.yaml", help_behavior_hint="")] = None
     """Options from a file like RUN/config.yaml; those given on the command line win."""
@@ -153,7 +150,6 @@ class Train:
         method = self.settings.method
         if self.rectify_from is not None and not has_option(method, "rectify_from") and is_first():
             warn(f"--rectify-from: method {method} has no such option; it is ignored")
-
         train(
             self.store,
             self.run,

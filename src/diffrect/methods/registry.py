@@ -55,7 +55,8 @@ def find_method(name: str) -> type[Method]:
     except (ImportError, AttributeError, ValueError) as error:
         known = ", ".join([*METHODS, *sorted(points.keys() - METHODS.keys())])
         raise InputError(
-            f"--method {name}: expected one of {known}, or package.module:Class ({error})"
+            f"--method {name}: expected one of {known}, or package.module:Class ({error})",
+            setting="method",
         ) from None
     except Exception as error:  # whatever a module of the user's raises
         frame = extract_tb(error.__traceback__)[-1]
@@ -65,7 +66,8 @@ def find_method(name: str) -> type[Method]:
         reason = " ".join(str(error).split())
         raise InputError(
             f"--method {name}: expected a module that can be imported, {module} raises "
-            f"{type(error).__name__}: {reason}{where}"
+            f"{type(error).__name__}: {reason}{where}",
+            setting="method",
         ) from error
     check_method(found, f"--method {name}")
     return cast(type[Method], found)
@@ -120,7 +122,7 @@ def resolve(config: TrainConfig) -> Resolved:
     for name in config.options:
         if name not in known | _ANY_METHOD_TAKES:
             expected = ", ".join(sorted(known))
-            raise InputError(f"--option {name}: expected one of {expected}")
+            raise InputError(f"--option {name}", f"one of {expected}", setting=name)
     of_views = {k: v for k, v in config.options.items() if k in vars(view_options)}
     of_method = {k: v for k, v in config.options.items() if k in vars(method_options)}
     return Resolved(

@@ -20,8 +20,9 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from diffrect.data.batch import Batch
 from diffrect.errors import InputError
-from diffrect.methods.base import Batch, Method, Problem, Update, make_teacher, move_average
+from diffrect.methods.base import Method, Problem, Update, make_teacher, move_average
 from diffrect.methods.diffrect.options import REFERENCE, DiffRectOptions
 from diffrect.methods.diffrect.parts import (
     Draws,

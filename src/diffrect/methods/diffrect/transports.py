@@ -15,9 +15,10 @@ Calibration (LCC, Sec. 2.1), see `Transports.calibrate`.
 import torch
 from torch import Tensor
 
+from diffrect.data.batch import Batch
 from diffrect.distributed.sums import shared_mean
 from diffrect.labels import IGNORED
-from diffrect.methods.base import Batch, Update
+from diffrect.methods.base import Update
 from diffrect.methods.diffrect.options import DiffRectOptions
 from diffrect.methods.diffrect.parts import (
     Draws,
