@@ -10,9 +10,9 @@ from typing import Annotated, Literal
 
 from tyro.conf import Positional, UseAppendAction, arg, subcommand
 
-from diffrect.cli.compare import Compare
+from diffrect.cli.compare import Compare, Flag, RectifyFrom
 from diffrect.config import TrainConfig
-from diffrect.console import count
+from diffrect.console import count, warn
 from diffrect.data.source_options import SourceOptions
 from diffrect.distributed.ranks import is_first
 
@@ -21,7 +21,6 @@ Format = Literal["auto", "acdc", "ssl4mis", "decathlon", "mscmr19", "folder"]
 Device = Annotated[str, arg(metavar="NAME")]
 Axis = Literal["layout", "auto", "0", "1", "2", "axial", "coronal", "sagittal"]
 PredictAxis = Literal["model", "auto", "0", "1", "2", "axial", "coronal", "sagittal"]
-Flag = Annotated[bool, arg(help_behavior_hint="")]
 
 
 @dataclass(frozen=True)
@@ -38,7 +37,7 @@ class Prepare:
     axis: Axis = "layout"
     """How volumes are cut: auto (across the coarsest spacing), an axis of the file, or a plane."""
     intensity: Literal["minmax", "percentile", "zscore", "window"] = "minmax"
-    """Intensities that become 0 and 1: extremes, percentiles, mean -/+ 4 sd, or a CT window's ends."""
+    """Intensities that become 0 and 1: extremes, percentiles, mean -/+ 4 sd, or CT window ends."""
     percentiles: Annotated[
         tuple[float, float] | None,
         arg(metavar="LOW HIGH", help_behavior_hint="(default: 0.5 99.5)"),
@@ -129,6 +128,8 @@ class Train:
     run: Positional[Path]
     """Folder for checkpoints, configuration and scores."""
     settings: Annotated[TrainConfig, arg(name="")] = field(default_factory=TrainConfig)
+    rectify_from: RectifyFrom = None
+    """First iteration that learns from rectified pseudo-labels; an option of diffrect."""
     config: Annotated[Path | None, arg(metavar="FILE.yaml", help_behavior_hint="")] = None
     """File of options like RUN/config.yaml; options on the command line win."""
     option: Annotated[UseAppendAction[tuple[str, ...]], arg(metavar="NAME=VALUE")] = ()
@@ -143,8 +144,12 @@ class Train:
     """Show no progress."""
 
     def __call__(self) -> None:
+        from diffrect.methods.registry import has_option
         from diffrect.training.train import train
 
+        method = self.settings.method
+        if self.rectify_from is not None and not has_option(method, "rectify_from") and is_first():
+            warn(f"--rectify-from: method {method} has no such option; it is ignored")
         train(
             self.store,
             self.run,

@@ -11,6 +11,9 @@ from diffrect.config import Preset, TrainConfig
 from diffrect.errors import InputError
 
 Flag = Annotated[bool, arg(help_behavior_hint="")]
+RectifyFrom = Annotated[
+    int | None, arg(metavar="INT", help_behavior_hint="(default: 1/30 of the iterations)")
+]
 
 
 @dataclass(frozen=True)
@@ -56,6 +59,8 @@ class Compare:
     export: Annotated[Path | None, arg(metavar="FOLDER2", help_behavior_hint="")] = None
     """With --table: copy the per-case scores and the cost, which are all that the table needs."""
     settings: Annotated[TrainConfig, arg(name="")] = field(default_factory=CellSettings)
+    rectify_from: RectifyFrom = None
+    """First iteration that learns from rectified pseudo-labels."""
     config: Annotated[Path | None, arg(metavar="FILE.yaml", help_behavior_hint="")] = None
     """File with options of the training; options on the command line win."""
     option: Annotated[UseAppendAction[tuple[str, ...]], arg(metavar="NAME=VALUE")] = ()
