@@ -1,6 +1,6 @@
 """DiffRect: semi-supervised medical image segmentation with latent diffusion label rectification.
 
-The public names below are loaded when first used, so that `import diffrect` costs nothing.
+Each public name below is loaded when it is first used, so that `import diffrect` costs nothing.
 """
 
 from importlib import import_module

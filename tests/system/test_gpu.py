@@ -28,7 +28,12 @@ pytestmark = pytest.mark.skipif(
     not torch.cuda.is_available(), reason="needs a GPU that is shown to it: make test-gpu"
 )
 CONFIG = TrainConfig(
-    size=64, iterations=4, rectify_from=1, batch_labelled=2, batch_unlabelled=2, validate_every=4
+    size=64,
+    iterations=4,
+    batch_labelled=2,
+    batch_unlabelled=2,
+    validate_every=4,
+    options={"rectify_from": 1},
 )
 
 
