@@ -19,7 +19,7 @@ from diffrect.comparison.report.boxes import by_class
 from diffrect.comparison.report.export import export_cells
 from diffrect.comparison.report.latex import escape_latex
 from diffrect.comparison.report.plots import PLOTS
-from diffrect.comparison.report.report import compare_table, read_findings
+from diffrect.comparison.report.report import compare_table, read_comparison
 from diffrect.comparison.report.screen import print_report
 from diffrect.comparison.report.statistics import (
     MEAN,
@@ -88,7 +88,7 @@ def test_wilcoxon_by_hand() -> None:
 
 
 def test_pairs_are_cases_averaged_over_common_seeds(folder: Path) -> None:
-    report = read_findings(folder, "val", None)
+    report = read_comparison(folder, "val", None)
     ours = [r for r in report.results if r.name == "diffrect" and r.count == 1]
     theirs = [r for r in report.results if r.name == "supervised" and r.count == 1]
     one, other = paired_values(ours, theirs, "dice")
@@ -102,7 +102,7 @@ def test_pairs_are_cases_averaged_over_common_seeds(folder: Path) -> None:
 def test_pairs_without_a_value_are_left_out(tmp_path: Path) -> None:
     write_cell(tmp_path, "diffrect", {"v1_a": (0.0, 0.0), "v1_b": (0.9, None)})
     write_cell(tmp_path, "supervised", {"v1_a": (0.5, 0.5), "v1_b": (0.6, 0.8)})
-    results = read_findings(tmp_path, "val", None).results
+    results = read_comparison(tmp_path, "val", None).results
     one, other = paired_values(results[:1], results[1:], "hd95_mm")
     assert (one.tolist(), other.tolist()) == ([pytest.approx(1.0)], [pytest.approx(3.0)])
     one, _ = paired_values(results[:1], results[1:], "dice")
@@ -113,7 +113,7 @@ def test_pairs_without_a_value_are_left_out(tmp_path: Path) -> None:
 
 
 def test_numbers_are_worked_out_from_the_cases(folder: Path) -> None:
-    report = read_findings(folder, "val", None)
+    report = read_comparison(folder, "val", None)
     rows = {row.condition: row for row in report.rows}
     assert list(rows) == [
         Condition(1, False, "diffrect"),
@@ -394,7 +394,7 @@ def test_exported_cells_make_the_same_table(folder: Path, tmp_path: Path, capsys
         one, other = (path / "report_val" / name for path in (folder, copy))
         assert one.read_text() == other.read_text()
     with pytest.raises(InputError, match="--export: expected a new or empty folder"):
-        export_cells(folder, copy, read_findings(folder, "val", None))
+        export_cells(folder, copy, read_comparison(folder, "val", None))
 
 
 def test_planned_cells_that_are_missing_are_named(folder: Path) -> None:
@@ -415,7 +415,7 @@ def test_plots_of_many_classes_keep_to_the_page(tmp_path: Path) -> None:
     for count in (1, 2):
         dice = {case: [0.5 + count / 10] * 7 for case in HIGH}
         write_cell(tmp_path, "diffrect", dice, classes=names, labelled=count)
-    figure = by_class(read_findings(tmp_path, "val", None))
+    figure = by_class(read_comparison(tmp_path, "val", None))
     shown = [axes for axes in figure.axes if axes.get_visible()]
     assert len(figure.axes) == 2 * 8  # two side by side, four lines a number of labelled patients
     assert [axes.get_title(loc="left") for axes in shown] == names * 2

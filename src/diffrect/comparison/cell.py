@@ -26,7 +26,7 @@ State = Literal["finished", "started", "new"]
 # Where and how the work is done, how patients are named who are compared themselves, and what is
 # compared among the settings of the methods that have it.
 _FREE = {
-    "devices", "accelerator", "workers", "split_file", "labelled", "options", "rectify_from",
+    "devices", "accelerator", "workers", "split_file", "labelled", "options",
 }  # fmt: skip
 
 

@@ -17,7 +17,8 @@ from diffrect.comparison.variants import (
     read_variants,
 )
 from diffrect.config import TrainConfig, config_to_dict
-from diffrect.data.store import STORE_FILE, Store
+from diffrect.data.names import STORE_FILE
+from diffrect.data.store import Store
 from diffrect.errors import InputError
 from diffrect.methods.registry import resolve
 from diffrect.runs.names import CONFIG_FILE, metrics_file

@@ -11,7 +11,7 @@ from diffrect.comparison.cell_process import do_cell_apart
 from diffrect.comparison.estimate import CellEstimate, estimate_cells
 from diffrect.comparison.matrix import Cell, MatrixArguments, running_order, take_shard
 from diffrect.comparison.matrix_file import remember_cells
-from diffrect.comparison.report.findings import Findings
+from diffrect.comparison.report.comparison import Comparison
 from diffrect.comparison.report.report import compare_table
 from diffrect.comparison.request import check_before, make_cells, make_job
 from diffrect.config import TrainConfig
@@ -54,7 +54,7 @@ def compare(
     against: str | None = None,
     apart: bool = True,
     progress: bool = True,
-) -> Findings | None:
+) -> Comparison | None:
     """Train and score methods x labelled patients x seeds, and write tables and plots.
 
     Finished cells are kept, started ones resume, and a cell that fails does not stop the others.
@@ -94,10 +94,10 @@ def compare(
     failures = run_cells(mine, job, apart, stderr_console(quiet=not progress))
     runs = [Path(folder) / cell.folder for cell in cells]
     done = [run for run in runs if cell_state(run, job) == "finished"]
-    findings = compare_table(folder, split=split, against=against) if done else None
+    comparison = compare_table(folder, split=split, against=against) if done else None
     if failures:
         raise CompareError(done, failures, len(mine))
-    return findings
+    return comparison
 
 
 def plan_comparison(

@@ -70,7 +70,7 @@ class DemoSettings:
             split_file=split_file,
             size=self.size,
             iterations=self.iterations,
-            rectify_from=self.rectify_from if method == "diffrect" else None,
+            options={"rectify_from": self.rectify_from} if method == "diffrect" else {},
             validate_every=self.validate_every,
             batch_labelled=self.batch_labelled,
             batch_unlabelled=self.batch_unlabelled,

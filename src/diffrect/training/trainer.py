@@ -70,8 +70,9 @@ class Trainer:
         )
         torch.manual_seed(config.seed)  # the same initial weights on every rank
         rate, size = config.learning_rate, config.side
-        problem = Problem(store.channels, len(store.classes), config.iterations, rate, size=size)
+        problem = Problem(self.task, config.iterations, rate, size=size)
         method = resolved.method(problem, resolved.method_options)
+        method.check_batch(config.batch_labelled, config.batch_unlabelled)
         if config.sync_batchnorm:
             synchronise(method)
         self.dtype = DTYPES.get(config.precision, torch.float32)
@@ -244,7 +245,7 @@ class Trainer:
         if any_process(self.fabric, stop.requested) and not finished:
             self.save("last")
             raise KeyboardInterrupt(
-                f"stopped after iteration {self.step} of {self.config.iterations}; go on with: "
+                f"stopped after iteration {self.step} of {self.config.iterations}; resume with: "
                 f"diffrect train {self.store.path} {self.run} --resume"
             )
 

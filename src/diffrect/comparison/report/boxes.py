@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from diffrect.comparison.report.axes import PAGE_WIDTH, TITLE_POINTS, set_title, style_axes
-from diffrect.comparison.report.findings import Findings
+from diffrect.comparison.report.comparison import Comparison
 from diffrect.comparison.report.statistics import Condition, by_condition, spread
 from diffrect.evaluation.figures import new_figure
 from diffrect.evaluation.metrics import METRICS
@@ -15,15 +15,15 @@ from diffrect.evaluation.metrics import METRICS
 _DICE = METRICS["dice"]
 
 
-def by_class(findings: Findings) -> Figure:
+def by_class(comparison: Comparison) -> Figure:
     """Draw Dice of the cases, one box per variant and one row of panels per number of labels.
 
     Classes for which there is no room side by side continue in further rows.
     """
-    conditions = list(by_condition(findings.results))
+    conditions = list(by_condition(comparison.results))
     kinds = list(dict.fromkeys(condition.labels for condition in conditions))
     members = {kind: [c for c in conditions if c.labels == kind] for kind in kinds}
-    classes = findings.results[0].classes
+    classes = comparison.results[0].classes
     columns = _columns(classes)
     lines = [
         (kind, classes[first : first + columns])
@@ -39,18 +39,18 @@ def by_class(findings: Findings) -> Figure:
         for column, axes in enumerate(panels[line]):
             axes.set_visible(column < len(names))
             if column < len(names):
-                _boxes(axes, findings, members[kind], names[column], first=column == 0)
+                _boxes(axes, comparison, members[kind], names[column], first=column == 0)
                 last = lowest or column >= len(lines[line + 1][1])
                 style_axes(axes, names[column], _DICE.label if last else "", "")
                 axes.tick_params(labelbottom=last)
         words = f"{'all ' if kind[1] else ''}{kind[0]} labelled"
         aside = {"textcoords": "offset points", "ha": "right", "fontsize": TITLE_POINTS}
         panels[line, 0].annotate(words, (0, 1), (-7, 5), xycoords="axes fraction", **aside)
-    grey = f"; grey: {findings.against}" if findings.against else ""
+    grey = f"; grey: {comparison.against}" if comparison.against else ""
     set_title(
         figure,
-        f"Dice of the cases, {findings.split_words}: median, quartiles, whiskers to 1.5 times their"
-        f" distance\ncross: mean over cases{grey}",
+        f"Dice of the cases, {comparison.split_words}: median, quartiles, whiskers to 1.5 times "
+        f"their distance\ncross: mean over cases{grey}",
     )
     return figure
 
@@ -62,18 +62,18 @@ def _columns(classes: Sequence[str]) -> int:
 
 
 def _boxes(
-    axes: Axes, findings: Findings, conditions: Sequence[Condition], name: str, first: bool
+    axes: Axes, comparison: Comparison, conditions: Sequence[Condition], name: str, first: bool
 ) -> None:
     """Draw the boxes of one panel.
 
     Args:
         axes: the panel.
-        findings: the results.
+        comparison: the results.
         conditions: one box each, from top to bottom.
         name: the class.
         first: whether the panel is the first of its row and names the variants.
     """
-    found = by_condition(findings.results)
+    found = by_condition(comparison.results)
     values = []
     for condition in conditions:
         cases: dict[str, list[float]] = {}
@@ -95,7 +95,7 @@ def _boxes(
         boxprops={"linewidth": 0.8, "facecolor": "white"},
     )
     for condition, box in zip(conditions, boxes["boxes"], strict=True):
-        if condition.name == findings.against:
+        if condition.name == comparison.against:
             box.set(facecolor="#b8b8b8")
     names = [condition.name for condition in conditions] if first else []
     axes.set_yticks(range(1, len(conditions) + 1), names)

@@ -5,7 +5,7 @@ import io
 import math
 from collections.abc import Iterable, Sequence
 
-from diffrect.comparison.report.findings import Findings
+from diffrect.comparison.report.comparison import Comparison
 from diffrect.comparison.report.sections import COSTS
 from diffrect.comparison.report.statistics import MEAN
 from diffrect.evaluation.metrics import METRICS
@@ -14,18 +14,18 @@ _SCORES = "split,checkpoint,labelled,method,class,metric,unit,seeds,mean,sd,unde
 _TESTS = "split,labelled,method,against,metric,cases,median_difference,better,p,p_holm"
 
 
-def scores_csv(findings: Findings) -> str:
+def scores_csv(comparison: Comparison) -> str:
     """Return one line per number: all metrics, overlaps from 0 to 1."""
-    checkpoint = findings.protocol["checkpoint"]
+    checkpoint = comparison.protocol["checkpoint"]
     rows = []
-    for row in findings.rows:
+    for row in comparison.rows:
         for name, scores in row.scores.items():
             for metric in METRICS.values():
                 value = scores[metric.name]
                 undefined = "" if name == MEAN else row.undefined[name][metric.name]
                 rows.append(
                     (
-                        *(findings.split, checkpoint, row.condition.labelled),
+                        *(comparison.split, checkpoint, row.condition.labelled),
                         *(row.condition.name, name, metric.name, metric.unit, len(row.seeds)),
                         *(_plain(value.mean), _plain(value.deviation), undefined, row.values),
                     )
@@ -33,27 +33,27 @@ def scores_csv(findings: Findings) -> str:
     return _csv(_SCORES.split(","), rows)
 
 
-def tests_csv(findings: Findings) -> str:
+def tests_csv(comparison: Comparison) -> str:
     """Return one line per test."""
     rows = [
         (
-            *(findings.split, test.condition.labelled, test.condition.name),
+            *(comparison.split, test.condition.labelled, test.condition.name),
             *(test.against, test.metric, test.cases),
             *(test.difference, test.better, test.p, test.p_holm),
         )
-        for test in findings.tests
+        for test in comparison.tests
     ]
     return _csv(_TESTS.split(","), rows)
 
 
-def cost_csv(findings: Findings) -> str:
+def cost_csv(comparison: Comparison) -> str:
     """Return one line per row of the table: means over its cells."""
     rows = [
         (
             *(row.condition.labelled_words, row.condition.name, len(row.seeds)),
             *(_plain(row.cost[name].mean) if name in row.cost else "" for name in COSTS),
         )
-        for row in findings.rows
+        for row in comparison.rows
     ]
     return _csv(["labelled", "method", "seeds", *COSTS], rows)
 

@@ -3,19 +3,19 @@
 from pathlib import Path
 
 from diffrect.comparison.names import MATRIX_FILE
-from diffrect.comparison.report.findings import Findings
+from diffrect.comparison.report.comparison import Comparison
 from diffrect.errors import InputError
 from diffrect.json_files import read_json, write_json
 from diffrect.runs.names import CELL_FILE, metrics_file
 
 
-def export_cells(folder: Path, target: Path, findings: Findings) -> None:
+def export_cells(folder: Path, target: Path, comparison: Comparison) -> None:
     """Copy scores and cost of the cells, some kilobytes each, without paths of this machine.
 
     Args:
         folder: folder of the comparison.
         target: folder to make.
-        findings: what `compare_table` returned for the folder.
+        comparison: what `compare_table` returned for the folder.
 
     Raises:
         InputError: the target exists and is not empty.
@@ -23,8 +23,8 @@ def export_cells(folder: Path, target: Path, findings: Findings) -> None:
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         expected = f"a new or empty folder, {target} holds something"
         raise InputError("--export", expected, setting="export")
-    scores = metrics_file(findings.split)
-    for result in findings.results:
+    scores = metrics_file(comparison.split)
+    for result in comparison.results:
         metrics = read_json(result.folder / scores)
         for name in ("run", "store"):
             metrics[name] = Path(metrics[name]).name

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from diffrect.comparison.report.findings import Findings
+from diffrect.comparison.report.comparison import Comparison
 from diffrect.comparison.report.notes import notes
 from diffrect.comparison.report.sections import Section, TableEntry, sections
 
@@ -20,12 +20,12 @@ _ESCAPED = {
 _FIT = r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%"
 
 
-def latex(findings: Findings) -> str:
+def latex(comparison: Comparison) -> str:
     """Return the tables, below the notes as comments."""
     lines = ["% needs \\usepackage{booktabs,graphicx}"]
-    lines += [f"% {note}" for note in notes(findings)]
-    for section in sections(findings):
-        lines += ["", *_table(section, str(findings.protocol["checkpoint"]))]
+    lines += [f"% {note}" for note in notes(comparison)]
+    for section in sections(comparison):
+        lines += ["", *_table(section, str(comparison.protocol["checkpoint"]))]
     return "\n".join(lines) + "\n"
 
 

@@ -3,20 +3,20 @@
 import re
 from collections.abc import Sequence
 
-from diffrect.comparison.report.findings import Findings
+from diffrect.comparison.report.comparison import Comparison
 from diffrect.comparison.report.notes import notes
 from diffrect.comparison.report.sections import Section, TableEntry, sections
 
 
-def markdown(findings: Findings, plots: Sequence[str] = ()) -> str:
+def markdown(comparison: Comparison, plots: Sequence[str] = ()) -> str:
     """Return the whole report: tables, plots by file name, notes."""
-    lines = [f"# Comparison on the {findings.split_words}", ""]
-    for section in sections(findings):
+    lines = [f"# Comparison on the {comparison.split_words}", ""]
+    for section in sections(comparison):
         lines += [f"## {_harmless(section.title)}", "", *_table(section), ""]
     for plot in plots:
         title = plot.rpartition(".")[0].replace("_", " ")
-        lines += [f"![{title}, {findings.split_words}]({plot})", ""]
-    lines += ["## Protocol", "", *(f"- {_harmless(note)}" for note in notes(findings))]
+        lines += [f"![{title}, {comparison.split_words}]({plot})", ""]
+    lines += ["## Protocol", "", *(f"- {_harmless(note)}" for note in notes(comparison))]
     return "\n".join(lines) + "\n"
 
 

@@ -4,65 +4,65 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from diffrect.comparison.report.findings import SPLIT_NAMES, Findings
+from diffrect.comparison.report.comparison import SPLIT_NAMES, Comparison
 from diffrect.comparison.report.results import CellResult
 from diffrect.console import count
 
 _MOST_NAMES = 10
 
 
-def notes(findings: Findings) -> list[str]:
+def notes(comparison: Comparison) -> list[str]:
     """Return the facts without which the numbers mean nothing, one line each."""
-    protocol = findings.protocol
-    seeds = ", ".join(map(str, sorted({result.seed for result in findings.results})))
+    protocol = comparison.protocol
+    seeds = ", ".join(map(str, sorted({result.seed for result in comparison.results})))
     lines = [
-        _split_note(findings),
-        _checkpoint_note(findings),
+        _split_note(comparison),
+        _checkpoint_note(comparison),
         f"Values: mean ± standard deviation over seeds ({seeds}) of the mean over cases; the mean "
         "of the classes is the mean of their values. One seed has no spread.",
-        f"Units: {_unit_words(findings)}; the best value for a number of labelled patients is "
+        f"Units: {_unit_words(comparison)}; the best value for a number of labelled patients is "
         "bold.",
         _empty_words(str(protocol["empty"])),
         f"Training: {_pixels(protocol)}, {protocol['iterations']} iterations, "
         f"batches of {protocol['batch_labelled']} labelled and {protocol['batch_unlabelled']} "
         f"unlabelled slices, validation every {protocol['validate_every']}, learning rate "
         f"{protocol['learning_rate']}, {protocol['precision']}, devices: {protocol['devices']}.",
-        *_labelled_notes(findings.results),
-        *_test_notes(findings),
-        *_cost_notes(findings),
-        *_setting_notes(findings.results),
-        f"Code: diffrect {', '.join(sorted({r.version for r in findings.results}))}.",
+        *_labelled_notes(comparison.results),
+        *_test_notes(comparison),
+        *_cost_notes(comparison),
+        *_setting_notes(comparison.results),
+        f"Code: diffrect {', '.join(sorted({r.version for r in comparison.results}))}.",
     ]
-    machines = sorted({r.cost.machine for r in findings.results if r.cost.machine is not None})
+    machines = sorted({r.cost.machine for r in comparison.results if r.cost.machine is not None})
     if machines:
         lines.append(f"Machine: {'; '.join(machines)}.")
-    if findings.missing:
-        lines.append(f"Planned but missing: {', '.join(findings.missing)}.")
+    if comparison.missing:
+        lines.append(f"Planned but missing: {', '.join(comparison.missing)}.")
     return lines
 
 
-def _split_note(findings: Findings) -> str:
-    first = findings.results[0]
+def _split_note(comparison: Comparison) -> str:
+    first = comparison.results[0]
     cases, patients = count(len(first.cases), "case"), count(first.patients, "patient")
-    line = f"Split: {SPLIT_NAMES[findings.split]} ({findings.split}), {cases} of {patients}."
-    if findings.split == "val" and findings.protocol["checkpoint"] == "best":
+    line = f"Split: {SPLIT_NAMES[comparison.split]} ({comparison.split}), {cases} of {patients}."
+    if comparison.split == "val" and comparison.protocol["checkpoint"] == "best":
         line += " The same patients chose the checkpoint and are reported."
     return line
 
 
-def _checkpoint_note(findings: Findings) -> str:
-    best = findings.protocol["checkpoint"] == "best"
+def _checkpoint_note(comparison: Comparison) -> str:
+    best = comparison.protocol["checkpoint"] == "best"
     chosen = "best by mean validation Dice" if best else "last"
-    steps = sorted({result.step for result in findings.results})
+    steps = sorted({result.step for result in comparison.results})
     one = len(steps) == 1
     reached = f"iteration {steps[0]}" if one else f"iterations {steps[0]} to {steps[-1]}"
     return f"Checkpoint: {chosen} ({reached})."
 
 
-def _unit_words(findings: Findings) -> str:
+def _unit_words(comparison: Comparison) -> str:
     """Return which metrics are shown in which unit, such as "Dice and Jaccard in per cent"."""
     titles: dict[str, list[str]] = {}
-    for metric in findings.metrics:
+    for metric in comparison.metrics:
         unit = "per cent" if metric.percent else metric.shown_unit
         titles.setdefault(unit, []).append(metric.title)
     return ", ".join(f"{' and '.join(names)} in {unit}" for unit, names in titles.items())
@@ -98,24 +98,25 @@ def _labelled_notes(results: Sequence[CellResult]) -> list[str]:
     return lines
 
 
-def _test_notes(findings: Findings) -> list[str]:
-    if findings.against is None:
+def _test_notes(comparison: Comparison) -> list[str]:
+    if comparison.against is None:
         return []
     return [
-        f"p: two-sided Wilcoxon signed-rank test against {findings.against}, paired by case (means "
-        "over classes and common seeds), with Holm's correction over all tests of the metric."
+        f"p: two-sided Wilcoxon signed-rank test against {comparison.against}, paired by case "
+        "(means over classes and common seeds), with Holm's correction over all tests of the "
+        "metric."
     ]
 
 
-def _cost_notes(findings: Findings) -> list[str]:
+def _cost_notes(comparison: Comparison) -> list[str]:
     """Return which clock is reported; wall-clock time includes the machine's other work."""
-    if not any("minutes" in row.cost for row in findings.rows):
+    if not any("minutes" in row.cost for row in comparison.rows):
         return []
     line = (
         "Cost: times by the clock include halts and other work on the machine; minutes cover all "
         "sessions with their validations, ms per iteration leaves validation out."
     )
-    if any("processor_minutes" in row.cost for row in findings.rows):
+    if any("processor_minutes" in row.cost for row in comparison.rows):
         line += (
             " Processor minutes are what the threads of the training process computed; other work "
             "has little influence on them, and they leave out the work of a GPU."

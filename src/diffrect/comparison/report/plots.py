@@ -11,7 +11,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from diffrect.comparison.report.axes import PAGE_WIDTH, set_title, style_axes
 from diffrect.comparison.report.boxes import by_class
-from diffrect.comparison.report.findings import Findings
+from diffrect.comparison.report.comparison import Comparison
 from diffrect.comparison.report.statistics import MEAN, Spread, TableRow
 from diffrect.evaluation.figures import (
     BLACK,
@@ -43,15 +43,15 @@ PLOTS = ("dice_by_labelled", "dice_by_class", "dice_by_minutes")
 
 
 @literal_names()
-def draw_plots(findings: Findings, folder: Path) -> list[str]:
+def draw_plots(comparison: Comparison, folder: Path) -> list[str]:
     """Write the plots as PNG and PDF into a folder; return the names of the PNG files.
 
     The plot against minutes is left out if the minutes of no cell are known.
     """
-    drawn: tuple[Callable[[Findings], Figure | None], ...] = (by_labelled, by_class, by_minutes)
+    drawn: tuple[Callable[[Comparison], Figure | None], ...] = (by_labelled, by_class, by_minutes)
     written = []
     for name, draw in zip(PLOTS, drawn, strict=True):
-        figure = draw(findings)
+        figure = draw(comparison)
         if figure is None:
             for suffix in ("png", "pdf"):
                 (folder / f"{name}.{suffix}").unlink(missing_ok=True)
@@ -62,13 +62,13 @@ def draw_plots(findings: Findings, folder: Path) -> list[str]:
     return written
 
 
-def _names(findings: Findings) -> list[str]:
-    return list(dict.fromkeys(row.condition.name for row in findings.rows))
+def _names(comparison: Comparison) -> list[str]:
+    return list(dict.fromkeys(row.condition.name for row in comparison.rows))
 
 
-def _marks(findings: Findings, name: str) -> dict[str, Any]:
+def _marks(comparison: Comparison, name: str) -> dict[str, Any]:
     """Return marker, line style and colour of a variant; no two of the first 65 share them all."""
-    index = _names(findings).index(name)
+    index = _names(comparison).index(name)
     return {
         "marker": MARKERS[index % len(MARKERS)],
         "linestyle": LINES[index % len(LINES)],
@@ -79,18 +79,18 @@ def _marks(findings: Findings, name: str) -> dict[str, Any]:
     }
 
 
-def by_labelled(findings: Findings) -> Figure:
+def by_labelled(comparison: Comparison) -> Figure:
     """Draw mean Dice against the number of labelled patients, with bars for the spread over seeds.
 
     If there is only one number of labelled patients, each variant gets a line of its own instead of
     a curve.
     """
-    partial = [row for row in findings.rows if not row.condition.complete]
+    partial = [row for row in comparison.rows if not row.condition.complete]
     counts = sorted({row.condition.labelled for row in partial})
     if len(counts) < 2:
-        return _dots(findings)
+        return _dots(comparison)
     names = [
-        name for name in _names(findings) if any(row.condition.name == name for row in partial)
+        name for name in _names(comparison) if any(row.condition.name == name for row in partial)
     ]
     figure = new_figure(PAGE_WIDTH, max(3.6, 0.2 * len(names) + 0.8), layout="constrained")
     axes = figure.subplots()
@@ -101,8 +101,8 @@ def by_labelled(findings: Findings) -> Figure:
         dice = [_per_cent(row) for row in rows]
         bars = _bars([value.deviation for value in dice])
         means = [value.mean for value in dice]
-        axes.errorbar(places, means, bars, capsize=3, label=name, **_marks(findings, name))
-    for row in findings.rows:
+        axes.errorbar(places, means, bars, capsize=3, label=name, **_marks(comparison, name))
+    for row in comparison.rows:
         if row.condition.complete:
             level = _per_cent(row).mean
             axes.axhline(level, color="black", linewidth=1, linestyle=(0, (8, 3)))
@@ -112,32 +112,32 @@ def by_labelled(findings: Findings) -> Figure:
     axes.set_xticks(range(len(counts)), [str(count) for count in counts])
     axes.set_xlim(-0.4, len(counts) - 0.6)
     style_axes(axes, "", "labelled patients", _DICE.label)
-    set_title(figure, f"Mean Dice, {findings.split_words}{_spread_words(findings)}")
+    set_title(figure, f"Mean Dice, {comparison.split_words}{_spread_words(comparison)}")
     last = {row.condition.name: _per_cent(row).mean for row in partial}  # of most labels
     _legend(figure, axes, sorted(last, key=lambda name: -last[name]))
     return figure
 
 
-def _dots(findings: Findings) -> Figure:
+def _dots(comparison: Comparison) -> Figure:
     """Draw mean Dice of every row of the table, with the names of the variants along the axis."""
-    figure = new_figure(PAGE_WIDTH, 0.9 + 0.24 * len(findings.rows), layout="constrained")
+    figure = new_figure(PAGE_WIDTH, 0.9 + 0.24 * len(comparison.rows), layout="constrained")
     axes = figure.subplots()
-    for index, row in enumerate(findings.rows):
-        style = {**_marks(findings, row.condition.name), "linestyle": "none"}
+    for index, row in enumerate(comparison.rows):
+        style = {**_marks(comparison, row.condition.name), "linestyle": "none"}
         dice = _per_cent(row)
         axes.errorbar([dice.mean], [index], xerr=_bars([dice.deviation]), capsize=3, **style)
-    several = len({row.condition.labels for row in findings.rows}) > 1
+    several = len({row.condition.labels for row in comparison.rows}) > 1
     words = [
         f"{row.condition.name}, {row.condition.labelled_words} labelled"
         if several
         else row.condition.name
-        for row in findings.rows
+        for row in comparison.rows
     ]
     axes.set_yticks(range(len(words)), words)
     axes.set_ylim(len(words) - 0.4, -0.6)  # the first on top
     style_axes(axes, "", _DICE.label, "")
-    labelled = "" if several else f", {findings.rows[0].condition.labelled_words} labelled"
-    set_title(figure, f"Mean Dice, {findings.split_words}{labelled}{_spread_words(findings)}")
+    labelled = "" if several else f", {comparison.rows[0].condition.labelled_words} labelled"
+    set_title(figure, f"Mean Dice, {comparison.split_words}{labelled}{_spread_words(comparison)}")
     return figure
 
 
@@ -166,19 +166,19 @@ def _legend(figure: Figure, axes: Axes, names: Sequence[str]) -> None:
     )
 
 
-def _spread_words(findings: Findings) -> str:
-    several = any(len(row.seeds) > 1 for row in findings.rows)
+def _spread_words(comparison: Comparison) -> str:
+    several = any(len(row.seeds) > 1 for row in comparison.rows)
     return "; bars: standard deviation over seeds" if several else "; one seed"
 
 
-def by_minutes(findings: Findings) -> Figure | None:
+def by_minutes(comparison: Comparison) -> Figure | None:
     """Draw mean Dice against minutes of training, with a panel per number of labelled patients."""
-    known = [row for row in findings.rows if "minutes" in row.cost]
+    known = [row for row in comparison.rows if "minutes" in row.cost]
     rows = [row for row in known if not row.condition.complete] or known
     if not rows:
         return None
     kinds = list(dict.fromkeys(row.condition.labels for row in rows))
-    names = [name for name in _names(findings) if any(row.condition.name == name for row in rows)]
+    names = [name for name in _names(comparison) if any(row.condition.name == name for row in rows)]
     columns = len(kinds) if len(kinds) <= 3 else 2
     lines = math.ceil(len(kinds) / columns)
     figure = new_figure(
@@ -189,7 +189,7 @@ def by_minutes(findings: Findings) -> Figure | None:
         axes.set_visible(index < len(kinds))
         members = [row for row in rows if row.condition.labels == kinds[min(index, len(kinds) - 1)]]
         for row in members:
-            _point(axes, findings, row)
+            _point(axes, comparison, row)
         words = f"{members[0].condition.labelled_words} labelled"
         below = "minutes by the clock" if index + columns >= len(kinds) else ""
         style_axes(axes, words, below, "" if index % columns else _DICE.label)
@@ -200,9 +200,9 @@ def by_minutes(findings: Findings) -> Figure | None:
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         axes.xaxis.set_minor_formatter(NullFormatter())
         axes.margins(y=0.1)
-    set_title(figure, f"Mean Dice and time, {findings.split_words}{_spread_words(findings)}")
+    set_title(figure, f"Mean Dice and time, {comparison.split_words}{_spread_words(comparison)}")
     for name in names:  # every variant once, whichever panel shows it
-        style = {**_marks(findings, name), "linestyle": "none"}
+        style = {**_marks(comparison, name), "linestyle": "none"}
         panels[0].errorbar([], [], label=name, **style)
     _legend(figure, panels[0], names)
     return figure
@@ -217,8 +217,8 @@ def _minutes(rows: Sequence[TableRow]) -> tuple[float, float]:
     return low / 1.25, 1.25 * max(mean + bar for mean, bar in ends)
 
 
-def _point(axes: Axes, findings: Findings, row: TableRow) -> None:
+def _point(axes: Axes, comparison: Comparison, row: TableRow) -> None:
     dice, minutes = _per_cent(row), row.cost["minutes"]
-    style = {**_marks(findings, row.condition.name), "linestyle": "none", "elinewidth": 0.9}
+    style = {**_marks(comparison, row.condition.name), "linestyle": "none", "elinewidth": 0.9}
     bars = _bars([dice.deviation]), _bars([minutes.deviation])
     axes.errorbar([minutes.mean], [dice.mean], *bars, capsize=2, **style)

@@ -6,8 +6,8 @@ from diffrect.atomic import write_atomic
 from diffrect.checks import one_of
 from diffrect.comparison.matrix_file import planned_cells
 from diffrect.comparison.names import report_folder
+from diffrect.comparison.report.comparison import SPLIT_NAMES, Comparison, make_comparison
 from diffrect.comparison.report.csv_files import cost_csv, scores_csv, tests_csv
-from diffrect.comparison.report.findings import SPLIT_NAMES, Findings, make_findings
 from diffrect.comparison.report.latex import latex
 from diffrect.comparison.report.load import load_results
 from diffrect.comparison.report.markdown import markdown
@@ -16,7 +16,7 @@ from diffrect.comparison.report.plots import draw_plots
 
 def compare_table(
     folder: Path | str, *, split: str = "val", against: str | None = None
-) -> Findings:
+) -> Comparison:
     """Write tables and plots of the finished cells of a folder, by their per-case scores.
 
     FOLDER/report_SPLIT gets `table.md` with everything, `table.tex`, `scores.csv`, `tests.csv`,
@@ -33,28 +33,28 @@ def compare_table(
     Raises:
         InputError: no finished cells, unreadable ones, or cells of different protocols.
     """
-    findings = read_findings(Path(folder), split, against)
+    comparison = read_comparison(Path(folder), split, against)
     target = Path(folder) / report_folder(split)
     target.mkdir(exist_ok=True)
-    plots = draw_plots(findings, target)
+    plots = draw_plots(comparison, target)
     texts = {
-        "table.md": markdown(findings, plots),
-        "table.tex": latex(findings),
-        "scores.csv": scores_csv(findings),
-        "tests.csv": tests_csv(findings),
-        "cost.csv": cost_csv(findings),
+        "table.md": markdown(comparison, plots),
+        "table.tex": latex(comparison),
+        "scores.csv": scores_csv(comparison),
+        "tests.csv": tests_csv(comparison),
+        "cost.csv": cost_csv(comparison),
     }
     for name, text in texts.items():
         write_atomic(target / name, text)
-    return findings
+    return comparison
 
 
-def read_findings(folder: Path, split: str, against: str | None) -> Findings:
-    """Return what `compare_table` writes, and write nothing; see there."""
+def read_comparison(folder: Path, split: str, against: str | None) -> Comparison:
+    """Return what `compare_table` returns, and write nothing; see there."""
     one_of("--split", split, tuple(SPLIT_NAMES))
     results = load_results(folder, split)
     if against is not None:
         one_of("--against", against, list(dict.fromkeys(result.name for result in results)))
     there = {result.folder.name for result in results}
     missing = [name for name in planned_cells(folder) if name not in there]
-    return make_findings(results, against, missing)
+    return make_comparison(results, against, missing)

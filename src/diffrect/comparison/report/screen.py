@@ -8,24 +8,24 @@ from rich.markup import escape
 from rich.table import Table
 
 from diffrect.comparison.names import report_folder
-from diffrect.comparison.report.findings import Findings
+from diffrect.comparison.report.comparison import Comparison
 from diffrect.comparison.report.sections import sections
 from diffrect.console import count
 
 _LEFT_OUT = ("Jaccard", "ASD", "no distance", "p 95HD")
 
 
-def print_report(folder: Path, findings: Findings, console: Console | None = None) -> None:
+def print_report(folder: Path, comparison: Comparison, console: Console | None = None) -> None:
     """Print the main columns of the table of means, and where the full report is.
 
     Args:
         folder: folder of the comparison.
-        findings: what `compare_table` returned for it.
+        comparison: what `compare_table` returned for it.
         console: where to print; None prints on stdout.
     """
     console = console or Console(highlight=False, soft_wrap=True)
-    section = sections(findings)[0]
-    table = Table(title=f"{section.title}, checkpoint {findings.protocol['checkpoint']}")
+    section = sections(comparison)[0]
+    table = Table(title=f"{section.title}, checkpoint {comparison.protocol['checkpoint']}")
     shown = [i for i, name in enumerate(section.heading) if not name.startswith(_LEFT_OUT)]
     for index in shown:
         side: Literal["left", "right"] = "left" if index < section.names else "right"
@@ -37,13 +37,13 @@ def print_report(folder: Path, findings: Findings, console: Console | None = Non
         texts = [(escape(row[i].text), row[i].best) for i in shown]
         table.add_row(*(f"[bold]{text}[/bold]" if best else text for text, best in texts))
     console.print(table)
-    console.print(_where(folder, findings), markup=False)
+    console.print(_where(folder, comparison), markup=False)
 
 
-def _where(folder: Path, findings: Findings) -> str:
-    target = folder / report_folder(findings.split)
-    cells = count(len(findings.results), "cell")
+def _where(folder: Path, comparison: Comparison) -> str:
+    target = folder / report_folder(comparison.split)
+    cells = count(len(comparison.results), "cell")
     line = f"{target}: table.md, table.tex, CSV files and plots of {cells}"
-    if findings.missing:
-        line += f"; planned but missing: {count(len(findings.missing), 'cell')}"
+    if comparison.missing:
+        line += f"; planned but missing: {count(len(comparison.missing), 'cell')}"
     return line

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from diffrect.comparison.report.findings import Findings
+from diffrect.comparison.report.comparison import Comparison
 from diffrect.comparison.report.statistics import MEAN, Condition, PairedTest, Spread, TableRow
 from diffrect.evaluation.metrics import METRICS, Metric
 
@@ -49,41 +49,41 @@ class Section:
         return index > 0 and self.rows[index][0].text != self.rows[index - 1][0].text
 
 
-def sections(findings: Findings) -> list[Section]:
+def sections(comparison: Comparison) -> list[Section]:
     """Return the tables of a report: mean of the classes, each class, cost, tests."""
-    names = [MEAN, *findings.results[0].classes]
-    found = [_scores_section(findings, name) for name in names]
-    if any(row.cost for row in findings.rows):
-        found.append(_cost_section(findings))
-    if findings.tests:
-        found.append(_tests_section(findings))
+    names = [MEAN, *comparison.results[0].classes]
+    found = [_scores_section(comparison, name) for name in names]
+    if any(row.cost for row in comparison.rows):
+        found.append(_cost_section(comparison))
+    if comparison.tests:
+        found.append(_tests_section(comparison))
     return found
 
 
-def _scores_section(findings: Findings, name: str) -> Section:
-    metrics = findings.metrics
+def _scores_section(comparison: Comparison, name: str) -> Section:
+    metrics = comparison.metrics
     title = "Mean of the classes" if name == MEAN else f"Class {name}"
-    tested = [m for m in metrics if any(t.metric == m.name for t in findings.tests)]
+    tested = [m for m in metrics if any(t.metric == m.name for t in comparison.tests)]
     if name != MEAN:
         tested = []
     rows = []
-    for row in findings.rows:
+    for row in comparison.rows:
         entries = [*_first_entries(row.condition), TableEntry(str(len(row.seeds)))]
         for metric in metrics:
             text = format_score(metric, row.scores[name][metric.name])
-            entries.append(TableEntry(text, _is_best(findings.rows, row, name, metric)))
-        entries.append(TableEntry(_undefined(row, name, f"hd95_{findings.unit}")))
-        entries += [TableEntry(_p_value(findings.tests, row.condition, m.name)) for m in tested]
+            entries.append(TableEntry(text, _is_best(comparison.rows, row, name, metric)))
+        entries.append(TableEntry(_undefined(row, name, f"hd95_{comparison.unit}")))
+        entries += [TableEntry(_p_value(comparison.tests, row.condition, m.name)) for m in tested]
         rows.append(entries)
     heading = ["labelled", "method", "seeds", *(metric.heading for metric in metrics)]
     heading += ["no distance", *(f"p {metric.title}" for metric in tested)]
-    return Section(f"{title}, {findings.split_words}", heading, rows)
+    return Section(f"{title}, {comparison.split_words}", heading, rows)
 
 
-def _cost_section(findings: Findings) -> Section:
-    known = [name for name in COSTS if any(name in row.cost for row in findings.rows)]
+def _cost_section(comparison: Comparison) -> Section:
+    known = [name for name in COSTS if any(name in row.cost for row in comparison.rows)]
     rows = []
-    for row in findings.rows:
+    for row in comparison.rows:
         entries = _first_entries(row.condition)
         for name in known:
             _, factor, decimals = COSTS[name]
@@ -94,17 +94,17 @@ def _cost_section(findings: Findings) -> Section:
     return Section("Cost of training", heading, rows)
 
 
-def _tests_section(findings: Findings) -> Section:
+def _tests_section(comparison: Comparison) -> Section:
     rows = []
-    for test in findings.tests:
+    for test in comparison.tests:
         metric = METRICS[test.metric]
-        if metric not in findings.metrics:
+        if metric not in comparison.metrics:
             continue
         texts = [metric.heading, f"{test.cases}", f"{metric.scale * test.difference:+.2f}"]
         texts += [f"{test.better} of {test.cases}", format_p(test.p), format_p(test.p_holm)]
         rows.append([*_first_entries(test.condition), *map(TableEntry, texts)])
     heading = ["labelled", "method", "metric", "cases", "median difference", "better in"]
-    title = f"Against {findings.against}, case by case, {findings.split_words}"
+    title = f"Against {comparison.against}, case by case, {comparison.split_words}"
     return Section(title, [*heading, "p", "p Holm"], rows, names=3)
 
 

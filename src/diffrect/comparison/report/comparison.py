@@ -19,7 +19,7 @@ SPLIT_NAMES = {"val": "validation", "test": "test"}
 
 
 @dataclass(frozen=True)
-class Findings:
+class Comparison:
     """Everything that the tables and plots of a report are made of.
 
     Attributes:
@@ -59,9 +59,9 @@ class Findings:
         return [m for m in METRICS.values() if m.percent or m.unit == self.unit]
 
 
-def make_findings(
+def make_comparison(
     results: Sequence[CellResult], against: str | None = None, missing: Sequence[str] = ()
-) -> Findings:
+) -> Comparison:
     """Work out rows and tests.
 
     Args:
@@ -76,4 +76,4 @@ def make_findings(
     rows = summarise_rows(results)
     known = any(not math.isnan(row.scores[MEAN]["hd95_mm"].mean) for row in rows)
     unit = "mm" if known else "voxel"
-    return Findings(results, rows, tests, against if tests else None, unit, missing)
+    return Comparison(results, rows, tests, against if tests else None, unit, missing)
