@@ -20,7 +20,7 @@ from diffrect.methods.base import Update
 from diffrect.methods.registry import complete
 from diffrect.methods.supervised import Supervised, SupervisedOptions
 from diffrect.runs.checkpoint import checkpoint_path, load_checkpoint
-from diffrect.runs.folder import METRICS_FILE
+from diffrect.runs.names import LOG_FILE
 from diffrect.training.finite import LIMIT, check_state, find_blow_up
 from diffrect.training.train import train
 from diffrect.training.trainer import Trainer
@@ -102,7 +102,7 @@ def test_skipped_iterations_are_counted_and_leave_no_trace(
         progress=False,
     )
     assert finite(run)
-    entries = [json.loads(line) for line in (run / METRICS_FILE).read_text().splitlines()]
+    entries = [json.loads(line) for line in (run / LOG_FILE).read_text().splitlines()]
     skipped = [entry for entry in entries if entry["kind"] == "skipped"]
     assert [entry["step"] for entry in skipped] == [3]
     assert skipped[0]["cases"][0].startswith("patient099")

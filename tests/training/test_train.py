@@ -27,7 +27,7 @@ from diffrect.methods.base import make_teacher, move_average
 from diffrect.methods.registry import complete
 from diffrect.methods.supervised import Supervised
 from diffrect.runs.checkpoint import checkpoint_path, load_checkpoint, save_checkpoint
-from diffrect.training import monitor
+from diffrect.training.stop import StopRequest
 from diffrect.training.train import Trainer, train
 from diffrect.training.validation import summarise_dice
 from support.runs import lines, same
@@ -37,7 +37,7 @@ CONFIG = TrainConfig(
 )
 
 
-class StopAfter(monitor.StopRequest):
+class StopAfter(StopRequest):
     """Asks for a stop after some iterations, as Ctrl-C does."""
 
     iterations = 2
@@ -315,7 +315,7 @@ def test_validation_leaves_undefined_classes_out() -> None:
 def test_second_ctrl_c_stops_at_once() -> None:
     import signal
 
-    with monitor.StopRequest() as stop:
+    with StopRequest() as stop:
         signal.raise_signal(signal.SIGINT)
         assert stop.requested
         with pytest.raises(KeyboardInterrupt):

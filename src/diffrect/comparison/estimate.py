@@ -21,7 +21,7 @@ from diffrect.data.split import Split
 from diffrect.data.store import Store
 from diffrect.json_files import read_json
 from diffrect.methods.registry import complete
-from diffrect.runs.folder import CELL_FILE
+from diffrect.runs.names import CELL_FILE
 from diffrect.training.train import Trainer
 from diffrect.training.validation import validate
 

@@ -17,10 +17,15 @@ from diffrect.evaluation.result import CaseScores, Evaluation
 from diffrect.inference.model import Model
 from diffrect.json_files import write_json
 from diffrect.labels import IGNORED
-from diffrect.runs.folder import METRICS_FORMAT, SPLIT_FILE, STORE_LINK_FILE
+from diffrect.runs.names import (
+    METRICS_FORMAT,
+    SPLIT_FILE,
+    SPLITS,
+    STORE_LINK_FILE,
+    metrics_file,
+)
 from diffrect.version import package_version
 
-SPLITS = ("val", "test", "all")
 _OF_PREPARE = ("intensity", "axis")  # parts of a task that are options of prepare
 
 
@@ -92,7 +97,7 @@ def evaluate(
         cases=cases,
     )
     if ranks.first:
-        write_json(run / f"metrics_{split}.json", result.to_dict())
+        write_json(run / metrics_file(split), result.to_dict())
     return result
 
 

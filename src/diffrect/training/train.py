@@ -12,18 +12,12 @@ from diffrect.data.store import Store
 from diffrect.distributed.ranks import is_launched
 from diffrect.errors import InputError
 from diffrect.methods.registry import complete
-from diffrect.runs.folder import (
-    PROFILE_FOLDER,
-    SPLIT_FILE,
-    check_start,
-    remember_store,
-    start_run,
-    take_back,
-    tidy,
-)
+from diffrect.runs.folder import check_start, remember_store, start_run, take_back, tidy
+from diffrect.runs.names import PROFILE_FOLDER, SPLIT_FILE
 from diffrect.runs.resume import check_same_training, has_state, newest_state
-from diffrect.training.monitor import Monitor, StopRequest
+from diffrect.training.monitor import Monitor
 from diffrect.training.profiling import StepProfiler
+from diffrect.training.stop import StopRequest
 from diffrect.training.trainer import Trainer
 
 

@@ -20,6 +20,12 @@ from diffrect.data.split import Split
 from diffrect.data.store import Store
 from diffrect.data.task import Task
 from diffrect.data.views import make_batch
+from diffrect.distributed.averages import (
+    any_process,
+    average_gradients,
+    average_logs,
+    average_statistics,
+)
 from diffrect.distributed.sums import share_statistics
 from diffrect.distributed.sync_norm import synchronise
 from diffrect.errors import InputError
@@ -27,16 +33,7 @@ from diffrect.methods.base import Method, Problem, Update
 from diffrect.methods.registry import resolve
 from diffrect.runs.checkpoint import checkpoint_path, save_checkpoint
 from diffrect.runs.folder import forget_replaced
-from diffrect.training.fabric import (
-    DTYPES,
-    any_process,
-    average_gradients,
-    average_logs,
-    average_statistics,
-    batch_explained,
-    launch,
-    make_fabric,
-)
+from diffrect.training.fabric import DTYPES, batch_explained, launch, make_fabric
 from diffrect.training.finite import (
     LIMIT,
     SMALLEST_SCALE,
@@ -45,8 +42,9 @@ from diffrect.training.finite import (
     check_state,
     find_blow_up,
 )
-from diffrect.training.monitor import Monitor, StopRequest
+from diffrect.training.monitor import Monitor
 from diffrect.training.profiling import StepProfiler
+from diffrect.training.stop import StopRequest
 from diffrect.training.validation import validate
 
 
