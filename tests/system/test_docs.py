@@ -50,7 +50,7 @@ def test_commands_are_understood(page: Path) -> None:
 
 
 def test_pages_with_commands_are_found() -> None:
-    assert len(commands(ROOT / "docs" / "reference" / "data-sets.md")) == 8
+    assert len(commands(ROOT / "docs" / "how-to" / "prepare.md")) == 8
 
 
 def test_every_file_is_named(store: Store, tiny_run: Path) -> None:
