@@ -33,7 +33,7 @@ from support.runs import lines
 from support.tiny import scan, write_nifti
 
 CONFIG = TrainConfig(
-    method="quiet_methods:Quiet",
+    method="support.quiet_methods:Quiet",
     size=32,
     iterations=4,
     rectify_from=1,
@@ -47,7 +47,7 @@ CONFIG = TrainConfig(
 ENVIRONMENT = {
     **os.environ,
     "PYTHONPATH": os.pathsep.join(
-        [str(Path(__file__).parents[1] / "support"), os.environ.get("PYTHONPATH", "")]
+        [str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")]
     ),
     "OMP_NUM_THREADS": "1",
 }
@@ -158,7 +158,11 @@ def test_evaluate_and_predict_share_their_cases(
 
 def test_a_process_that_dies_ends_the_others(store: Store, tmp_path: Path) -> None:
     config = TrainConfig(
-        method="quiet_methods:Dying", size=32, iterations=9, rectify_from=0, validate_every=1
+        method="support.quiet_methods:Dying",
+        size=32,
+        iterations=9,
+        rectify_from=0,
+        validate_every=1,
     )
     death = tmp_path / "death"
     command = ["train", store.path, tmp_path / "run", *options(config), "--devices", "2"]

@@ -241,7 +241,7 @@ def test_sigterm_to_all_processes_saves(store: Store, tmp_path: Path) -> None:
         process.kill()
     assert time.monotonic() - started < 30
     assert process.returncode == 130, said
-    assert "go on with: diffrect train" in said
+    assert "resume with: diffrect train" in said
     assert "Traceback" not in said
     step = load_checkpoint(checkpoint_path(run, "last"))["step"]
     assert f"stopped after iteration {step} of 100000" in said
