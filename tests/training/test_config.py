@@ -47,7 +47,7 @@ def test_roles_say_what_may_differ_in_a_resumed_run(tmp_path: Path) -> None:
     free = {"devices", "nodes", "accelerator", "workers", "nonfinite", "split_file", "labelled"}
     assert set(names_with(Role.MACHINE, Role.PATIENTS)) == free
     check_same_config(config, dataclasses.replace(config, workers=3, labelled="2"), tmp_path)
-    with pytest.raises(InputError, match="--resume expected size 256 as .*, got 32"):
+    with pytest.raises(InputError, match=r"--resume expected size 256 as .*, got 32"):
         check_same_config(config, dataclasses.replace(config, size=32), tmp_path)
 
 
