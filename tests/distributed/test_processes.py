@@ -36,13 +36,12 @@ CONFIG = TrainConfig(
     method="support.quiet_methods:Quiet",
     size=32,
     iterations=4,
-    rectify_from=1,
     validate_every=2,
     batch_labelled=2,
     batch_unlabelled=2,
     precision="64-true",
     accelerator="cpu",
-    options=OPTIONS,
+    options={**OPTIONS, "rectify_from": 1},
 )
 ENVIRONMENT = {
     **os.environ,
@@ -72,7 +71,7 @@ def call(
 
 def options(config: TrainConfig) -> list[str]:
     given = []
-    for name in ("method", "size", "iterations", "rectify_from", "validate_every", "precision"):
+    for name in ("method", "size", "iterations", "validate_every", "precision"):
         given += [f"--{name.replace('_', '-')}", str(getattr(config, name))]
     for name, value in config.options.items():
         given += ["--option", f"{name}={value}"]
@@ -157,13 +156,8 @@ def test_evaluate_and_predict_share_their_cases(
 
 
 def test_a_process_that_dies_ends_the_others(store: Store, tmp_path: Path) -> None:
-    config = TrainConfig(
-        method="support.quiet_methods:Dying",
-        size=32,
-        iterations=9,
-        rectify_from=0,
-        validate_every=1,
-    )
+    method = "support.quiet_methods:Dying"
+    config = TrainConfig(method=method, size=32, iterations=9, validate_every=1)
     death = tmp_path / "death"
     command = ["train", store.path, tmp_path / "run", *options(config), "--devices", "2"]
     done = call(*command, environment={"DEATH": str(death)})

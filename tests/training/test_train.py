@@ -34,7 +34,12 @@ from diffrect.training.validation import summarise_dice
 from support.runs import lines, same
 
 CONFIG = TrainConfig(
-    size=64, iterations=4, rectify_from=1, batch_labelled=1, batch_unlabelled=2, validate_every=3
+    size=64,
+    iterations=4,
+    batch_labelled=1,
+    batch_unlabelled=2,
+    validate_every=3,
+    options={"rectify_from": 1},
 )
 
 

@@ -24,7 +24,7 @@ from diffrect.training.train import train
 State = Literal["finished", "started", "new"]
 # A cell may have been trained in another place, its patients are compared themselves, and options
 # among those of the methods that have them.
-_FREE = {*names_with(Role.MACHINE, Role.PATIENTS), "options", "rectify_from"}
+_FREE = {*names_with(Role.MACHINE, Role.PATIENTS), "options"}
 
 
 @dataclass(frozen=True)

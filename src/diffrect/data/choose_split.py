@@ -105,11 +105,11 @@ def _choose_labelled(
     else:
         return _listed(Path(labelled))
     if count < 1:
-        raise InputError(f"--labelled: expected at least 1 patient, got {text}")
+        raise InputError(f"--labelled: expected at least 1 patient, got {text}", setting="labelled")
     available = [patient for patient in train if patients[patient]]
     if count > len(available):
         expected = f"expected at most the {len(available)} training patients with labels"
-        raise InputError(f"--labelled: {expected}, got {text}")
+        raise InputError(f"--labelled: {expected}, got {text}", setting="labelled")
     return tuple(available[:count])
 
 
@@ -119,13 +119,19 @@ def _percentage(share: str) -> Fraction:
     except (ValueError, ZeroDivisionError):
         fraction = Fraction(0)
     if not 0 < fraction <= 1:
-        raise InputError(f"--labelled: expected a percentage above 0, up to 100, got {share}%")
+        raise InputError(
+            f"--labelled: expected a percentage above 0, up to 100, got {share}%",
+            setting="labelled",
+        )
     return fraction
 
 
 def _listed(file: Path) -> tuple[str, ...]:
     if not file.is_file():
-        raise InputError(f"--labelled: expected a count, a percentage or a text file, got {file}")
+        raise InputError(
+            f"--labelled: expected a count, a percentage or a text file, got {file}",
+            setting="labelled",
+        )
     try:
         lines = file.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, ValueError) as error:

@@ -26,6 +26,9 @@ METHODS = {
     "diffrect": "diffrect.methods.diffrect.method:DiffRect",
 }
 ENTRY_POINT_GROUP = "diffrect.methods"
+# Options that a method which lacks them ignores: a comparison gives them to all of its methods, and
+# older configurations held them whatever the method.
+_ANY_METHOD_TAKES = {"rectify_from"}
 
 
 class Resolved(NamedTuple):
@@ -52,7 +55,8 @@ def find_method(name: str) -> type[Method]:
     except (ImportError, AttributeError, ValueError) as error:
         known = ", ".join([*METHODS, *sorted(points.keys() - METHODS.keys())])
         raise InputError(
-            f"--method {name}: expected one of {known}, or package.module:Class ({error})"
+            f"--method {name}: expected one of {known}, or package.module:Class ({error})",
+            setting="method",
         ) from None
     except Exception as error:  # whatever a module of the user's raises
         frame = extract_tb(error.__traceback__)[-1]
@@ -62,7 +66,8 @@ def find_method(name: str) -> type[Method]:
         reason = " ".join(str(error).split())
         raise InputError(
             f"--method {name}: expected a module that can be imported, {module} raises "
-            f"{type(error).__name__}: {reason}{where}"
+            f"{type(error).__name__}: {reason}{where}",
+            setting="method",
         ) from error
     check_method(found, f"--method {name}")
     return cast(type[Method], found)
@@ -88,6 +93,15 @@ def check_method(found: Any, where: str) -> None:
             raise InputError(f"{where}: expected another name for {field.name}, an option of views")
 
 
+def has_option(method: str, option: str) -> bool:
+    """Return whether the method called `method` has an option of its own called `option`.
+
+    Raises:
+        InputError: there is no such method.
+    """
+    return option in {field.name for field in fields(find_method(method).Options)}
+
+
 def resolve(config: TrainConfig) -> Resolved:
     """Method class and settings of a configuration: preset, then what `options` changes.
 
@@ -106,13 +120,11 @@ def resolve(config: TrainConfig) -> Resolved:
     )
     known = set(vars(view_options)) | set(vars(method_options))
     for name in config.options:
-        if name not in known:
+        if name not in known | _ANY_METHOD_TAKES:
             expected = ", ".join(sorted(known))
-            raise InputError(f"--option {name}: expected one of {expected}")
+            raise InputError(f"--option {name}", f"one of {expected}", setting=name)
     of_views = {k: v for k, v in config.options.items() if k in vars(view_options)}
     of_method = {k: v for k, v in config.options.items() if k in vars(method_options)}
-    if config.rectify_from is not None and "rectify_from" in vars(method_options):
-        of_method["rectify_from"] = config.rectify_from
     return Resolved(
         method,
         update_dataclass(method_options, of_method, "--option"),

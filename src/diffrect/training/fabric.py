@@ -35,18 +35,21 @@ def make_fabric(config: TrainConfig) -> Fabric:
         reason = str(error).splitlines()[0]
         raise InputError(
             f"--accelerator {config.accelerator} --devices {config.devices}: expected what this "
-            f"machine has: {reason}"
+            f"machine has: {reason}",
+            setting="accelerator",
         ) from None
     if fabric.device.type == "cpu" and config.precision == "16-mixed":
         raise InputError(
             "--precision 16-mixed: expected a GPU, a CPU has no loss scaling; "
-            "give 32-true or bf16-mixed"
+            "give 32-true or bf16-mixed",
+            setting="precision",
         )
     processors = os.cpu_count() or 1
     if fabric.device.type == "cpu" and config.devices > processors:
         raise InputError(
             f"--devices: expected at most the {processors} processors of this machine, "
-            f"got {config.devices}"
+            f"got {config.devices}",
+            setting="devices",
         )
     return fabric
 
@@ -72,17 +75,21 @@ def launch(fabric: Fabric, config: TrainConfig) -> None:
     if started_outside() and rank_and_world()[1] != world:
         raise InputError(
             f"--devices {config.devices} --nodes {config.nodes}: expected the processes that were "
-            f"started, {rank_and_world()[1]} in all, got {world}"
+            f"started, {rank_and_world()[1]} in all, got {world}",
+            setting="devices",
         )
     if config.nodes > 1 and not started_outside():
         raise InputError(
-            f"--nodes {config.nodes}: expected processes started by torchrun or srun, found one"
+            f"--nodes {config.nodes}: expected processes started by torchrun or srun, found one",
+            setting="nodes",
         )
     try:
         fabric.launch()
     except (RuntimeError, ValueError) as error:
         reason = str(error).splitlines()[0]
-        raise InputError(f"--devices {config.devices}: expected processes: {reason}") from None
+        raise InputError(
+            f"--devices {config.devices}: expected processes: {reason}", setting="devices"
+        ) from None
 
 
 @contextmanager
@@ -97,7 +104,8 @@ def batch_explained(config: TrainConfig, fabric: Fabric) -> Iterator[None]:
         raise InputError(
             f"{size} {config.side} --batch-labelled {config.batch_labelled} --batch-unlabelled "
             f"{config.batch_unlabelled}: expected at least 2 slices of 16 x 16 pixels or fewer in "
-            f"each pass of method {config.method}, one pixel has no batch statistics"
+            f"each pass of method {config.method}, one pixel has no batch statistics",
+            setting="size" if config.crop is None else "crop",
         ) from None
     except RuntimeError as error:
         if not isinstance(error, torch.OutOfMemoryError) and "CPUAllocator" not in str(error):
@@ -105,5 +113,6 @@ def batch_explained(config: TrainConfig, fabric: Fabric) -> Iterator[None]:
         raise InputError(
             f"{size} {config.side} --batch-labelled {config.batch_labelled} --batch-unlabelled "
             f"{config.batch_unlabelled}: expected batches that fit into the memory of "
-            f"{fabric.device}, they do not"
+            f"{fabric.device}, they do not",
+            setting="size" if config.crop is None else "crop",
         ) from None

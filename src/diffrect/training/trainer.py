@@ -93,11 +93,12 @@ class Trainer:
 
     def make_method(self, resolved: Resolved) -> Method:
         """Return the method on its device, with the same initial weights on every process."""
-        config, task = self.config, self.store.task
+        config = self.config
         torch.manual_seed(config.seed)
         rate, size = config.learning_rate, config.side
-        problem = Problem(task.channels, len(task.classes), config.iterations, rate, size=size)
+        problem = Problem(self.store.task, config.iterations, rate, size=size)
         method = resolved.method(problem, resolved.method_options)
+        method.check_batch(config.batch_labelled, config.batch_unlabelled)
         if config.sync_batchnorm:
             synchronise(method)
         method = method.to(self.fabric.device, self.dtype)
