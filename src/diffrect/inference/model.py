@@ -236,7 +236,7 @@ def load_method(run: Path | str, checkpoint: Literal["best", "last"] = "best") -
         resolved = resolve(config)
     except (InputError, LookupError, TypeError, ValueError, AttributeError) as error:
         raise InputError(f"{path}: expected what a training remembers: {error}") from None
-    problem = Problem(task.channels, len(task.classes), config.iterations, size=config.side)
+    problem = Problem(task, config.iterations, size=config.side)
     method = resolved.method(problem, resolved.method_options)
     try:
         with warnings.catch_warnings():
