@@ -12,8 +12,8 @@ WIDE = "300"  # columns, so that tyro breaks few lines
 HEAD = """\
 # Commands
 
-This page holds what `diffrect COMMAND --help` prints. `docs/tools/generate.py` writes it, and a test
-checks that it is current. Every command ends with one of these exit codes:
+This page holds what `diffrect COMMAND --help` prints. `docs/tools/generate.py` writes it, and a
+test checks that it is current. Every command ends with one of these exit codes:
 
 `0`
 :   The command is done.

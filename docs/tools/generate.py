@@ -1,6 +1,6 @@
 """Write the pages and the notebook that are made from other sources.
 
-    python docs/tools/generate.py
+python docs/tools/generate.py
 """
 
 from pathlib import Path

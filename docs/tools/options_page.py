@@ -1,4 +1,4 @@
-"""Write reference/options.md: every setting of the views and the methods, from their dataclasses."""
+"""Write reference/options.md: every setting of views and methods, from their dataclasses."""
 
 import ast
 import dataclasses
@@ -14,17 +14,16 @@ HEAD = """\
 # Options
 
 `diffrect train --option NAME=VALUE` sets one of these, as often as it is given; `options:` in a
-`--config` file and `TrainConfig(options={...})` in Python do the same. The preset chooses the values
-that are not set. What the two presets of DiffRect are for is on a page of its own,
-[the two presets](../explain/presets.md). `docs/tools/generate.py` writes this page from the dataclasses
-in the source, and a test checks that it is current.
+`--config` file and `TrainConfig(options={...})` in Python do the same. The preset chooses the
+values that are not set; [the two presets](../explain/presets.md) says why. The page is written by
+`docs/tools/generate.py` from the dataclasses in the source, and a test checks that it is current.
 """
 VIEWS = """\
 ## Views
 
-These hold for every method. The weak and the strong view of a slice are made by
-`diffrect.data.views`. A method whose publication defines its views changes some of these values in its
-presets, which its section below then says.
+These hold for every method. `diffrect.data.views` makes the weak and the strong view of a slice. A
+method whose publication defines its views changes some of these values in its presets, which its
+section below then says.
 """
 
 
