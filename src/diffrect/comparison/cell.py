@@ -10,7 +10,7 @@ from diffrect.comparison.locks import CellLock, LockedError
 from diffrect.comparison.matrix import Cell
 from diffrect.comparison.names import CELL_FORMAT
 from diffrect.comparison.provenance import code_version
-from diffrect.config import config_from_dict, config_to_dict, read_config
+from diffrect.config import Role, config_from_dict, config_to_dict, names_with, read_config
 from diffrect.errors import InputError
 from diffrect.evaluation.evaluate import evaluate
 from diffrect.json_files import read_json, write_json
@@ -23,11 +23,9 @@ from diffrect.runs.resume import has_state
 from diffrect.training.train import train
 
 State = Literal["finished", "started", "new"]
-# Where and how the work is done, how patients are named who are compared themselves, and what is
-# compared among the settings of the methods that have it.
-_FREE = {
-    "devices", "accelerator", "workers", "split_file", "labelled", "options",
-}  # fmt: skip
+# A cell may have been trained on another machine; its patients are compared by their lists, and
+# options only if both methods have them.
+_FREE = {*names_with(Role.MACHINE, Role.PATIENTS), "options"}
 
 
 @dataclass(frozen=True)

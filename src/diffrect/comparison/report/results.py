@@ -13,24 +13,17 @@ from typing import Any
 
 from diffrect.comparison.cost import TrainingCost, cost_from_dict
 from diffrect.comparison.names import CELL_FORMAT
-from diffrect.config import TrainConfig
+from diffrect.config import Role, TrainConfig, names_with, validation_interval
 from diffrect.errors import InputError
 from diffrect.evaluation.metrics import METRICS, Scores
 from diffrect.json_files import read_json
 from diffrect.runs.names import CELL_FILE, METRICS_FORMAT
 
-# Numbers are not comparable if one of these differs; the names are those of the files.
-_PROTOCOL = (
-    "size",
-    "iterations",
-    "batch_labelled",
-    "batch_unlabelled",
-    "validate_every",
-    "learning_rate",
-    "devices",
-    "precision",
-)
-_ADDED = ("spacing", "crop")  # files of earlier versions do not name them, and had neither
+# Numbers are not comparable if one of these differs. `devices` is among them, because each device
+# has batches of its own.
+_PROTOCOL = (*names_with(Role.RESULT), "devices")
+# Files of earlier versions do not name these, and had the defaults.
+_ADDED = ("spacing", "crop", "sync_batchnorm", "deterministic")
 _EVALUATION = ("split", "checkpoint", "empty")
 
 
@@ -138,10 +131,10 @@ def _check_printable(*names: str) -> None:
 
 def protocol_of(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Return which of a training's settings must be equal in a table, see `config_to_dict`."""
-    named = {name: settings[name] for name in _PROTOCOL}
-    named |= {name: settings.get(name) for name in _ADDED}
-    schedule = {name: settings[name] for name in ("iterations", "validate_every")}
-    return {**named, "validate_every": TrainConfig(**schedule).validation_interval}
+    interval = validation_interval(settings["iterations"], settings["validate_every"])
+    defaults = {name: getattr(TrainConfig, name) for name in _ADDED}
+    named = {name: {**defaults, **settings}[name] for name in _PROTOCOL}
+    return {**named, "validate_every": interval}
 
 
 def _scores(classes: Mapping[str, Mapping[str, float | None]]) -> dict[str, Scores]:
