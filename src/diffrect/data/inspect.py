@@ -12,14 +12,15 @@ import numpy as np
 from diffrect.console import progress_bar
 from diffrect.data.case import Case, check_case, label_slices
 from diffrect.data.source_options import SourceOptions
-from diffrect.data.sources import Reference, SourceListing, find_source, list_cases
-from diffrect.data.sources.base import OnImageGrid
+from diffrect.data.sources import find_source, list_cases
+from diffrect.data.sources.base import OnImageGrid, Reference, SourceListing
 from diffrect.data.sources.files import FileCase, is_dicom_folder
 from diffrect.data.sources.ssl4mis import Ssl4misCase
 from diffrect.data.store import CASES_FOLDER, STORE_FILE, Store, find_fault
 from diffrect.errors import InputError
 from diffrect.imaging.kinds import suffix_of
-from diffrect.imaging.volume import Volume, read_image, read_label
+from diffrect.imaging.read import read_image, read_label
+from diffrect.imaging.volume import Volume
 from diffrect.labels import IGNORED
 
 _MANY_CODES = 64
@@ -65,7 +66,7 @@ def inspect(
     options.check(source.name, source.accepted)
     problems: list[str] = []
     try:
-        listing = list_cases(source, path, options, problems.append)
+        listing = list_cases(source, path, options, lambda error: problems.append(str(error)))
     except InputError as error:
         problems.append(str(error))
         listing = SourceListing([], (), 0)
@@ -126,7 +127,7 @@ def _faults(case: Case, listing: SourceListing) -> Iterator[str]:
             yield str(error)
     low, high = _range(case.image.array)
     if not high > low:
-        yield f"{case.image.path}: expected varying intensities, every voxel is {low:g}"
+        yield f"{case.image.path}: expected varying intensities: every voxel is {low:g}"
 
 
 def _problem_of_label(reference: Reference, known: str) -> list[str]:

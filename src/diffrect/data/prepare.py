@@ -17,13 +17,9 @@ from diffrect.console import progress_bar, tell
 from diffrect.data.case import Conversion
 from diffrect.data.integrity import plain_name, write_sealed
 from diffrect.data.repair import find_damaged
-from diffrect.data.sources import (
-    Reference,
-    SourceListing,
-    SourceOptions,
-    find_source,
-    list_cases,
-)
+from diffrect.data.source_options import SourceOptions
+from diffrect.data.sources import find_source, list_cases
+from diffrect.data.sources.base import Reference, SourceListing
 from diffrect.data.store import (
     CASES_FOLDER,
     FORMAT_VERSION,

@@ -185,7 +185,7 @@ class Model:
         Raises:
             InputError: something that cannot be read, or that the model was not trained for.
         """
-        from diffrect.imaging.volume import read_image
+        from diffrect.imaging.read import read_image
         from diffrect.inference.segment import segment, volume_of
 
         if isinstance(source, Path | str):
