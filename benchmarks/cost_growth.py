@@ -1,6 +1,6 @@
 """How the time of an iteration grows with size, batch and number of classes, as one figure.
 
-    python benchmarks/cost_growth.py [--out docs/benchmarks/cost_growth] [--rounds 2]
+    python benchmarks/cost_growth.py [--out docs/reports/cost_growth] [--rounds 2]
                                      [--axes size batch classes] [--processor-time] [--only-plot]
 
 Writes OUT.json, each measurement as soon as it is made, and OUT.png from all that is in it; what is
@@ -107,7 +107,7 @@ def plot(times: dict[str, float], presets: list[str], where: str, path: Path) ->
 def main() -> None:
     """Measures what is missing, then draws."""
     parser = argparse.ArgumentParser(description="growth of the cost of an iteration")
-    parser.add_argument("--out", type=Path, default=Path("docs/benchmarks/cost_growth"))
+    parser.add_argument("--out", type=Path, default=Path("docs/reports/cost_growth"))
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--axes", nargs="+", default=list(VALUES), choices=list(VALUES))
     parser.add_argument("--presets", nargs="+", default=["reference", "default"])

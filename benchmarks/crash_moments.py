@@ -10,8 +10,9 @@ from typing import Any
 from diffrect import atomic
 from diffrect.comparison import cell
 from diffrect.comparison.report import report
-from diffrect.data import store as store_module
-from diffrect.training import monitor, trainer, validation
+from diffrect.data import write_case
+from diffrect.runs import log
+from diffrect.training import trainer, validation
 
 
 def die() -> None:
@@ -36,18 +37,17 @@ def die_at(owner: Any, name: str, call: int, *, after: bool = False) -> None:
 
 def die_in_a_line(call: int) -> None:
     """Half a line of metrics.jsonl is on the disk."""
-    original, calls = monitor.Monitor.append, iter(range(1, call + 1))
+    original, calls = log.Log.append, iter(range(1, call + 1))
 
-    def fatal(self: monitor.Monitor, line: Any) -> None:
+    def fatal(self: log.Log, line: Any) -> None:
         if next(calls, None) == call:
-            assert self.file is not None
             text = json.dumps(dict(line))
             self.file.write(text[: len(text) // 2])
             self.file.flush()
             die()
         original(self, line)
 
-    monitor.Monitor.append = fatal  # type: ignore[method-assign]
+    log.Log.append = fatal  # type: ignore[method-assign]
 
 
 MOMENTS: dict[str, Callable[[int], None]] = {
@@ -62,7 +62,7 @@ MOMENTS: dict[str, Callable[[int], None]] = {
     "between two checkpoints": lambda n: die_at(trainer, "save_checkpoint", n, after=True),
 }
 MOMENTS_OF_PREPARE: dict[str, Callable[[int], None]] = {
-    "in the middle of a case": lambda n: die_at(store_module, "write_sealed", n),
+    "in the middle of a case": lambda n: die_at(write_case, "write_sealed", n),
     "before a file gets its name": lambda n: die_at(Path, "replace", n),
     "after a file got its name": lambda n: die_at(Path, "replace", n, after=True),
 }

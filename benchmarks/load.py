@@ -1,6 +1,6 @@
 """Time per case and memory of prepare, and the start of a training, over many volumes.
 
-    python benchmarks/load.py --volumes 200 2000 --folder load --figure docs/benchmarks/load.png
+    python benchmarks/load.py --volumes 200 2000 --folder load --figure docs/reports/load.png
 
 Volumes are synthetic, 20 slices of 128 x 128. Each measurement runs in a process of its own; its
 processor time says what the work costs where others use the machine too.
@@ -91,7 +91,7 @@ def first_step(store: Path, run: Path, split: Path) -> dict[str, float]:
         return iteration(self, raw)
 
     trainer.Trainer.iteration = timed  # type: ignore[method-assign]
-    config = TrainConfig(size=128, iterations=1, rectify_from=0, split_file=split)
+    config = TrainConfig(size=128, iterations=1, split_file=split, options={"rectify_from": 0})
     train(store, run, config, progress=False)
     return times
 

@@ -15,7 +15,7 @@ import argparse
 import torch
 
 from diffrect.config import TrainConfig
-from diffrect.methods import METHODS
+from diffrect.methods.registry import METHODS
 from phantom_store import phantom_store
 from side_by_side import machine, parse, take_turns
 from step_time import make_trainer, period, turn

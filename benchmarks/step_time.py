@@ -22,10 +22,10 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from diffrect.config import TrainConfig
-from diffrect.data.splits import Split
+from diffrect.data.split import Split
 from diffrect.data.store import Store
-from diffrect.methods import complete
 from diffrect.methods.losses import cross_entropy_dice
+from diffrect.methods.registry import complete
 from diffrect.networks.unet import ConvBlock, UNet
 from diffrect.training.train import Trainer
 from phantom_store import phantom_store
@@ -95,7 +95,7 @@ def unit(size: int, rows: int, channels: int, classes: int) -> Callable[[], obje
 
 def make_trainer(store: Store, folder: Path, config: TrainConfig) -> Trainer:
     """A training in the middle of its schedule."""
-    patients = tuple(dict.fromkeys(case.patient for case in store.cases.values()))
+    patients = store.patients
     split = Split(train=patients[:-1], val=patients[-1:], labelled=patients[:1])
     trainer = Trainer(store, folder, complete(config), split)
     trainer.step = STEP

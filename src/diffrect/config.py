@@ -56,10 +56,6 @@ class TrainConfig:
     """Unlabelled slices per batch and device; in their place, supervised takes labelled ones."""
     seed: int = 1337
     """Seed of everything random."""
-    rectify_from: Annotated[
-        int | None, arg(metavar="INT", help_behavior_hint="(default: 1/30 of the iterations)")
-    ] = None
-    """First iteration that learns from rectified pseudo-labels."""
     validate_every: Annotated[
         int | None, arg(metavar="INT", help_behavior_hint="(default: 1/150 of the iterations)")
     ] = None
@@ -98,19 +94,22 @@ class TrainConfig:
         for name in ("batch_unlabelled", "workers"):
             at_least(name, getattr(self, name), 0)
         within("seed", self.seed, 0, 2**63 - 1)
-        if self.rectify_from is not None:
-            at_least("rectify_from", self.rectify_from, 0)
         if self.validate_every is not None:
             at_least("validate_every", self.validate_every, 1)
         if not 0 < self.learning_rate < float("inf"):
-            raise InputError(f"learning_rate: expected a positive number, got {self.learning_rate}")
+            raise InputError(
+                "learning_rate",
+                "a positive number",
+                got=self.learning_rate,
+                setting="learning_rate",
+            )
 
     def _check_crop(self) -> None:
         if (self.spacing is None) != (self.crop is None):
             given, absent = ("crop", "spacing") if self.spacing is None else ("spacing", "crop")
-            raise InputError(f"{given}: expected --{absent} with it, got none")
+            raise InputError(given, f"--{absent} with it", got="none", setting=given)
         if self.spacing is not None and not 0 < self.spacing < float("inf"):
-            raise InputError(f"spacing: expected millimetres above 0, got {self.spacing}")
+            raise InputError("spacing", "millimetres above 0", got=self.spacing, setting="spacing")
         at_least("crop", self.side, 2)
 
     @property
@@ -191,7 +190,10 @@ def read_config(path: Path, base: TrainConfig | None = None) -> TrainConfig:
         raise InputError(f"{path}: expected a readable YAML file: {reason}") from None
     if not isinstance(content, dict):
         raise InputError(f"{path}: expected a mapping of options, got {type(content).__name__}")
-    return update_dataclass(base or TrainConfig(), content, str(path))
+    base = base or TrainConfig()
+    return update_dataclass(
+        base, _with_moved_settings(content, base.options, f"{path}: "), str(path)
+    )
 
 
 def write_config(config: TrainConfig, path: Path) -> None:
@@ -209,7 +211,29 @@ def config_to_dict(config: TrainConfig) -> dict[str, Any]:
 
 def config_from_dict(values: Mapping[str, Any]) -> TrainConfig:
     """The inverse of `config_to_dict`."""
-    return update_dataclass(TrainConfig(), values, "config")
+    return update_dataclass(TrainConfig(), _with_moved_settings(values, {}), "config")
+
+
+def _with_moved_settings(
+    values: Mapping[str, Any], options: Mapping[str, Any], where: str = ""
+) -> dict[str, Any]:
+    """Return the fields of a configuration with settings of older files moved to where they are.
+
+    `rectify_from` was a field of every training and is an option of the methods that read it.
+
+    Args:
+        values: fields as a file or a checkpoint holds them.
+        options: the options that hold where `values` names none.
+        where: what to put before the name of a wrong setting.
+    """
+    moved = dict(values)
+    start = moved.pop("rectify_from", None)
+    if isinstance(start, int) and start < 0:
+        raise InputError(f"{where}rectify_from", "at least 0", got=start, setting="rectify_from")
+    kept = moved.get("options", options)
+    if start is not None and isinstance(kept, Mapping):  # else the type of options is refused
+        moved["options"] = {**kept, "rectify_from": start}
+    return moved
 
 
 def parse_options(pairs: list[str]) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from diffrect.comparison.matrix import (
 from diffrect.comparison.run import make_cells
 from diffrect.config import TrainConfig
 from diffrect.errors import InputError
-from diffrect.methods import resolve
+from diffrect.methods.registry import resolve
 
 
 def folders(**matrix: Any) -> list[str]:

@@ -1,4 +1,4 @@
-"""Data sets that prepare refuses: the messages of docs/bad-sources.md, word for word."""
+"""Data sets that prepare refuses: the exact lines of docs/reference/messages-data-sets.md."""
 
 import json
 import re
@@ -16,7 +16,7 @@ from diffrect.data.store import Store
 from support.spoil import Spoil, change, nothing, one_voxel, remove, write
 from support.tiny import scan, write_h5, write_nifti
 
-PAGE = Path(__file__).parents[2] / "docs" / "bad-sources.md"
+PAGE = Path(__file__).parents[2] / "docs" / "reference" / "messages-data-sets.md"
 TABLE = "own/cases.csv"
 A, LABEL_A = "images/a.nii.gz", "labels/a.nii.gz"
 

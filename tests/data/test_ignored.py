@@ -10,14 +10,15 @@ import pytest
 import torch
 
 from diffrect.config import TrainConfig
+from diffrect.data.batch import Batch
 from diffrect.data.prepare import prepare
 from diffrect.data.store import Store
 from diffrect.evaluation.evaluate import evaluate
 from diffrect.evaluation.scores_table import scores_table
 from diffrect.labels import IGNORED
-from diffrect.methods import resolve
-from diffrect.methods.base import Batch, Problem
+from diffrect.methods.registry import resolve
 from diffrect.training.train import train
+from support.stubs import a_problem
 from support.tiny import write_nifti
 
 
@@ -37,12 +38,12 @@ def test_evaluation_leaves_them_out_and_says_how_many(
 ) -> None:
     run = Path(shutil.copytree(tiny_run, tmp_path / "run"))
     before = evaluate(run, progress=False)
-    assert [case["ignored_voxels"] for case in before["cases"]] == [0, 0]
+    assert [case.ignored_voxels for case in before.cases] == [0, 0]
     result = evaluate(run, store=scribbled.path, progress=False)
-    labels = [scribbled.label(case["id"]) for case in result["cases"]]
-    assert [case["ignored_voxels"] for case in result["cases"]] == [9 * 22 * 3] * 2
+    labels = [scribbled.label(case.id) for case in result.cases]
+    assert [case.ignored_voxels for case in result.cases] == [9 * 22 * 3] * 2
     assert all((label == IGNORED).sum() == 9 * 22 * 3 for label in labels)
-    assert result["mean"]["dice"] != before["mean"]["dice"]
+    assert result.mean["dice"] != before.mean["dice"]
     caption = scores_table(result).caption
     assert "annotated in part: 2 of 2 cases, 1188 voxels left out" in str(caption)
     assert "annotated in part" not in str(scores_table(before).caption)
@@ -54,10 +55,9 @@ def test_training_and_validation_on_scribbles(scribbled: Store, tmp_path: Path) 
     config = TrainConfig(
         size=32,
         iterations=2,
-        rectify_from=0,
         batch_labelled=2,
         batch_unlabelled=2,
-        options={"cutmix_probability": 1.0},
+        options={"cutmix_probability": 1.0, "rectify_from": 0},
     )
     run = train(scribbled.path, tmp_path / "run", config, progress=False)
     lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
@@ -68,7 +68,7 @@ def test_training_and_validation_on_scribbles(scribbled: Store, tmp_path: Path) 
 def test_what_open_pixels_stand_for_changes_no_supervised_loss(preset: str) -> None:
     """With half of the label open, its loss equals that of the other half alone."""
     resolved = resolve(TrainConfig(preset=preset, iterations=4))  # type: ignore[arg-type]
-    method = resolved.method(Problem(1, 3, 4), resolved.method_options)
+    method = resolved.method(a_problem(1, 3, 4), resolved.method_options)
     torch.manual_seed(0)
     images = torch.rand(4, 1, 32, 32)
     label = torch.randint(3, (2, 32, 32))

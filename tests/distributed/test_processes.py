@@ -16,15 +16,16 @@ from torch import nn
 
 import diffrect.distributed.sync_norm as sync_norm_module
 from diffrect.config import TrainConfig, read_config
+from diffrect.data.choose_split import resolve_split
 from diffrect.data.loader import training_batches
-from diffrect.data.splits import resolve_split
 from diffrect.data.store import Store
-from diffrect.distributed.ranks import Ranks, rank_and_world
+from diffrect.distributed.ranks import Ranks
 from diffrect.distributed.sync_norm import SyncBatchNorm, synchronise
 from diffrect.errors import InputError
 from diffrect.evaluation.evaluate import evaluate
 from diffrect.inference.predict import predict
 from diffrect.networks.unet import UNet
+from diffrect.processes import rank_and_world
 from diffrect.runs.checkpoint import checkpoint_path, load_checkpoint
 from diffrect.training.train import train
 from support.quiet_methods import OPTIONS
@@ -35,13 +36,12 @@ CONFIG = TrainConfig(
     method="quiet_methods:Quiet",
     size=32,
     iterations=4,
-    rectify_from=1,
     validate_every=2,
     batch_labelled=2,
     batch_unlabelled=2,
     precision="64-true",
     accelerator="cpu",
-    options=OPTIONS,
+    options={**OPTIONS, "rectify_from": 1},
 )
 ENVIRONMENT = {
     **os.environ,
@@ -71,7 +71,7 @@ def call(
 
 def options(config: TrainConfig) -> list[str]:
     given = []
-    for name in ("method", "size", "iterations", "rectify_from", "validate_every", "precision"):
+    for name in ("method", "size", "iterations", "validate_every", "precision"):
         given += [f"--{name.replace('_', '-')}", str(getattr(config, name))]
     for name, value in config.options.items():
         given += ["--option", f"{name}={value}"]
@@ -139,7 +139,7 @@ def test_evaluate_and_predict_share_their_cases(
     done = call(*arguments, launcher=TORCHRUN)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("left ventricle") == 1  # one table
-    assert json.loads((run / "metrics_val.json").read_text()) == alone
+    assert json.loads((run / "metrics_val.json").read_text()) == alone.to_dict()
 
     for number in range(3):
         write_nifti(tmp_path / "in" / f"{number}.nii.gz", scan((20, 20, 2), 4, seed=number)[0])
@@ -156,9 +156,7 @@ def test_evaluate_and_predict_share_their_cases(
 
 
 def test_a_process_that_dies_ends_the_others(store: Store, tmp_path: Path) -> None:
-    config = TrainConfig(
-        method="quiet_methods:Dying", size=32, iterations=9, rectify_from=0, validate_every=1
-    )
+    config = TrainConfig(method="quiet_methods:Dying", size=32, iterations=9, validate_every=1)
     death = tmp_path / "death"
     command = ["train", store.path, tmp_path / "run", *options(config), "--devices", "2"]
     done = call(*command, environment={"DEATH": str(death)})

@@ -53,21 +53,21 @@ def shown(result) -> str:
 
 def test_writes_what_it_returns(run, store):
     result = evaluate(run, progress=False)
-    assert strict(run / "metrics_val.json") == result
-    assert list(result["mean"]) == list(METRICS)
-    assert list(result["classes"]) == list(store.classes[1:])
-    assert [case["id"] for case in result["cases"]] == ["patient028_frame01", "patient028_frame02"]
-    assert {case["patient"] for case in result["cases"]} == {"patient028"}
+    assert strict(run / "metrics_val.json") == result.to_dict()
+    assert list(result.mean) == list(METRICS)
+    assert list(result.classes) == list(store.classes[1:])
+    assert [case.id for case in result.cases] == ["patient028_frame01", "patient028_frame02"]
+    assert {case.patient for case in result.cases} == {"patient028"}
     assert not list(run.glob(".metrics*"))
 
 
 def test_numbers_name_what_they_were_measured_on(run, store):
     result = evaluate(run, split="test", checkpoint="last", empty="reference", progress=False)
-    assert (result["split"], result["checkpoint"], result["step"]) == ("test", "last", 2)
-    assert result["empty"] == "reference"
-    assert result["diffrect"] == diffrect.__version__
-    assert result["store"] == str(store.path)
-    protocol = result["protocol"]
+    assert (result.split, result.checkpoint, result.step) == ("test", "last", 2)
+    assert result.empty == "reference"
+    assert result.diffrect == diffrect.__version__
+    assert result.store == str(store.path)
+    protocol = result.protocol
     assert (protocol["method"], protocol["preset"]) == ("supervised", "default")
     assert (protocol["size"], protocol["seed"]) == (32, 1337)
     assert protocol["labelled_patients"] == ["patient099"]
@@ -77,38 +77,38 @@ def test_numbers_name_what_they_were_measured_on(run, store):
 def test_scores_are_those_of_the_predictions_on_the_stores_grid(run, store):
     result = evaluate(run, progress=False)
     model = Model.load(run, device="cpu")
-    for case in result["cases"]:
-        name = case["id"]
+    for case in result.cases:
+        name = case.id
         prediction = model.predict_slices(store.image(name))
         assert prediction.shape == store.label(name).shape
         expected = case_metrics(
             prediction, store.label(name), store.classes, store.cases[name].spacing
         )
         for organ, scores in expected.items():
-            found = {m: np.nan if v is None else v for m, v in case["classes"][organ].items()}
-            assert found == pytest.approx(scores, nan_ok=True)
+            assert case.classes[organ] == pytest.approx(scores, nan_ok=True)
 
 
 def test_a_perfect_prediction(run, store, monkeypatch):
     Perfect(store).install(monkeypatch)
     result = evaluate(run, progress=False)
-    assert list(result["mean"].values()) == [1, 1, 0, 0, 0, 0]
-    assert not any(count for counts in result["undefined"].values() for count in counts.values())
+    assert list(result.mean.values()) == [1, 1, 0, 0, 0, 0]
+    assert not any(count for counts in result.undefined.values() for count in counts.values())
 
 
 def test_a_missed_class_is_undefined_and_counted(run, store, monkeypatch):
     Perfect(store, lambda labels: np.where(labels == 1, 0, labels)).install(monkeypatch)
     result = evaluate(run, progress=False)
     missed, found = store.classes[1:3]
-    assert list(result["classes"][missed].values()) == [0, 0, None, None, None, None]
-    assert list(result["undefined"][missed].values()) == [0, 0, 2, 2, 2, 2]
+    written = result.to_dict()["classes"]
+    assert list(written[missed].values()) == [0, 0, None, None, None, None]
+    assert list(result.undefined[missed].values()) == [0, 0, 2, 2, 2, 2]
     # A mean over classes, undefined ones left out: Dice of 0, 1 and 1; distances of two classes.
-    assert result["mean"]["dice"] == pytest.approx(2 / 3)
-    assert result["mean"]["hd95_mm"] == 0
-    assert result["classes"][found]["dice"] == 1
+    assert result.mean["dice"] == pytest.approx(2 / 3)
+    assert result.mean["hd95_mm"] == 0
+    assert result.classes[found]["dice"] == 1
     as_reference = evaluate(run, empty="reference", progress=False)
-    assert list(as_reference["classes"][missed].values()) == [0, 0, 50, 50, 10, 10]
-    assert not any(as_reference["undefined"][missed].values())
+    assert list(as_reference.classes[missed].values()) == [0, 0, 50, 50, 10, 10]
+    assert not any(as_reference.undefined[missed].values())
 
 
 def test_the_table_names_its_split_and_what_is_undefined(run, store, monkeypatch):
@@ -126,7 +126,7 @@ def test_another_place_for_the_store(run, store, tmp_path):
         evaluate(run, progress=False)
     assert not (run / "metrics_val.json").exists()
     result = evaluate(run, store=moved, progress=False)
-    assert result["store"] == str(moved)
+    assert result.store == str(moved)
     (run / "store.txt").unlink()
     with pytest.raises(InputError, match=r"does not say where; give --store$"):
         evaluate(run, progress=False)
@@ -142,8 +142,8 @@ def test_all_cases_of_another_data_set(run, store, acdc_folder, tmp_path):
         shutil.copytree(acdc_folder / patient, others / patient)
     elsewhere = diffrect.prepare(others, tmp_path / "elsewhere", progress=False)
     result = evaluate(run, split="all", store=elsewhere.path, progress=False)
-    assert strict(run / "metrics_all.json") == result
-    assert {case["patient"] for case in result["cases"]} == {"patient011", "patient028"}
+    assert strict(run / "metrics_all.json") == result.to_dict()
+    assert {case.patient for case in result.cases} == {"patient011", "patient028"}
     assert "all split: 4 cases, 2 patients" in " ".join(shown(result).split())
 
 
@@ -183,7 +183,7 @@ def test_splits_without_cases(run):
 def test_patients_that_are_not_in_the_store_are_named(run):
     change_split(run, val=["patient028", "patient777"])
     result = evaluate(run, progress=False)
-    assert result["missing_patients"] == ["patient777"]
+    assert result.missing_patients == ["patient777"]
     assert "without a labelled case: patient777" in shown(result)
 
 
@@ -196,7 +196,7 @@ def test_unlabelled_cases_are_left_out(run, store, monkeypatch):
         self.cases[name] = type(self.cases[name])(**{**vars(self.cases[name]), "labelled": False})
 
     monkeypatch.setattr(Store, "__init__", without_label)
-    assert [case["id"] for case in evaluate(run, progress=False)["cases"]] == ["patient028_frame01"]
+    assert [case.id for case in evaluate(run, progress=False).cases] == ["patient028_frame01"]
 
 
 @pytest.mark.parametrize(

@@ -118,11 +118,11 @@ def volumes():
 def test_undefined_values_are_nan():
     prediction, truth, names = volumes()
     scores = metrics.case_metrics(prediction, truth, names, (8.0, 1.5, 1.5))
-    assert tuple(scores["same"]) == tuple(scores["absent"]) == metrics.METRICS
+    assert list(scores["same"]) == list(scores["absent"]) == list(metrics.METRICS)
     assert list(scores["same"].values()) == [1, 1, 0, 0, 0, 0]
     for name in ("missed", "invented"):
         assert (scores[name]["dice"], scores[name]["jaccard"]) == (0, 0)
-        assert all(math.isnan(scores[name][metric]) for metric in metrics.METRICS[2:])
+        assert all(math.isnan(scores[name][metric]) for metric in list(metrics.METRICS)[2:])
     assert all(math.isnan(value) for value in scores["absent"].values())
 
 

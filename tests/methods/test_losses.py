@@ -5,8 +5,8 @@ import math
 import pytest
 import torch
 
+from diffrect.labels import IGNORED
 from diffrect.methods.losses import (
-    IGNORED,
     complementary_loss,
     confidence_weight,
     consistency_ramp,

@@ -9,11 +9,11 @@ import pytest
 from diffrect.cli import main as cli
 from diffrect.data.store import Store
 from diffrect.errors import InputError
-from diffrect.methods import METHODS, find_method
+from diffrect.methods.registry import METHODS, find_method
 from diffrect.methods.supervised import Supervised
 from diffrect.runs.checkpoint import checkpoint_path, load_checkpoint
 
-PAGE = Path(__file__).parents[2] / "docs" / "methods.md"
+PAGE = Path(__file__).parents[2] / "docs" / "reference" / "methods.md"
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import urllib.error
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -228,13 +229,16 @@ def test_names_steer_neither_table_nor_terminal(
     tiny_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run = Path(shutil.copytree(tiny_run, tmp_path / "run"))
-    result = evaluate(run, progress=False)
-    scores = next(iter(result["classes"].values()))
-    result["classes"] = {"[red]not red[/]": scores, "[/]": scores}
-    result["missing_patients"] = ["[bold]x[/bold]", "[/oops]"]
+    found = evaluate(run, progress=False)
+    scores = next(iter(found.classes.values()))
+    result = replace(
+        found,
+        classes={"[red]not red[/]": scores, "[/]": scores},
+        missing_patients=["[bold]x[/bold]", "[/oops]"],
+    )
     output = io.StringIO()
     print_scores(result, Console(file=output, width=200))
-    for name in (*result["classes"], *result["missing_patients"]):
+    for name in (*result.classes, *result.missing_patients):
         assert name in output.getvalue()
     assert cli.main(["evaluate", "a\x1b[2Jb\r\nc"]) == 2
     assert capsys.readouterr().err.startswith(r"diffrect: error: a\x1b[2Jb")

@@ -1,8 +1,9 @@
 """The demo from end to end on a few patients, and words that follow from the numbers."""
 
 import json
+import math
 import re
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,11 @@ from matplotlib.image import imread
 import diffrect
 import diffrect.showcase.demo as demo_module
 from diffrect.config import ViewOptions
-from diffrect.data.splits import Split
+from diffrect.data.split import Split
 from diffrect.data.store import Store
 from diffrect.errors import InputError
+from diffrect.evaluation.evaluate import evaluate
+from diffrect.evaluation.result import CaseScores, Evaluation
 from diffrect.inference.model import load_method
 from diffrect.runs.checkpoint import checkpoint_path, load_checkpoint
 from diffrect.showcase.demo import ENTRIES, METHODS, REPORT_FILE, DemoSettings, demo, start_folder
@@ -64,8 +67,8 @@ def test_both_methods_are_trained_and_tested_alike(made: Path):
     results = [json.loads((made / m / "metrics_test.json").read_text()) for m in METHODS]
     protocols = [result["protocol"] for result in results]
     assert [protocol.pop("method") for protocol in protocols] == list(METHODS)
-    assert [protocol.pop("rectify_from") for protocol in protocols] == [None, 1]
     options = [protocol.pop("options") for protocol in protocols]
+    assert [values.get("rectify_from") for values in options] == [None, 1]
     views = set(vars(ViewOptions()))
     first, second = ({k: v for k, v in o.items() if k in views} for o in options)
     assert first == second
@@ -142,7 +145,7 @@ def test_prints_the_table(
     made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
     module = demo_module
-    results = {m: json.loads((made / m / "metrics_test.json").read_text()) for m in METHODS}
+    results = {m: evaluate(made / m, split="test", progress=False) for m in METHODS}
     monkeypatch.setattr(module, "make_data", lambda *_: (Store(made / "store"), None))
     monkeypatch.setattr(module, "train_method", lambda *_: 0.5)
     monkeypatch.setattr(module, "evaluate_methods", lambda *_: results)
@@ -158,20 +161,30 @@ def test_prints_the_table(
 # ---- words and tables -------------------------------------------------------------------------
 
 
-def result(dice: list[float], undefined: int = 0) -> dict[str, Any]:
-    """What `evaluate` says of patients with one scan and one structure each."""
-    scores = {"jaccard": 0.5, "hd95_mm": None, "asd_mm": 1.0}
+def result(dice: list[float], undefined: int = 0) -> Evaluation:
+    """The evaluation of patients with one scan and one structure each."""
+    scores = {"jaccard": 0.5, "hd95_mm": math.nan, "asd_mm": 1.0}
     cases = [
-        {"id": f"p{i}_frame01", "patient": f"p{i}", "classes": {"heart": {"dice": d, **scores}}}
+        CaseScores(f"p{i}_frame01", f"p{i}", 0, {"heart": {"dice": d, **scores}})
         for i, d in enumerate(dice)
     ]
     mean = {"dice": float(np.mean(dice)), **scores}
-    return {
-        "mean": mean,
-        "classes": {"heart": mean},
-        "cases": cases,
-        "undefined": {"heart": {"hd95_mm": undefined}},
-    }
+    return Evaluation(
+        split="test",
+        checkpoint="best",
+        step=1,
+        empty="undefined",
+        run="run",
+        store="store",
+        diffrect=diffrect.__version__,
+        format=1,
+        protocol={},
+        missing_patients=[],
+        mean=mean,
+        classes={"heart": mean},
+        undefined={"heart": {"hd95_mm": undefined}},
+        cases=cases,
+    )
 
 
 @pytest.mark.parametrize(
@@ -191,7 +204,7 @@ def test_claim_follows_from_the_numbers(before: list[float], after: list[float],
 
 
 def test_claim_without_numbers():
-    nothing = {**result([0.5]), "mean": {"dice": None}}
+    nothing = replace(result([0.5]), mean={"dice": math.nan})
     assert "cannot be compared" in claim({"supervised": nothing, "diffrect": nothing})
 
 

@@ -1,4 +1,4 @@
-"""Bad scans by what is wrong: arguments, the exact line, what to spoil; as in docs/bad-input.md."""
+"""Bad scans by what is wrong: arguments, the exact line (docs/reference/messages.md), the fault."""
 
 import json
 from collections.abc import Callable

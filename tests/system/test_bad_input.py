@@ -148,7 +148,7 @@ def test_good_neighbours_of_a_bad_scan_are_kept(
 
 
 def test_every_bad_scan_is_documented() -> None:
-    lines = (ROOT / "docs" / "bad-input.md").read_text("utf-8").splitlines()
+    lines = (ROOT / "docs" / "reference" / "messages.md").read_text("utf-8").splitlines()
     rows = (re.fullmatch(r"\| (.+?) \| `(.+)` \|", line) for line in lines)
     documented = {row[1]: row[2] for row in rows if row}
     assert documented == {name: message for name, (_, message, _) in SCANS.items()}

@@ -18,7 +18,7 @@ import side_by_side
 import start_speed
 import step_time
 from diffrect.config import TrainConfig
-from diffrect.methods import METHODS
+from diffrect.methods.registry import METHODS
 from diffrect.networks.unet import UNet
 from side_by_side import take_turns
 

@@ -18,12 +18,12 @@ from diffrect.config import TrainConfig
 from diffrect.data.store import Store
 from diffrect.evaluation.evaluate import evaluate
 from diffrect.evaluation.metrics import METRICS
-from diffrect.methods import resolve
+from diffrect.methods.registry import resolve
 from diffrect.showcase.demo import ENTRIES, REPORT_FILE
 from support.fake_cells import write_cell
 
 ROOT = Path(__file__).parents[2]
-RESULTS = sorted((ROOT / "docs" / "benchmarks" / "results").glob("*/report_val"))
+RESULTS = sorted((ROOT / "docs" / "reports" / "results").glob("*/report_val"))
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 
@@ -50,11 +50,11 @@ def test_commands_are_understood(page: Path) -> None:
 
 
 def test_pages_with_commands_are_found() -> None:
-    assert len(commands(ROOT / "docs" / "data.md")) == 8
+    assert len(commands(ROOT / "docs" / "reference" / "data-sets.md")) == 8
 
 
 def test_every_file_is_named(store: Store, tiny_run: Path) -> None:
-    named = code_words("files.md")
+    named = code_words("reference/files.md")
     case = next((store.path / "cases").iterdir())
     files = [*store.path.iterdir(), *case.iterdir(), *tiny_run.iterdir()]
     files += (tiny_run / "checkpoints").iterdir()
@@ -65,13 +65,15 @@ def test_every_file_is_named(store: Store, tiny_run: Path) -> None:
 
 def test_every_field_of_an_evaluation_is_named(tiny_run: Path, tmp_path: Path) -> None:
     run = shutil.copytree(tiny_run, tmp_path / "run")
-    assert {*evaluate(run, progress=False), *METRICS} <= code_words("evaluation.md")
+    assert {*evaluate(run, progress=False).to_dict(), *METRICS} <= code_words(
+        "reference/metrics.md"
+    )
 
 
 def preset_rows() -> dict[str, tuple[str, str]]:
-    """Option -> its values in `reference` and `default`, as docs/presets.md says."""
+    """Option -> its values in `reference` and `default`, as docs/explain/presets.md says."""
     rows = {}
-    for line in (ROOT / "docs" / "presets.md").read_text("utf-8").splitlines():
+    for line in (ROOT / "docs" / "explain" / "presets.md").read_text("utf-8").splitlines():
         cells = [cell.strip() for cell in line.strip("|").split("|")]
         if len(cells) == 4 and cells[0].startswith("`"):
             options = re.findall(r"`(\w+)`", cells[0])
@@ -95,7 +97,7 @@ def test_the_table_of_presets_is_the_code_s() -> None:
 
 
 def test_the_paper_s_table_names_what_there_is() -> None:
-    page = (ROOT / "docs" / "paper-to-code.md").read_text("utf-8")
+    page = (ROOT / "docs" / "explain" / "paper-to-code.md").read_text("utf-8")
     rows = [line.split("|") for line in page.splitlines() if line.startswith("| ")]
     table = [row for row in rows if len(row) == 5]
     code = "\n".join(f.read_text("utf-8") for f in (ROOT / "src" / "diffrect").rglob("*.py"))
@@ -109,7 +111,7 @@ def test_the_paper_s_table_names_what_there_is() -> None:
 def test_every_file_of_a_comparison_is_named(tmp_path: Path) -> None:
     write_cell(tmp_path, "diffrect", {"v1_a": (0.5, 0.5)})
     compare_table(tmp_path)
-    named = code_words("files.md") | code_words("compare.md")
+    named = code_words("reference/files.md") | code_words("how-to/compare.md")
     report = [file.name.removesuffix(".png").removesuffix(".pdf") for file in tmp_path.glob("*/*")]
     cell = json.loads(next(tmp_path.glob("*/cell.json")).read_text())
     assert {*report, MATRIX_FILE, LOCKS_FOLDER} <= named | {"metrics_val.json"}
@@ -117,7 +119,7 @@ def test_every_file_of_a_comparison_is_named(tmp_path: Path) -> None:
 
 
 def test_the_variants_on_the_page_are_variants(tmp_path: Path) -> None:
-    page = (ROOT / "docs" / "compare.md").read_text("utf-8")
+    page = (ROOT / "docs" / "how-to" / "compare.md").read_text("utf-8")
     (block,) = re.findall(r"^```yaml\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
     (tmp_path / "page.yaml").write_text(block)
     assert len(make_cells(variants=tmp_path / "page.yaml", labelled=[1])) == 5

@@ -13,13 +13,13 @@ import torch
 
 import reference_parity
 from diffrect.config import VIEW_PRESETS, TrainConfig, ViewOptions
-from diffrect.data.loader import Batches, slices_of
+from diffrect.data.loader import Batches
 from diffrect.data.store import Store
-from diffrect.data.views import make_views
+from diffrect.data.views import make_batch
 from diffrect.errors import InputError
 from diffrect.evaluation.evaluate import evaluate
 from diffrect.inference.model import Model
-from diffrect.methods import METHODS
+from diffrect.methods.registry import METHODS
 from diffrect.runs.checkpoint import checkpoint_path, load_checkpoint
 from diffrect.training.train import train
 from support.runs import same
@@ -28,7 +28,12 @@ pytestmark = pytest.mark.skipif(
     not torch.cuda.is_available(), reason="needs a GPU that is shown to it: make test-gpu"
 )
 CONFIG = TrainConfig(
-    size=64, iterations=4, rectify_from=1, batch_labelled=2, batch_unlabelled=2, validate_every=4
+    size=64,
+    iterations=4,
+    batch_labelled=2,
+    batch_unlabelled=2,
+    validate_every=4,
+    options={"rectify_from": 1},
 )
 
 
@@ -53,14 +58,15 @@ def test_every_method_trains_in_every_precision(
 
 @pytest.mark.parametrize("preset", ["reference", "default"])
 def test_views_are_those_of_a_cpu(store: Store, preset: str) -> None:
-    patients = list(dict.fromkeys(case.patient for case in store.cases.values()))
-    first, others = slices_of(store, patients[:2]), slices_of(store, patients[2:])
+    patients = store.patients
+    first, others = store.slices(patients[:2]), store.slices(patients[2:])
     raw = Batches(store, first, others, (3, 3), seed=0)[0]
     options = ViewOptions(**VIEW_PRESETS[preset])  # type: ignore[arg-type]
     found = []
     for device in ("cpu", "cuda"):
         torch.manual_seed(0)
-        views = make_views(raw.to(torch.device(device)), 64, options)
+        batch = make_batch(raw.to(torch.device(device)), 64, options, torch.float32)
+        views = (batch.weak, batch.strong, batch.label)
         assert {view.device.type for view in views} == {device}
         found.append([view.cpu() for view in views])
     for cpu, gpu in zip(*found, strict=True):  # a sample between two pixels may take either
@@ -75,7 +81,7 @@ def test_labels_and_scores_are_those_of_a_cpu(
     assert (cpu == gpu).mean() > 0.999
     run = shutil.copytree(tiny_run, tmp_path / "run")
     scores = [
-        evaluate(run, split="val", device=device, progress=False)["mean"]["dice"]
+        evaluate(run, split="val", device=device, progress=False).mean["dice"]
         for device in ("cpu", "cuda")
     ]
     assert scores[0] == pytest.approx(scores[1], abs=1e-3)

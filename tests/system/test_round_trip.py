@@ -13,9 +13,10 @@ from torch import Tensor, nn
 
 from diffrect.cli.main import main
 from diffrect.config import TrainConfig
+from diffrect.data.task import Task
 from diffrect.errors import InputError
 from diffrect.imaging.volume import Volume
-from diffrect.inference.model import Model, Task
+from diffrect.inference.model import Model
 from diffrect.inference.predict import predict, predict_file
 from diffrect.inference.segment import keep_largest_components, segment
 from support.scans import LPS, OBLIQUE, SPACING, grid, write_scan, write_series

@@ -1,5 +1,6 @@
 """Configuration: presets, options, YAML, and what is said about wrong ones."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,8 +14,8 @@ from diffrect.config import (
     write_config,
 )
 from diffrect.errors import InputError
-from diffrect.methods import METHODS, find_method, resolve
 from diffrect.methods.diffrect.options import REFERENCE, DiffRectOptions
+from diffrect.methods.registry import METHODS, complete, find_method, resolve
 from diffrect.methods.supervised import Supervised
 
 
@@ -109,8 +110,22 @@ def test_methods_by_name_and_by_path() -> None:
 
 
 def test_rectify_from_reaches_methods_that_know_it() -> None:
-    assert resolve(TrainConfig(rectify_from=7)).method_options.rectify_from == 7
-    resolve(TrainConfig(method="supervised", rectify_from=7))
+    config = TrainConfig(options={"rectify_from": 7})
+    assert resolve(config).method_options.rectify_from == 7
+    assert "rectify_from" not in complete(replace(config, method="supervised")).options
+
+
+def test_rectify_from_of_older_files_is_an_option(tmp_path: Path) -> None:
+    file = tmp_path / "config.yaml"
+    file.write_text("rectify_from: 7\n")
+    base = TrainConfig(options={"confidence": 0.5})
+    assert read_config(file, base).options == {"confidence": 0.5, "rectify_from": 7}
+    file.write_text("options: {confidence: 0.7, rectify_from: 3}\nrectify_from: 7\n")
+    assert read_config(file, base).options == {"confidence": 0.7, "rectify_from": 7}
+    file.write_text("options: {rectify_from: 3}\nrectify_from: null\n")
+    assert read_config(file, base).options == {"rectify_from": 3}
+    older = {**config_to_dict(base), "rectify_from": 7}
+    assert config_from_dict(older).options == {"confidence": 0.5, "rectify_from": 7}
 
 
 def test_options_are_read_as_yaml() -> None:

@@ -1,6 +1,5 @@
 """A run and a split in, its scores out: per case, per class, and what the numbers mean."""
 
-import math
 from pathlib import Path
 from typing import Any, Literal
 
@@ -8,19 +7,27 @@ import numpy as np
 
 from diffrect.config import config_to_dict
 from diffrect.console import progress_bar
-from diffrect.data.splits import Split
-from diffrect.data.store import CaseRecord, Store, write_json
+from diffrect.data.record import CaseRecord
+from diffrect.data.split import Split
+from diffrect.data.store import Store
+from diffrect.data.task import Task
 from diffrect.distributed.ranks import together
 from diffrect.errors import InputError
 from diffrect.evaluation.metrics import EMPTY_CONVENTIONS, EmptyConvention, case_metrics, summarise
+from diffrect.evaluation.result import CaseScores, Evaluation
 from diffrect.inference.model import Model
+from diffrect.json_files import write_json
 from diffrect.labels import IGNORED
-from diffrect.runs.folder import METRICS_FORMAT, SPLIT_FILE, STORE_LINK_FILE
+from diffrect.runs.names import (
+    METRICS_FORMAT,
+    SPLIT_FILE,
+    SPLITS,
+    STORE_LINK_FILE,
+    metrics_file,
+)
 from diffrect.version import package_version
 
-FORMAT_VERSION = METRICS_FORMAT
-SPLITS = ("val", "test", "all")
-_OF_PREPARE = ("intensity", "axis")  # settings of a store that are options
+_OF_PREPARE = ("intensity", "axis")  # parts of a task that are options of prepare
 
 
 def evaluate(
@@ -32,18 +39,30 @@ def evaluate(
     store: Path | str | None = None,
     device: str = "auto",
     progress: bool = True,
-) -> dict[str, Any]:
+) -> Evaluation:
     """Score a trained model on every labelled case of a split, and write RUN/metrics_SPLIT.json.
 
-    Volumes are compared on the store's own grid, whatever size the model was trained at. `split`
-    is "val" or "test", `checkpoint` "best" or "last"; `empty` says what a class counts that is
-    missing from a case (see `case_metrics`); `store` replaces the store the run was trained on.
-    "all" scores every labelled case of a `store` of other patients, such as another hospital's.
+    Volumes are compared on the store's own grid, whatever size the model was trained at. Processes
+    started by torchrun or srun share the cases; the first one writes.
 
-    Processes started by torchrun or srun share the cases; the first one writes.
+    Example:
+        >>> import diffrect
+        >>> scores = diffrect.evaluate("run", split="val", progress=False)
+        >>> 0 <= scores.mean["dice"] <= 1
+        True
 
-    Returns what it writes: "mean" over the classes' means, "classes", "cases", "undefined" counts
-    and the facts without which the numbers mean nothing. Undefined values are None.
+    Args:
+        run: folder made by `train`.
+        split: `val`, `test`, or `all` for every labelled case of a `store` of other patients, such
+            as another hospital's.
+        checkpoint: `best` by validation, or `last`.
+        empty: what a class counts that is missing from a case, see `case_metrics`.
+        store: store to read in place of the one that the run was trained on.
+        device: such as `cpu` or `cuda:1`; `auto` takes a GPU if there is one.
+        progress: show a progress bar on stderr.
+
+    Returns:
+        The scores, and the facts without which they mean nothing.
 
     Raises:
         InputError: no such run, checkpoint or store, a store with other classes or channels than
@@ -57,55 +76,50 @@ def evaluate(
     parts = _read_split(run)
     patients = _all_patients(data, parts, store) if split == "all" else getattr(parts, split)
     records = _labelled_cases(data, patients, split)
-    scored = {record.patient for record in records}
     with together() as ranks:
         mine = progress_bar(ranks.share(records), f"evaluating {split}", progress and ranks.first)
         cases = ranks.gather([_score(model, data, record, empty) for record in mine])
-    classes, mean, undefined = summarise(case["classes"] for case in cases)
-    result: dict[str, Any] = {
-        "split": split,
-        "checkpoint": checkpoint,
-        "step": model.step,
-        "empty": empty,
-        **_facts(run, model, data, parts),
-        "missing_patients": [patient for patient in patients if patient not in scored],
-        "mean": mean,
-        "classes": classes,
-        "undefined": undefined,
-        "cases": cases,
-    }
-    result = _without_nan(result)
+    classes, mean, undefined = summarise(case.classes for case in cases)
+    scored = {case.patient for case in cases}
+    result = Evaluation(
+        split=split,
+        checkpoint=checkpoint,
+        step=model.step,
+        empty=empty,
+        run=str(run.resolve()),
+        store=str(data.path.resolve()),
+        diffrect=package_version(),
+        format=METRICS_FORMAT,
+        protocol=_protocol(model, parts),
+        missing_patients=[patient for patient in patients if patient not in scored],
+        mean=mean,
+        classes=classes,
+        undefined=undefined,
+        cases=cases,
+    )
     if ranks.first:
-        write_json(run / f"metrics_{split}.json", result)
+        write_json(run / metrics_file(split), result.to_dict())
     return result
 
 
-def _score(
-    model: Model, store: Store, record: CaseRecord, empty: EmptyConvention
-) -> dict[str, Any]:
+def _score(model: Model, store: Store, record: CaseRecord, empty: EmptyConvention) -> CaseScores:
     prediction = model.predict_slices(store.image(record.id), spacing=record.spacing)
     truth = store.label(record.id)
     scores = case_metrics(prediction, truth, model.classes, record.spacing, empty)
     ignored = int(np.count_nonzero(truth == IGNORED))
-    return {
-        "id": record.id,
-        "patient": record.patient,
-        "ignored_voxels": ignored,
-        "classes": scores,
-    }
+    return CaseScores(record.id, record.patient, ignored, scores)
 
 
 def _open_store(run: Path, model: Model, given: Path | None) -> Store:
-    """The store given, or the one the run was trained on; it must suit the model."""
-    path = given or _remembered_store(run)
-    store = Store(path)
-    for name in ("classes", "channels", "intensity", "axis"):
-        expected, found = getattr(model, name), getattr(store, name)
-        if found != expected:
-            option = f"; prepare it with --{name} {expected}" if name in _OF_PREPARE else ""
-            raise InputError(
-                f"{path}: expected the {name} of {run}, {expected}, got {found}{option}"
-            )
+    """Open the store given, or the one the run was trained on; it must hold the model's task."""
+    store = Store(given or _remembered_store(run))
+    task = Task(store.channels, store.classes, store.intensity, store.axis)
+    if task != model.task:
+        wanted, found = vars(model.task), vars(task)
+        name = next(name for name in wanted if found[name] != wanted[name])
+        hint = f"prepare it with --{name} {wanted[name]}" if name in _OF_PREPARE else None
+        expected = f"the {name} of {run}, {wanted[name]}"
+        raise InputError(store.path, expected, got=found[name], hint=hint)
     return store
 
 
@@ -130,7 +144,7 @@ def _all_patients(data: Store, parts: Split, given: Path | str | None) -> tuple[
     """The patients of another store; none of them may have been trained on."""
     if given is None:
         raise InputError("--split all: expected --store with another store than that of the run")
-    patients = tuple(dict.fromkeys(record.patient for record in data.cases.values()))
+    patients = data.patients
     known = set(parts.train).intersection(patients)
     if known:
         raise InputError(
@@ -151,30 +165,15 @@ def _labelled_cases(store: Store, patients: tuple[str, ...], split: str) -> list
     return labelled
 
 
-def _facts(run: Path, model: Model, store: Store, parts: Split) -> dict[str, Any]:
-    """What has to stand beside every number."""
+def _protocol(model: Model, parts: Split) -> dict[str, Any]:
+    """Return how the model was trained, and on whom."""
     return {
-        "run": str(run.resolve()),
-        "store": str(store.path.resolve()),
-        "diffrect": package_version(),
-        "format": FORMAT_VERSION,
-        "protocol": {
-            **config_to_dict(model.config),
-            "labelled_patients": list(parts.labelled),
-            "unlabelled_patients": len(parts.unlabelled),
-        },
+        **config_to_dict(model.config),
+        "labelled_patients": list(parts.labelled),
+        "unlabelled_patients": len(parts.unlabelled),
     }
 
 
 def _check_choice(option: str, value: str, choices: tuple[str, ...]) -> None:
     if value not in choices:
         raise InputError(f"{option}: expected one of {', '.join(choices)}, got {value!r}")
-
-
-def _without_nan(value: Any) -> Any:
-    """The same with None for every NaN, which JSON does not have."""
-    if isinstance(value, dict):
-        return {key: _without_nan(entry) for key, entry in value.items()}
-    if isinstance(value, list | tuple):
-        return [_without_nan(entry) for entry in value]
-    return None if isinstance(value, float) and math.isnan(value) else value

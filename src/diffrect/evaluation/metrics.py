@@ -6,7 +6,9 @@ the volume, is not in the mask). Voxels that the truth leaves open (`IGNORED`) b
 make no surface. Nothing here knows about torch, stores or runs.
 """
 
-from collections.abc import Iterable, Sequence
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Literal, get_args
 
 import numpy as np
@@ -26,7 +28,63 @@ Labels = npt.NDArray[np.integer]
 Scores = dict[str, float]
 EmptyConvention = Literal["undefined", "reference"]
 
-METRICS = ("dice", "jaccard", "hd95_mm", "hd95_voxel", "asd_mm", "asd_voxel")
+
+@dataclass(frozen=True)
+class Metric:
+    """How a metric is named, shown and compared.
+
+    Attributes:
+        name: its key in results and files, such as `hd95_mm`.
+        title: its name in tables and plots, such as `95HD`.
+        unit: unit of its values as they are stored: `1`, `mm` or `voxel`.
+        percent: whether its values, from 0 to 1, are shown in per cent.
+        higher_is_better: whether the larger of two values is the better one.
+    """
+
+    name: str
+    title: str
+    unit: str
+    percent: bool = False
+    higher_is_better: bool = False
+
+    @property
+    def scale(self) -> float:
+        """Factor from a stored value to the one that is shown."""
+        return 100.0 if self.percent else 1.0
+
+    @property
+    def shown_unit(self) -> str:
+        """Unit of the values that are shown: `%`, `mm` or `voxels`."""
+        return "%" if self.percent else {"voxel": "voxels"}.get(self.unit, self.unit)
+
+    @property
+    def heading(self) -> str:
+        """Title and unit of a column, such as `95HD mm`."""
+        return f"{self.title} {self.shown_unit}"
+
+    @property
+    def label(self) -> str:
+        """Title and unit of a plot's axis, such as `Dice (%)`."""
+        return f"{self.title} ({self.shown_unit})"
+
+    def text(self, value: float, decimals: int = 2) -> str:
+        """Return a stored value as it is shown, without its unit; a dash if it is undefined."""
+        return "–" if math.isnan(value) else f"{self.scale * value:.{decimals}f}"
+
+
+METRICS: Mapping[str, Metric] = {
+    metric.name: metric
+    for metric in (
+        Metric("dice", "Dice", "1", percent=True, higher_is_better=True),
+        Metric("jaccard", "Jaccard", "1", percent=True, higher_is_better=True),
+        Metric("hd95_mm", "95HD", "mm"),
+        Metric("hd95_voxel", "95HD", "voxel"),
+        Metric("asd_mm", "ASD", "mm"),
+        Metric("asd_voxel", "ASD", "voxel"),
+    )
+}
+"""By name, in the order of tables and files."""
+
 EMPTY_CONVENTIONS: tuple[str, ...] = get_args(EmptyConvention)
 # What the reference reports when a class is missing in a prediction.
 REFERENCE_EMPTY = {"dice": 0.0, "jaccard": 0.0, "hd95": 50.0, "asd": 10.0}

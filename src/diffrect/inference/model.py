@@ -1,6 +1,5 @@
 """A trained network with all it needs to label new slices."""
 
-import os
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,16 +10,17 @@ import torch
 from torch import Tensor, nn
 
 from diffrect.config import TrainConfig, config_from_dict
-from diffrect.data.task import Task as Task
-from diffrect.data.task import task_from_dict as task_from_dict
+from diffrect.data.task import Task
+from diffrect.distributed.ranks import is_launched
 from diffrect.errors import InputError
 from diffrect.imaging.resample import Interpolation, Zoom, labels_from_logits, to_network, zoom_of
 from diffrect.inference.onnx import OnnxNetwork
-from diffrect.methods import resolve
 from diffrect.methods.base import Method, Problem
+from diffrect.methods.registry import resolve
 from diffrect.networks.folding import for_prediction, slices_at_once
 from diffrect.networks.reference import read_reference_network
 from diffrect.networks.unet import UNet
+from diffrect.processes import local_rank
 from diffrect.runs.checkpoint import checkpoint_path, load_checkpoint
 
 
@@ -119,7 +119,7 @@ class Model:
         network = OnnxNetwork(path)
         try:
             config = config_from_dict(network.metadata["config"])
-            task = task_from_dict(network.metadata["task"])
+            task = Task.from_dict(network.metadata["task"])
             interpolation = resolve(config).view_options.interpolation
             step = network.metadata["step"]
         except (InputError, KeyError, TypeError) as error:
@@ -232,11 +232,11 @@ def load_method(run: Path | str, checkpoint: Literal["best", "last"] = "best") -
     state = load_checkpoint(path)
     try:
         config = config_from_dict(state["config"])
-        task = task_from_dict(state["task"])
+        task = Task.from_dict(state["task"])
         resolved = resolve(config)
     except (InputError, LookupError, TypeError, ValueError, AttributeError) as error:
         raise InputError(f"{path}: expected what a training remembers: {error}") from None
-    problem = Problem(task.channels, len(task.classes), config.iterations, size=config.side)
+    problem = Problem(task, config.iterations, size=config.side)
     method = resolved.method(problem, resolved.method_options)
     try:
         with warnings.catch_warnings():
@@ -260,8 +260,8 @@ def pick_device(name: str) -> torch.device:
     """
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
-    if name == "cuda" and "LOCAL_RANK" in os.environ:  # one of several processes
-        name = f"cuda:{int(os.environ['LOCAL_RANK']) % max(1, torch.cuda.device_count())}"
+    if name == "cuda" and is_launched():  # another process of this machine has the first GPU
+        name = f"cuda:{local_rank() % max(1, torch.cuda.device_count())}"
     try:
         device = torch.empty(0, device=name).device
     except (RuntimeError, AssertionError):

@@ -13,7 +13,7 @@ import torch
 from diffrect.atomic import SUFFIX, naming, private_file, remove_unfinished, reserve
 from diffrect.console import progress_bar, tell
 from diffrect.distributed.ranks import together
-from diffrect.errors import InputError
+from diffrect.errors import InputError, PartialFailure
 from diffrect.imaging.kinds import kind_of, suffix_of
 from diffrect.imaging.slicing import check_policy
 from diffrect.imaging.write import write_labels, write_probabilities
@@ -24,21 +24,18 @@ from diffrect.inference.segment import segment
 Format = Literal["nifti", "same"]
 
 
-class PredictionError(InputError):
+class PredictionError(PartialFailure):
     """Some of several inputs could not be predicted; the others were.
 
-    Attributes:
+    Args:
         written: the label files that were written.
         failures: what is wrong with each of the other inputs, one line each.
     """
 
     def __init__(self, written: list[Path], failures: dict[Path, str]) -> None:
         total = len(written) + len(failures)
-        super().__init__(
-            f"{len(failures)} of {total} inputs failed: {'; '.join(failures.values())}"
-        )
-        self.written = written
-        self.failures = failures
+        summary = f"{len(failures)} of {total} inputs failed: {'; '.join(failures.values())}"
+        super().__init__(summary, written, failures)
 
 
 def predict(

@@ -15,72 +15,38 @@ import torch
 from torch import Tensor, nn
 from torch.optim import SGD, Optimizer
 
-from diffrect.labels import IGNORED
+from diffrect.data.batch import Batch
+from diffrect.data.task import Task
 from diffrect.methods.losses import poly_rate
 from diffrect.networks.unet import UNet
 
 
 @dataclass(frozen=True)
 class Problem:
-    """What every method is told about the task and the schedule."""
+    """The task and the schedule of a training, as every method receives them."""
 
-    channels: int
-    """Image channels."""
-    classes: int
-    """Classes, background included."""
+    task: Task
+    """What is segmented: channels of the images, names of the classes."""
     iterations: int
     """Length of the training; schedules scale with it."""
     rate: float = 0.01
     """Initial learning rate of SGD."""
     momentum: float = 0.9
+    """Momentum of SGD."""
     weight_decay: float = 1e-4
+    """Weight decay of SGD."""
     size: int = 256
-    """Height and width of the slices that it trains on."""
-
-
-@dataclass(frozen=True)
-class Batch:
-    """One training batch on its device; labelled rows come first.
-
-    Attributes:
-        weak: (B, channels, H, W) in [0, 1], geometry changed only.
-        strong: the same rows and geometry with changed intensities.
-        label: (L, H, W) int64 class maps of the L labelled rows; `losses.IGNORED` counts nowhere.
-        pasted: (B, H, W) bool, where the strong view shows a box of row `partner` instead (CutMix).
-        partner: (B,) int64.
-        second: the same rows with another, independent strong view, see `Method.strong_views`.
-    """
-
-    weak: Tensor
-    strong: Tensor
-    label: Tensor
-    pasted: Tensor | None = None
-    partner: Tensor | None = None
-    second: "Batch | None" = None
+    """Height and width in pixels of the slices that the method trains on."""
 
     @property
-    def labelled(self) -> int:
-        """L, the number of labelled rows."""
-        return len(self.label)
+    def channels(self) -> int:
+        """Number of image channels."""
+        return self.task.channels
 
-    def with_labels(self, maps: Tensor) -> Tensor:
-        """Class maps (B, H, W) with the true labels in the labelled rows."""
-        return torch.cat([self.label, maps[self.labelled :]])
-
-    def completed(self, maps: Tensor) -> Tensor:
-        """The same, and where the true labels are open (`IGNORED`) the given maps as well.
-
-        For networks that look at class maps, which know no such code.
-        """
-        labels = self.with_labels(maps)
-        return torch.where(labels == IGNORED, maps, labels)
-
-    def as_strong(self, maps: Tensor) -> Tensor:
-        """Maps of the weak view, (B, H, W) or (B, ?, H, W), as the strong view shows them."""
-        if self.pasted is None or self.partner is None:
-            return maps
-        pasted = self.pasted if maps.ndim == 3 else self.pasted[:, None]
-        return torch.where(pasted, maps[self.partner], maps)
+    @property
+    def classes(self) -> int:
+        """Number of classes, background included."""
+        return len(self.task.classes)
 
 
 @dataclass(frozen=True)
@@ -126,6 +92,17 @@ class Method(nn.Module, ABC):
     @abstractmethod
     def updates(self, batch: Batch, step: int) -> Iterator[Update]:
         """Yields the updates of iteration `step`; never inside `no_grad` or `autocast`."""
+
+    def check_batch(self, labelled: int, unlabelled: int) -> None:
+        """Refuse batches that are too small to learn from, before the first iteration.
+
+        Args:
+            labelled: labelled rows of each batch of this process.
+            unlabelled: unlabelled rows of each batch of this process.
+
+        Raises:
+            InputError: the method needs more rows.
+        """
 
     def after_step(self, step: int) -> None:
         """Called once after all updates of iteration `step`, e.g. for a moving average."""

@@ -28,10 +28,11 @@ import torch
 from torch import Tensor
 
 from diffrect.checks import within
-from diffrect.methods.base import Batch, Method, Update
+from diffrect.data.batch import Batch
+from diffrect.labels import IGNORED
+from diffrect.methods.base import Method, Update
 from diffrect.methods.consistency import ConsistencyOptions
 from diffrect.methods.losses import (
-    IGNORED,
     complementary_loss,
     cross_entropy,
     cross_entropy_dice,

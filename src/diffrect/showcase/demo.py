@@ -4,17 +4,18 @@ import shutil
 import time
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 
 from diffrect.config import TrainConfig
 from diffrect.data.prepare import prepare
-from diffrect.data.splits import Split
-from diffrect.data.store import Store, write_json
+from diffrect.data.split import Split
+from diffrect.data.store import Store
 from diffrect.errors import InputError
 from diffrect.evaluation.evaluate import evaluate
+from diffrect.evaluation.result import Evaluation
 from diffrect.inference.predict import predict
+from diffrect.json_files import write_json
 from diffrect.phantom import write_phantom
 from diffrect.showcase.pictures import draw_rows
 from diffrect.showcase.report import print_comparison, write_report
@@ -80,11 +81,11 @@ class DemoSettings:
             split_file=split_file,
             size=self.size,
             iterations=self.iterations,
-            rectify_from=self.rectify_from if method == "diffrect" else None,
             validate_every=self.validate_every,
             batch_labelled=self.batch_labelled,
             batch_unlabelled=self.batch_unlabelled,
             seed=self.seed,
+            options={"rectify_from": self.rectify_from} if method == "diffrect" else {},
         )
 
 
@@ -192,8 +193,8 @@ def train_method(
     return (time.perf_counter() - started) / 60
 
 
-def evaluate_methods(folder: Path, console: Console, progress: bool) -> dict[str, dict[str, Any]]:
-    """What `evaluate` says of each method on the test patients."""
+def evaluate_methods(folder: Path, console: Console, progress: bool) -> dict[str, Evaluation]:
+    """Evaluate each method on the test patients."""
     console.print("evaluating both on the test patients")
     return {
         method: evaluate(folder / method, split="test", progress=progress) for method in METHODS
@@ -204,7 +205,7 @@ def show_slices(
     folder: Path,
     store: Store,
     split: Split,
-    results: dict[str, dict[str, Any]],
+    results: dict[str, Evaluation],
     console: Console,
     progress: bool,
 ) -> str:

@@ -20,7 +20,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.patheffects import Normal, Stroke
 
-from diffrect.evaluation.metrics import case_dice
+from diffrect.evaluation.metrics import METRICS, case_dice
 
 # Okabe & Ito's colours, told apart by colour-blind readers; the first three also differ in grey.
 COLOURS = ("#d55e00", "#f0e442", "#56b4e9", "#cc79a7", "#009e73", "#0072b2", "#e69f00")
@@ -187,11 +187,12 @@ def _draw_legend(figure: Figure, classes: Sequence[str], inches: float) -> None:
 def describe_dice(labels: np.ndarray, truth: np.ndarray, classes: int) -> str:
     """Dice in per cent: the mean over the classes, then every class; – where undefined."""
     names = [str(code) for code in range(classes)]
-    values = [100 * dice for dice in case_dice(labels, truth, names).values()]
+    metric = METRICS["dice"]
+    values = list(case_dice(labels, truth, names).values())
     defined = [value for value in values if not math.isnan(value)]
-    mean = f"{np.mean(defined):.0f}" if defined else "–"
-    each = " / ".join("–" if math.isnan(value) else f"{value:.0f}" for value in values)
-    return f"Dice {mean} %  ({each})"
+    mean = float(np.mean(defined)) if defined else math.nan
+    each = " / ".join(metric.text(value, decimals=0) for value in values)
+    return f"{metric.title} {metric.text(mean, decimals=0)} {metric.shown_unit}  ({each})"
 
 
 @dataclass(frozen=True)

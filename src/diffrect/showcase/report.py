@@ -1,30 +1,33 @@
 """What the demo found, in words and tables that follow from the numbers alone."""
 
+import math
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from diffrect.data.splits import Split
+from diffrect.data.split import Split
+from diffrect.evaluation.metrics import METRICS
+from diffrect.evaluation.result import Evaluation
 from diffrect.showcase.slices import NAMES, mean_dice
 from diffrect.version import package_version
 
 if TYPE_CHECKING:
     from diffrect.showcase.demo import DemoSettings
 
-Results = Mapping[str, Mapping[str, Any]]
-"""What `evaluate` says, by method."""
+Results = Mapping[str, Evaluation]
+"""The evaluation of each method, by its name."""
 
-COLUMNS = {"dice": "Dice %", "jaccard": "Jaccard %", "hd95_mm": "95HD mm", "asd_mm": "ASD mm"}
+COLUMNS = [metric for metric in METRICS.values() if metric.unit != "voxel"]
 
 
 def claim(results: Results) -> str:
     """Which method is better by mean Dice on the test patients, and in how many of them."""
-    base, ours = (results[name]["mean"]["dice"] for name in ("supervised", "diffrect"))
-    if base is None or ours is None:
+    base, ours = (results[name].mean["dice"] for name in ("supervised", "diffrect"))
+    if math.isnan(base) or math.isnan(ours):
         return "The methods cannot be compared: the test patients show none of the structures."
     gain = 100 * (ours - base)
     verdict = "as good as" if f"{abs(gain):.1f}" == "0.0" else "better" if gain > 0 else "worse"
@@ -37,32 +40,33 @@ def claim(results: Results) -> str:
     )
 
 
-def patient_dice(result: Mapping[str, Any]) -> dict[str, float]:
+def patient_dice(result: Evaluation) -> dict[str, float]:
     """Mean Dice of each patient's cases."""
     patients: dict[str, list[float]] = {}
-    for case in result["cases"]:
-        patients.setdefault(case["patient"], []).append(mean_dice(case["classes"]))
+    for case in result.cases:
+        patients.setdefault(case.patient, []).append(mean_dice(case.classes))
     return {patient: float(np.mean(values)) for patient, values in patients.items()}
 
 
 def table_rows(results: Results) -> Iterator[tuple[str, ...]]:
     """Structure, method and the metrics as text: each structure by method, then means."""
     first = next(iter(results.values()))
-    for structure in (*first["classes"], "mean"):
+    for structure in (*first.classes, "mean"):
         for method, result in results.items():
-            scores = result["mean"] if structure == "mean" else result["classes"][structure]
-            yield structure, NAMES[method], *(_cell(metric, scores[metric]) for metric in COLUMNS)
+            scores = result.mean if structure == "mean" else result.classes[structure]
+            cells = (m.text(scores[m.name], decimals=1 if m.percent else 2) for m in COLUMNS)
+            yield structure, NAMES[method], *cells
 
 
 def undefined_notes(results: Results) -> list[str]:
     """One line for every method and structure with distances that are undefined."""
     notes = []
     for method, result in results.items():
-        for structure, counts in result["undefined"].items():
+        for structure, counts in result.undefined.items():
             if counts["hd95_mm"]:
                 notes.append(
                     f"{NAMES[method]}: {structure} missing from prediction or truth in "
-                    f"{counts['hd95_mm']} of {len(result['cases'])} scans; their distances are "
+                    f"{counts['hd95_mm']} of {len(result.cases)} scans; their distances are "
                     "undefined and left out."
                 )
     return notes
@@ -70,11 +74,11 @@ def undefined_notes(results: Results) -> list[str]:
 
 def print_comparison(folder: Path, results: Results) -> None:
     """The table and where everything is, on stdout."""
-    table = Table(title=f"test patients, {len(results['diffrect']['cases'])} scans")
+    table = Table(title=f"test patients, {len(results['diffrect'].cases)} scans")
     for name in ("structure", "method"):
         table.add_column(name)
-    for name in COLUMNS.values():
-        table.add_column(name, justify="right")
+    for metric in COLUMNS:
+        table.add_column(metric.heading, justify="right")
     for index, row in enumerate(table_rows(results)):
         if index and index % len(results) == 0:
             table.add_section()
@@ -102,7 +106,7 @@ def write_report(
     caption: str,
 ) -> None:
     """Writes claim, picture, table and protocol as Markdown."""
-    heading = ["structure", "method", *COLUMNS.values()]
+    heading = ["structure", "method", *(metric.heading for metric in COLUMNS)]
     lines = ["# DiffRect on synthetic hearts", "", claim(results), ""]
     lines += ["![image, truth, predictions, rectification](demo.png)", "", caption, ""]
     lines += [_markdown_row(heading), _markdown_row(["---", "---", *["---:"] * len(COLUMNS)])]
@@ -118,7 +122,7 @@ def protocol(
     results: Results, split: Split, settings: "DemoSettings", minutes: Mapping[str, float]
 ) -> list[str]:
     """The facts without which the numbers mean nothing, one line each."""
-    steps = ", ".join(f"{NAMES[name]} iteration {r['step']}" for name, r in results.items())
+    steps = ", ".join(f"{NAMES[name]} iteration {r.step}" for name, r in results.items())
     spent = ", ".join(f"{NAMES[name]} {value:.1f}" for name, value in minutes.items())
     rows = settings.batch_labelled + settings.batch_unlabelled
     return [
@@ -143,9 +147,3 @@ def protocol(
 
 def _markdown_row(cells: Iterable[str]) -> str:
     return f"| {' | '.join(cells)} |"
-
-
-def _cell(metric: str, value: float | None) -> str:
-    if value is None:
-        return "–"
-    return f"{100 * value:.1f}" if metric in ("dice", "jaccard") else f"{value:.2f}"

@@ -1,9 +1,9 @@
 """The slices that the demo's picture shows, chosen by rules that do not favour a method."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -11,13 +11,15 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from diffrect.config import TrainConfig
-from diffrect.data.splits import Split
-from diffrect.data.store import CaseRecord, Store
-from diffrect.evaluation.metrics import case_dice
+from diffrect.data.record import CaseRecord
+from diffrect.data.split import Split
+from diffrect.data.store import Store
+from diffrect.evaluation.metrics import Scores, case_dice
+from diffrect.evaluation.result import Evaluation
 from diffrect.imaging.resample import resize
 from diffrect.inference.model import Model, load_method
-from diffrect.methods import resolve
 from diffrect.methods.diffrect.method import DiffRect
+from diffrect.methods.registry import resolve
 from diffrect.networks.calibration import calibration_guidance
 from diffrect.showcase.pictures import Panel, Row
 
@@ -26,19 +28,19 @@ PHASES = {"frame01": "end-diastole", "frame02": "end-systole"}
 NOISE_SEED = 0
 
 
-def median_case(supervised: Mapping[str, Any], diffrect: Mapping[str, Any]) -> str:
+def median_case(supervised: Evaluation, diffrect: Evaluation) -> str:
     """The test case with the median gain in mean Dice from one evaluation to the other."""
     gains = {
-        after["id"]: mean_dice(after["classes"]) - mean_dice(before["classes"])
-        for before, after in zip(supervised["cases"], diffrect["cases"], strict=True)
+        after.id: mean_dice(after.classes) - mean_dice(before.classes)
+        for before, after in zip(supervised.cases, diffrect.cases, strict=True)
     }
     return sorted(gains, key=lambda case: (gains[case], case))[len(gains) // 2]
 
 
-def mean_dice(classes: Mapping[str, Mapping[str, float | None]]) -> float:
-    """Mean over the classes of what `evaluate` says of a case; undefined ones are left out."""
+def mean_dice(classes: Mapping[str, Scores]) -> float:
+    """Return the mean over the classes of a case's Dice; undefined ones are left out."""
     values = [scores["dice"] for scores in classes.values()]
-    defined = [value for value in values if value is not None]
+    defined = [value for value in values if not math.isnan(value)]
     return float(np.mean(defined)) if defined else 0.0
 
 

@@ -14,29 +14,26 @@ import torch
 from torch.optim import Optimizer
 
 from diffrect.config import TrainConfig, ViewOptions, config_to_dict
-from diffrect.data.batch import make_batch
+from diffrect.data.batch import Batch, RawBatch
 from diffrect.data.loader import iterate, training_batches
-from diffrect.data.splits import Split
+from diffrect.data.split import Split
 from diffrect.data.store import Store
-from diffrect.data.views import RawBatch
-from diffrect.distributed.sums import share_statistics
-from diffrect.distributed.sync_norm import synchronise
-from diffrect.errors import InputError
-from diffrect.inference.model import Task
-from diffrect.methods import resolve
-from diffrect.methods.base import Batch, Method, Problem, Update
-from diffrect.runs.checkpoint import checkpoint_path, save_checkpoint
-from diffrect.runs.folder import forget_replaced
-from diffrect.training.fabric import (
-    DTYPES,
+from diffrect.data.task import Task
+from diffrect.data.views import make_batch
+from diffrect.distributed.averages import (
     any_process,
     average_gradients,
     average_logs,
     average_statistics,
-    batch_explained,
-    launch,
-    make_fabric,
 )
+from diffrect.distributed.sums import share_statistics
+from diffrect.distributed.sync_norm import synchronise
+from diffrect.errors import InputError
+from diffrect.methods.base import Method, Problem, Update
+from diffrect.methods.registry import resolve
+from diffrect.runs.checkpoint import checkpoint_path, save_checkpoint
+from diffrect.runs.folder import forget_replaced
+from diffrect.training.fabric import DTYPES, batch_explained, launch, make_fabric
 from diffrect.training.finite import (
     LIMIT,
     SMALLEST_SCALE,
@@ -45,8 +42,9 @@ from diffrect.training.finite import (
     check_state,
     find_blow_up,
 )
-from diffrect.training.monitor import Monitor, StopRequest
+from diffrect.training.monitor import Monitor
 from diffrect.training.profiling import StepProfiler
+from diffrect.training.stop import StopRequest
 from diffrect.training.validation import validate
 
 
@@ -72,13 +70,14 @@ class Trainer:
         )
         torch.manual_seed(config.seed)  # the same initial weights on every rank
         rate, size = config.learning_rate, config.side
-        problem = Problem(store.channels, len(store.classes), config.iterations, rate, size=size)
+        problem = Problem(self.task, config.iterations, rate, size=size)
         method = resolved.method(problem, resolved.method_options)
+        method.check_batch(config.batch_labelled, config.batch_unlabelled)
         if config.sync_batchnorm:
             synchronise(method)
         self.dtype = DTYPES.get(config.precision, torch.float32)
         self.method: Method = method.to(self.fabric.device, self.dtype)
-        # the layout in which convolutions run fastest, see docs/benchmarks
+        # the layout in which convolutions run fastest, see docs/reports
         self.method.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.optimizers: dict[str, Optimizer] = {
             name: cast(Optimizer, self.fabric.setup_optimizers(optimizer))
@@ -246,7 +245,7 @@ class Trainer:
         if any_process(self.fabric, stop.requested) and not finished:
             self.save("last")
             raise KeyboardInterrupt(
-                f"stopped after iteration {self.step} of {self.config.iterations}; go on with: "
+                f"stopped after iteration {self.step} of {self.config.iterations}; resume with: "
                 f"diffrect train {self.store.path} {self.run} --resume"
             )
 

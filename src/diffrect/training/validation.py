@@ -12,7 +12,7 @@ from diffrect.data.store import Store
 from diffrect.evaluation.metrics import case_dice
 from diffrect.imaging.resample import Interpolation
 from diffrect.inference.model import predict_slices
-from diffrect.training.monitor import StopRequest
+from diffrect.training.stop import StopRequest
 
 
 def validate(

@@ -9,6 +9,9 @@ from matplotlib.figure import Figure
 from diffrect.comparison.report.figures import POINTS, WIDTH, new_figure, set_title, style_axes
 from diffrect.comparison.report.sections import Report
 from diffrect.comparison.report.statistics import Group, group_results, spread
+from diffrect.evaluation.metrics import METRICS
+
+_DICE = METRICS["dice"]
 
 
 def by_class(report: Report) -> Figure:
@@ -36,7 +39,7 @@ def by_class(report: Report) -> Figure:
             if column < len(names):
                 _boxes(axes, report, members[kind], names[column], first=column == 0)
                 last = lowest or column >= len(lines[line + 1][1])
-                style_axes(axes, names[column], "Dice (%)" if last else "", "")
+                style_axes(axes, names[column], _DICE.label if last else "", "")
                 axes.tick_params(labelbottom=last)
         words = f"{'all ' if kind[1] else ''}{kind[0]} labelled"
         aside = {"textcoords": "offset points", "ha": "right", "fontsize": POINTS + 0.5}
@@ -63,7 +66,7 @@ def _boxes(axes: Axes, report: Report, groups: Sequence[Group], name: str, first
         cases: dict[str, list[float]] = {}
         for result in found[group]:
             for case, scores in result.cases.items():
-                cases.setdefault(case, []).append(100 * scores[name]["dice"])
+                cases.setdefault(case, []).append(_DICE.scale * scores[name][_DICE.name])
         means = [spread(seeds).mean for seeds in cases.values()]
         values.append([mean for mean in means if not math.isnan(mean)])
     boxes = axes.boxplot(

@@ -15,7 +15,7 @@ from diffrect.comparison.report.sections import (
     labelled_words,
     sections,
 )
-from diffrect.comparison.report.statistics import HIGHER_IS_BETTER, MEAN
+from diffrect.comparison.report.statistics import MEAN
 from diffrect.evaluation.metrics import METRICS
 
 _LATEX = {
@@ -110,13 +110,13 @@ def scores_csv(report: Report) -> str:
     rows = []
     for row in report.rows:
         for name, scores in row.scores.items():
-            for metric in METRICS:
-                value = scores[metric]
-                undefined = "" if name == MEAN else row.undefined[name][metric]
+            for metric in METRICS.values():
+                value = scores[metric.name]
+                undefined = "" if name == MEAN else row.undefined[name][metric.name]
                 rows.append(
                     (
                         *(report.split, told["checkpoint"], row.group.labelled),
-                        *(row.group.name, name, metric, _unit(metric), len(row.seeds)),
+                        *(row.group.name, name, metric.name, metric.unit, len(row.seeds)),
                         *(_plain(value.mean), _plain(value.deviation), undefined, row.values),
                     )
                 )
@@ -155,10 +155,6 @@ def _csv(heading: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     writer.writerow(heading)
     writer.writerows(rows)
     return text.getvalue()
-
-
-def _unit(metric: str) -> str:
-    return "1" if metric in HIGHER_IS_BETTER else metric.partition("_")[2]
 
 
 def _plain(value: float) -> float | str:

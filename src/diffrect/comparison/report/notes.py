@@ -28,8 +28,7 @@ def notes(report: Report) -> list[str]:
         f"Checkpoint: {chosen} ({reached}).",
         f"Values: mean ± standard deviation over seeds ({seeds}) of the mean over cases; the mean "
         "of the classes is the mean of their values. One seed has no spread.",
-        f"Units: Dice and Jaccard in per cent, 95HD and ASD in {report.unit_words}; the best "
-        "value for a number of labelled patients is bold.",
+        f"Units: {_unit_words(report)}; the best value for a number of labelled patients is bold.",
         _empty_words(str(told["empty"])),
         f"Training: {_pixels(told)}, {told['iterations']} iterations, "
         f"batches of {told['batch_labelled']} labelled and {told['batch_unlabelled']} unlabelled "
@@ -51,6 +50,15 @@ def notes(report: Report) -> list[str]:
 
 def _some(number: int, what: str) -> str:
     return f"{number} {what}{'' if number == 1 else 's'}"
+
+
+def _unit_words(report: Report) -> str:
+    """Return which metrics are shown in which unit: "Dice and Jaccard in per cent, ..."."""
+    titles: dict[str, list[str]] = {}
+    for metric in report.metrics:
+        unit = "per cent" if metric.percent else metric.shown_unit
+        titles.setdefault(unit, []).append(metric.title)
+    return ", ".join(f"{' and '.join(names)} in {unit}" for unit, names in titles.items())
 
 
 def _pixels(told: Mapping[str, Any]) -> str:

@@ -21,6 +21,7 @@ from diffrect.comparison.report.figures import (
 )
 from diffrect.comparison.report.sections import Report, labelled_words
 from diffrect.comparison.report.statistics import MEAN, Row, Spread
+from diffrect.evaluation.metrics import METRICS
 
 # Okabe & Ito's colours, dark ones first: they differ in grey too, and thin lines stay visible.
 COLOURS = ("#000000", "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00")
@@ -32,6 +33,7 @@ LINES: tuple[tuple[float, tuple[float, ...]] | str, ...] = (
     (0, (6, 1.5, 1.2, 1.5)),
     (0, (3, 1.2, 1.2, 1.2, 1.2, 1.2)),
 )
+_DICE = METRICS["dice"]
 PLOTS = ("dice_by_labelled", "dice_by_class", "dice_by_minutes")
 
 
@@ -102,7 +104,7 @@ def by_labelled(report: Report) -> Figure:
             axes.annotate(words, place, (0, 3), textcoords="offset points", fontsize=POINTS)
     axes.set_xticks(range(len(counts)), [str(count) for count in counts])
     axes.set_xlim(-0.4, len(counts) - 0.6)
-    style_axes(axes, "", "labelled patients", "Dice (%)")
+    style_axes(axes, "", "labelled patients", _DICE.label)
     set_title(figure, f"Mean Dice, {report.split_words}{_spread_words(report)}")
     last = {row.group.name: _per_cent(row).mean for row in partial}  # of most labels
     _legend(figure, axes, sorted(last, key=lambda name: -last[name]))
@@ -124,7 +126,7 @@ def _dots(report: Report) -> Figure:
     ]
     axes.set_yticks(range(len(words)), words)
     axes.set_ylim(len(words) - 0.4, -0.6)  # the first on top
-    style_axes(axes, "", "Dice (%)", "")
+    style_axes(axes, "", _DICE.label, "")
     labelled = "" if several else f", {labelled_words(report.rows[0].group)} labelled"
     set_title(figure, f"Mean Dice, {report.split_words}{labelled}{_spread_words(report)}")
     return figure
@@ -132,8 +134,8 @@ def _dots(report: Report) -> Figure:
 
 def _per_cent(row: Row) -> Spread:
     """Mean Dice of a row in per cent; a spread that is not known is NaN, which draws no bar."""
-    mean, deviation, number = row.scores[MEAN]["dice"]
-    return Spread(100 * mean, 100 * deviation, number)
+    mean, deviation, number = row.scores[MEAN][_DICE.name]
+    return Spread(_DICE.scale * mean, _DICE.scale * deviation, number)
 
 
 def _bars(deviations: Sequence[float]) -> Sequence[float] | None:
@@ -179,7 +181,7 @@ def by_minutes(report: Report) -> Figure | None:
             _point(axes, report, row)
         words = f"{labelled_words(members[0].group)} labelled"
         below = "minutes by the clock" if index + columns >= len(kinds) else ""
-        style_axes(axes, words, below, "" if index % columns else "Dice (%)")
+        style_axes(axes, words, below, "" if index % columns else _DICE.label)
         axes.tick_params(labelbottom=True)
         axes.set_xscale("log")
         axes.set_xlim(*_minutes(rows))

@@ -7,7 +7,6 @@ from typing import NamedTuple
 
 from diffrect.comparison.report.results import Result
 from diffrect.comparison.report.statistics import (
-    HIGHER_IS_BETTER,
     MEAN,
     Group,
     Row,
@@ -16,6 +15,7 @@ from diffrect.comparison.report.statistics import (
     paired_tests,
     summarise_rows,
 )
+from diffrect.evaluation.metrics import METRICS, Metric
 
 SPLIT_NAMES = {"val": "validation", "test": "test"}
 COSTS = {
@@ -76,20 +76,9 @@ class Report:
         return f"{SPLIT_NAMES[self.split]} split"
 
     @property
-    def unit_words(self) -> str:
-        """ "mm" or "voxels"."""
-        return {"mm": "mm", "voxel": "voxels"}[self.unit]
-
-    @property
-    def columns(self) -> dict[str, str]:
-        """The metrics shown -> their headings with units."""
-        unit = self.unit_words
-        return {
-            "dice": "Dice %",
-            "jaccard": "Jaccard %",
-            f"hd95_{self.unit}": f"95HD {unit}",
-            f"asd_{self.unit}": f"ASD {unit}",
-        }
+    def metrics(self) -> list[Metric]:
+        """The metrics shown: the overlaps, and the distances in `unit`."""
+        return [m for m in METRICS.values() if m.percent or m.unit == self.unit]
 
 
 def make_report(
@@ -121,9 +110,9 @@ def sections(report: Report) -> list[Section]:
 
 
 def _scores_section(report: Report, name: str) -> Section:
-    metrics = report.columns
+    metrics = report.metrics
     title = "Mean of the classes" if name == MEAN else f"Class {name}"
-    tested = [m for m in metrics if any(t.metric == m for t in report.tests)]
+    tested = [m for m in metrics if any(t.metric == m.name for t in report.tests)]
     if name != MEAN:
         tested = []
     rows = []
@@ -131,14 +120,15 @@ def _scores_section(report: Report, name: str) -> Section:
         entries = [Entry(labelled_words(row.group)), Entry(row.group.name)]
         entries.append(Entry(str(len(row.seeds))))
         entries += [
-            Entry(format_score(m, row.scores[name][m]), _is_best(report.rows, row, name, m))
+            Entry(format_score(m, row.scores[name][m.name]), _is_best(report.rows, row, name, m))
             for m in metrics
         ]
         entries.append(Entry(_undefined(row, name, f"hd95_{report.unit}")))
-        entries += [Entry(_p_value(report.tests, row.group, metric)) for metric in tested]
+        entries += [Entry(_p_value(report.tests, row.group, metric.name)) for metric in tested]
         rows.append(entries)
-    p = [f"p {metrics[metric].split()[0]}" for metric in tested]
-    heading = ["labelled", "method", "seeds", *metrics.values(), "no distance", *p]
+    p = [f"p {metric.title}" for metric in tested]
+    headings = [metric.heading for metric in metrics]
+    heading = ["labelled", "method", "seeds", *headings, "no distance", *p]
     return Section(f"{title}, {report.split_words}", heading, rows)
 
 
@@ -159,11 +149,11 @@ def _cost_section(report: Report) -> Section:
 def _tests_section(report: Report) -> Section:
     rows = []
     for test in report.tests:
-        if test.metric not in report.columns:
+        metric = METRICS[test.metric]
+        if metric not in report.metrics:
             continue
-        factor = 100 if test.metric in HIGHER_IS_BETTER else 1
-        entries = [labelled_words(test.group), test.group.name, report.columns[test.metric]]
-        entries += [f"{test.cases}", f"{factor * test.difference:+.2f}"]
+        entries = [labelled_words(test.group), test.group.name, metric.heading]
+        entries += [f"{test.cases}", f"{metric.scale * test.difference:+.2f}"]
         entries += [f"{test.better} of {test.cases}", format_p(test.p), format_p(test.p_holm)]
         rows.append([Entry(entry) for entry in entries])
     heading = ["labelled", "method", "metric", "cases", "median difference", "better in"]
@@ -176,9 +166,9 @@ def labelled_words(group: Group) -> str:
     return f"{group.labelled} (all)" if group.complete else str(group.labelled)
 
 
-def format_score(metric: str, value: Spread) -> str:
+def format_score(metric: Metric, value: Spread) -> str:
     """ "80.12 ± 0.34", without a spread for one seed; overlaps in per cent."""
-    return _format(value, 100.0 if metric in HIGHER_IS_BETTER else 1.0, 2)
+    return _format(value, metric.scale, 2)
 
 
 def _format(value: Spread, factor: float, decimals: int) -> str:
@@ -208,12 +198,12 @@ def _undefined(row: Row, name: str, metric: str) -> str:
     return f"{count} of {row.values * len(classes)}"
 
 
-def _is_best(rows: Sequence[Row], row: Row, name: str, metric: str) -> bool:
+def _is_best(rows: Sequence[Row], row: Row, name: str, metric: Metric) -> bool:
     """Whether no other row with as many labels shows a better number; False without a rival."""
     rivals = [r for r in rows if r.group[:2] == row.group[:2]]
-    shown = [round(r.scores[name][metric].mean, 4) for r in rivals]
+    shown = [round(r.scores[name][metric.name].mean, 4) for r in rivals]
     shown = [value for value in shown if not math.isnan(value)]
     if len(shown) < 2:
         return False
-    best = max(shown) if metric in HIGHER_IS_BETTER else min(shown)
-    return round(row.scores[name][metric].mean, 4) == best
+    best = max(shown) if metric.higher_is_better else min(shown)
+    return round(row.scores[name][metric.name].mean, 4) == best

@@ -16,7 +16,6 @@ from diffrect.comparison.report.results import Result
 from diffrect.evaluation.metrics import METRICS, summarise
 
 TESTED = ("dice", "hd95_mm", "hd95_voxel")
-HIGHER_IS_BETTER = ("dice", "jaccard")
 MEAN = "mean"
 
 
@@ -149,7 +148,7 @@ def paired_tests(results: Sequence[Result], against: str) -> list[Test]:
 
 def _test(group: Group, against: str, metric: str, mine: np.ndarray, theirs: np.ndarray) -> Test:
     difference = mine - theirs
-    better = difference > 0 if metric in HIGHER_IS_BETTER else difference < 0
+    better = difference > 0 if METRICS[metric].higher_is_better else difference < 0
     return Test(
         group,
         against,

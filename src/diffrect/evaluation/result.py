@@ -1,0 +1,82 @@
+"""What an evaluation found: the scores, and the facts without which they mean nothing."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from diffrect.evaluation.metrics import Scores
+
+
+@dataclass(frozen=True)
+class CaseScores:
+    """The scores of one case.
+
+    Attributes:
+        id: the case.
+        patient: its patient.
+        ignored_voxels: voxels that nobody annotated, which count in no score.
+        classes: per foreground class the value of each metric; NaN where it is undefined.
+    """
+
+    id: str
+    patient: str
+    ignored_voxels: int
+    classes: dict[str, Scores]
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """The scores of a run on a split, as RUN/metrics_SPLIT.json holds them.
+
+    Attributes:
+        split: the split that was scored: `val`, `test` or `all`.
+        checkpoint: the checkpoint that predicted: `best` or `last`.
+        step: training iterations which that checkpoint has seen.
+        empty: what a class counts that is missing from a case, see `case_metrics`.
+        run: the RUN folder.
+        store: the store whose cases were scored.
+        diffrect: version of this package.
+        format: version of the file's format.
+        protocol: the training's configuration, the labelled patients by name and the number of
+            unlabelled ones.
+        missing_patients: patients of the split without a labelled case.
+        mean: per metric the mean over the classes' means; NaN where it is undefined.
+        classes: per foreground class and metric the mean over the cases; NaN where it is undefined.
+        undefined: per class and metric the number of cases in which it is undefined.
+        cases: the scores of each case.
+    """
+
+    split: str
+    checkpoint: str
+    step: int
+    empty: str
+    run: str
+    store: str
+    diffrect: str
+    format: int
+    protocol: Mapping[str, Any]
+    missing_patients: Sequence[str]
+    mean: Scores
+    classes: dict[str, Scores]
+    undefined: Mapping[str, Mapping[str, int]]
+    cases: Sequence[CaseScores]
+
+    @property
+    def patients(self) -> tuple[str, ...]:
+        """The patients scored, each once."""
+        return tuple(dict.fromkeys(case.patient for case in self.cases))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the content of RUN/metrics_SPLIT.json: plain values, None where undefined."""
+        content: dict[str, Any] = _without_nan(asdict(self))
+        return content
+
+
+def _without_nan(value: Any) -> Any:
+    """Return the same with None for every NaN, which JSON does not have."""
+    if isinstance(value, dict):
+        return {key: _without_nan(entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without_nan(entry) for entry in value]
+    return None if isinstance(value, float) and math.isnan(value) else value
