@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from diffrect.cli.main import main
 from diffrect.config import TrainConfig
-from diffrect.inference.model import Model, Task
+from diffrect.data.task import Task
+from diffrect.inference.model import Model
 from support.scans import grid, write_scan
 from support.tiny import write_nifti
 

@@ -14,7 +14,7 @@ from diffrect.data.splits import resolve_split
 from diffrect.data.store import Store
 from diffrect.data.views import RawBatch
 from diffrect.errors import InputError
-from diffrect.inference.model import load_method
+from diffrect.inference.load import load_method
 from diffrect.labels import IGNORED
 from diffrect.methods.base import Batch, Method, Problem
 from diffrect.methods.incl import INCL

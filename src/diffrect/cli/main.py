@@ -274,7 +274,7 @@ def _report(error: InputError) -> int:
     failures: dict[Path, str] = getattr(error, "failures", {})
     for message in failures.values() or [str(error)]:
         _complain(f"error: {message}")
-    return 1 if getattr(error, "written", None) else 2
+    return 1 if getattr(error, "written", None) else error.exit_code
 
 
 def _complain(message: str) -> None:

@@ -18,11 +18,12 @@ from diffrect.data.batch import make_batch
 from diffrect.data.loader import iterate, training_batches
 from diffrect.data.splits import Split
 from diffrect.data.store import Store
+from diffrect.data.task import Task
 from diffrect.data.views import RawBatch
 from diffrect.distributed.sums import share_statistics
 from diffrect.distributed.sync_norm import synchronise
 from diffrect.errors import InputError
-from diffrect.inference.model import Task
+from diffrect.inference.segmenter import Segmenter
 from diffrect.methods.base import Batch, Method, Problem, Update
 from diffrect.methods.registry import resolve
 from diffrect.runs.checkpoint import checkpoint_path, save_checkpoint
@@ -251,6 +252,17 @@ class Trainer:
             )
 
     @property
+    def segmenter(self) -> Segmenter:
+        """The predictor as it is now, over whole slices."""
+        return Segmenter(
+            self.method.predictor,
+            self.config.side,
+            self.views.interpolation,
+            self.config.spacing,
+            self.fabric.device,
+        )
+
+    @property
     def validation_due(self) -> bool:
         """Whether the iterations done ask for a validation that has not been made."""
         interval, last = self.config.validation_interval, self.config.iterations
@@ -262,16 +274,7 @@ class Trainer:
         A stop that is asked for meanwhile leaves it for when the training goes on.
         """
         monitor.validation_begins()
-        scores = validate(
-            self.method.predictor,
-            self.store,
-            self.split.val,
-            self.config.side,
-            self.views.interpolation,
-            self.fabric,
-            self.config.spacing,
-            stop,
-        )
+        scores = validate(self.segmenter, self.store, self.split.val, self.fabric, stop)
         if scores is None:
             return
         self.last_dice, self.validated = scores["dice"], self.step
