@@ -38,7 +38,7 @@ from diffrect.data.prepare import prepare
 from diffrect.inference.predict import predict
 from diffrect.phantom import write_phantom
 from diffrect.runs.checkpoint import checkpoint_path, load_checkpoint
-from diffrect.runs.folder import METRICS_FILE
+from diffrect.runs.names import LOG_FILE
 from diffrect.training.train import train
 
 COSTS = ("seconds_per_iteration", "minutes", "processor_minutes", "peak_memory_mib")
@@ -146,7 +146,7 @@ def same(one: Any, other: Any) -> bool:
 
 
 def lines(run: Path) -> list[dict[str, Any]]:
-    parsed = [json.loads(line) for line in (run / METRICS_FILE).read_text().splitlines()]
+    parsed = [json.loads(line) for line in (run / LOG_FILE).read_text().splitlines()]
     return [{k: v for k, v in line.items() if k not in COSTS} for line in parsed]
 
 

@@ -11,7 +11,8 @@ from diffrect import atomic
 from diffrect.comparison import cell
 from diffrect.comparison.report import report
 from diffrect.data import store as store_module
-from diffrect.training import monitor, trainer, validation
+from diffrect.runs import log
+from diffrect.training import trainer, validation
 
 
 def die() -> None:
@@ -36,18 +37,17 @@ def die_at(owner: Any, name: str, call: int, *, after: bool = False) -> None:
 
 def die_in_a_line(call: int) -> None:
     """Half a line of metrics.jsonl is on the disk."""
-    original, calls = monitor.Monitor.append, iter(range(1, call + 1))
+    original, calls = log.Log.append, iter(range(1, call + 1))
 
-    def fatal(self: monitor.Monitor, line: Any) -> None:
+    def fatal(self: log.Log, line: Any) -> None:
         if next(calls, None) == call:
-            assert self.file is not None
             text = json.dumps(dict(line))
             self.file.write(text[: len(text) // 2])
             self.file.flush()
             die()
         original(self, line)
 
-    monitor.Monitor.append = fatal  # type: ignore[method-assign]
+    log.Log.append = fatal  # type: ignore[method-assign]
 
 
 MOMENTS: dict[str, Callable[[int], None]] = {

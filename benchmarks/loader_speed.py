@@ -28,7 +28,7 @@ from diffrect.config import VIEW_PRESETS, ViewOptions
 from diffrect.data.loader import Batches, SliceIndex, slices_of
 from diffrect.data.prepare import prepare
 from diffrect.data.store import Store
-from diffrect.data.views import make_views
+from diffrect.data.views import make_batch
 from side_by_side import DEVICE, machine, parse, take_turns
 
 
@@ -115,7 +115,7 @@ def main() -> None:
 
         def ours(views: ViewOptions) -> None:
             for step in steps:
-                make_views(batches[step].to(DEVICE), size, views)
+                make_batch(batches[step].to(DEVICE), size, views, torch.float32)
 
         runs: dict[str, Callable[[], object]] = {"h5 and PIL": yardstick}
         runs |= {what: partial(ours, views) for what, views in options.items()}

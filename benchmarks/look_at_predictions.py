@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from diffrect.data.splits import Split
+from diffrect.data.split import Split
 from diffrect.data.store import Store
 from diffrect.inference.model import Model
 from diffrect.showcase.pictures import Panel, Row, draw_rows

@@ -8,7 +8,7 @@ HIPPOCAMPUS is the Decathlon folder Task04_Hippocampus; its cases are sorted by 
 import argparse
 from pathlib import Path
 
-from diffrect.data.splits import Split
+from diffrect.data.split import Split
 
 
 def main() -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from diffrect.methods.base import Batch
+from diffrect.data.batch import Batch
 from diffrect.methods.diffrect.method import DiffRect
 from diffrect.networks.diffusion import alphas_cumulative, cosine_betas
 from diffrect.networks.reference import reference_names

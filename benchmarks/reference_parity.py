@@ -23,7 +23,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from diffrect.methods.base import Batch, Problem
+from diffrect.data.batch import Batch
+from diffrect.methods.base import Problem
 from diffrect.methods.diffrect.method import DiffRect, Draws
 from diffrect.methods.diffrect.options import REFERENCE, DiffRectOptions
 from diffrect.networks.diffusion import alphas_cumulative, cosine_betas

@@ -22,7 +22,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from diffrect.config import TrainConfig
-from diffrect.data.splits import Split
+from diffrect.data.split import Split
 from diffrect.data.store import Store
 from diffrect.methods.losses import cross_entropy_dice
 from diffrect.methods.registry import complete

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from diffrect.data.inspect import inspect
     from diffrect.data.prepare import prepare
     from diffrect.data.source_options import SourceOptions
-    from diffrect.data.splits import Split
+    from diffrect.data.split import Split
     from diffrect.data.store import Store
     from diffrect.errors import InputError
     from diffrect.evaluation.evaluate import evaluate
@@ -49,7 +49,7 @@ _MODULES = {
     "InputError": "diffrect.errors",
     "Model": "diffrect.inference.model",
     "SourceOptions": "diffrect.data.source_options",
-    "Split": "diffrect.data.splits",
+    "Split": "diffrect.data.split",
     "Store": "diffrect.data.store",
     "TrainConfig": "diffrect.config",
     "compare": "diffrect.comparison.run",

@@ -1,4 +1,4 @@
-"""Values of settings, checked against the types and ranges of dataclass fields."""
+"""Check the values of settings against the types and ranges of dataclass fields."""
 
 import dataclasses
 import types
@@ -12,21 +12,25 @@ T = TypeVar("T")
 
 
 def update_dataclass(instance: T, values: Mapping[str, Any], where: str) -> T:
-    """A copy of a dataclass instance with `values` put in, checked against the fields' types.
+    """Return a copy of a dataclass instance with `values` put in.
+
+    The values are checked against the types of the fields.
 
     Raises:
-        InputError: an unknown name or a value of the wrong type; `where` says whose it is.
+        InputError: an unknown name or a value of the wrong type; `where` says where it comes from.
     """
     hints = get_type_hints(type(instance))
     for name in values:
         if name not in hints:
             known = ", ".join(sorted(hints))
-            raise InputError(f"{where}: unknown option {name}; expected one of {known}")
+            raise InputError(
+                where, problem=f"unknown option {name}", hint=f"expected one of {known}"
+            )
     checked = {name: _coerce(value, hints[name], where, name) for name, value in values.items()}
     try:
         return dataclasses.replace(instance, **checked)  # type: ignore[type-var]
     except InputError as error:
-        raise InputError(f"{_of(where)}{error}") from None
+        raise error.about(f"{_of(where)}{error.subject}") from None
 
 
 def one_of(name: str, value: object, choices: Collection[object]) -> None:
@@ -46,22 +50,39 @@ def one_of(name: str, value: object, choices: Collection[object]) -> None:
 
 
 def at_least(name: str, value: int, least: int) -> None:
+    """Refuse a setting below `least`.
+
+    Raises:
+        InputError: the value is smaller.
+    """
     if value < least:
-        raise InputError(f"{name}: expected at least {least}, got {value}")
+        raise InputError(name, f"at least {least}", got=value, setting=name)
 
 
 def within(name: str, value: float, low: float, high: float) -> None:
+    """Refuse a setting outside `low` to `high`, both allowed, and NaN.
+
+    Args:
+        name: the field that holds the setting.
+        value: its value.
+        low: the smallest value allowed.
+        high: the largest value allowed.
+
+    Raises:
+        InputError: the value lies outside.
+    """
     if not low <= value <= high:  # NaN is nowhere
-        raise InputError(f"{name}: expected a number from {low:g} to {high:g}, got {value:g}")
+        expected = f"a number from {low:g} to {high:g}"
+        raise InputError(name, expected, got=f"{value:g}", setting=name)
 
 
 def _of(where: str) -> str:
-    """What stands before the name of a field: its option, or the file it is in."""
+    """Return what precedes the name of a field: its option, or the file that holds it."""
     return f"{where} " if where.startswith("--") else f"{where}: "
 
 
 def _coerce(value: Any, hint: Any, where: str, name: str) -> Any:
-    """`value` as the type of a field; int becomes float and text becomes Path where asked."""
+    """Return `value` as the type of a field; int becomes float, text becomes Path where asked."""
     kinds = get_args(hint) if get_origin(hint) in (Union, types.UnionType) else (hint,)
     for kind in kinds:
         if get_origin(kind) is Literal:
@@ -71,7 +92,7 @@ def _coerce(value: Any, hint: Any, where: str, name: str) -> Any:
         accepted, convert = _CONVERSIONS.get(get_origin(kind) or kind, ((), lambda v: v))
         if isinstance(value, accepted) and (kind is bool or not isinstance(value, bool)):
             return convert(value)
-    raise InputError(f"{_of(where)}{name}: expected {_describe(kinds)}, got {value!r}")
+    raise InputError(f"{_of(where)}{name}", _describe(kinds), got=repr(value), setting=name)
 
 
 # Type of a field -> the types that YAML gives it as, and how they become it.

@@ -103,14 +103,19 @@ class TrainConfig:
         if self.validate_every is not None:
             at_least("validate_every", self.validate_every, 1)
         if not 0 < self.learning_rate < float("inf"):
-            raise InputError(f"learning_rate: expected a positive number, got {self.learning_rate}")
+            raise InputError(
+                "learning_rate",
+                "a positive number",
+                got=self.learning_rate,
+                setting="learning_rate",
+            )
 
     def _check_crop(self) -> None:
         if (self.spacing is None) != (self.crop is None):
             given, absent = ("crop", "spacing") if self.spacing is None else ("spacing", "crop")
-            raise InputError(f"{given}: expected --{absent} with it, got none")
+            raise InputError(given, f"--{absent} with it", got="none", setting=given)
         if self.spacing is not None and not 0 < self.spacing < float("inf"):
-            raise InputError(f"spacing: expected millimetres above 0, got {self.spacing}")
+            raise InputError("spacing", "millimetres above 0", got=self.spacing, setting="spacing")
         at_least("crop", self.side, 2)
 
     @property

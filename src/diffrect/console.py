@@ -3,13 +3,14 @@
 Results go to stdout, everything else to stderr, so that a pipe receives results only.
 """
 
-import os
 import sys
 from collections.abc import Iterable, Iterator
 from typing import TypeVar
 
 from rich.console import Console
 from rich.progress import track
+
+from diffrect.processes import speaker
 
 Item = TypeVar("Item")
 
@@ -30,7 +31,7 @@ def tell(line: str) -> None:
 
 def warn(message: str) -> None:
     """Print `diffrect: MESSAGE` on stderr; of several processes, name the one that speaks."""
-    rank = os.environ.get("RANK", os.environ.get("LOCAL_RANK", "0"))
+    rank = speaker()
     who = "diffrect" if rank == "0" else f"diffrect (process {rank})"
     print(f"{who}: {one_line(message)}", file=sys.stderr, flush=True)
 

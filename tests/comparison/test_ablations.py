@@ -7,8 +7,9 @@ import torch
 from torch import Tensor
 
 from diffrect.config import TrainConfig
+from diffrect.data.batch import Batch
 from diffrect.errors import InputError
-from diffrect.methods.base import Batch, Problem, Update
+from diffrect.methods.base import Problem, Update
 from diffrect.methods.diffrect.method import DiffRect, DiffRectOptions
 from diffrect.methods.registry import resolve
 from diffrect.networks.calibration import SemanticColouring

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from diffrect.cli import main as cli
+from diffrect.data.choose_split import resolve_split
 from diffrect.data.prepare import prepare
 from diffrect.data.source_options import SourceOptions
 from diffrect.data.sources import SOURCES, detect, find_source, list_cases
 from diffrect.data.sources.files import SUFFIXES, image_stem
-from diffrect.data.splits import resolve_split
 from diffrect.data.store import Store
 from diffrect.errors import InputError
 from diffrect.labels import IGNORED

@@ -10,12 +10,13 @@ import pytest
 import torch
 
 from diffrect.config import TrainConfig
+from diffrect.data.batch import Batch
 from diffrect.data.prepare import prepare
 from diffrect.data.store import Store
 from diffrect.evaluation.evaluate import evaluate
 from diffrect.evaluation.scores_table import scores_table
 from diffrect.labels import IGNORED
-from diffrect.methods.base import Batch, Problem
+from diffrect.methods.base import Problem
 from diffrect.methods.registry import resolve
 from diffrect.training.train import train
 from support.tiny import write_nifti

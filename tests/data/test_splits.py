@@ -7,7 +7,8 @@ from typing import Any, cast
 
 import pytest
 
-from diffrect.data.splits import Split, acdc_split, resolve_split, restrict_to
+from diffrect.data.choose_split import resolve_split
+from diffrect.data.split import Split, acdc_split, restrict_to
 from diffrect.data.store import Store
 from diffrect.errors import InputError
 

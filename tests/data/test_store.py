@@ -12,9 +12,10 @@ import numpy as np
 import pytest
 
 from diffrect.data.case import Case
-from diffrect.data.store import CaseRecord, Store, read_record, write_case, write_json
+from diffrect.data.store import CaseRecord, Store, read_record, write_case
 from diffrect.errors import InputError
 from diffrect.imaging.volume import Volume
+from diffrect.json_files import write_json
 from support.tiny import ACDC_SHAPE, ACDC_SPACING, scan
 
 

@@ -8,24 +8,23 @@ from PIL import Image, ImageEnhance
 
 from diffrect.config import TrainConfig, ViewOptions
 from diffrect.data import views as augment
+from diffrect.data.batch import Batch, RawBatch
 from diffrect.data.loader import Batches, SliceIndex, iterate, slices_of, training_batches
-from diffrect.data.splits import Split
+from diffrect.data.split import Split
 from diffrect.data.store import Store
 from diffrect.data.views import (
-    RawBatch,
     change_brightness,
     change_contrast,
     change_intensities,
     change_sharpness,
     gaussian_blur,
-    make_views,
+    make_batch,
     random_boxes,
     random_geometry,
     sampling_grid,
 )
 from diffrect.errors import InputError
 from diffrect.imaging.resample import labels_from_logits, resize
-from diffrect.methods.base import Batch
 
 STILL = ViewOptions(
     interpolation="nearest", jitter_probability=0.0, blur_sigma=0.0, cutmix_probability=0.0
@@ -89,9 +88,9 @@ def test_geometry_is_a_flip_turn_or_small_rotation() -> None:
 def test_labels_move_with_their_image() -> None:
     torch.manual_seed(1)
     array = np.random.default_rng(0).integers(0, 2, (20, 24))
-    weak, strong, label = make_views(one_slice(array, padding=3), 32, STILL)
-    assert torch.equal(weak[0, 0].long(), label[0])
-    assert torch.equal(weak, strong)
+    batch = make_batch(one_slice(array, padding=3), 32, STILL, torch.float32)
+    assert torch.equal(batch.weak[0, 0].long(), batch.label[0])
+    assert torch.equal(batch.weak, batch.strong)
 
 
 def test_reference_views_have_256_levels() -> None:
@@ -99,7 +98,8 @@ def test_reference_views_have_256_levels() -> None:
         torch.rand(2, 1, 16, 16), torch.zeros(1, 16, 16, dtype=torch.uint8), torch.full((2, 2), 16)
     )
     options = ViewOptions(interpolation="nearest", eight_bit=True, cutmix_probability=0.0)
-    for view in make_views(raw, 16, options)[:2]:
+    batch = make_batch(raw, 16, options, torch.float32)
+    for view in (batch.weak, batch.strong):
         levels = view * 255
         assert torch.allclose(levels, levels.round(), atol=1e-3)
 
@@ -241,7 +241,7 @@ def test_open_pixels_stay_open_and_mix_with_no_class() -> None:
     options = ViewOptions(interpolation="linear", turn_probability=0.5)
     for seed in range(8):
         torch.manual_seed(seed)
-        label = make_views(raw, 32, options)[2]
+        label = make_batch(raw, 32, options, torch.float32).label
         assert set(label.unique().tolist()) <= {0, 1, 255}  # 0: beyond the slice
         assert (label == 255).float().mean() > 0.5
         assert (label == 1).any()

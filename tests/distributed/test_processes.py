@@ -16,15 +16,16 @@ from torch import nn
 
 import diffrect.distributed.sync_norm as sync_norm_module
 from diffrect.config import TrainConfig, read_config
+from diffrect.data.choose_split import resolve_split
 from diffrect.data.loader import training_batches
-from diffrect.data.splits import resolve_split
 from diffrect.data.store import Store
-from diffrect.distributed.ranks import Ranks, rank_and_world
+from diffrect.distributed.ranks import Ranks
 from diffrect.distributed.sync_norm import SyncBatchNorm, synchronise
 from diffrect.errors import InputError
 from diffrect.evaluation.evaluate import evaluate
 from diffrect.inference.predict import predict
 from diffrect.networks.unet import UNet
+from diffrect.processes import rank_and_world
 from diffrect.runs.checkpoint import checkpoint_path, load_checkpoint
 from diffrect.training.train import train
 from support.quiet_methods import OPTIONS

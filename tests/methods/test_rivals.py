@@ -9,14 +9,14 @@ import pytest
 import torch
 
 from diffrect.config import TrainConfig, ViewOptions
-from diffrect.data.batch import make_batch
-from diffrect.data.splits import resolve_split
+from diffrect.data.batch import Batch, RawBatch
+from diffrect.data.choose_split import resolve_split
 from diffrect.data.store import Store
-from diffrect.data.views import RawBatch
+from diffrect.data.views import make_batch
 from diffrect.errors import InputError
 from diffrect.inference.load import load_method
 from diffrect.labels import IGNORED
-from diffrect.methods.base import Batch, Method, Problem
+from diffrect.methods.base import Method, Problem
 from diffrect.methods.incl import INCL
 from diffrect.methods.registry import METHODS, complete, find_method, resolve
 from diffrect.runs.checkpoint import checkpoint_path, load_checkpoint, save_checkpoint

@@ -5,9 +5,9 @@ from dataclasses import replace
 import pytest
 import torch
 
+from diffrect.data.batch import Batch
 from diffrect.labels import IGNORED
 from diffrect.methods import bcp, unimatch
-from diffrect.methods.base import Batch
 from diffrect.methods.incl import soft_dice_loss, transfer_loss
 from diffrect.methods.losses import dice_loss
 from diffrect.methods.mcnet import MCNet, mutual_consistency, sharpen

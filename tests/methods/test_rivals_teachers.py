@@ -6,8 +6,9 @@ import pytest
 import torch
 from torch import nn
 
+from diffrect.data.batch import Batch
 from diffrect.methods import ict, mean_teacher, uamt
-from diffrect.methods.base import Batch, make_teacher, move_average
+from diffrect.methods.base import make_teacher, move_average
 from diffrect.methods.consistency import ConsistencyOptions, squared_difference, with_noise
 from diffrect.methods.cps import cross_pseudo_supervision
 from diffrect.methods.losses import complementary_loss, cross_entropy_dice, pseudo_label

@@ -1,4 +1,4 @@
-"""Files as earlier versions wrote them, in tests/data: they load, or the message says what does."""
+"""Files of earlier versions, kept in examples/: they load, or the message says what does."""
 
 import json
 import shutil
@@ -21,19 +21,19 @@ from diffrect.runs.log import FORMAT_VERSION as METRICS_VERSION
 from diffrect.training.train import train
 from support.tiny import scan, write_dataset_json, write_nifti
 
-DATA = Path(__file__).parents[1] / "data"
+EXAMPLES = Path(__file__).parent / "examples"
 
 
 @pytest.fixture
 def store(tmp_path: Path) -> Path:
     """Version 1: without checksums of its descriptions."""
-    return Path(shutil.copytree(DATA / "store_1", tmp_path / "store"))
+    return Path(shutil.copytree(EXAMPLES / "store_1", tmp_path / "store"))
 
 
 @pytest.fixture
 def run(tmp_path: Path) -> Path:
     """Checkpoint format 1 with the entries it had at first; metrics without a version, cut."""
-    return Path(shutil.copytree(DATA / "run_1", tmp_path / "run"))
+    return Path(shutil.copytree(EXAMPLES / "run_1", tmp_path / "run"))
 
 
 @pytest.fixture
@@ -52,7 +52,7 @@ def source(tmp_path: Path) -> Path:
 
 
 def test_the_versions_of_today() -> None:
-    """Whoever changes one of them adds an example of the version before to tests/data."""
+    """Whoever changes one of them adds an example of the version before."""
     assert (STORE_VERSION, CHECKPOINT_VERSION, METRICS_VERSION) == (2, 1, 1)
 
 
@@ -120,4 +120,4 @@ def _refuse_later(run: Path) -> None:
 
 
 def test_examples_stay_small() -> None:
-    assert sum(file.stat().st_size for file in DATA.rglob("*") if file.is_file()) < 200_000
+    assert sum(file.stat().st_size for file in EXAMPLES.rglob("*") if file.is_file()) < 200_000

@@ -16,7 +16,7 @@ from matplotlib.image import imread
 import diffrect
 import diffrect.showcase.demo as demo_module
 from diffrect.config import ViewOptions
-from diffrect.data.splits import Split
+from diffrect.data.split import Split
 from diffrect.data.store import Store
 from diffrect.errors import InputError
 from diffrect.evaluation.evaluate import evaluate

@@ -11,7 +11,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from diffrect.methods.base import Batch, Problem, Update
+from diffrect.data.batch import Batch
+from diffrect.methods.base import Problem, Update
 from diffrect.methods.diffrect.method import DiffRect, DiffRectOptions, Draws
 from diffrect.methods.supervised import Supervised, SupervisedOptions
 

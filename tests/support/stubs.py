@@ -6,7 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from diffrect.config import TrainConfig
-from diffrect.methods.base import Batch, Method, Problem
+from diffrect.data.batch import Batch
+from diffrect.methods.base import Method, Problem
 from diffrect.methods.registry import resolve
 
 # Two classes, two pixels: p(class 1) = .8 and .4, truth 1 and 0; 1/2 (CE + Dice) = .246984.

@@ -12,12 +12,13 @@ import torch
 
 import diffrect.training.train as module
 from diffrect.config import TrainConfig
-from diffrect.training import monitor
+from diffrect.training.monitor import Monitor
+from diffrect.training.stop import StopRequest
 
 
 def main(store: Path, run: Path, folder: Path) -> None:
     class SavesItself(module.Trainer):  # type: ignore[misc, name-defined]
-        def fit(self, bar: monitor.Monitor, stop: monitor.StopRequest) -> None:
+        def fit(self, bar: Monitor, stop: StopRequest) -> None:
             rank = self.fabric.global_rank
             stop.requested = rank == 1
             try:

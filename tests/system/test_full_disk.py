@@ -12,8 +12,8 @@ from diffrect.atomic import remove_unfinished
 from diffrect.cli import main as cli
 from diffrect.comparison.cell import clear_unusable
 from diffrect.comparison.locks import CellLock
-from diffrect.runs import folder as run_folder
 from diffrect.runs.checkpoint import checkpoint_path, save_checkpoint
+from diffrect.runs.names import CONFIG_FILE, LOG_FILE, SPLIT_FILE
 from support.disk import check_told, full_disk
 from support.tiny import scan, write_nifti
 
@@ -84,7 +84,7 @@ def test_a_cell_that_has_any_checkpoint_is_kept(tmp_path: Path) -> None:
     """On a file system without links, `last.pt` is `previous.pt` for a moment."""
     checkpoint_path(tmp_path, "previous").parent.mkdir()
     checkpoint_path(tmp_path, "previous").touch()
-    for name in (run_folder.CONFIG_FILE, run_folder.SPLIT_FILE, run_folder.METRICS_FILE):
+    for name in (CONFIG_FILE, SPLIT_FILE, LOG_FILE):
         (tmp_path / name).touch()
     clear_unusable(tmp_path)
     assert checkpoint_path(tmp_path, "previous").is_file()

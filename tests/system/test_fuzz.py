@@ -16,8 +16,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from diffrect.data.case import image_slices, label_slices
+from diffrect.data.choose_split import resolve_split
 from diffrect.data.sources import SOURCES
-from diffrect.data.splits import resolve_split
 from diffrect.data.store import Store
 from diffrect.errors import InputError
 from diffrect.imaging.slicing import choose_slicing

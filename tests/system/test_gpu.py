@@ -15,7 +15,7 @@ import reference_parity
 from diffrect.config import VIEW_PRESETS, TrainConfig, ViewOptions
 from diffrect.data.loader import Batches, slices_of
 from diffrect.data.store import Store
-from diffrect.data.views import make_views
+from diffrect.data.views import make_batch
 from diffrect.errors import InputError
 from diffrect.evaluation.evaluate import evaluate
 from diffrect.inference.model import Model
@@ -60,7 +60,8 @@ def test_views_are_those_of_a_cpu(store: Store, preset: str) -> None:
     found = []
     for device in ("cpu", "cuda"):
         torch.manual_seed(0)
-        views = make_views(raw.to(torch.device(device)), 64, options)
+        batch = make_batch(raw.to(torch.device(device)), 64, options, torch.float32)
+        views = (batch.weak, batch.strong, batch.label)
         assert {view.device.type for view in views} == {device}
         found.append([view.cpu() for view in views])
     for cpu, gpu in zip(*found, strict=True):  # a sample between two pixels may take either

@@ -12,14 +12,15 @@ from lightning_fabric.plugins.precision import MixedPrecision
 import diffrect.training.trainer as trainer_module
 from diffrect.cli import main as cli
 from diffrect.config import TrainConfig
-from diffrect.data.splits import resolve_split
+from diffrect.data.batch import Batch
+from diffrect.data.choose_split import resolve_split
 from diffrect.data.store import Store
 from diffrect.errors import InputError
-from diffrect.methods.base import Batch, Update
+from diffrect.methods.base import Update
 from diffrect.methods.registry import complete
 from diffrect.methods.supervised import Supervised, SupervisedOptions
 from diffrect.runs.checkpoint import checkpoint_path, load_checkpoint
-from diffrect.runs.folder import METRICS_FILE
+from diffrect.runs.names import LOG_FILE
 from diffrect.training.finite import LIMIT, check_state, find_blow_up
 from diffrect.training.train import train
 from diffrect.training.trainer import Trainer
@@ -101,7 +102,7 @@ def test_skipped_iterations_are_counted_and_leave_no_trace(
         progress=False,
     )
     assert finite(run)
-    entries = [json.loads(line) for line in (run / METRICS_FILE).read_text().splitlines()]
+    entries = [json.loads(line) for line in (run / LOG_FILE).read_text().splitlines()]
     skipped = [entry for entry in entries if entry["kind"] == "skipped"]
     assert [entry["step"] for entry in skipped] == [3]
     assert skipped[0]["cases"][0].startswith("patient099")

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from diffrect.config import TrainConfig
-from diffrect.data.splits import resolve_split
+from diffrect.data.choose_split import resolve_split
 from diffrect.data.store import Store
 from diffrect.methods.registry import METHODS, complete
 from diffrect.training.train import Trainer

@@ -23,9 +23,9 @@ from diffrect.runs.checkpoint import (
     load_checkpoint,
     save_checkpoint,
 )
-from diffrect.runs.folder import METRICS_FILE, REPLACED
-from diffrect.runs.log import reopen_metrics
-from diffrect.training import monitor
+from diffrect.runs.log import Log
+from diffrect.runs.names import LOG_FILE, REPLACED
+from diffrect.training.stop import StopRequest
 from diffrect.training.train import train
 from support.runs import lines, same
 
@@ -132,7 +132,7 @@ def test_any_flipped_bit_is_found_or_harmless(tmp_path: Path) -> None:
 def test_lines_that_a_crash_left_are_dropped(store: Store, run: Path, whole: Path) -> None:
     for name in ("last", "best"):
         shutil.copy(checkpoint_path(run, "previous"), checkpoint_path(run, name))
-    with (run / METRICS_FILE).open("a") as file:
+    with (run / LOG_FILE).open("a") as file:
         file.write('{"kind": "train", "step": 11, "supervi')
     resume(store, run)
     best = load_checkpoint(checkpoint_path(whole, "best"))["step"]
@@ -144,8 +144,8 @@ def test_lines_that_a_crash_left_are_dropped(store: Store, run: Path, whole: Pat
 def test_the_closing_line_is_written_once(store: Store, run: Path, whole: Path) -> None:
     resume(store, run)
     assert lines(run) == lines(whole)
-    kept = (run / METRICS_FILE).read_text().splitlines()[:-1]
-    (run / METRICS_FILE).write_text("".join(f"{line}\n" for line in kept))
+    kept = (run / LOG_FILE).read_text().splitlines()[:-1]
+    (run / LOG_FILE).write_text("".join(f"{line}\n" for line in kept))
     resume(store, run)  # killed between the last checkpoint and its last line
     assert lines(run) == lines(whole)
 
@@ -164,16 +164,16 @@ def test_tensorboard_shows_every_step_once(store: Store, run: Path) -> None:
 
 
 def test_metrics_of_a_later_version_are_refused(tmp_path: Path) -> None:
-    file = tmp_path / METRICS_FILE
+    file = tmp_path / LOG_FILE
     file.write_text('{"kind": "format", "step": 0, "version": 2}\n')
     with pytest.raises(InputError, match=r"metrics\.jsonl: expected metrics format 1, got 2"):
-        reopen_metrics(file, 3)
+        Log(file, 3)
     file.write_text('{"kind": "val", "step": 3, "dice": 0.5}\n{"kind": "val", "step": 4}\n')
-    reopen_metrics(file, 3).close()  # as they were written before they had a version
+    Log(file, 3).close()  # as they were written before they had a version
     assert [json.loads(line)["kind"] for line in file.read_text().splitlines()] == ["format", "val"]
 
 
-class StopInValidation(monitor.StopRequest):
+class StopInValidation(StopRequest):
     """SIGTERM in the middle of the second validation."""
 
     validations = 0

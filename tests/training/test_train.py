@@ -17,16 +17,17 @@ from torch import nn
 import diffrect.config as config_module
 import diffrect.training.train as train_module
 from diffrect.config import TrainConfig, read_config
+from diffrect.data.batch import Batch
+from diffrect.data.choose_split import resolve_split
 from diffrect.data.loader import iterate
-from diffrect.data.splits import resolve_split
 from diffrect.data.store import Store
 from diffrect.errors import InputError
 from diffrect.inference.model import Model
-from diffrect.methods.base import Batch, make_teacher, move_average
+from diffrect.methods.base import make_teacher, move_average
 from diffrect.methods.registry import complete
 from diffrect.methods.supervised import Supervised
 from diffrect.runs.checkpoint import checkpoint_path, load_checkpoint, save_checkpoint
-from diffrect.training import monitor
+from diffrect.training.stop import StopRequest
 from diffrect.training.train import Trainer, train
 from diffrect.training.validation import summarise_dice
 from support.runs import lines, same
@@ -36,7 +37,7 @@ CONFIG = TrainConfig(
 )
 
 
-class StopAfter(monitor.StopRequest):
+class StopAfter(StopRequest):
     """Asks for a stop after some iterations, as Ctrl-C does."""
 
     iterations = 2
@@ -314,7 +315,7 @@ def test_validation_leaves_undefined_classes_out() -> None:
 def test_second_ctrl_c_stops_at_once() -> None:
     import signal
 
-    with monitor.StopRequest() as stop:
+    with StopRequest() as stop:
         signal.raise_signal(signal.SIGINT)
         assert stop.requested
         with pytest.raises(KeyboardInterrupt):

@@ -5,17 +5,19 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from diffrect.comparison.cost import code_version, read_lines, training_cost
-from diffrect.comparison.files import CELL_FORMAT, read_json
+from diffrect.comparison.cost import code_version, training_cost
+from diffrect.comparison.files import CELL_FORMAT
 from diffrect.comparison.locks import CellLock, LockedError
 from diffrect.comparison.matrix import Cell
 from diffrect.config import config_from_dict, config_to_dict, read_config
-from diffrect.data.store import write_json
 from diffrect.errors import InputError
 from diffrect.evaluation.evaluate import evaluate
+from diffrect.json_files import read_json, write_json
 from diffrect.methods.registry import complete
 from diffrect.runs.checkpoint import checkpoint_path
-from diffrect.runs.folder import CELL_FILE, CONFIG_FILE, remove_run
+from diffrect.runs.folder import remove_run
+from diffrect.runs.log import read_log
+from diffrect.runs.names import CELL_FILE, CONFIG_FILE, LOG_FILE, SPLITS, metrics_file
 from diffrect.runs.resume import has_state
 from diffrect.training.train import train
 
@@ -101,7 +103,7 @@ def finish_cell(task: Task, cell: Cell) -> None:
 
 def cell_state(run: Path, task: Task) -> State:
     """Whether a cell is scored, has begun, or is yet to be begun."""
-    scores = run / f"metrics_{task.split}.json"
+    scores = run / metrics_file(task.split)
     if scores.is_file() and (run / CELL_FILE).is_file():
         found = read_json(scores)
         if found.get("checkpoint") == task.checkpoint and found.get("empty") == "undefined":
@@ -113,7 +115,11 @@ def steps_done(run: Path) -> int:
     """Iterations that need not be repeated when the training goes on, as far as its log tells."""
     if not checkpoint_path(run, "last").is_file():
         return 0
-    steps = [line.get("step", 0) for line in read_lines(run) if line.get("kind") in ("val", "end")]
+    steps = [
+        line.get("step", 0)
+        for line in read_log(run / LOG_FILE)
+        if line.get("kind") in ("val", "end")
+    ]
     return max(steps, default=0)
 
 
@@ -123,8 +129,8 @@ def clear_unusable(run: Path) -> None:
     A finished training that lost its last checkpoint is not touched.
     """
     begun = (run / CONFIG_FILE).is_file() and not has_state(run)
-    ended = any(line.get("kind") == "end" for line in read_lines(run))
-    if begun and not ended and not any(run.glob("metrics_*.json")):
+    ended = any(line.get("kind") == "end" for line in read_log(run / LOG_FILE))
+    if begun and not ended and not any((run / metrics_file(split)).is_file() for split in SPLITS):
         remove_run(run)
 
 
@@ -134,7 +140,7 @@ def check_cell(run: Path, cell: Cell, split: str) -> None:
     Raises:
         InputError: naming the first option that differs.
     """
-    scores, saved = run / f"metrics_{split}.json", run / CONFIG_FILE
+    scores, saved = run / metrics_file(split), run / CONFIG_FILE
     if scores.is_file():
         found = dict(read_json(scores).get("protocol", {}))
     elif saved.is_file() and has_state(run):

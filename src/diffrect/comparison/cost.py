@@ -11,7 +11,8 @@ from typing import Any, Literal
 import torch
 
 from diffrect.inference.load import load_method
-from diffrect.runs.folder import METRICS_FILE
+from diffrect.runs.log import read_log
+from diffrect.runs.names import LOG_FILE
 from diffrect.version import package_version
 
 
@@ -25,7 +26,7 @@ def training_cost(run: Path, checkpoint: Literal["best", "last"]) -> dict[str, A
         that training holds and optimises) and "machine". What the run does not tell is None.
     """
     end: dict[str, Any] = {}
-    for line in read_lines(run):
+    for line in read_log(run / LOG_FILE):
         if "minutes" in line or line.get("kind") == "end":
             end = {**end, **line}
     method = load_method(run, checkpoint).method
@@ -36,21 +37,6 @@ def training_cost(run: Path, checkpoint: Literal["best", "last"]) -> dict[str, A
         "trained_parameters": sum(p.numel() for p in method.parameters() if p.requires_grad),
         "machine": machine(),
     }
-
-
-def read_lines(run: Path) -> list[dict[str, Any]]:
-    """The lines of a run's metrics.jsonl; none if it has no such file."""
-    lines = []
-    try:
-        text = (run / METRICS_FILE).read_text("utf-8", "replace")
-    except OSError:
-        return []
-    for line in text.splitlines():
-        try:
-            lines.append(dict(json.loads(line)))
-        except (ValueError, TypeError):  # the line that a crash cut
-            continue
-    return lines
 
 
 def machine() -> str:

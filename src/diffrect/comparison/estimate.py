@@ -12,15 +12,16 @@ from rich.console import Console
 from rich.table import Table
 
 from diffrect.comparison.cell import Task, cell_state, steps_done
-from diffrect.comparison.files import read_json
 from diffrect.comparison.locks import lock_owner
 from diffrect.comparison.matrix import Cell
 from diffrect.config import TrainConfig
+from diffrect.data.choose_split import resolve_split
 from diffrect.data.loader import iterate
-from diffrect.data.splits import Split, resolve_split
+from diffrect.data.split import Split
 from diffrect.data.store import Store
+from diffrect.json_files import read_json
 from diffrect.methods.registry import complete
-from diffrect.runs.folder import CELL_FILE
+from diffrect.runs.names import CELL_FILE
 from diffrect.training.train import Trainer
 from diffrect.training.validation import validate
 

@@ -8,7 +8,6 @@ for `STALE_SECONDS`; then the next process takes it over.
 import json
 import os
 import secrets
-import signal
 import socket
 import threading
 import time
@@ -16,6 +15,7 @@ from pathlib import Path
 from types import TracebackType
 
 from diffrect.atomic import naming
+from diffrect.distributed.signals import stop_self
 
 LOCKS_FOLDER = ".locks"
 BEAT_SECONDS = 20.0
@@ -113,7 +113,7 @@ class CellLock:
             if self.stopped.is_set():
                 return
             if owner is None or owner[0] != self.text:
-                os.kill(os.getpid(), signal.SIGTERM)
+                stop_self()
                 return
             os.utime(self.path)
 

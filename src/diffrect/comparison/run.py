@@ -26,23 +26,25 @@ from diffrect.comparison.report.results import planned_cells, protocol_of, read_
 from diffrect.comparison.report.sections import Report
 from diffrect.comparison.worker import do_cell_apart
 from diffrect.config import TrainConfig, config_to_dict
-from diffrect.data.store import Store, write_json
-from diffrect.errors import InputError
+from diffrect.data.store import STORE_FILE, Store
+from diffrect.errors import InputError, PartialFailure
+from diffrect.json_files import write_json
 from diffrect.methods.registry import resolve
+from diffrect.runs.names import CONFIG_FILE, metrics_file
 
 
-class CompareError(InputError):
-    """Some cells failed; the others are finished.
+class CompareError(PartialFailure):
+    """Some cells failed; the others are finished and reported in the folder.
 
-    Attributes:
-        written: what was done all the same: the report's folder, always.
+    Args:
+        folder: the folder of the comparison, which holds its report.
+        cells: how many cells there are.
         failures: what is wrong with each failed cell, one line each.
     """
 
     def __init__(self, folder: Path, cells: int, failures: dict[Path, str]) -> None:
-        super().__init__(f"{len(failures)} of {cells} cells failed: {'; '.join(failures.values())}")
-        self.written = [folder]
-        self.failures = failures
+        summary = f"{len(failures)} of {cells} cells failed: {'; '.join(failures.values())}"
+        super().__init__(summary, [folder], failures)
 
 
 def compare(
@@ -174,7 +176,7 @@ def make_task(
     path = Path(folder)
     if path.exists() and not path.is_dir():
         raise InputError(f"{path}: expected a folder for the cells, found a file")
-    for name, kind in (("store.json", "store"), ("config.yaml", "run")):
+    for name, kind in ((STORE_FILE, "store"), (CONFIG_FILE, "run")):
         if (path / name).exists():
             raise InputError(f"{path}: expected a folder for the cells, found a {kind}")
     return Task(str(store), str(folder), split, checkpoint, progress)
@@ -194,7 +196,7 @@ def check_before(cells: Sequence[Cell], task: Task) -> None:
         **{"split": task.split, "checkpoint": task.checkpoint, "empty": "undefined"},
     }
     own = {cell.folder for cell in cells}
-    for file in sorted(folder.glob(f"*/metrics_{task.split}.json")):
+    for file in sorted(folder.glob(f"*/{metrics_file(task.split)}")):
         found = {} if file.parent.name in own else read_result(file).protocol
         for name in sorted(found.keys() & asked.keys()):
             if found[name] != asked[name]:

@@ -11,17 +11,15 @@ import os
 import signal
 import subprocess
 import sys
-import threading
-import time
 import traceback
 from dataclasses import asdict
 from pathlib import Path
 
 from diffrect.comparison.cell import Outcome, Task, do_cell, from_dict, to_dict
 from diffrect.comparison.matrix import Cell
+from diffrect.distributed.ranks import is_launched
+from diffrect.distributed.signals import stop_with_parent
 from diffrect.training.train import train
-
-WATCH_SECONDS = 0.5
 
 
 def do_cell_apart(task: Task, cell: Cell) -> Outcome:
@@ -66,10 +64,10 @@ def read_outcome(printed: str, code: int) -> Outcome:
 def main(job: str) -> None:
     """Does the cell; the first process of several reports the outcome."""
     task, cell = from_dict(json.loads(job))
-    if int(os.environ.get("LOCAL_RANK", "0")):
+    if is_launched():
         train_along(task, cell)
         return
-    threading.Thread(target=stop_with_parent, args=(os.getppid(),), daemon=True).start()
+    stop_with_parent()
     try:
         outcome = do_cell(task, cell)
     except KeyboardInterrupt as interrupt:
@@ -87,13 +85,6 @@ def main(job: str) -> None:
 def train_along(task: Task, cell: Cell) -> None:
     """The part of a further process of one training, which Lightning Fabric has started."""
     train(task.store, Path(task.folder) / cell.folder, cell.config, resume=True, progress=False)
-
-
-def stop_with_parent(parent: int) -> None:
-    """Asks this process to stop once its parent has gone."""
-    while os.getppid() == parent:
-        time.sleep(WATCH_SECONDS)
-    os.kill(os.getpid(), signal.SIGTERM)
 
 
 if __name__ == "__main__":

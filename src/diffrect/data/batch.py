@@ -1,35 +1,83 @@
-"""From the slices of an iteration to the batch that a method reads: views made, boxes pasted."""
+"""What a training iteration works on: slices as the store holds them, then views of them."""
 
-from dataclasses import replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from diffrect.config import ViewOptions
-from diffrect.data.views import RawBatch, random_boxes, strong_view, weak_view
-from diffrect.methods.base import Batch
+from diffrect.labels import IGNORED
 
 
-def make_batch(
-    raw: RawBatch, size: int, options: ViewOptions, dtype: torch.dtype, strong_views: int = 1
-) -> Batch:
-    """The weak view and up to two strong ones, on the slices' device, in channels-last layout."""
-    weak, label = weak_view(raw, size, options)
-    shown = weak.to(dtype).contiguous(memory_format=torch.channels_last)
-    plain = Batch(shown, shown, label)
-    views = [_with_strong(plain, weak, options) for _ in range(strong_views)]
-    if not views:
-        return plain
-    return views[0] if len(views) == 1 else replace(views[0], second=views[1])
+@dataclass(frozen=True)
+class RawBatch:
+    """Slices as the store holds them, zero-padded to a common shape; labelled rows first.
+
+    Attributes:
+        images: (B, C, H, W) float32 in [0, 1].
+        labels: (L, H, W) uint8 of the first L rows; `IGNORED` where nobody has annotated.
+        shapes: (B, 2) int64, height and width of each slice before padding.
+        cases: case id of each row.
+        zooms: (B, 2) float32, network pixels per pixel of the slice in height and width; None where
+            slices are resized to fit.
+    """
+
+    images: Tensor
+    labels: Tensor
+    shapes: Tensor
+    cases: tuple[str, ...] = ()
+    zooms: Tensor | None = None
+
+    def to(self, device: torch.device) -> "RawBatch":
+        """The same on another device; the shapes stay on the CPU."""
+        return RawBatch(
+            self.images.to(device, non_blocking=True),
+            self.labels.to(device, non_blocking=True),
+            self.shapes,
+            self.cases,
+            self.zooms,
+        )
 
 
-def _with_strong(plain: Batch, weak: Tensor, options: ViewOptions) -> Batch:
-    """The same rows with a strong view of their own, and with boxes pasted in where asked for."""
-    strong = strong_view(weak, options).to(plain.weak.dtype)
-    pasted = partner = None
-    if options.cutmix_probability:
-        pasted, partner = random_boxes(len(weak), plain.labelled, weak.shape[-1], options)
-        pasted, partner = pasted.to(weak.device), partner.to(weak.device)
-        strong = torch.where(pasted[:, None], strong[partner], strong)
-    strong = strong.contiguous(memory_format=torch.channels_last)
-    return replace(plain, strong=strong, pasted=pasted, partner=partner)
+@dataclass(frozen=True)
+class Batch:
+    """One training batch on its device; labelled rows come first.
+
+    Attributes:
+        weak: (B, channels, H, W) in [0, 1], geometry changed only.
+        strong: the same rows and geometry with changed intensities.
+        label: (L, H, W) int64 class maps of the L labelled rows; `IGNORED` counts nowhere.
+        pasted: (B, H, W) bool, where the strong view shows a box of row `partner` instead (CutMix).
+        partner: (B,) int64.
+        second: the same rows with another, independent strong view, see `Method.strong_views`.
+    """
+
+    weak: Tensor
+    strong: Tensor
+    label: Tensor
+    pasted: Tensor | None = None
+    partner: Tensor | None = None
+    second: "Batch | None" = None
+
+    @property
+    def labelled(self) -> int:
+        """L, the number of labelled rows."""
+        return len(self.label)
+
+    def with_labels(self, maps: Tensor) -> Tensor:
+        """Class maps (B, H, W) with the true labels in the labelled rows."""
+        return torch.cat([self.label, maps[self.labelled :]])
+
+    def completed(self, maps: Tensor) -> Tensor:
+        """The same, and where the true labels are open (`IGNORED`) the given maps as well.
+
+        For networks that look at class maps, which know no such code.
+        """
+        labels = self.with_labels(maps)
+        return torch.where(labels == IGNORED, maps, labels)
+
+    def as_strong(self, maps: Tensor) -> Tensor:
+        """Maps of the weak view, (B, H, W) or (B, ?, H, W), as the strong view shows them."""
+        if self.pasted is None or self.partner is None:
+            return maps
+        pasted = self.pasted if maps.ndim == 3 else self.pasted[:, None]
+        return torch.where(pasted, maps[self.partner], maps)

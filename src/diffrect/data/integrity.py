@@ -16,11 +16,6 @@ CASE_FILE = "case.json"
 SEAL = "checksum"
 
 
-def write_json(path: Path, content: Any) -> None:
-    """Write a JSON file in one step: readers see the old one or the new one."""
-    write_atomic(path, json.dumps(content, indent=1))
-
-
 def write_sealed(path: Path, content: dict[str, Any], *, sync: bool = True) -> None:
     """Write a JSON file that carries a checksum of itself."""
     sealed = {**content, SEAL: _digest(content)}

@@ -4,11 +4,9 @@ Which slices an iteration gets is a function of (seed, step, rank) alone: each s
 row of shuffled passes over its slices, and iteration `step` of rank r takes the next few of them.
 """
 
-import signal
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import lru_cache
-from multiprocessing import resource_tracker
 from typing import NamedTuple
 
 import numpy as np
@@ -16,9 +14,10 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from diffrect.config import TrainConfig
-from diffrect.data.splits import Split
+from diffrect.data.batch import RawBatch
+from diffrect.data.split import Split
 from diffrect.data.store import Store
-from diffrect.data.views import RawBatch
+from diffrect.distributed.signals import held
 from diffrect.errors import InputError
 
 
@@ -107,7 +106,8 @@ def training_batches(
     elif not others or not sizes[1]:
         raise InputError(
             f"--method {config.method}: expected unlabelled training patients and "
-            f"--batch-unlabelled of at least 1, got {len(others)} patients and {sizes[1]}"
+            f"--batch-unlabelled of at least 1, got {len(others)} patients and {sizes[1]}",
+            setting="method",
         )
     labelled_slices, other_slices = slices_of(store, split.labelled), slices_of(store, others)
     return Batches(
@@ -125,29 +125,13 @@ def iterate(batches: Batches, start: int, stop: int, workers: int) -> Iterator[R
         persistent_workers=False,
         multiprocessing_context="spawn" if workers else None,
     )
-    with _signals_held(workers):
+    # The readers end with the training, which needs them until it has saved.
+    with held() if workers else nullcontext():
         batches_ahead = iter(loader)
     try:
         yield from batches_ahead
     except InputError as error:  # from a worker it comes wrapped in its traceback
         raise InputError(str(error).splitlines()[-1].rpartition("InputError: ")[2]) from None
-
-
-@contextmanager
-def _signals_held(workers: int) -> Iterator[None]:
-    """Processes started meanwhile never see Ctrl-C and SIGTERM, which go to all of a job.
-
-    They end with the training, which needs them until it has saved.
-    """
-    if not workers or not hasattr(signal, "pthread_sigmask"):  # Windows
-        yield
-        return
-    resource_tracker.ensure_running()  # starting it would let the signals through again
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @contextmanager

@@ -33,12 +33,12 @@ from diffrect.data.store import (
     find_fault,
     read_record,
     write_case,
-    write_json,
 )
 from diffrect.data.workers import WorkerDiedError, in_parallel
 from diffrect.errors import InputError
 from diffrect.imaging.intensity import Intensity
 from diffrect.imaging.slicing import THIRD_AXIS, check_policy
+from diffrect.json_files import write_json
 
 
 def prepare(

@@ -33,12 +33,12 @@ from diffrect.data.integrity import (
     plain_name,
     write_sealed,
 )
-from diffrect.data.integrity import write_json as write_json
 from diffrect.data.record import CaseRecord as CaseRecord
-from diffrect.data.splits import Split
+from diffrect.data.split import Split
+from diffrect.data.task import Task
 from diffrect.errors import InputError
 from diffrect.imaging.resample import Zoom, zoom_of
-from diffrect.imaging.slicing import THIRD_AXIS, Slicing, choose_slicing
+from diffrect.imaging.slicing import Slicing, choose_slicing
 
 FORMAT_VERSION = 2
 # Version 1 had no checksums of store.json and of case.json, and is read all the same.
@@ -65,10 +65,7 @@ class Store:
         version: of its format.
         source: folder of the data set that it was made from.
         format: name of the source's layout.
-        classes: names of the label codes; the first is "background".
-        channels: image channels, C.
-        intensity: how intensities were normalised, such as "minmax", see `Intensity`.
-        axis: how the axis was chosen along which volumes were cut, see `choose_slicing`.
+        task: what is segmented; `channels`, `classes`, `intensity` and `axis` read it.
         cases: records by case id.
         official_split: the data set's own split, None if it has none.
         missing_patients: patients of the official lists that the source did not hold.
@@ -96,20 +93,36 @@ class Store:
         self.version: int = settings["version"]
         self.source: str = str(settings.get("source", "SOURCE"))
         self.format: str = settings["format"]
-        self.classes: tuple[str, ...] = tuple(settings["classes"])
-        self.channels: int = settings["channels"]
-        self.intensity: str = settings["intensity"]
-        self.axis: str = settings.get("axis", THIRD_AXIS)
+        self.task = Task.from_dict(settings)
         self.missing_patients: list[str] = settings["missing_patients"]
         self.options: dict[str, Any] = settings.get("options", {})
         records = map(CaseRecord.from_dict, settings["cases"])
         self.cases: dict[str, CaseRecord] = {record.id: record for record in records}
         strange = [name for name in self.cases if not plain_name(name)]
-        strange += [name for name in self.classes if not name.isprintable()]
         if strange:
-            raise ValueError(f"{strange[0]!r} is no name of a case or class")
+            raise ValueError(f"{strange[0]!r} cannot name a case")
         split = settings["official_split"]
         self.official_split: Split | None = None if split is None else Split.from_dict(split)
+
+    @property
+    def channels(self) -> int:
+        """Image channels, C."""
+        return self.task.channels
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the label codes; the first is "background"."""
+        return self.task.classes
+
+    @property
+    def intensity(self) -> str:
+        """How intensities were normalised, such as "minmax", see `Intensity`."""
+        return self.task.intensity
+
+    @property
+    def axis(self) -> str:
+        """How the axis was chosen along which volumes were cut, see `choose_slicing`."""
+        return self.task.axis
 
     def image(self, case_id: str, index: int | None = None) -> np.ndarray:
         """One slice (C, H, W), or without an index all of them (Z, C, H, W); float32 in [0, 1]."""

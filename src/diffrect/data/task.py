@@ -1,6 +1,6 @@
-"""What a model segments, as every checkpoint and exported model remembers it."""
+"""The description of what is segmented, shared by stores, models, checkpoints and methods."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 from diffrect.imaging.intensity import Intensity
@@ -11,19 +11,40 @@ _MOST_CHANNELS = 2**10
 
 @dataclass(frozen=True)
 class Task:
-    """What is segmented: remembered by every checkpoint."""
+    """What is segmented. A model predicts for scans and stores of an equal task only."""
 
     channels: int
     """Image channels."""
     classes: tuple[str, ...]
     """Names of the class codes; the first is the background."""
     intensity: str
-    """How raw intensities become network input, see `Intensity`."""
+    """How raw intensities become network input, such as "minmax", see `Intensity`."""
     axis: str = THIRD_AXIS
     """How volumes are cut into slices, see `choose_slicing`."""
 
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> "Task":
+        """Return the task that `to_dict` wrote; other keys are ignored.
+
+        Raises:
+            InputError, KeyError, TypeError, ValueError: the values describe no task, or one whose
+                numbers would fill the memory.
+        """
+        channels, classes = values["channels"], tuple(values["classes"])
+        if type(channels) is not int or not 0 < channels <= _MOST_CHANNELS:
+            raise ValueError(f"channels {channels!r}")
+        if not 2 <= len(classes) <= 255 or not all(isinstance(n, str) for n in classes):
+            raise ValueError(f"{len(classes)} classes")
+        strange = [name for name in classes if not name.isprintable()]
+        if strange:
+            raise ValueError(f"a class called {strange[0]!r}")
+        axis = values.get("axis", THIRD_AXIS)  # older files predate the choice
+        check_policy(axis)
+        Intensity.parse(values["intensity"])
+        return cls(channels, classes, values["intensity"], axis)
+
     def to_dict(self) -> dict[str, Any]:
-        """Plain values only."""
+        """Return plain values, as checkpoints and JSON hold them."""
         return {
             "channels": self.channels,
             "classes": list(self.classes),
@@ -31,22 +52,7 @@ class Task:
             "axis": self.axis,
         }
 
-
-def task_from_dict(values: dict[str, Any]) -> Task:
-    """The inverse of `Task.to_dict`.
-
-    Raises:
-        InputError, KeyError, TypeError, ValueError: it is none, or would fill the memory.
-    """
-    channels, classes = values["channels"], tuple(values["classes"])
-    if type(channels) is not int or not 0 < channels <= _MOST_CHANNELS:
-        raise ValueError(f"channels {channels!r}")
-    if not 2 <= len(classes) <= 255 or not all(isinstance(n, str) for n in classes):
-        raise ValueError(f"{len(classes)} classes")
-    strange = [name for name in classes if not name.isprintable()]
-    if strange:
-        raise ValueError(f"a class called {strange[0]!r}")
-    axis = values.get("axis", THIRD_AXIS)  # older checkpoints know no other
-    check_policy(axis)
-    Intensity.parse(values["intensity"])
-    return Task(channels, classes, values["intensity"], axis)
+    def difference(self, other: "Task") -> str | None:
+        """Return the name of the first field in which two tasks differ, None if they are equal."""
+        names = (field.name for field in fields(self))
+        return next((name for name in names if getattr(self, name) != getattr(other, name)), None)

@@ -5,49 +5,39 @@ are made with torch's CPU generator, which training seeds from (seed, rank, step
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from diffrect.config import ViewOptions
+from diffrect.data.batch import Batch, RawBatch
 
 
-@dataclass(frozen=True)
-class RawBatch:
-    """Slices as the store holds them, zero-padded to a common shape; labelled rows first.
-
-    Attributes:
-        images: (B, C, H, W) float32 in [0, 1].
-        labels: (L, H, W) uint8 of the first L rows; 255 where nobody has annotated.
-        shapes: (B, 2) int64, height and width of each slice before padding.
-        cases: case id of each row.
-        zooms: (B, 2) float32, network pixels per pixel of the slice in height and width; None where
-            slices are resized to fit.
-    """
-
-    images: Tensor
-    labels: Tensor
-    shapes: Tensor
-    cases: tuple[str, ...] = ()
-    zooms: Tensor | None = None
-
-    def to(self, device: torch.device) -> "RawBatch":
-        """The same on another device; the shapes stay on the CPU."""
-        return RawBatch(
-            self.images.to(device, non_blocking=True),
-            self.labels.to(device, non_blocking=True),
-            self.shapes,
-            self.cases,
-            self.zooms,
-        )
+def make_batch(
+    raw: RawBatch, size: int, options: ViewOptions, dtype: torch.dtype, strong_views: int = 1
+) -> Batch:
+    """The weak view and up to two strong ones, on the slices' device, in channels-last layout."""
+    weak, label = weak_view(raw, size, options)
+    shown = weak.to(dtype).contiguous(memory_format=torch.channels_last)
+    plain = Batch(shown, shown, label)
+    views = [_with_strong(plain, weak, options) for _ in range(strong_views)]
+    if not views:
+        return plain
+    return views[0] if len(views) == 1 else replace(views[0], second=views[1])
 
 
-def make_views(raw: RawBatch, size: int, options: ViewOptions) -> tuple[Tensor, Tensor, Tensor]:
-    """Weak view (B, C, size, size), strong view (same), labels (L, size, size) int64."""
-    weak, labels = weak_view(raw, size, options)
-    return weak, strong_view(weak, options), labels
+def _with_strong(plain: Batch, weak: Tensor, options: ViewOptions) -> Batch:
+    """The same rows with a strong view of their own, and with boxes pasted in where asked for."""
+    strong = strong_view(weak, options).to(plain.weak.dtype)
+    pasted = partner = None
+    if options.cutmix_probability:
+        pasted, partner = random_boxes(len(weak), plain.labelled, weak.shape[-1], options)
+        pasted, partner = pasted.to(weak.device), partner.to(weak.device)
+        strong = torch.where(pasted[:, None], strong[partner], strong)
+    strong = strong.contiguous(memory_format=torch.channels_last)
+    return replace(plain, strong=strong, pasted=pasted, partner=partner)
 
 
 def weak_view(raw: RawBatch, size: int, options: ViewOptions) -> tuple[Tensor, Tensor]:

@@ -1,15 +1,12 @@
 """Calls shared out over processes that end with the one that started them."""
 
 import multiprocessing
-import os
-import signal
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from multiprocessing.connection import wait
 from typing import Any, TypeVar
 
+from diffrect.distributed.signals import end_with_parent, leave_to_parent
 from diffrect.errors import InputError
 
 Result = TypeVar("Result")
@@ -44,17 +41,6 @@ def in_parallel(
 
 
 def _start_worker() -> None:
-    """Leave signals, which go to all processes of a job, to the parent, and end with it.
-
-    A killed prepare leaves no workers behind.
-    """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        threading.Thread(target=_end_with, args=(parent.sentinel,), daemon=True).start()
-
-
-def _end_with(sentinel: int) -> None:
-    wait([sentinel])
-    os._exit(1)
+    """Leave signals to the parent and end with it: a killed prepare leaves no workers behind."""
+    leave_to_parent()
+    end_with_parent()

@@ -5,59 +5,43 @@ take part when torchrun or srun started them. Imports no torch, so that the comm
 """
 
 import os
-import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TypeVar
 
+from diffrect.processes import local_rank, rank_and_world
+
 Item = TypeVar("Item")
 
 
 def is_launched() -> bool:
-    """Whether this is not the first process of its machine; known before it starts any work."""
-    return os.environ.get("LOCAL_RANK", "0") != "0"
+    """Return whether this is not the first process of its machine; known before any work starts."""
+    return local_rank() != 0
 
 
 def is_first() -> bool:
-    """Whether this process speaks for all."""
+    """Return whether this process speaks for all."""
     return not is_launched() and rank_and_world()[0] == 0
 
 
-def rank_and_world() -> tuple[int, int]:
-    """Number of this process and of all that torchrun or srun started; (0, 1) on its own."""
-    names = (("RANK", "WORLD_SIZE"), ("SLURM_PROCID", "SLURM_STEP_NUM_TASKS"))
-    for rank, world in names:
-        if rank in os.environ and world in os.environ:
-            return int(os.environ[rank]), int(os.environ[world])
-    return 0, 1
-
-
 def started_outside() -> bool:
-    """Whether torchrun or srun started the processes, and ends them all when one of them dies."""
+    """Return whether torchrun or srun started the processes, and ends all when one dies."""
     return rank_and_world()[1] > 1
 
 
-def end_with_parent() -> None:
-    """From now on this process ends when the one that started it does, even if that is killed."""
-    parent = os.getppid()
-
-    def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(1)
-        os._exit(1)
-
-    if is_launched() and not started_outside():
-        threading.Thread(target=watch, daemon=True).start()
+def started_by_fabric() -> bool:
+    """Return whether the first process of a training started this one, by Lightning Fabric."""
+    return is_launched() and not started_outside()
 
 
 def leave_after_parent(seconds: float = 10) -> None:
-    """Waits for the first process to end, so that it is not killed while it tidies up.
+    """Wait for the first process to end, so that it is not killed while it tidies up.
 
     Fabric kills all processes some seconds after one of them has failed.
     """
-    if is_launched() and not started_outside():
+    if started_by_fabric():
         parent, deadline = os.getppid(), time.monotonic() + seconds
         while os.getppid() == parent and time.monotonic() < deadline:
             time.sleep(0.05)

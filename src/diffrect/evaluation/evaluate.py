@@ -7,19 +7,25 @@ import numpy as np
 
 from diffrect.config import config_to_dict
 from diffrect.console import progress_bar
-from diffrect.data.splits import Split
-from diffrect.data.store import CaseRecord, Store, write_json
+from diffrect.data.split import Split
+from diffrect.data.store import CaseRecord, Store
 from diffrect.data.task import Task
 from diffrect.distributed.ranks import together
 from diffrect.errors import InputError
 from diffrect.evaluation.metrics import EMPTY_CONVENTIONS, EmptyConvention, case_metrics, summarise
 from diffrect.evaluation.result import CaseScores, Evaluation
 from diffrect.inference.model import Model
+from diffrect.json_files import write_json
 from diffrect.labels import IGNORED
-from diffrect.runs.folder import METRICS_FORMAT, SPLIT_FILE, STORE_LINK_FILE
+from diffrect.runs.names import (
+    METRICS_FORMAT,
+    SPLIT_FILE,
+    SPLITS,
+    STORE_LINK_FILE,
+    metrics_file,
+)
 from diffrect.version import package_version
 
-SPLITS = ("val", "test", "all")
 _OF_PREPARE = ("intensity", "axis")  # parts of a task that are options of prepare
 
 
@@ -91,7 +97,7 @@ def evaluate(
         cases=cases,
     )
     if ranks.first:
-        write_json(run / f"metrics_{split}.json", result.to_dict())
+        write_json(run / metrics_file(split), result.to_dict())
     return result
 
 

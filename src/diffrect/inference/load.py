@@ -1,6 +1,5 @@
 """A checkpoint of a RUN folder -> the method it holds, and the device to run it on."""
 
-import os
 import warnings
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -8,10 +7,12 @@ from typing import Literal, NamedTuple
 import torch
 
 from diffrect.config import TrainConfig, config_from_dict
-from diffrect.data.task import Task, task_from_dict
+from diffrect.data.task import Task
+from diffrect.distributed.ranks import is_launched
 from diffrect.errors import InputError
 from diffrect.methods.base import Method, Problem
 from diffrect.methods.registry import resolve
+from diffrect.processes import local_rank
 from diffrect.runs.checkpoint import checkpoint_path, load_checkpoint
 
 
@@ -41,7 +42,7 @@ def load_method(run: Path | str, checkpoint: Literal["best", "last"] = "best") -
     state = load_checkpoint(path)
     try:
         config = config_from_dict(state["config"])
-        task = task_from_dict(state["task"])
+        task = Task.from_dict(state["task"])
         resolved = resolve(config)
     except (InputError, LookupError, TypeError, ValueError, AttributeError) as error:
         raise InputError(path, "what a training remembers", reason=error) from None
@@ -72,8 +73,8 @@ def pick_device(name: str) -> torch.device:
     """
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
-    if name == "cuda" and "LOCAL_RANK" in os.environ:  # one of several processes
-        name = f"cuda:{int(os.environ['LOCAL_RANK']) % max(1, torch.cuda.device_count())}"
+    if name == "cuda" and is_launched():  # Another process of this machine has the first GPU.
+        name = f"cuda:{local_rank() % max(1, torch.cuda.device_count())}"
     try:
         device = torch.empty(0, device=name).device
     except (RuntimeError, AssertionError):

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from diffrect.config import TrainConfig, config_from_dict
-from diffrect.data.task import Task, task_from_dict
+from diffrect.data.task import Task
 from diffrect.errors import InputError
 from diffrect.imaging.resample import Interpolation
 from diffrect.imaging.volume import Volume, read_image
@@ -95,7 +95,7 @@ class Model:
         network = OnnxNetwork(path)
         try:
             config = config_from_dict(network.metadata["config"])
-            task = task_from_dict(network.metadata["task"])
+            task = Task.from_dict(network.metadata["task"])
             interpolation = resolve(config).view_options.interpolation
             step = network.metadata["step"]
         except (InputError, KeyError, TypeError) as error:

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import SGD, Optimizer
 
-from diffrect.labels import IGNORED
+from diffrect.data.batch import Batch
 from diffrect.methods.losses import poly_rate
 from diffrect.networks.unet import UNet
 
@@ -36,51 +36,6 @@ class Problem:
     weight_decay: float = 1e-4
     size: int = 256
     """Height and width of the slices that it trains on."""
-
-
-@dataclass(frozen=True)
-class Batch:
-    """One training batch on its device; labelled rows come first.
-
-    Attributes:
-        weak: (B, channels, H, W) in [0, 1], geometry changed only.
-        strong: the same rows and geometry with changed intensities.
-        label: (L, H, W) int64 class maps of the L labelled rows; `labels.IGNORED` counts nowhere.
-        pasted: (B, H, W) bool, where the strong view shows a box of row `partner` instead (CutMix).
-        partner: (B,) int64.
-        second: the same rows with another, independent strong view, see `Method.strong_views`.
-    """
-
-    weak: Tensor
-    strong: Tensor
-    label: Tensor
-    pasted: Tensor | None = None
-    partner: Tensor | None = None
-    second: "Batch | None" = None
-
-    @property
-    def labelled(self) -> int:
-        """L, the number of labelled rows."""
-        return len(self.label)
-
-    def with_labels(self, maps: Tensor) -> Tensor:
-        """Class maps (B, H, W) with the true labels in the labelled rows."""
-        return torch.cat([self.label, maps[self.labelled :]])
-
-    def completed(self, maps: Tensor) -> Tensor:
-        """The same, and where the true labels are open (`IGNORED`) the given maps as well.
-
-        For networks that look at class maps, which know no such code.
-        """
-        labels = self.with_labels(maps)
-        return torch.where(labels == IGNORED, maps, labels)
-
-    def as_strong(self, maps: Tensor) -> Tensor:
-        """Maps of the weak view, (B, H, W) or (B, ?, H, W), as the strong view shows them."""
-        if self.pasted is None or self.partner is None:
-            return maps
-        pasted = self.pasted if maps.ndim == 3 else self.pasted[:, None]
-        return torch.where(pasted, maps[self.partner], maps)
 
 
 @dataclass(frozen=True)

@@ -28,9 +28,10 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from diffrect.checks import within
+from diffrect.data.batch import Batch
 from diffrect.imaging.components import keep_largest_components
 from diffrect.labels import IGNORED
-from diffrect.methods.base import Batch, Method, Problem, Update, make_teacher, move_average
+from diffrect.methods.base import Method, Problem, Update, make_teacher, move_average
 from diffrect.methods.losses import cross_entropy_dice
 
 

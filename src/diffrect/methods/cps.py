@@ -22,7 +22,8 @@ from typing import Literal
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from diffrect.methods.base import Batch, Method, Problem, Update
+from diffrect.data.batch import Batch
+from diffrect.methods.base import Method, Problem, Update
 from diffrect.methods.consistency import ConsistencyOptions
 from diffrect.methods.losses import cross_entropy, cross_entropy_dice
 from diffrect.networks.unet import UNet

@@ -28,8 +28,9 @@ import torch
 from torch import Tensor
 
 from diffrect.checks import within
+from diffrect.data.batch import Batch
 from diffrect.labels import IGNORED
-from diffrect.methods.base import Batch, Method, Update
+from diffrect.methods.base import Method, Update
 from diffrect.methods.consistency import ConsistencyOptions
 from diffrect.methods.losses import (
     complementary_loss,

@@ -17,8 +17,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from diffrect.data.batch import Batch
 from diffrect.errors import InputError
-from diffrect.methods.base import Batch, Update
+from diffrect.methods.base import Update
 from diffrect.methods.consistency import TeacherMethod, TeacherOptions, squared_difference
 from diffrect.methods.losses import cross_entropy_dice
 

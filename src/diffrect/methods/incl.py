@@ -27,8 +27,9 @@ from torch.nn import functional as F
 from torch.optim import Optimizer
 
 from diffrect.checks import at_least, within
+from diffrect.data.batch import Batch
 from diffrect.distributed.sums import shared_mean, shared_sum
-from diffrect.methods.base import Batch, Method, Problem, Update
+from diffrect.methods.base import Method, Problem, Update
 from diffrect.methods.losses import cross_entropy_dice
 from diffrect.networks.class_attention import ClassHead
 from diffrect.networks.unet import crop_like

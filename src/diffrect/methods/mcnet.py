@@ -23,8 +23,9 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from diffrect.data.batch import Batch
 from diffrect.errors import InputError
-from diffrect.methods.base import Batch, Method, Problem, Update
+from diffrect.methods.base import Method, Problem, Update
 from diffrect.methods.consistency import ConsistencyOptions, squared_difference
 from diffrect.methods.losses import dice_loss
 from diffrect.networks.unet import Decoder, crop_like

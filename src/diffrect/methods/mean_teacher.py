@@ -17,7 +17,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from diffrect.checks import within
-from diffrect.methods.base import Batch, Update
+from diffrect.data.batch import Batch
+from diffrect.methods.base import Update
 from diffrect.methods.consistency import (
     TeacherMethod,
     TeacherOptions,

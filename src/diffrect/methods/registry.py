@@ -52,7 +52,8 @@ def find_method(name: str) -> type[Method]:
     except (ImportError, AttributeError, ValueError) as error:
         known = ", ".join([*METHODS, *sorted(points.keys() - METHODS.keys())])
         raise InputError(
-            f"--method {name}: expected one of {known}, or package.module:Class ({error})"
+            f"--method {name}: expected one of {known}, or package.module:Class ({error})",
+            setting="method",
         ) from None
     except Exception as error:  # whatever a module of the user's raises
         frame = extract_tb(error.__traceback__)[-1]
@@ -62,7 +63,8 @@ def find_method(name: str) -> type[Method]:
         reason = " ".join(str(error).split())
         raise InputError(
             f"--method {name}: expected a module that can be imported, {module} raises "
-            f"{type(error).__name__}: {reason}{where}"
+            f"{type(error).__name__}: {reason}{where}",
+            setting="method",
         ) from error
     check_method(found, f"--method {name}")
     return cast(type[Method], found)
@@ -108,7 +110,7 @@ def resolve(config: TrainConfig) -> Resolved:
     for name in config.options:
         if name not in known:
             expected = ", ".join(sorted(known))
-            raise InputError(f"--option {name}: expected one of {expected}")
+            raise InputError(f"--option {name}", f"one of {expected}", setting=name)
     of_views = {k: v for k, v in config.options.items() if k in vars(view_options)}
     of_method = {k: v for k, v in config.options.items() if k in vars(method_options)}
     if config.rectify_from is not None and "rectify_from" in vars(method_options):

@@ -9,7 +9,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from diffrect.checks import within
-from diffrect.methods.base import Batch, Method, Update
+from diffrect.data.batch import Batch
+from diffrect.methods.base import Method, Update
 from diffrect.methods.losses import cross_entropy_dice
 
 

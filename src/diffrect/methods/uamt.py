@@ -25,9 +25,10 @@ import torch
 from torch import Tensor
 
 from diffrect.checks import at_least
+from diffrect.data.batch import Batch
 from diffrect.distributed.sums import shared_sum
 from diffrect.errors import InputError
-from diffrect.methods.base import Batch, Update
+from diffrect.methods.base import Update
 from diffrect.methods.consistency import TeacherMethod, TeacherOptions, with_noise
 from diffrect.methods.losses import consistency_ramp, cross_entropy_dice
 

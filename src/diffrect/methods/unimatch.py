@@ -30,8 +30,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from diffrect.checks import within
+from diffrect.data.batch import Batch
 from diffrect.labels import IGNORED
-from diffrect.methods.base import Batch, Method, Update
+from diffrect.methods.base import Method, Update
 from diffrect.methods.losses import cross_entropy, cross_entropy_dice, dice_loss
 from diffrect.networks.unet import crop_like
 

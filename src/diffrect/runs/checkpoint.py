@@ -20,7 +20,7 @@ import torch
 
 from diffrect.atomic import naming, write_atomic
 from diffrect.errors import InputError
-from diffrect.runs.folder import CHECKPOINTS_FOLDER
+from diffrect.runs.names import CHECKPOINTS_FOLDER, checkpoint_file
 
 FORMAT_VERSION = 1
 # what torch.load raises for files that are foreign or hostile
@@ -43,7 +43,7 @@ class DamagedCheckpointError(InputError):
 
 def checkpoint_path(run: Path, name: str) -> Path:
     """Where the checkpoint called `name` ("last", "previous" or "best") of a run lies."""
-    return run / CHECKPOINTS_FOLDER / f"{name}.pt"
+    return run / CHECKPOINTS_FOLDER / checkpoint_file(name)
 
 
 def save_checkpoint(state: dict[str, Any], path: Path, before: Path | None = None) -> None:

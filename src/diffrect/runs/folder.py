@@ -13,48 +13,34 @@ RUN/.replaced/              an earlier run, until the one that replaces it has a
 """
 
 import shutil
-import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import yaml
 
 from diffrect.atomic import remove_unfinished, write_atomic
 from diffrect.config import TrainConfig, config_to_dict, write_config
+from diffrect.console import warn
+from diffrect.data.split import Split
+from diffrect.data.store import Store
 from diffrect.errors import InputError
-
-if TYPE_CHECKING:  # the command line needs the names alone, without numpy or torch
-    from diffrect.data.splits import Split
-    from diffrect.data.store import Store
-
-CONFIG_FILE = "config.yaml"
-OPTIONS_FILE = "options.yaml"
-SPLIT_FILE = "split.json"
-STORE_LINK_FILE = "store.txt"
-METRICS_FILE = "metrics.jsonl"
-CELL_FILE = "cell.json"
-METRICS_FORMAT = 1  # version of metrics_SPLIT.json
-TENSORBOARD_FOLDER = "tensorboard"
-PROFILE_FOLDER = "profile"
-CHECKPOINTS_FOLDER = "checkpoints"
-# All that is ever removed from a RUN folder; CONFIG_FILE and SPLIT_FILE, which mark it, come last.
-ENTRIES = (
+from diffrect.runs.names import (
+    BEST,
     CHECKPOINTS_FOLDER,
-    TENSORBOARD_FOLDER,
-    PROFILE_FOLDER,
-    METRICS_FILE,
-    "metrics_val.json",
-    "metrics_test.json",
-    "metrics_all.json",
-    CELL_FILE,
-    STORE_LINK_FILE,
-    OPTIONS_FILE,
-    SPLIT_FILE,
     CONFIG_FILE,
+    ENTRIES,
+    LAST,
+    LOG_FILE,
+    MOVING,
+    OPTIONS_FILE,
+    PREVIOUS,
+    REPLACED,
+    SPLIT_FILE,
+    STORE_LINK_FILE,
+    checkpoint_file,
 )
-REPLACED = ".replaced"
-_MOVING = ".replaced.moving"
+
 # What may differ when a run is resumed: where and how the work is done (other `devices` take other
 # batches from there on), and how its patients are named, who are compared themselves.
 _RESUMABLE_CHANGES = {
@@ -93,12 +79,12 @@ def _is_run(run: Path) -> bool:
     first = (CONFIG_FILE, OPTIONS_FILE, SPLIT_FILE)
     unfinished = tuple(f".{name}." for name in first)
     return all(
-        path.name in (*first, REPLACED, _MOVING) or path.name.startswith(unfinished)
+        path.name in (*first, REPLACED, MOVING) or path.name.startswith(unfinished)
         for path in run.iterdir()
     )
 
 
-def start_run(run: Path, config: TrainConfig, options: Mapping[str, Any], split: "Split") -> None:
+def start_run(run: Path, config: TrainConfig, options: Mapping[str, Any], split: Split) -> None:
     """A fresh RUN folder with what the training was told; an earlier run's is put aside in it."""
     run.mkdir(parents=True, exist_ok=True)
     _put_aside(run)
@@ -112,7 +98,7 @@ def _put_aside(run: Path) -> None:
 
     A run without a checkpoint is worth nothing, and is removed.
     """
-    moving, replaced = run / _MOVING, run / REPLACED
+    moving, replaced = run / MOVING, run / REPLACED
     if has_checkpoint(run):
         forget_replaced(run)
     if replaced.exists() or not (moving.exists() or has_checkpoint(run)):
@@ -144,7 +130,7 @@ def take_back(run: Path, *, remove: bool) -> None:
         for path in list(replaced.iterdir()):
             path.replace(run / path.name)
         replaced.rmdir()
-        print(f"diffrect: {run}: the earlier run is back", file=sys.stderr)
+        warn(f"{run}: the earlier run is back")
 
 
 def has_checkpoint(run: Path) -> bool:
@@ -152,7 +138,7 @@ def has_checkpoint(run: Path) -> bool:
     return any((run / CHECKPOINTS_FOLDER).glob("[!.]*.pt"))
 
 
-def remember_store(run: Path, store: "Store") -> None:
+def remember_store(run: Path, store: Store) -> None:
     """Notes where the store is, for `evaluate`; it may have moved since the run was started."""
     write_atomic(run / STORE_LINK_FILE, f"{store.path.resolve()}\n")
 
@@ -166,8 +152,8 @@ def remove_run(run: Path) -> None:
 
 def tidy(run: Path) -> None:
     """Removes what a killed training left of files that it was writing."""
-    remove_unfinished(run, CONFIG_FILE, OPTIONS_FILE, SPLIT_FILE, STORE_LINK_FILE, METRICS_FILE)
-    remove_unfinished(run / CHECKPOINTS_FOLDER, "best.pt", "last.pt", "previous.pt")
+    remove_unfinished(run, CONFIG_FILE, OPTIONS_FILE, SPLIT_FILE, STORE_LINK_FILE, LOG_FILE)
+    remove_unfinished(run / CHECKPOINTS_FOLDER, *map(checkpoint_file, (LAST, PREVIOUS, BEST)))
 
 
 def _remove_entries(run: Path) -> None:
@@ -188,7 +174,7 @@ def check_same_config(saved: TrainConfig, given: TrainConfig, run: Path) -> None
     _check_same(run, {name: before[name] for name in before.keys() - _RESUMABLE_CHANGES}, now)
 
 
-def check_same_task(saved: Any, store: "Store", run: Path) -> None:
+def check_same_task(saved: Any, store: Store, run: Path) -> None:
     """A run is resumed on a store of the same channels, classes and intensities.
 
     Raises:

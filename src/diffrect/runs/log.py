@@ -1,12 +1,15 @@
-"""metrics.jsonl: one JSON object a line, without a gap or a duplicate however a training ended.
+"""The log of a training, metrics.jsonl: the only code that reads it or writes it.
 
-The first line holds the version of the format. A line belongs to an iteration; those after the
-iteration that a training goes on from are dropped when it does, and written again.
+The file holds one JSON object per line. The first line holds the version of the format; every other
+line belongs to an iteration. When a training resumes, the lines after the iteration that it resumes
+from are dropped and written again, so the file has no gap and no duplicate however a session ended.
 """
 
 import json
+import os
+from collections.abc import Mapping
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from diffrect.atomic import naming, write_atomic
 from diffrect.errors import InputError
@@ -14,51 +17,91 @@ from diffrect.errors import InputError
 FORMAT_VERSION = 1
 
 
-def reopen_metrics(path: Path, step: int) -> IO[str]:
-    """metrics.jsonl opened for appending, without the lines after iteration `step`.
+class Log:
+    """metrics.jsonl, opened for appending."""
+
+    def __init__(self, path: Path, step: int) -> None:
+        """Open the file and drop the lines after iteration `step`.
+
+        Raises:
+            InputError: a later version of diffrect wrote it.
+        """
+        kept = _lines_until(path, step) if step and path.exists() else []
+        header = {"kind": "format", "step": 0, "version": FORMAT_VERSION}
+        content = [json.dumps(header), *kept]
+        write_atomic(path, "".join(f"{line}\n" for line in content))
+        self.path = path
+        with naming(path):
+            self.file = path.open("a", encoding="utf-8")
+
+    def append(self, entry: Mapping[str, Any]) -> None:
+        """Write one line, which other processes see at once."""
+        with naming(self.path):
+            self.file.write(json.dumps(entry) + "\n")
+            self.file.flush()
+
+    def sync(self) -> None:
+        """Make the lines survive a power cut, as a checkpoint saved afterwards does."""
+        with naming(self.path):
+            os.fsync(self.file.fileno())
+
+    def close(self) -> None:
+        """Close the file."""
+        self.file.close()
+
+
+def read_log(path: Path) -> list[dict[str, Any]]:
+    """Return the lines, without one that a crash has cut; none if there is no such file."""
+    try:
+        text = path.read_text("utf-8", "replace")
+    except OSError:
+        return []
+    return [entry for entry in map(_parse, text.splitlines()) if entry]
+
+
+def last_value(path: Path, name: str) -> float | None:
+    """Return the number called `name` in the last line that has it, None if none has."""
+    lines = reversed(read_log(path))
+    return next((float(line[name]) for line in lines if line.get(name)), None)
+
+
+def has_ended(path: Path, step: int) -> bool:
+    """Return whether the line that closes a training of `step` iterations is there.
 
     Raises:
-        InputError: a later version of diffrect wrote it.
+        InputError: a later version of diffrect wrote the file.
     """
-    kept = lines_until(path, step) if step and path.exists() else []
-    header = {"kind": "format", "step": 0, "version": FORMAT_VERSION}
-    content = [json.dumps(header), *kept]
-    write_atomic(path, "".join(f"{line}\n" for line in content))
-    with naming(path):
-        return path.open("a", encoding="utf-8")
+    if not path.exists():
+        return False
+    entries = map(_parse, _lines_until(path, step))
+    return any(entry["kind"] == "end" and entry["step"] == step for entry in entries)
 
 
-def lines_until(path: Path, step: int) -> list[str]:
-    """The lines of iterations up to `step`, the header left out."""
+def _lines_until(path: Path, step: int) -> list[str]:
+    """Return the lines of iterations up to `step`, without the header."""
     kept = []
     for line in path.read_text("utf-8", "replace").splitlines():
         entry = _parse(line)
         if entry.get("kind") == "format":
-            check_version(path, entry.get("version"))
+            _check_version(path, entry.get("version"))
         elif entry.get("step", step + 1) <= step:
             kept.append(line)
     return kept
 
 
-def has_ended(path: Path, step: int) -> bool:
-    """Whether the line that closes a training of `step` iterations is there."""
-    if not path.exists():
-        return False
-    entries = (_parse(line) for line in lines_until(path, step))
-    return any(entry["kind"] == "end" and entry["step"] == step for entry in entries)
-
-
-def check_version(path: Path, version: Any) -> None:
-    """Refuses the metrics of a later diffrect; files from before versions were written are fine."""
+def _check_version(path: Path, version: Any) -> None:
+    """Refuse the log of a later diffrect; files from before versions were written are fine."""
     if version != FORMAT_VERSION:
         raise InputError(
-            f"{path}: expected metrics format {FORMAT_VERSION}, got {version}; go on with "
-            "the version of diffrect that wrote it, or a later one"
+            path,
+            f"metrics format {FORMAT_VERSION}",
+            got=version,
+            hint="resume with the version of diffrect that wrote it, or a later one",
         )
 
 
 def _parse(line: str) -> dict[str, Any]:
-    """What a line says; nothing if a crash has cut it."""
+    """Return what a line says, an empty dict if it is not a whole line."""
     try:
         entry = json.loads(line)
     except ValueError:

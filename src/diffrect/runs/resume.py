@@ -5,11 +5,13 @@ from pathlib import Path
 from typing import Any
 
 from diffrect.config import TrainConfig, read_config
-from diffrect.data.splits import Split, resolve_split
+from diffrect.data.choose_split import resolve_split
+from diffrect.data.split import Split
 from diffrect.data.store import Store
 from diffrect.errors import InputError
 from diffrect.runs.checkpoint import DamagedCheckpointError, checkpoint_path, load_checkpoint
-from diffrect.runs.folder import CONFIG_FILE, SPLIT_FILE, check_same_config, check_same_task
+from diffrect.runs.folder import check_same_config, check_same_task
+from diffrect.runs.names import BEST, CONFIG_FILE, LAST, PREVIOUS, SPLIT_FILE
 
 # What going on needs of a checkpoint besides what predicting needs.
 TRAINING_STATE = {"best", "last_dice", "split", "optimizers"}
@@ -17,7 +19,7 @@ TRAINING_STATE = {"best", "last_dice", "split", "optimizers"}
 
 # Where to go on from, the first that is whole. A training killed in its first validation may have
 # saved its best state alone.
-_CANDIDATES = ("last", "previous", "best")
+_CANDIDATES = (LAST, PREVIOUS, BEST)
 
 
 def has_state(run: Path) -> bool:
@@ -33,7 +35,7 @@ def newest_state(run: Path, store: Store, *, tell: bool = True) -> dict[str, Any
     Raises:
         InputError: all are damaged, or one is not a checkpoint of such a training.
     """
-    last = checkpoint_path(run, "last")
+    last = checkpoint_path(run, LAST)
     present = [p for p in (checkpoint_path(run, n) for n in _CANDIDATES) if p.is_file()]
     for path in present:
         try:

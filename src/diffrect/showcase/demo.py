@@ -9,12 +9,13 @@ from rich.console import Console
 
 from diffrect.config import TrainConfig
 from diffrect.data.prepare import prepare
-from diffrect.data.splits import Split
-from diffrect.data.store import Store, write_json
+from diffrect.data.split import Split
+from diffrect.data.store import Store
 from diffrect.errors import InputError
 from diffrect.evaluation.evaluate import evaluate
 from diffrect.evaluation.result import Evaluation
 from diffrect.inference.predict import predict
+from diffrect.json_files import write_json
 from diffrect.phantom import write_phantom
 from diffrect.showcase.pictures import draw_rows
 from diffrect.showcase.report import print_comparison, write_report

@@ -9,7 +9,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from diffrect.data.splits import Split
+from diffrect.data.split import Split
 from diffrect.evaluation.metrics import METRICS
 from diffrect.evaluation.result import Evaluation
 from diffrect.showcase.slices import NAMES, mean_dice

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from diffrect.data.splits import Split
+from diffrect.data.split import Split
 from diffrect.data.store import CaseRecord, Store
 from diffrect.evaluation.metrics import Scores, case_dice
 from diffrect.evaluation.result import Evaluation

@@ -2,18 +2,17 @@
 
 import os
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import cast
 
 import torch
 from lightning_fabric import Fabric
-from torch import Tensor, nn
-from torch.optim import Optimizer
 
 from diffrect.config import TrainConfig
-from diffrect.distributed.ranks import end_with_parent, rank_and_world, started_outside
+from diffrect.distributed.ranks import started_by_fabric, started_outside
+from diffrect.distributed.signals import end_with_parent
 from diffrect.errors import InputError
+from diffrect.processes import rank_and_world
 
 DTYPES = {"64-true": torch.float64}  # of weights and images; float32 in all other precisions
 
@@ -36,18 +35,21 @@ def make_fabric(config: TrainConfig) -> Fabric:
         reason = str(error).splitlines()[0]
         raise InputError(
             f"--accelerator {config.accelerator} --devices {config.devices}: expected what this "
-            f"machine has: {reason}"
+            f"machine has: {reason}",
+            setting="accelerator",
         ) from None
     if fabric.device.type == "cpu" and config.precision == "16-mixed":
         raise InputError(
             "--precision 16-mixed: expected a GPU, a CPU has no loss scaling; "
-            "give 32-true or bf16-mixed"
+            "give 32-true or bf16-mixed",
+            setting="precision",
         )
     processors = os.cpu_count() or 1
     if fabric.device.type == "cpu" and config.devices > processors:
         raise InputError(
             f"--devices: expected at most the {processors} processors of this machine, "
-            f"got {config.devices}"
+            f"got {config.devices}",
+            setting="devices",
         )
     return fabric
 
@@ -67,22 +69,27 @@ def launch(fabric: Fabric, config: TrainConfig) -> None:
     Raises:
         InputError: their number is not what the options say.
     """
-    end_with_parent()
+    if started_by_fabric():
+        end_with_parent()
     world = config.devices * config.nodes
     if started_outside() and rank_and_world()[1] != world:
         raise InputError(
             f"--devices {config.devices} --nodes {config.nodes}: expected the processes that were "
-            f"started, {rank_and_world()[1]} in all, got {world}"
+            f"started, {rank_and_world()[1]} in all, got {world}",
+            setting="devices",
         )
     if config.nodes > 1 and not started_outside():
         raise InputError(
-            f"--nodes {config.nodes}: expected processes started by torchrun or srun, found one"
+            f"--nodes {config.nodes}: expected processes started by torchrun or srun, found one",
+            setting="nodes",
         )
     try:
         fabric.launch()
     except (RuntimeError, ValueError) as error:
         reason = str(error).splitlines()[0]
-        raise InputError(f"--devices {config.devices}: expected processes: {reason}") from None
+        raise InputError(
+            f"--devices {config.devices}: expected processes: {reason}", setting="devices"
+        ) from None
 
 
 @contextmanager
@@ -97,7 +104,8 @@ def batch_explained(config: TrainConfig, fabric: Fabric) -> Iterator[None]:
         raise InputError(
             f"{size} {config.side} --batch-labelled {config.batch_labelled} --batch-unlabelled "
             f"{config.batch_unlabelled}: expected at least 2 slices of 16 x 16 pixels or fewer in "
-            f"each pass of method {config.method}, one pixel has no batch statistics"
+            f"each pass of method {config.method}, one pixel has no batch statistics",
+            setting="size" if config.crop is None else "crop",
         ) from None
     except RuntimeError as error:
         if not isinstance(error, torch.OutOfMemoryError) and "CPUAllocator" not in str(error):
@@ -105,55 +113,6 @@ def batch_explained(config: TrainConfig, fabric: Fabric) -> Iterator[None]:
         raise InputError(
             f"{size} {config.side} --batch-labelled {config.batch_labelled} --batch-unlabelled "
             f"{config.batch_unlabelled}: expected batches that fit into the memory of "
-            f"{fabric.device}, they do not"
+            f"{fabric.device}, they do not",
+            setting="size" if config.crop is None else "crop",
         ) from None
-
-
-def average_gradients(fabric: Fabric, optimizer: Optimizer, loss: Tensor) -> Tensor:
-    """Mean of the gradients over all processes; returns that of the loss, without its graph.
-
-    All processes see the same numbers after it, so that they judge them alike.
-    """
-    parameters = [p for group in optimizer.param_groups for p in group["params"]]
-    loss = loss.detach().clone()
-    _average(fabric, [p.grad for p in parameters if p.grad is not None] + [loss])
-    return loss
-
-
-def average_statistics(fabric: Fabric, network: nn.Module) -> None:
-    """Mean of batch norm's running statistics over all processes.
-
-    Each process sees other slices. Without this, validation and the pseudo-labels of networks in
-    eval mode would differ between processes, and a resumed training from an uninterrupted one.
-    """
-    norms = [m for m in network.modules() if isinstance(m, nn.BatchNorm2d)]
-    statistics = [s for norm in norms for s in (norm.running_mean, norm.running_var)]
-    _average(fabric, [s for s in statistics if s is not None])
-
-
-def average_logs(fabric: Fabric, logs: Mapping[str, Tensor | float]) -> dict[str, float]:
-    """Mean of what is reported over all processes, each of which reports the same names."""
-    values = torch.tensor([float(v) for v in logs.values()], dtype=torch.float64)
-    if fabric.device.type == "mps":
-        values = values.float()  # it has no doubles
-    values = values.to(fabric.device)
-    _average(fabric, [values])
-    return dict(zip(logs, values.tolist(), strict=True))
-
-
-def any_process(fabric: Fabric, here: bool) -> bool:
-    """Whether `here` is true on any process; all of them have to ask."""
-    if fabric.world_size == 1:
-        return here
-    count = fabric.all_reduce(torch.tensor(float(here), device=fabric.device), reduce_op="sum")
-    return bool(cast(Tensor, count) > 0)
-
-
-def _average(fabric: Fabric, tensors: list[Tensor]) -> None:
-    """Replaces tensors by their mean over all processes, as one message."""
-    if fabric.world_size == 1 or not tensors:
-        return
-    flat = torch.cat([tensor.flatten().to(tensors[0].dtype) for tensor in tensors])
-    flat = cast(Tensor, fabric.all_reduce(flat, reduce_op="mean"))
-    for tensor, part in zip(tensors, flat.split([t.numel() for t in tensors]), strict=True):
-        tensor.copy_(part.view_as(tensor))

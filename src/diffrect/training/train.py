@@ -5,24 +5,19 @@ from dataclasses import replace
 from pathlib import Path
 
 from diffrect.config import TrainConfig
+from diffrect.data.choose_split import check_split, resolve_split
 from diffrect.data.loader import workers_explained
-from diffrect.data.splits import Split, check_split, resolve_split
+from diffrect.data.split import Split
 from diffrect.data.store import Store
 from diffrect.distributed.ranks import is_launched
 from diffrect.errors import InputError
 from diffrect.methods.registry import complete
-from diffrect.runs.folder import (
-    PROFILE_FOLDER,
-    SPLIT_FILE,
-    check_start,
-    remember_store,
-    start_run,
-    take_back,
-    tidy,
-)
+from diffrect.runs.folder import check_start, remember_store, start_run, take_back, tidy
+from diffrect.runs.names import PROFILE_FOLDER, SPLIT_FILE
 from diffrect.runs.resume import check_same_training, has_state, newest_state
-from diffrect.training.monitor import Monitor, StopRequest
+from diffrect.training.monitor import Monitor
 from diffrect.training.profiling import StepProfiler
+from diffrect.training.stop import StopRequest
 from diffrect.training.trainer import Trainer
 
 

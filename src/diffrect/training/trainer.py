@@ -14,30 +14,27 @@ import torch
 from torch.optim import Optimizer
 
 from diffrect.config import TrainConfig, ViewOptions, config_to_dict
-from diffrect.data.batch import make_batch
+from diffrect.data.batch import Batch, RawBatch
 from diffrect.data.loader import iterate, training_batches
-from diffrect.data.splits import Split
+from diffrect.data.split import Split
 from diffrect.data.store import Store
 from diffrect.data.task import Task
-from diffrect.data.views import RawBatch
-from diffrect.distributed.sums import share_statistics
-from diffrect.distributed.sync_norm import synchronise
-from diffrect.errors import InputError
-from diffrect.inference.segmenter import Segmenter
-from diffrect.methods.base import Batch, Method, Problem, Update
-from diffrect.methods.registry import resolve
-from diffrect.runs.checkpoint import checkpoint_path, save_checkpoint
-from diffrect.runs.folder import forget_replaced
-from diffrect.training.fabric import (
-    DTYPES,
+from diffrect.data.views import make_batch
+from diffrect.distributed.averages import (
     any_process,
     average_gradients,
     average_logs,
     average_statistics,
-    batch_explained,
-    launch,
-    make_fabric,
 )
+from diffrect.distributed.sums import share_statistics
+from diffrect.distributed.sync_norm import synchronise
+from diffrect.errors import InputError
+from diffrect.inference.segmenter import Segmenter
+from diffrect.methods.base import Method, Problem, Update
+from diffrect.methods.registry import resolve
+from diffrect.runs.checkpoint import checkpoint_path, save_checkpoint
+from diffrect.runs.folder import forget_replaced
+from diffrect.training.fabric import DTYPES, batch_explained, launch, make_fabric
 from diffrect.training.finite import (
     LIMIT,
     SMALLEST_SCALE,
@@ -46,8 +43,9 @@ from diffrect.training.finite import (
     check_state,
     find_blow_up,
 )
-from diffrect.training.monitor import Monitor, StopRequest
+from diffrect.training.monitor import Monitor
 from diffrect.training.profiling import StepProfiler
+from diffrect.training.stop import StopRequest
 from diffrect.training.validation import validate
 
 

@@ -10,7 +10,7 @@ from lightning_fabric import Fabric
 from diffrect.data.store import Store
 from diffrect.evaluation.metrics import case_dice
 from diffrect.inference.segmenter import Segmenter
-from diffrect.training.monitor import StopRequest
+from diffrect.training.stop import StopRequest
 
 
 def validate(

@@ -9,14 +9,14 @@ from rich.markup import escape
 from rich.table import Table
 
 from diffrect.atomic import write_atomic
-from diffrect.comparison.files import MATRIX_FILE, read_json
+from diffrect.comparison.files import MATRIX_FILE
 from diffrect.comparison.report.formats import cost_csv, latex, markdown, scores_csv, tests_csv
 from diffrect.comparison.report.plots import draw_plots
 from diffrect.comparison.report.results import load_results, planned_cells
 from diffrect.comparison.report.sections import SPLIT_NAMES, Report, make_report, sections
-from diffrect.data.store import write_json
 from diffrect.errors import InputError
-from diffrect.runs.folder import CELL_FILE
+from diffrect.json_files import read_json, write_json
+from diffrect.runs.names import CELL_FILE, metrics_file
 
 REPORT_FOLDER = "report_{split}"
 _LEFT_OUT = ("Jaccard", "ASD", "no distance", "p 95HD")  # on screen
@@ -77,14 +77,14 @@ def export_cells(folder: Path, target: Path, report: Report) -> None:
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise InputError(f"--export: expected a new or empty folder, {target} holds something")
     for result in report.results:
-        metrics = read_json(result.folder / f"metrics_{report.split}.json")
+        metrics = read_json(result.folder / metrics_file(report.split))
         for name in ("run", "store"):
             metrics[name] = Path(metrics[name]).name
         if metrics["protocol"]["split_file"] is not None:
             metrics["protocol"]["split_file"] = Path(metrics["protocol"]["split_file"]).name
         copy = target / result.folder.name
         copy.mkdir(parents=True)
-        write_json(copy / f"metrics_{report.split}.json", metrics)
+        write_json(copy / metrics_file(report.split), metrics)
         if (result.folder / CELL_FILE).is_file():
             write_json(copy / CELL_FILE, read_json(result.folder / CELL_FILE))
     if (folder / MATRIX_FILE).is_file():

@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from diffrect.comparison.files import CELL_FORMAT, MATRIX_FILE, read_json
+from diffrect.comparison.files import CELL_FORMAT, MATRIX_FILE
 from diffrect.errors import InputError
 from diffrect.evaluation.metrics import METRICS, Scores
-from diffrect.runs.folder import CELL_FILE, METRICS_FORMAT
+from diffrect.json_files import read_json
+from diffrect.runs.names import CELL_FILE, METRICS_FORMAT, metrics_file
 
 # What makes numbers incomparable if it differs, as the files name it.
 _PROTOCOL = (
@@ -83,9 +84,9 @@ def load_results(folder: Path, split: str) -> list[Result]:
         InputError: none is there, one cannot be read, two are the same cell, or they follow
             different protocols.
     """
-    files = sorted(folder.glob(f"*/metrics_{split}.json"))
+    files = sorted(folder.glob(f"*/{metrics_file(split)}"))
     if not files:
-        what = "no such folder" if not folder.is_dir() else f"no CELL/metrics_{split}.json"
+        what = "no such folder" if not folder.is_dir() else f"no CELL/{metrics_file(split)}"
         raise InputError(f"{folder}: expected finished cells of a comparison, found {what}")
     order = list(planned_cells(folder))
     results = [read_result(file) for file in files]

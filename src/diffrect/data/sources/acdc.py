@@ -10,7 +10,7 @@ from pathlib import Path
 from diffrect.data.source_options import SourceOptions
 from diffrect.data.sources.base import NO_OPTIONS, Report, SourceListing, refuse
 from diffrect.data.sources.files import FileCase
-from diffrect.data.splits import acdc_split, restrict_to
+from diffrect.data.split import acdc_split, restrict_to
 from diffrect.errors import InputError
 
 ACDC_CLASSES = ("background", "right ventricle", "myocardium", "left ventricle")

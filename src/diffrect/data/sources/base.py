@@ -7,7 +7,7 @@ from typing import Protocol
 
 from diffrect.data.case import Case
 from diffrect.data.source_options import SourceOptions
-from diffrect.data.splits import Split
+from diffrect.data.split import Split
 from diffrect.errors import InputError
 
 NO_OPTIONS = SourceOptions()

@@ -10,7 +10,7 @@ from diffrect.data.sources.base import NO_OPTIONS, Report, SourceListing, refuse
 from diffrect.data.sources.class_names import read_class_names
 from diffrect.data.sources.files import FileCase, by_stem, choose_patient, find_scans
 from diffrect.data.sources.table import read_table
-from diffrect.data.splits import Split
+from diffrect.data.split import Split
 from diffrect.errors import InputError
 from diffrect.imaging.volume import read_image, read_label
 from diffrect.labels import IGNORED

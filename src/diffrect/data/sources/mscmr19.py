@@ -17,7 +17,7 @@ from diffrect.data.source_options import SourceOptions
 from diffrect.data.sources.acdc import ACDC_CLASSES
 from diffrect.data.sources.base import NO_OPTIONS, Report, SourceListing, refuse
 from diffrect.data.sources.files import FileCase, walk_files
-from diffrect.data.splits import Split
+from diffrect.data.split import Split
 from diffrect.errors import InputError
 from diffrect.labels import IGNORED
 

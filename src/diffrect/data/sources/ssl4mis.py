@@ -19,7 +19,7 @@ from diffrect.data.case import Case
 from diffrect.data.source_options import SourceOptions
 from diffrect.data.sources.acdc import ACDC_CLASSES
 from diffrect.data.sources.base import NO_OPTIONS, Report, SourceListing, refuse
-from diffrect.data.splits import Split, acdc_split, restrict_to
+from diffrect.data.split import Split, acdc_split, restrict_to
 from diffrect.errors import InputError
 from diffrect.imaging.volume import Volume, whole_numbers
 

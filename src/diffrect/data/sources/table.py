@@ -7,7 +7,7 @@ from pathlib import Path
 from diffrect.data.sources.base import Report
 from diffrect.data.sources.class_names import read_rows
 from diffrect.data.sources.files import FileCase, choose_patient, image_stem, path_inside
-from diffrect.data.splits import Split
+from diffrect.data.split import Split
 from diffrect.errors import InputError
 
 COLUMNS = ("id", "patient", "image", "label", "split")

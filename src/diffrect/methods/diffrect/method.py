@@ -14,9 +14,10 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from diffrect.data.batch import Batch
 from diffrect.distributed.sums import shared_mean
 from diffrect.labels import IGNORED
-from diffrect.methods.base import Batch, Method, Problem, Update, make_teacher, move_average
+from diffrect.methods.base import Method, Problem, Update, make_teacher, move_average
 from diffrect.methods.diffrect.options import REFERENCE, DiffRectOptions
 from diffrect.methods.diffrect.parts import Draws, PseudoLabel, joined
 from diffrect.methods.diffrect.transports import (

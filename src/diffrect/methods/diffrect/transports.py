@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from diffrect.data.batch import Batch
 from diffrect.errors import InputError
 from diffrect.labels import IGNORED
-from diffrect.methods.base import Batch, Update
+from diffrect.methods.base import Update
 from diffrect.methods.diffrect.parts import PseudoLabel
 from diffrect.methods.losses import complementary_loss, cross_entropy_dice
 

@@ -1,109 +1,19 @@
-"""Who is trained on, who is labelled, who is held out: always whole patients."""
+"""Choose the split of a training: from a file, the data set's own, or drawn from the seed."""
 
-import json
 from collections.abc import Collection, Iterable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from fractions import Fraction
-from functools import cache
-from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from diffrect.data.split import Split
+from diffrect.data.store import Store
 from diffrect.errors import InputError
-
-if TYPE_CHECKING:  # the store keeps the official split, so it imports this module
-    from diffrect.data.store import Store
-
-_PARTS = ("train", "val", "test", "labelled")
-
-
-@dataclass(frozen=True)
-class Split:
-    """Patient ids of each part.
-
-    Attributes:
-        train: in the order in which labelled patients are chosen.
-        val: the patients by which a checkpoint is chosen.
-        test: reported once, at the end; may be empty.
-        labelled: the part of ``train`` whose labels are used.
-    """
-
-    train: tuple[str, ...]
-    val: tuple[str, ...]
-    test: tuple[str, ...] = ()
-    labelled: tuple[str, ...] = ()
-
-    @property
-    def unlabelled(self) -> tuple[str, ...]:
-        """The patients of ``train`` that are not labelled."""
-        labelled = set(self.labelled)
-        return tuple(patient for patient in self.train if patient not in labelled)
-
-    def to_json(self) -> str:
-        """JSON text with one list per part."""
-        return json.dumps(self.to_dict(), indent=1)
-
-    def to_dict(self) -> dict[str, list[str]]:
-        """The parts by name, as JSON knows them."""
-        return {name: list(patients) for name, patients in asdict(self).items()}
-
-    @classmethod
-    def from_json(cls, text: str) -> "Split":
-        """The split written by ``to_json``; "test" and "labelled" may be left out.
-
-        Raises:
-            InputError: not JSON, another part, or a part that is not a list of ids.
-        """
-        try:
-            parts = json.loads(text)
-        except ValueError as error:
-            raise InputError(f"expected a split as JSON: {error}") from None
-        if not isinstance(parts, dict) or not {"train", "val"} <= parts.keys() <= set(_PARTS):
-            found = ", ".join(parts) if isinstance(parts, dict) else type(parts).__name__
-            raise InputError(f"expected the lists train, val, test and labelled, got {found}")
-        for name, patients in parts.items():
-            if not isinstance(patients, list) or not all(isinstance(p, str) for p in patients):
-                raise InputError(f"expected a list of patient ids under '{name}', got {patients!r}")
-        return cls.from_dict(parts)
-
-    @classmethod
-    def from_dict(cls, parts: dict[str, Any]) -> "Split":
-        """The split whose parts are lists of ids."""
-        return cls(**{name: tuple(patients) for name, patients in parts.items()})
-
-
-@cache
-def acdc_split() -> Split:
-    """ACDC's official lists in the order of the SSL4MIS benchmark: 70, 10 and 20 patients.
-
-    With 1, 3 or 7 labelled patients they are the first ones of ``train``.
-    """
-    file = resources.files("diffrect.data").joinpath("acdc_split.json")
-    return Split.from_json(file.read_text(encoding="utf-8"))
-
-
-def restrict_to(split: Split, present: Collection[str]) -> tuple[Split | None, list[str]]:
-    """The part of a split that is there, and the sorted ids of the patients that are not.
-
-    The split is None where its training or its validation part is not there at all; then, and
-    where no patient of it is there, it is of no use. In the latter case nothing counts as missing:
-    the data set is another one.
-    """
-    kept = {
-        name: [patient for patient in patients if patient in present]
-        for name, patients in split.to_dict().items()
-    }
-    everyone = {*split.train, *split.val, *split.test}
-    if everyone.isdisjoint(present):
-        return None, []
-    usable = kept["train"] and kept["val"]
-    return Split.from_dict(kept) if usable else None, sorted(everyone.difference(present))
 
 
 def resolve_split(
-    store: "Store", *, split_file: Path | None = None, labelled: str | None = None, seed: int = 1337
+    store: Store, *, split_file: Path | None = None, labelled: str | None = None, seed: int = 1337
 ) -> Split:
     """The split to train with, checked against the store.
 
@@ -138,7 +48,7 @@ def resolve_split(
     return split
 
 
-def check_split(split: Split, store: "Store", origin: str) -> None:
+def check_split(split: Split, store: Store, origin: str) -> None:
     """Whether a split suits a store; ``origin`` says in messages where the split comes from.
 
     Raises:
@@ -149,7 +59,7 @@ def check_split(split: Split, store: "Store", origin: str) -> None:
     _check_labelled(split, patients, origin)
 
 
-def _patients_by_label(store: "Store") -> dict[str, bool]:
+def _patients_by_label(store: Store) -> dict[str, bool]:
     """Every patient of the store, and whether all of the patient's cases have labels."""
     patients: dict[str, bool] = {}
     for case in store.cases.values():
@@ -166,7 +76,7 @@ def _read_split(file: Path) -> Split:
         raise InputError(f"{file}: expected a readable split file: {error}") from None
 
 
-def _draw_split(store: "Store", patients: dict[str, bool], seed: int) -> Split:
+def _draw_split(store: Store, patients: dict[str, bool], seed: int) -> Split:
     with_labels = sorted(patient for patient, labelled in patients.items() if labelled)
     count = len(with_labels)
     if count < 3:
@@ -195,11 +105,11 @@ def _choose_labelled(
     else:
         return _listed(Path(labelled))
     if count < 1:
-        raise InputError(f"--labelled: expected at least 1 patient, got {text}")
+        raise InputError(f"--labelled: expected at least 1 patient, got {text}", setting="labelled")
     available = [patient for patient in train if patients[patient]]
     if count > len(available):
         expected = f"expected at most the {len(available)} training patients with labels"
-        raise InputError(f"--labelled: {expected}, got {text}")
+        raise InputError(f"--labelled: {expected}, got {text}", setting="labelled")
     return tuple(available[:count])
 
 
@@ -209,13 +119,19 @@ def _percentage(share: str) -> Fraction:
     except (ValueError, ZeroDivisionError):
         fraction = Fraction(0)
     if not 0 < fraction <= 1:
-        raise InputError(f"--labelled: expected a percentage above 0, up to 100, got {share}%")
+        raise InputError(
+            f"--labelled: expected a percentage above 0, up to 100, got {share}%",
+            setting="labelled",
+        )
     return fraction
 
 
 def _listed(file: Path) -> tuple[str, ...]:
     if not file.is_file():
-        raise InputError(f"--labelled: expected a count, a percentage or a text file, got {file}")
+        raise InputError(
+            f"--labelled: expected a count, a percentage or a text file, got {file}",
+            setting="labelled",
+        )
     try:
         lines = file.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, ValueError) as error:

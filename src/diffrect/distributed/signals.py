@@ -1,0 +1,121 @@
+"""Signals: who hears which, and what ends when its parent does.
+
+Ctrl-C in a terminal sends SIGINT to every process of a job, `scancel` and `kill` send SIGTERM to
+one or to all of them.
+
+    process                  Ctrl-C (SIGINT)      SIGTERM              its parent ends
+    -----------------------  -------------------  -------------------  --------------------------
+    any command              KeyboardInterrupt    KeyboardInterrupt    not noticed
+    training, first process  asks for a stop,     asks for a stop      not noticed
+                             twice: interrupts
+    training, the others     as the first         as the first         exits (`end_with_parent`)
+    reader of slices         blocked (`held`)     blocked (`held`)     exits (torch sees to it)
+    worker of prepare        ignored              ignored              exits (`end_with_parent`)
+    cell of a comparison     as a training        as a training        stops (`stop_with_parent`)
+
+The handlers are set in `cli.main`, `training.stop`, `data.loader`, `data.workers` and
+`comparison.worker`. A comparison that is interrupted sends its cell SIGTERM, and a cell that finds
+its lock lost sends it to itself (`comparison.locks`).
+
+A training, and with it a cell, needs its readers until it has saved, so these must not hear the
+signals that go to all.
+"""
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+Handler = Callable[[int, FrameType | None], None]
+STOPS = (signal.SIGINT, signal.SIGTERM)
+WATCH_SECONDS = 0.5
+
+
+@contextmanager
+def handled(handler: Handler, *numbers: int) -> Iterator[None]:
+    """Have a function called for some signals while the context lasts.
+
+    Python runs handlers in the main thread; in any other thread this does nothing.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.signal(number, handler) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, previous in before.items():
+            signal.signal(number, previous)
+
+
+@contextmanager
+def interrupt_on_sigterm() -> Iterator[None]:
+    """Have SIGTERM end a command as Ctrl-C does: it tidies up, reports, and keeps what is done.
+
+    A second SIGTERM is ignored, so that tidying up is not interrupted. Training has a way of its
+    own, see `diffrect.training.stop`.
+    """
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        signal.signal(number, signal.SIG_IGN)
+        raise KeyboardInterrupt
+
+    with handled(interrupt, signal.SIGTERM):
+        yield
+
+
+@contextmanager
+def held() -> Iterator[None]:
+    """Block Ctrl-C and SIGTERM in the processes that are started while the context lasts."""
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
+    from multiprocessing import resource_tracker
+
+    resource_tracker.ensure_running()  # starting it would let the signals through again
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, STOPS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def leave_to_parent() -> None:
+    """Ignore Ctrl-C and SIGTERM from now on; the parent, which hears them too, decides."""
+    for number in STOPS:
+        signal.signal(number, signal.SIG_IGN)
+
+
+def stop_self() -> None:
+    """Ask this process to stop, as `kill` would."""
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def end_with_parent() -> None:
+    """Exit at once when the parent of this process ends, even if it is killed."""
+    _when_parent_ends(lambda: os._exit(1))
+
+
+def stop_with_parent() -> None:
+    """Ask this process to stop when its parent ends, so that it saves first."""
+    _when_parent_ends(stop_self)
+
+
+def _when_parent_ends(action: Callable[[], None]) -> None:
+    """Watch the parent in a thread and call `action` once it has gone."""
+    import multiprocessing  # slow to import, and a command that only prints its help needs none
+
+    parent, known = os.getppid(), multiprocessing.parent_process()
+
+    def watch() -> None:
+        if known is not None:
+            known.join()
+        else:  # started without multiprocessing
+            while os.getppid() == parent:
+                time.sleep(WATCH_SECONDS)
+        action()
+
+    threading.Thread(target=watch, daemon=True).start()

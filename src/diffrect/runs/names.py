@@ -1,0 +1,41 @@
+"""Names of everything in a RUN folder; what the files hold is described in `runs.folder`."""
+
+CONFIG_FILE = "config.yaml"
+OPTIONS_FILE = "options.yaml"
+SPLIT_FILE = "split.json"
+STORE_LINK_FILE = "store.txt"
+LOG_FILE = "metrics.jsonl"
+CELL_FILE = "cell.json"
+TENSORBOARD_FOLDER = "tensorboard"
+PROFILE_FOLDER = "profile"
+CHECKPOINTS_FOLDER = "checkpoints"
+LAST, PREVIOUS, BEST = "last", "previous", "best"  # checkpoints, see `checkpoint_file`
+SPLITS = ("val", "test", "all")  # what `evaluate` can score
+METRICS_FORMAT = 1  # version of metrics_SPLIT.json
+REPLACED = ".replaced"
+MOVING = ".replaced.moving"
+
+
+def metrics_file(split: str) -> str:
+    """Return the name of the file with the scores of a split, one of `SPLITS`."""
+    return f"metrics_{split}.json"
+
+
+def checkpoint_file(name: str) -> str:
+    """Return the name of the file of a checkpoint in CHECKPOINTS_FOLDER."""
+    return f"{name}.pt"
+
+
+# All that is ever removed from a RUN folder; CONFIG_FILE and SPLIT_FILE, which mark it, come last.
+ENTRIES = (
+    CHECKPOINTS_FOLDER,
+    TENSORBOARD_FOLDER,
+    PROFILE_FOLDER,
+    LOG_FILE,
+    *map(metrics_file, SPLITS),
+    CELL_FILE,
+    STORE_LINK_FILE,
+    OPTIONS_FILE,
+    SPLIT_FILE,
+    CONFIG_FILE,
+)

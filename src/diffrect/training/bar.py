@@ -1,0 +1,77 @@
+"""What a user sees while a training runs: a progress bar, and one line per validation."""
+
+import math
+from collections.abc import Mapping
+from types import TracebackType
+
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from diffrect.console import stderr_console
+
+SHOWN = {"supervised", "unsupervised", "rectifier_total", "rectification"}  # losses in the bar
+
+
+class Bar:
+    """A progress bar on stderr while the context lasts; a log file gets only the lines."""
+
+    def __init__(self, iterations: int, first: int, shown: bool) -> None:
+        self.iterations = iterations
+        self.console = stderr_console(quiet=not shown)
+        self.progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[status]}"),
+            TimeRemainingColumn(),
+            console=self.console,
+            refresh_per_second=2,
+            disable=not self.console.is_terminal,
+        )
+        self.task = self.progress.add_task("training", total=iterations, completed=first, status="")
+
+    def __enter__(self) -> "Bar":
+        self.progress.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.progress.stop()
+
+    def iteration(
+        self, step: int, losses: Mapping[str, float], seconds: float, validation_dice: float
+    ) -> None:
+        """Show that `step` iterations are done.
+
+        Args:
+            step: iterations done.
+            losses: by name; those in `SHOWN` appear.
+            seconds: per iteration.
+            validation_dice: of the last validation, in [0, 1]; NaN before the first.
+        """
+        shown = " ".join(f"{n} {v:.3f}" for n, v in losses.items() if n in SHOWN)
+        dice = "" if math.isnan(validation_dice) else f" · val Dice {100 * validation_dice:.1f}"
+        status = f"{shown} · {seconds:.2f} s/it{dice}"
+        self.progress.update(self.task, completed=step, status=status)
+
+    def validation(
+        self, step: int, scores: Mapping[str, float], best: float, minutes: float
+    ) -> None:
+        """Print the Dice of a validation.
+
+        Args:
+            step: iterations done.
+            scores: "dice" and "dice_CLASS" per class, in [0, 1].
+            best: highest Dice so far, in [0, 1].
+            minutes: since this session of the training began.
+        """
+        classes = ", ".join(
+            f"{n.removeprefix('dice_')} {100 * v:.1f}" for n, v in scores.items() if n != "dice"
+        )
+        self.console.print(
+            f"iteration {step} of {self.iterations}: validation Dice {100 * scores['dice']:.2f} "
+            f"({classes}), best {100 * best:.2f}, {minutes:.1f} min"
+        )
