@@ -259,10 +259,10 @@ def matrix(folder: Path, given: argparse.Namespace) -> int:
         size=32,
         iterations=given.iterations,
         validate_every=2,
-        rectify_from=2,
         batch_labelled=1,
         batch_unlabelled=1,
         accelerator="cpu",
+        options={"rectify_from": 2},
     )
     write_phantom(folder / "source", patients=6)
     images = folder / "images"

@@ -91,7 +91,7 @@ def first_step(store: Path, run: Path, split: Path) -> dict[str, float]:
         return iteration(self, raw)
 
     trainer.Trainer.iteration = timed  # type: ignore[method-assign]
-    config = TrainConfig(size=128, iterations=1, rectify_from=0, split_file=split)
+    config = TrainConfig(size=128, iterations=1, split_file=split, options={"rectify_from": 0})
     train(store, run, config, progress=False)
     return times
 

@@ -15,9 +15,10 @@ import torch
 
 from diffrect.data.batch import Batch
 from diffrect.methods.diffrect.method import DiffRect
+from diffrect.methods.diffrect.options import DiffRectOptions
 from diffrect.networks.diffusion import alphas_cumulative, cosine_betas
 from diffrect.networks.reference import reference_names
-from reference_parity import RecordedDraws, Setup, sample, tensor, train_step
+from reference_parity import RecordedDraws, Setup, problem, sample, tensor, train_step
 
 NAMES = [
     "supervised",
@@ -59,10 +60,7 @@ def noise(random: np.random.Generator, *leading: int) -> np.ndarray:
 
 def write_keys(folder: Path) -> None:
     """Names and shapes of the two networks, as the authors' checkpoints have them."""
-    from diffrect.methods.base import Problem
-    from diffrect.methods.diffrect.options import DiffRectOptions
-
-    method = DiffRect(Problem(CHANNELS, CLASSES, 1), DiffRectOptions())
+    method = DiffRect(problem(CHANNELS, CLASSES, 1), DiffRectOptions())
     keys = {}
     for name in ("segmenter", "rectifier"):
         network = getattr(method, name)

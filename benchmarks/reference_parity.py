@@ -24,6 +24,7 @@ import torch
 from torch import Tensor, nn
 
 from diffrect.data.batch import Batch
+from diffrect.data.task import Task
 from diffrect.methods.base import Problem
 from diffrect.methods.diffrect.method import DiffRect, Draws
 from diffrect.methods.diffrect.options import REFERENCE, DiffRectOptions
@@ -79,6 +80,12 @@ def without_dropout(network: nn.Module) -> None:
             module.p = 0.0
 
 
+def problem(channels: int, classes: int, iterations: int) -> Problem:
+    """The problem of a training, whose classes need no names here."""
+    names = tuple(f"class {code}" for code in range(classes))
+    return Problem(Task(channels, names, "minmax"), iterations)
+
+
 class Setup:
     """The recorded shapes, and methods filled with the recorded weights."""
 
@@ -92,7 +99,7 @@ class Setup:
     def method(self, iterations: int = 1) -> DiffRect:
         """DiffRect with preset `reference` in float64, rectification on from the start."""
         options = replace(DiffRectOptions(), **REFERENCE, ramp_stairs=iterations, rectify_from=0)
-        method = DiffRect(Problem(self.channels, self.classes, iterations), options)
+        method = DiffRect(problem(self.channels, self.classes, iterations), options)
         load_reference_state(method.segmenter, self.states["segmenter"])
         load_reference_state(method.rectifier, self.states["rectifier"])
         without_dropout(method)

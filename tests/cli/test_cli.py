@@ -57,10 +57,35 @@ def test_train_as_documented():
         batch_labelled=2,
         batch_unlabelled=4,
         seed=7,
-        rectify_from=500,
         devices=2,
         precision="bf16-mixed",
+        options={"rectify_from": 500},
     )
+
+
+@pytest.mark.parametrize(("method", "ignored"), [("supervised", True), ("diffrect", False)])
+def test_a_method_without_rectify_from_says_so_and_trains(method, ignored, monkeypatch, capsys):
+    trained = []
+    monkeypatch.setattr("diffrect.training.train.train", lambda *a, **k: trained.append(a))
+    assert (
+        cli.main(["train", "STORE", "RUN", "--method", method, "--rectify-from", "5", "--quiet"])
+        == 0
+    )
+    line = f"diffrect: --rectify-from: method {method} has no such option; it is ignored\n"
+    assert capsys.readouterr().err == (line if ignored else "")
+    assert trained[0][2].options == {"rectify_from": 5}
+
+
+def test_rectify_from_wins_over_the_file_and_reaches_compare(tmp_path, capsys):
+    file = tmp_path / "older.yaml"
+    file.write_text("rectify_from: 7\noptions: {confidence: 0.7}\n")
+    for command in (["train", "STORE", "RUN"], ["compare", "STORE", "FOLDER"]):
+        given = [*command, "--config", str(file)]
+        assert cli.parse(given).settings.options == {"confidence": 0.7, "rectify_from": 7}
+        later = cli.parse([*given, "--rectify-from", "9"]).settings.options
+        assert later == {"confidence": 0.7, "rectify_from": 9}
+        assert cli.main([*given, "--rectify-from", "-1"]) == 2
+        assert "--rectify-from: expected at least 0, got -1" in capsys.readouterr().err
 
 
 def test_train_without_options_is_the_default_configuration():
@@ -207,7 +232,7 @@ def raising(error):
     [
         (InputError("scan\none.nii: expected better"), 2, "error: scan one.nii: expected better"),
         (KeyboardInterrupt(), 130, "interrupted"),
-        (KeyboardInterrupt("stopped; go on with --resume"), 130, "stopped; go on with --resume"),
+        (KeyboardInterrupt("stopped; resume with --resume"), 130, "stopped; resume with --resume"),
         (PermissionError(13, "Permission denied", "RUN"), 2, "error: RUN: Permission denied"),
         (OSError(27, "File too large"), 2, "error: output: File too large"),
     ],
@@ -225,10 +250,12 @@ def test_our_own_mistakes_keep_their_traceback(error, monkeypatch):
         cli.main([])
 
 
-def test_an_interrupted_prepare_says_how_to_go_on(monkeypatch, capsys):
+def test_an_interrupted_prepare_says_how_to_resume(monkeypatch, capsys):
     monkeypatch.setattr("diffrect.data.prepare.prepare", raising(KeyboardInterrupt()))
     assert cli.main(["prepare", "A", "B"]) == 130
-    assert only_line(capsys) == ("diffrect: interrupted; go on with: diffrect prepare A B --resume")
+    assert only_line(capsys) == (
+        "diffrect: interrupted; resume with: diffrect prepare A B --resume"
+    )
 
 
 def test_help_and_version(capsys):

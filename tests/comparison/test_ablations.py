@@ -1,5 +1,6 @@
 """Parts of DiffRect left out: what each option takes away, and that all the rest stays."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -8,14 +9,18 @@ from torch import Tensor
 
 from diffrect.config import TrainConfig
 from diffrect.data.batch import Batch
+from diffrect.data.store import Store
 from diffrect.errors import InputError
-from diffrect.methods.base import Problem, Update
+from diffrect.methods.base import Update
 from diffrect.methods.diffrect.method import DiffRect, DiffRectOptions
+from diffrect.methods.diffrect.transports import Transports
 from diffrect.methods.registry import resolve
 from diffrect.networks.calibration import SemanticColouring
+from diffrect.training.train import train
+from support.stubs import a_problem
 
 SEPARATE = {"rectification_update": "separate", "rectifier_interval": 1}
-PROBLEM = Problem(channels=1, classes=3, iterations=10)
+PROBLEM = a_problem(channels=1, classes=3, iterations=10)
 
 
 def batch() -> Batch:
@@ -89,13 +94,13 @@ def test_one_transport_trains_on_its_own_rows(
     transports: Any, left_out: str, learned: str, absent: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[tuple[Tensor, Tensor, Tensor]] = []
-    transport = DiffRect.transport
+    transport = Transports.transport
 
-    def spy(self: DiffRect, name: str, images: Tensor, *rest: Tensor) -> tuple[Tensor, Tensor]:
+    def spy(self: Transports, name: str, images: Tensor, *rest: Tensor) -> tuple[Tensor, Tensor]:
         seen.append((images, rest[0], rest[1]))
         return transport(self, name, images, *rest)
 
-    monkeypatch.setattr(DiffRect, "transport", spy)
+    monkeypatch.setattr(Transports, "transport", spy)
     _, found = updates(transports=transports, **{left_out: False})
     assert names(found) == ["segmenter", "rectifier", "segmenter"]
     logs = found[1].logs
@@ -122,12 +127,25 @@ def test_something_has_to_be_learned() -> None:
 
 
 def test_a_single_small_slice_is_too_little_for_one_transport() -> None:
-    torch.manual_seed(0)
-    method = DiffRect(PROBLEM, DiffRectOptions(coarse_to_fine=False)).train()
-    one = batch()
-    small = Batch(one.weak[1:], one.strong[1:], one.label[1:])
+    small = a_problem(1, 3, 10, size=64)
+    method = DiffRect(small, DiffRectOptions(coarse_to_fine=False))
     with pytest.raises(InputError, match="--batch-labelled: expected at least 2 slices of 64 x 64"):
-        list(method.updates(small, step=0))
+        method.check_batch(1, 2)
+    method.check_batch(2, 1)
+    method = DiffRect(small, DiffRectOptions(fine_to_precise=False))
+    with pytest.raises(InputError, match="--batch-unlabelled: expected at least 2 slices of 64 x"):
+        method.check_batch(2, 1)
+    DiffRect(small, DiffRectOptions()).check_batch(1, 1)
+    DiffRect(PROBLEM, DiffRectOptions(coarse_to_fine=False)).check_batch(1, 1)
+
+
+def test_training_checks_the_batch_first(store: Store, tmp_path: Path) -> None:
+    config = TrainConfig(size=32, iterations=1, batch_labelled=1, options={"coarse_to_fine": False})
+    with pytest.raises(
+        InputError, match=r"^--batch-labelled: .* to train one transport alone, got"
+    ):
+        train(store.path, tmp_path / "run", config, progress=False)
+    assert not (tmp_path / "run").exists()
 
 
 def rectified(method: DiffRect, images: Tensor) -> Tensor:
@@ -149,7 +167,7 @@ def test_guidance_can_be_silent() -> None:
     assert found[1].logs["guidance_weak_to_label"] == 0
     assert names(found) == ["segmenter", "rectifier", "segmenter"]
     one, other = torch.zeros(2, 4, 4).long(), torch.ones(2, 4, 4).long()
-    assert method.guidance(one, other, slice(None)).tolist() == [0.0]
+    assert method.transports.calibrate(one, other, slice(None)).tolist() == [0.0]
 
 
 def test_label_maps_without_colours_are_grey_levels() -> None:
@@ -170,7 +188,7 @@ def test_pseudo_labels_of_short_trainings_weigh_little_for_longer(
 
 
 def test_the_weight_on_pseudo_labels_rises_as_long_as_it_says() -> None:
-    problem = Problem(channels=1, classes=3, iterations=20)
+    problem = a_problem(channels=1, classes=3, iterations=20)
     weights = []
     for step in (0, 9, 10, 19):
         method = DiffRect(problem, DiffRectOptions(ramp_share=0.0, ramp_least=10)).train()

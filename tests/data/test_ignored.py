@@ -16,9 +16,9 @@ from diffrect.data.store import Store
 from diffrect.evaluation.evaluate import evaluate
 from diffrect.evaluation.scores_table import scores_table
 from diffrect.labels import IGNORED
-from diffrect.methods.base import Problem
 from diffrect.methods.registry import resolve
 from diffrect.training.train import train
+from support.stubs import a_problem
 from support.tiny import write_nifti
 
 
@@ -55,10 +55,9 @@ def test_training_and_validation_on_scribbles(scribbled: Store, tmp_path: Path) 
     config = TrainConfig(
         size=32,
         iterations=2,
-        rectify_from=0,
         batch_labelled=2,
         batch_unlabelled=2,
-        options={"cutmix_probability": 1.0},
+        options={"cutmix_probability": 1.0, "rectify_from": 0},
     )
     run = train(scribbled.path, tmp_path / "run", config, progress=False)
     lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
@@ -69,7 +68,7 @@ def test_training_and_validation_on_scribbles(scribbled: Store, tmp_path: Path) 
 def test_what_open_pixels_stand_for_changes_no_supervised_loss(preset: str) -> None:
     """With half of the label open, its loss equals that of the other half alone."""
     resolved = resolve(TrainConfig(preset=preset, iterations=4))  # type: ignore[arg-type]
-    method = resolved.method(Problem(1, 3, 4), resolved.method_options)
+    method = resolved.method(a_problem(1, 3, 4), resolved.method_options)
     torch.manual_seed(0)
     images = torch.rand(4, 1, 32, 32)
     label = torch.randint(3, (2, 32, 32))

@@ -33,21 +33,20 @@ from support.runs import lines
 from support.tiny import scan, write_nifti
 
 CONFIG = TrainConfig(
-    method="quiet_methods:Quiet",
+    method="support.quiet_methods:Quiet",
     size=32,
     iterations=4,
-    rectify_from=1,
     validate_every=2,
     batch_labelled=2,
     batch_unlabelled=2,
     precision="64-true",
     accelerator="cpu",
-    options=OPTIONS,
+    options={**OPTIONS, "rectify_from": 1},
 )
 ENVIRONMENT = {
     **os.environ,
     "PYTHONPATH": os.pathsep.join(
-        [str(Path(__file__).parents[1] / "support"), os.environ.get("PYTHONPATH", "")]
+        [str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")]
     ),
     "OMP_NUM_THREADS": "1",
 }
@@ -72,7 +71,7 @@ def call(
 
 def options(config: TrainConfig) -> list[str]:
     given = []
-    for name in ("method", "size", "iterations", "rectify_from", "validate_every", "precision"):
+    for name in ("method", "size", "iterations", "validate_every", "precision"):
         given += [f"--{name.replace('_', '-')}", str(getattr(config, name))]
     for name, value in config.options.items():
         given += ["--option", f"{name}={value}"]
@@ -157,9 +156,8 @@ def test_evaluate_and_predict_share_their_cases(
 
 
 def test_a_process_that_dies_ends_the_others(store: Store, tmp_path: Path) -> None:
-    config = TrainConfig(
-        method="quiet_methods:Dying", size=32, iterations=9, rectify_from=0, validate_every=1
-    )
+    method = "support.quiet_methods:Dying"
+    config = TrainConfig(method=method, size=32, iterations=9, validate_every=1)
     death = tmp_path / "death"
     command = ["train", store.path, tmp_path / "run", *options(config), "--devices", "2"]
     done = call(*command, environment={"DEATH": str(death)})

@@ -20,7 +20,9 @@ from diffrect.methods.base import Method, Problem
 from diffrect.methods.incl import INCL
 from diffrect.methods.registry import METHODS, complete, find_method, resolve
 from diffrect.runs.checkpoint import checkpoint_path, load_checkpoint, save_checkpoint
+from diffrect.runs.resume import TrainingState
 from diffrect.training.train import Trainer, train
+from support.stubs import a_problem
 
 RIVALS = sorted(METHODS.keys() - {"diffrect", "supervised"})
 CONFIG = TrainConfig(size=32, iterations=4, batch_labelled=1, batch_unlabelled=2)
@@ -52,7 +54,7 @@ def tiny_batch(
 @pytest.mark.parametrize("name", sorted(METHODS))
 def test_ten_steps_lower_the_loss(name: str) -> None:
     method, batch = (
-        make(name, Problem(1, 4, 60, rate=0.05, size=32)),
+        make(name, a_problem(1, 4, 60, rate=0.05, size=32)),
         tiny_batch(name, 1, 4, (2, 2)),
     )
     optimizers = method.optimizers()
@@ -88,9 +90,9 @@ def test_resumed_equals_uninterrupted(name: str, store: Store, tmp_path: Path) -
     for step in range(3):
         whole.iteration(whole.batches[step])
         if step == 1:
-            save_checkpoint(whole.state(), path)
+            save_checkpoint(whole.state().to_dict(), path)
     halves = trainer()
-    halves.load(load_checkpoint(path))
+    halves.load(TrainingState.from_dict(load_checkpoint(path)))
     assert halves.step == 2
     predictor = halves.method.predictor.state_dict()
     loaded = load_method(tmp_path).method.predictor.state_dict()
@@ -108,7 +110,7 @@ def test_resumed_equals_uninterrupted(name: str, store: Store, tmp_path: Path) -
 def test_two_classes_two_channels_any_rows_and_size_mixed_precision(
     name: str, rows: tuple[int, int], size: int
 ) -> None:
-    method = make(name, Problem(2, 2, 4, size=size))
+    method = make(name, a_problem(2, 2, 4, size=size))
     batch = tiny_batch(name, 2, 2, rows, size)
     for step, mixed in ((0, False), (3, True)):
         with torch.autocast("cpu", torch.bfloat16, enabled=mixed):
@@ -124,7 +126,7 @@ def test_two_classes_two_channels_any_rows_and_size_mixed_precision(
 @pytest.mark.parametrize("name", sorted(METHODS))
 def test_open_pixels_count_in_no_loss_of_labels(name: str) -> None:
     """Of labels that nobody has drawn there is nothing to learn."""
-    method, batch = make(name, Problem(1, 3, 4, size=32)), tiny_batch(name, 1, 3, (2, 2))
+    method, batch = make(name, a_problem(1, 3, 4, size=32)), tiny_batch(name, 1, 3, (2, 2))
     open_batch = replace(batch, label=torch.full_like(batch.label, IGNORED))
     if batch.second is not None:
         open_batch = replace(open_batch, second=replace(batch.second, label=open_batch.label))
@@ -150,7 +152,7 @@ def test_a_single_pixel_without_statistics_is_explained(
 
 @pytest.mark.parametrize("name", RIVALS)
 def test_nothing_is_learned_through_targets_or_a_teacher(name: str) -> None:
-    method = make(name, Problem(1, 2, 4, size=32))
+    method = make(name, a_problem(1, 2, 4, size=32))
     teacher = getattr(method, "teacher", None)
     assert teacher is None or not any(p.requires_grad for p in teacher.parameters())
     assert method.predictor is method.segmenter
@@ -227,8 +229,8 @@ def test_options_out_of_range_are_named(name: str, option: str, value: Any) -> N
 
 
 def test_a_smaller_token_grid_makes_a_smaller_head() -> None:
-    full = make("incl", Problem(1, 3, 4, size=64))
-    small = make("incl", Problem(1, 3, 4, size=64), token_grid=8)
+    full = make("incl", a_problem(1, 3, 4, size=64))
+    small = make("incl", a_problem(1, 3, 4, size=64), token_grid=8)
     assert isinstance(full, INCL)
     tokens = {64 // part: 2 * ((64 // part) ** 4 + (64 // part) ** 2) for part in (8, 4, 2)}
     norms = {side: 2 * side**2 for side in tokens}

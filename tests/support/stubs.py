@@ -1,12 +1,14 @@
 """Networks whose output is known by hand, for tests of what methods compute from it."""
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from diffrect.config import TrainConfig
 from diffrect.data.batch import Batch
+from diffrect.data.task import Task
 from diffrect.methods.base import Method, Problem
 from diffrect.methods.registry import resolve
 
@@ -34,6 +36,12 @@ class Reads(nn.Module):
         return self(maps[0])
 
 
+def a_problem(channels: int, classes: int, iterations: int, **schedule: Any) -> Problem:
+    """A problem with that many classes."""
+    names = ("background", *(f"class {code}" for code in range(1, classes)))
+    return Problem(Task(channels, names, "minmax"), iterations, **schedule)
+
+
 def says(*values: float) -> Reads:
     """A network that sees one row of pixels and predicts these probabilities of class 1."""
     row = torch.tensor(values, dtype=torch.float64)
@@ -56,7 +64,7 @@ def a_method(
     """A method of two classes whose segmenter reads its images as probabilities."""
     config = TrainConfig(method=name, preset=preset, options=options)  # type: ignore[arg-type]
     resolved = resolve(config)
-    method = resolved.method(Problem(1, 2, iterations, size=16), resolved.method_options)
+    method = resolved.method(a_problem(1, 2, iterations, size=16), resolved.method_options)
     method.segmenter = Reads()  # type: ignore[assignment]
     return method
 

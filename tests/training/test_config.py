@@ -1,21 +1,26 @@
 """Configuration: presets, options, YAML, and what is said about wrong ones."""
 
+import dataclasses
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from diffrect.config import (
+    Role,
     TrainConfig,
     config_from_dict,
     config_to_dict,
+    names_with,
     parse_options,
     read_config,
     write_config,
 )
 from diffrect.errors import InputError
 from diffrect.methods.diffrect.options import REFERENCE, DiffRectOptions
-from diffrect.methods.registry import METHODS, find_method, resolve
+from diffrect.methods.registry import METHODS, complete, find_method, resolve
 from diffrect.methods.supervised import Supervised
+from diffrect.runs.folder import check_same_config
 
 
 def test_yaml_and_back(tmp_path: Path) -> None:
@@ -30,6 +35,21 @@ def test_yaml_and_back(tmp_path: Path) -> None:
 def test_numbers_and_text_are_taken_from_python() -> None:
     config = TrainConfig(labelled=3, split_file="split.json")  # type: ignore[arg-type]
     assert config == TrainConfig(labelled="3", split_file=Path("split.json"))
+
+
+def test_every_field_has_a_role() -> None:
+    fields = dataclasses.fields(TrainConfig)
+    assert all(isinstance(field.metadata.get("role"), Role) for field in fields)
+    assert names_with(*Role) == tuple(field.name for field in fields)
+
+
+def test_roles_say_what_may_differ_in_a_resumed_run(tmp_path: Path) -> None:
+    config = TrainConfig()
+    free = {"devices", "nodes", "accelerator", "workers", "nonfinite", "split_file", "labelled"}
+    assert set(names_with(Role.MACHINE, Role.PATIENTS)) == free
+    check_same_config(config, replace(config, workers=3, labelled="2"), tmp_path)
+    with pytest.raises(InputError, match=r"--resume expected size 256 as .*, got 32"):
+        check_same_config(config, replace(config, size=32), tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -109,8 +129,22 @@ def test_methods_by_name_and_by_path() -> None:
 
 
 def test_rectify_from_reaches_methods_that_know_it() -> None:
-    assert resolve(TrainConfig(rectify_from=7)).method_options.rectify_from == 7
-    resolve(TrainConfig(method="supervised", rectify_from=7))
+    config = TrainConfig(options={"rectify_from": 7})
+    assert resolve(config).method_options.rectify_from == 7
+    assert "rectify_from" not in complete(replace(config, method="supervised")).options
+
+
+def test_rectify_from_of_older_files_is_an_option(tmp_path: Path) -> None:
+    file = tmp_path / "config.yaml"
+    file.write_text("rectify_from: 7\n")
+    base = TrainConfig(options={"confidence": 0.5})
+    assert read_config(file, base).options == {"confidence": 0.5, "rectify_from": 7}
+    file.write_text("options: {confidence: 0.7, rectify_from: 3}\nrectify_from: 7\n")
+    assert read_config(file, base).options == {"confidence": 0.7, "rectify_from": 7}
+    file.write_text("options: {rectify_from: 3}\nrectify_from: null\n")
+    assert read_config(file, base).options == {"rectify_from": 3}
+    older = {**config_to_dict(base), "rectify_from": 7}
+    assert config_from_dict(older).options == {"confidence": 0.5, "rectify_from": 7}
 
 
 def test_options_are_read_as_yaml() -> None:

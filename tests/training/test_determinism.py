@@ -13,7 +13,12 @@ from diffrect.training.train import train
 from support.runs import lines, same
 
 CONFIG = TrainConfig(
-    size=32, iterations=3, rectify_from=1, batch_labelled=1, batch_unlabelled=1, validate_every=3
+    size=32,
+    iterations=3,
+    batch_labelled=1,
+    batch_unlabelled=1,
+    validate_every=3,
+    options={"rectify_from": 1},
 )
 
 

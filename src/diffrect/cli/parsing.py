@@ -16,6 +16,7 @@ from typing import Any
 import tyro
 import yaml
 
+from diffrect.checks import at_least
 from diffrect.cli.commands import COMMANDS, Command, Train
 from diffrect.cli.compare import Compare
 from diffrect.config import TrainConfig, parse_options, read_config
@@ -71,8 +72,7 @@ def _resolve(command: Train, arguments: list[str]) -> Train:
     # unset again, because a flag that is set by default can only be taken back.
     base = Train(command.store, command.run, settings, config=command.config)
     command = _parse(Train, arguments, "diffrect train", default=base)
-    options = {**command.settings.options, **parse_options(list(command.option))}
-    return replace(command, settings=replace(command.settings, options=options))
+    return replace(command, settings=_with_options(command))
 
 
 def _resolve_compare(command: Compare, arguments: list[str]) -> Compare:
@@ -81,8 +81,16 @@ def _resolve_compare(command: Compare, arguments: list[str]) -> Compare:
         settings = read_config(command.config, command.settings)
         base = Compare(command.places, settings=settings)
         command = _parse(Compare, arguments, "diffrect compare", default=base)
+    return replace(command, settings=_with_options(command))
+
+
+def _with_options(command: Train | Compare) -> TrainConfig:
+    """Return the settings of a command with what --option and --rectify-from set in them."""
     options = {**command.settings.options, **parse_options(list(command.option))}
-    return replace(command, settings=replace(command.settings, options=options))
+    if command.rectify_from is not None:
+        at_least("--rectify-from", command.rectify_from, 0)
+        options["rectify_from"] = command.rectify_from
+    return replace(command.settings, options=options)
 
 
 @contextlib.contextmanager

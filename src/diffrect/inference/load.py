@@ -46,7 +46,7 @@ def load_method(run: Path | str, checkpoint: Literal["best", "last"] = "best") -
         resolved = resolve(config)
     except (InputError, LookupError, TypeError, ValueError, AttributeError) as error:
         raise InputError(path, "what a training remembers", reason=error) from None
-    problem = Problem(task.channels, len(task.classes), config.iterations, size=config.side)
+    problem = Problem(task, config.iterations, size=config.side)
     method = resolved.method(problem, resolved.method_options)
     try:
         with warnings.catch_warnings():

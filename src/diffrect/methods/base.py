@@ -16,26 +16,37 @@ from torch import Tensor, nn
 from torch.optim import SGD, Optimizer
 
 from diffrect.data.batch import Batch
+from diffrect.data.task import Task
 from diffrect.methods.losses import poly_rate
 from diffrect.networks.unet import UNet
 
 
 @dataclass(frozen=True)
 class Problem:
-    """What every method is told about the task and the schedule."""
+    """The task and the schedule of a training, as every method receives them."""
 
-    channels: int
-    """Image channels."""
-    classes: int
-    """Classes, background included."""
+    task: Task
+    """What is segmented: channels of the images, names of the classes."""
     iterations: int
     """Length of the training; schedules scale with it."""
     rate: float = 0.01
     """Initial learning rate of SGD."""
     momentum: float = 0.9
+    """Momentum of SGD."""
     weight_decay: float = 1e-4
+    """Weight decay of SGD."""
     size: int = 256
-    """Height and width of the slices that it trains on."""
+    """Height and width in pixels of the slices that the method trains on."""
+
+    @property
+    def channels(self) -> int:
+        """Number of image channels."""
+        return self.task.channels
+
+    @property
+    def classes(self) -> int:
+        """Number of classes, background included."""
+        return len(self.task.classes)
 
 
 @dataclass(frozen=True)
@@ -81,6 +92,17 @@ class Method(nn.Module, ABC):
     @abstractmethod
     def updates(self, batch: Batch, step: int) -> Iterator[Update]:
         """Yields the updates of iteration `step`; never inside `no_grad` or `autocast`."""
+
+    def check_batch(self, labelled: int, unlabelled: int) -> None:
+        """Refuse batches that are too small to learn from, before the first iteration.
+
+        Args:
+            labelled: labelled rows of each batch of this process.
+            unlabelled: unlabelled rows of each batch of this process.
+
+        Raises:
+            InputError: the method needs more rows.
+        """
 
     def after_step(self, step: int) -> None:
         """Called once after all updates of iteration `step`, e.g. for a moving average."""

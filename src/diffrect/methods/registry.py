@@ -26,6 +26,9 @@ METHODS = {
     "diffrect": "diffrect.methods.diffrect.method:DiffRect",
 }
 ENTRY_POINT_GROUP = "diffrect.methods"
+# Options that a method which lacks them ignores: a comparison gives them to all of its methods, and
+# older configurations held them whatever the method.
+_ANY_METHOD_TAKES = {"rectify_from"}
 
 
 class Resolved(NamedTuple):
@@ -90,6 +93,15 @@ def check_method(found: Any, where: str) -> None:
             raise InputError(f"{where}: expected another name for {field.name}, an option of views")
 
 
+def has_option(method: str, option: str) -> bool:
+    """Return whether the method called `method` has an option of its own called `option`.
+
+    Raises:
+        InputError: there is no such method.
+    """
+    return option in {field.name for field in fields(find_method(method).Options)}
+
+
 def resolve(config: TrainConfig) -> Resolved:
     """Method class and settings of a configuration: preset, then what `options` changes.
 
@@ -108,13 +120,11 @@ def resolve(config: TrainConfig) -> Resolved:
     )
     known = set(vars(view_options)) | set(vars(method_options))
     for name in config.options:
-        if name not in known:
+        if name not in known | _ANY_METHOD_TAKES:
             expected = ", ".join(sorted(known))
             raise InputError(f"--option {name}", f"one of {expected}", setting=name)
     of_views = {k: v for k, v in config.options.items() if k in vars(view_options)}
     of_method = {k: v for k, v in config.options.items() if k in vars(method_options)}
-    if config.rectify_from is not None and "rectify_from" in vars(method_options):
-        of_method["rectify_from"] = config.rectify_from
     return Resolved(
         method,
         update_dataclass(method_options, of_method, "--option"),

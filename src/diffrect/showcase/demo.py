@@ -81,11 +81,11 @@ class DemoSettings:
             split_file=split_file,
             size=self.size,
             iterations=self.iterations,
-            rectify_from=self.rectify_from if method == "diffrect" else None,
             validate_every=self.validate_every,
             batch_labelled=self.batch_labelled,
             batch_unlabelled=self.batch_unlabelled,
             seed=self.seed,
+            options={"rectify_from": self.rectify_from} if method == "diffrect" else {},
         )
 
 

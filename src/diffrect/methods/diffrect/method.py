@@ -1,11 +1,17 @@
 """DiffRect: pseudo-labels corrected by latent diffusion.
 
 Liu, Li, Yuan, "DiffRect: Latent Diffusion Label Rectification for Semi-supervised Medical Image
-Segmentation", MICCAI 2024. Each iteration makes three updates: the segmenter learns from labels
-and from its own pseudo-labels; the rectifier learns two transports, coarse to fine (strong view ->
-weak view) and fine to precise (weak view -> ground truth); the segmenter learns once more, from
-pseudo-labels that the rectifier has corrected. With `rectification_update` "joint" the last shares
-the first one's forward and optimiser step.
+Segmentation", MICCAI 2024. Each iteration makes up to three updates, in `DiffRect.updates`:
+
+1. `segmenter_update`: the segmenter learns from labels and from its own pseudo-labels.
+2. `Transports.rectifier_update`: the rectifier learns two transports, coarse to fine (strong view
+   -> weak view) and fine to precise (weak view -> ground truth).
+3. `rectification_update`: the segmenter learns from pseudo-labels that the rectifier has corrected.
+
+With the option `rectification_update` = joint, the third one shares the forward pass and the
+optimiser step of the first. The paper's two modules are Label Context Calibration (LCC, Sec. 2.1,
+`networks/calibration.py`) and Latent Feature Rectification (LFR, Sec. 2.2: the network in
+`networks/rectifier.py`, its training and use in `transports.py` beside this file).
 """
 
 from collections.abc import Iterator, Mapping
@@ -15,24 +21,19 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from diffrect.data.batch import Batch
-from diffrect.distributed.sums import shared_mean
-from diffrect.labels import IGNORED
+from diffrect.errors import InputError
 from diffrect.methods.base import Method, Problem, Update, make_teacher, move_average
 from diffrect.methods.diffrect.options import REFERENCE, DiffRectOptions
-from diffrect.methods.diffrect.parts import Draws, PseudoLabel, joined
-from diffrect.methods.diffrect.transports import (
-    joint_transports,
-    separate_transports,
-    single_transport,
-)
-from diffrect.methods.losses import (
-    complementary_loss,
-    consistency_ramp,
-    cross_entropy,
-    cross_entropy_dice,
+from diffrect.methods.diffrect.parts import (
+    Draws,
+    PseudoLabel,
+    PseudoLabels,
+    joined,
     pseudo_label,
+    pseudo_label_loss,
 )
-from diffrect.networks.calibration import calibration_guidance
+from diffrect.methods.diffrect.transports import Transports
+from diffrect.methods.losses import complementary_loss, cross_entropy_dice
 from diffrect.networks.rectifier import Rectifier
 
 
@@ -56,35 +57,56 @@ class DiffRect(Method):
             sample_steps=options.sample_steps,
         )
         self.teacher = make_teacher(self.segmenter) if options.teacher_decay else None
-        self.draws = Draws()
+        self.transports = Transports(self.rectifier, options, problem.classes)
         start = options.rectify_from
         self.rectify_from = problem.iterations // 30 if start is None else start
+
+    def check_batch(self, labelled: int, unlabelled: int) -> None:
+        """Refuse a single slice so small that the denoiser's deepest maps are one pixel.
+
+        A pass of all rows has two; only where one transport is left out does a pass see either the
+        labelled or the unlabelled rows.
+        """
+        options = self.options
+        one_transport = not (options.coarse_to_fine and options.fine_to_precise)
+        name, rows = (
+            ("labelled", labelled) if options.fine_to_precise else ("unlabelled", unlabelled)
+        )
+        if options.rectification and one_transport and rows == 1 and self.problem.size <= 64:
+            raise InputError(
+                f"--batch-{name}",
+                "at least 2 slices of 64 x 64 pixels or fewer to train one transport alone",
+                got=1,
+                setting=f"batch_{name}",
+            )
 
     # ---- the three updates -------------------------------------------------------------------
 
     def updates(self, batch: Batch, step: int) -> Iterator[Update]:
+        """Yield the updates of iteration `step`, see the head of this file."""
         options = self.options
-        rise = options.rise(self.problem.iterations)
-        weight = options.consistency_weight * consistency_ramp(step, rise, options.ramp_stairs)
+        weight = options.weight(step, self.problem.iterations)
         weak_logits, strong_logits = self.forward_views(batch)
-        weak = self.weak_pseudo_label(batch, weak_logits)
-        strong = self.pseudo_label(strong_logits)
+        pseudo = PseudoLabels(
+            weak=self.weak_pseudo_label(batch, weak_logits),
+            strong=pseudo_label(strong_logits, options),
+        )
         rectifying = options.rectification and step >= self.rectify_from
         joins = rectifying and options.rectification_update == "joint"
 
-        update = self.segmenter_update(batch, weak_logits, strong_logits, weak, weight)
+        update = self.segmenter_update(batch, weak_logits, strong_logits, pseudo.weak, weight)
         if joins:
-            rectified = self.rectify(batch, weak, strong)
+            rectified = self.transports.rectify(batch, pseudo)
             logits = strong_logits if options.rectification_view == "strong" else weak_logits
             update = joined(update, self.rectification_update(batch, rectified, logits))
         yield update
-        del update, weak_logits, strong_logits  # their graph is not needed any more
+        del update, weak_logits, strong_logits  # frees their graph before the next one grows
 
         if options.rectification and step % options.rectifier_interval == 0:
-            yield self.rectifier_update(batch, weak, strong, weight)
+            yield self.transports.rectifier_update(batch, pseudo, weight)
 
         if rectifying and not joins:
-            rectified = self.rectify(batch, weak, strong)
+            rectified = self.transports.rectify(batch, pseudo)
             view = batch.strong if options.rectification_view == "strong" else batch.weak
             yield self.rectification_update(batch, rectified, self.segmenter(view))
 
@@ -96,13 +118,21 @@ class DiffRect(Method):
         weak: PseudoLabel,
         weight: float,
     ) -> Update:
-        """First update: labels, and weak-to-strong consistency on unlabelled rows."""
+        """Return the first update: labels, and weak-to-strong consistency on unlabelled rows.
+
+        Args:
+            batch: the batch.
+            weak_logits: the segmenter's logits (B or L, C, H, W) of the weak view.
+            strong_logits: its logits (B, C, H, W) of the strong view.
+            weak: pseudo-label of the weak view.
+            weight: of the losses on unlabelled rows.
+        """
         rows = batch.labelled
         supervised = cross_entropy_dice(weak_logits[:rows], batch.label)
         if self.options.labelled_views == "both":
             supervised = (supervised + cross_entropy_dice(strong_logits[:rows], batch.label)) / 2
         target = batch.as_strong(batch.with_labels(weak.target))
-        unsupervised = self.pseudo_label_loss(strong_logits[rows:], target[rows:])
+        unsupervised = pseudo_label_loss(strong_logits[rows:], target[rows:], self.options)
         logs: dict[str, Tensor | float] = {"supervised": supervised, "consistency_weight": weight}
         if self.options.complementary:
             complementary, confidence = complementary_loss(
@@ -114,40 +144,30 @@ class DiffRect(Method):
         logs |= {"unsupervised": unsupervised, "segmenter_total": total}
         return Update("segmenter", total, logs)
 
-    def rectifier_update(
-        self, batch: Batch, weak: PseudoLabel, strong: PseudoLabel, weight: float
-    ) -> Update:
-        """Second update: the rectifier learns to take labels from coarse to fine and to precise."""
-        if not (self.options.coarse_to_fine and self.options.fine_to_precise):
-            return single_transport(self, batch, weak, strong, weight)
-        if self.options.transports == "joint":
-            return joint_transports(self, batch, weak, strong, weight)
-        return separate_transports(self, batch, weak, strong, weight)
-
     def rectification_update(self, batch: Batch, rectified: Tensor, logits: Tensor) -> Update:
-        """Third update: the segmenter learns rectified pseudo-labels of unlabelled rows.
+        """Return the third update: the segmenter learns rectified labels of unlabelled rows.
 
         Args:
             batch: the batch.
-            rectified: what `rectify` gives.
-            logits: the segmenter's, of the view that `rectification_view` names.
+            rectified: class maps (B, H, W) as `Transports.rectify` returns them.
+            logits: the segmenter's, (B, C, H, W), of the view that `rectification_view` names.
         """
         rows = batch.labelled
         if self.options.rectification_view == "strong":
             rectified = batch.as_strong(rectified)
-        loss = self.pseudo_label_loss(logits[rows:], rectified[rows:])
+        loss = pseudo_label_loss(logits[rows:], rectified[rows:], self.options)
         total = self.options.rectification_weight * loss
         if self.options.rectification_labelled:
             total = total + cross_entropy_dice(logits[:rows], rectified[:rows])
         return Update("segmenter", total, {"rectification": loss})
 
-    # ---- their parts --------------------------------------------------------------------------
+    # ---- forward passes of the segmenter ------------------------------------------------------
 
     def forward_views(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Logits of the weak view and of the strong view.
+        """Return the logits of the weak view and of the strong view.
 
-        In one forward the views share their batch statistics, and the weak view's unlabelled rows
-        are left out where nothing needs them.
+        In one forward pass the views share their batch statistics, and the unlabelled rows of the
+        weak view are left out where nothing needs them.
         """
         if self.options.forward == "separate":
             return self.segmenter(batch.weak), self.segmenter(batch.strong)
@@ -164,77 +184,22 @@ class DiffRect(Method):
         return options.complementary or self.teacher is None or rectified
 
     def weak_pseudo_label(self, batch: Batch, weak_logits: Tensor) -> PseudoLabel:
-        """The weak view's pseudo-label: the moving average's, or the segmenter's own."""
+        """Return the weak view's pseudo-label: the moving average's, or the segmenter's own."""
         if self.teacher is None:
-            return self.pseudo_label(weak_logits)
+            return pseudo_label(weak_logits, self.options)
         with torch.no_grad():
-            return self.pseudo_label(self.teacher(batch.weak))
-
-    def pseudo_label(self, logits: Tensor) -> PseudoLabel:
-        """Hard labels of logits, with the pixels marked that are not sure."""
-        if self.options.unsure_pixels == "background":
-            label = pseudo_label(logits, self.options.confidence, unsure=0)
-            return PseudoLabel(label, label)
-        return PseudoLabel(
-            logits.detach().argmax(dim=1), pseudo_label(logits, self.options.confidence, IGNORED)
-        )
-
-    def pseudo_label_loss(self, logits: Tensor, target: Tensor) -> Tensor:
-        """Loss of unlabelled rows against a pseudo-label."""
-        if self.options.pseudo_label_loss == "cross_entropy":
-            return cross_entropy(logits, target)
-        return cross_entropy_dice(logits, target)
-
-    def guidance(self, coarse: Tensor, fine: Tensor, rows: slice) -> Tensor:
-        """Calibration guidance per row (B,), or (1,) over `rows` alone for the whole batch."""
-        if self.options.guidance == "none":
-            return torch.zeros(1, device=coarse.device, dtype=self.rectifier.alphas.dtype)
-        per_row = self.options.guidance == "row"
-        if not per_row:
-            coarse, fine = coarse[rows], fine[rows]
-        dtype = next(self.rectifier.parameters()).dtype
-        return calibration_guidance(coarse, fine, self.problem.classes, per_row, dtype)
-
-    def transport(
-        self, name: str, images: Tensor, coarse: Tensor, target: Tensor, guidance: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        """One training pass of the rectifier with fresh diffusion steps and noise."""
-        step = self.draws.timestep(name, len(images), self.options.diffusion_steps, images)
-        noise = self.draws.normal(name, self.rectifier.latent_shape(images), images)
-        return self.rectifier.transport(images, coarse, target, guidance, step, noise)
-
-    def rectify(self, batch: Batch, weak: PseudoLabel, strong: PseudoLabel) -> Tensor:
-        """The weak view's pseudo-labels (B, H, W) corrected by the rectifier, sampled from noise.
-
-        Labelled rows keep their labels; they are sampled along only in training mode, where they
-        are part of the batch statistics.
-        """
-        training = self.options.sampling_mode == "train"
-        first = 0 if training else batch.labelled
-        images = batch.weak[first:]
-        guidance = self.sampling_guidance(batch, weak, strong)
-        noise = self.draws.normal("sampling", self.rectifier.latent_shape(images), images)
-        self.rectifier.train(training)
-        logits = self.rectifier.rectify(images, weak.given[first:], guidance, noise)
-        self.rectifier.train()
-        rectified = self.pseudo_label(logits[batch.labelled - first :]).target
-        return torch.cat([batch.label, rectified])
-
-    def sampling_guidance(self, batch: Batch, weak: PseudoLabel, strong: PseudoLabel) -> Tensor:
-        """How far pseudo-labels are off, (1,): known of labelled rows alone, and their mean.
-
-        Without the transport to the ground truth: that of unlabelled rows, strong view to weak.
-        """
-        rows = batch.labelled
-        if self.options.fine_to_precise:
-            fine = torch.where(batch.label == IGNORED, weak.given[:rows], batch.label)
-            guidance = self.guidance(weak.given[:rows], fine, slice(rows))
-        else:
-            fine = batch.as_strong(batch.with_labels(weak.given))[rows:]
-            guidance = self.guidance(strong.given[rows:], fine, slice(None))
-        return shared_mean(guidance.mean(dim=0, keepdim=True))
+            return pseudo_label(self.teacher(batch.weak), self.options)
 
     # ---- what the training loop asks for ------------------------------------------------------
+
+    @property
+    def draws(self) -> Draws:
+        """The random draws of the rectifier, which a test or a benchmark may replace."""
+        return self.transports.draws
+
+    @draws.setter
+    def draws(self, draws: Draws) -> None:
+        self.transports.draws = draws
 
     def after_step(self, step: int) -> None:
         if self.teacher is not None:

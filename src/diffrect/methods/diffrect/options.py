@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from diffrect.checks import at_least, within
 from diffrect.errors import InputError
+from diffrect.methods.losses import consistency_ramp
 from diffrect.networks.rectifier import DenoiserInput
 
 
@@ -17,71 +18,75 @@ class DiffRectOptions:
     """Settings of DiffRect. The defaults are the method as described; see `presets`."""
 
     rectify_from: int | None = None
-    """First iteration with the third update; None = 1/30 of the training (1,000 of 30,000)."""
+    """First iteration with the third update, which learns from rectified pseudo-labels; None =
+    1/30 of the training (1,000 of 30,000)."""
     confidence: float = 0.0
-    """Pixels whose best class is not this far above the worst are unsure, see `pseudo_label`."""
+    """A pixel is unsure if its best class is not this far above its worst, (max - min) / max."""
     unsure_pixels: Literal["ignore", "background"] = "ignore"
-    """Unsure pixels of a pseudo-label count in no loss, or are taught as background."""
+    """Whether unsure pixels of a pseudo-label count in no loss or are taught as background."""
     pseudo_label_loss: Literal["cross_entropy", "cross_entropy_dice"] = "cross_entropy"
-    """Loss against pseudo-labels. The Dice loss pays for calling an uncertain pixel foreground; on
-    its own pseudo-labels the network then grows every structure from pass to pass."""
+    """Loss against pseudo-labels, in all three updates. The Dice loss rewards calling an uncertain
+    pixel foreground; on its own pseudo-labels the network then enlarges every structure from pass
+    to pass."""
     guidance: Literal["row", "batch", "none"] = "row"
-    """Calibration guidance per slice, one value for the whole batch, or always 0 (ablation)."""
+    """Calibration guidance: one value per slice, one per batch, or always 0 (ablation)."""
     colouring: bool = True
-    """Label maps enter the rectifier coloured; false = as grey levels (ablation)."""
+    """Whether label maps enter the rectifier coloured; false = as grey levels (ablation)."""
     rectifier_image: bool = True
-    """The rectifier sees the image beside the label map; false = black instead (ablation)."""
+    """Whether the rectifier sees the image beside the label map; false = black (ablation)."""
     coarse_to_fine: bool = True
-    """The rectifier learns the transport from strong view to weak view; false is an ablation."""
+    """Whether the rectifier learns the transport from strong to weak view; false = ablation."""
     fine_to_precise: bool = True
-    """The rectifier learns the transport from weak view to ground truth; false is an ablation."""
+    """Whether the rectifier learns that from weak view to ground truth; false = ablation."""
     rectification: bool = True
-    """The second and the third update; false = the first alone, without a rectifier (ablation)."""
+    """Whether there is a second and a third update; false = only the first (ablation)."""
     denoiser_input: DenoiserInput = "sum"
-    """The denoiser sees condition + noisy latent, or the noisy latent alone."""
+    """What the denoiser sees: the sum of condition and noisy latent, or only the noisy latent."""
     clamp_latent: bool = False
-    """Limit the predicted clean latent to [-1, 1] while sampling."""
+    """Whether the predicted clean latent is limited to [-1, 1] while sampling."""
     diffusion_steps: int = 10
     """T, the length of the noise schedule."""
     sample_steps: int = 2
-    """DDIM steps when rectifying."""
+    """DDIM steps taken when rectifying, at most `diffusion_steps`."""
     rectifier_interval: int = 2
-    """Iterations between two updates of the rectifier."""
+    """Iterations from one update of the rectifier to the next."""
     rectification_update: Literal["joint", "separate"] = "joint"
-    """The loss on rectified pseudo-labels joins the first update, whose forward it shares, or
-    takes a forward and an optimiser step of its own, after the rectifier's."""
+    """Whether the loss on rectified pseudo-labels joins the first update, whose forward pass it
+    shares, or takes a forward pass and an optimiser step of its own, after the rectifier's."""
     sampling_mode: Literal["eval", "train"] = "eval"
-    """Rectify without dropout and with running batch statistics, or as in training."""
+    """Mode of the rectifier when it rectifies: without dropout and with running batch statistics,
+    or as in training."""
     rectifier_decay: bool = True
-    """The rectifier's learning rate decays as the segmenter's does."""
+    """Whether the rectifier's learning rate decays as the segmenter's does."""
     forward: Literal["joint", "separate"] = "joint"
-    """The first update forwards both views at once (shared batch statistics), or one by one."""
+    """Whether the first update forwards both views in one pass, with shared batch statistics, or
+    one after the other."""
     labelled_views: Literal["both", "weak"] = "both"
     """Views of the labelled slices that the segmenter learns from."""
     transports: Literal["joint", "separate"] = "joint"
-    """The second update trains each transport on its own rows in one pass, or both on all rows one
-    after the other, where the coarse-to-fine target is the rectified weak view."""
+    """Whether the second update trains each transport on its own rows, in one pass, or both on all
+    rows, one after the other; coarse to fine then aims at the rectified weak view."""
     complementary: bool = False
-    """Add the complementary loss of the two views to the consistency losses; to the rectifier's
-    only with separate transports, where both views are rectified."""
+    """Whether the complementary loss of the two views is added to the consistency losses; to the
+    rectifier's only with separate transports, where both views are rectified."""
     teacher_decay: float = 0.99
-    """Pseudo-labels come from this moving average of the segmenter, in eval mode; 0 = from the
-    segmenter's own forward in training mode."""
+    """Decay of the moving average of the segmenter that makes the pseudo-labels, in eval mode;
+    0 = they come from the segmenter's own forward pass in training mode."""
     consistency_weight: float = 1.0
-    """Largest weight of the losses on pseudo-labels."""
+    """Largest weight of the losses on pseudo-labels; the weight rises to it, see `weight`."""
     ramp_stairs: int = 200
-    """The weight rises in this many stairs ..."""
+    """Number of stairs in which the weight of the losses on pseudo-labels rises."""
     ramp_share: float = 0.3
-    """... over this share of the training, ..."""
+    """Share of the training over which the weight of the losses on pseudo-labels rises."""
     ramp_least: int = 450
-    """... but over as many iterations at least, or the whole training: teachers of a short one are
-    no use before."""
+    """Iterations over which that weight rises at least, if the training has as many; in a short
+    training the teacher's pseudo-labels are of no use earlier."""
     rectification_weight: float = 1.0
     """Weight of the third update's loss."""
     rectification_view: Literal["strong", "weak"] = "strong"
-    """View of the slices that the third update trains on."""
+    """View of the slices that the third update trains the segmenter on."""
     rectification_labelled: bool = True
-    """The third update also learns the labels of the labelled rows it forwards."""
+    """Whether the third update also learns the labels of the labelled rows it forwards."""
 
     def __post_init__(self) -> None:
         if self.rectify_from is not None:
@@ -92,8 +97,10 @@ class DiffRectOptions:
             within(name, getattr(self, name), 0, 1e6)
         if not (self.coarse_to_fine or self.fine_to_precise):
             raise InputError(
-                "fine_to_precise: expected true where coarse_to_fine is false; without either "
-                "transport there is nothing to train: rectification=false"
+                "fine_to_precise",
+                "true where coarse_to_fine is false",
+                hint="without either transport there is nothing to train: rectification=false",
+                setting="fine_to_precise",
             )
         at_least("rectifier_interval", self.rectifier_interval, 1)
         at_least("ramp_stairs", self.ramp_stairs, 1)
@@ -101,8 +108,13 @@ class DiffRectOptions:
         at_least("diffusion_steps", self.diffusion_steps, 1)
         within("sample_steps", self.sample_steps, 1, self.diffusion_steps)
 
+    def weight(self, step: int, iterations: int) -> float:
+        """Return the weight of the losses on pseudo-labels in iteration `step` of `iterations`."""
+        ramp = consistency_ramp(step, self.rise(iterations), self.ramp_stairs)
+        return self.consistency_weight * ramp
+
     def rise(self, iterations: int) -> int:
-        """Iterations of a training's `iterations` after which pseudo-labels weigh in full."""
+        """Return after how many of a training's `iterations` pseudo-labels have full weight."""
         return max(1, round(self.ramp_share * iterations), min(self.ramp_least, iterations))
 
 
