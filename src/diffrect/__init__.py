@@ -1,6 +1,6 @@
 """DiffRect: semi-supervised medical image segmentation with latent diffusion label rectification.
 
-The public names below are loaded when first used, so that `import diffrect` costs nothing.
+Each public name below is loaded when it is first used, so that `import diffrect` costs nothing.
 """
 
 from importlib import import_module
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from diffrect.comparison.report.report import compare_table
     from diffrect.comparison.run import compare
     from diffrect.config import TrainConfig
-    from diffrect.data.inspect import inspect
+    from diffrect.data.inspection import inspect
     from diffrect.data.prepare import prepare
     from diffrect.data.source_options import SourceOptions
     from diffrect.data.split import Split
@@ -56,7 +56,7 @@ _MODULES = {
     "demo": "diffrect.showcase.demo",
     "evaluate": "diffrect.evaluation.evaluate",
     "export": "diffrect.inference.export",
-    "inspect": "diffrect.data.inspect",
+    "inspect": "diffrect.data.inspection",
     "load_reference_checkpoint": "diffrect.inference.model",
     "predict": "diffrect.inference.predict",
     "prepare": "diffrect.data.prepare",

@@ -232,7 +232,7 @@ def raising(error):
     [
         (InputError("scan\none.nii: expected better"), 2, "error: scan one.nii: expected better"),
         (KeyboardInterrupt(), 130, "interrupted"),
-        (KeyboardInterrupt("stopped; go on with --resume"), 130, "stopped; go on with --resume"),
+        (KeyboardInterrupt("stopped; resume with --resume"), 130, "stopped; resume with --resume"),
         (PermissionError(13, "Permission denied", "RUN"), 2, "error: RUN: Permission denied"),
         (OSError(27, "File too large"), 2, "error: output: File too large"),
     ],
@@ -250,10 +250,12 @@ def test_our_own_mistakes_keep_their_traceback(error, monkeypatch):
         cli.main([])
 
 
-def test_an_interrupted_prepare_says_how_to_go_on(monkeypatch, capsys):
+def test_an_interrupted_prepare_says_how_to_resume(monkeypatch, capsys):
     monkeypatch.setattr("diffrect.data.prepare.prepare", raising(KeyboardInterrupt()))
     assert cli.main(["prepare", "A", "B"]) == 130
-    assert only_line(capsys) == ("diffrect: interrupted; go on with: diffrect prepare A B --resume")
+    assert only_line(capsys) == (
+        "diffrect: interrupted; resume with: diffrect prepare A B --resume"
+    )
 
 
 def test_help_and_version(capsys):

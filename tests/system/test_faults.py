@@ -196,7 +196,7 @@ def test_sigterm_ends_a_command_as_ctrl_c_does(
     else:
         monkeypatch.setattr(prepare_module, "write_case", stop)
         arguments = ["prepare", str(decathlon_folder), str(out), "--workers", "1"]
-        said = f"interrupted; go on with: diffrect prepare {decathlon_folder} {out} --resume\n"
+        said = f"interrupted; resume with: diffrect prepare {decathlon_folder} {out} --resume\n"
     assert cli.main([*arguments, "--quiet"]) == 130
     assert capsys.readouterr().err.endswith(said)
     assert unfinished(out) == []
@@ -217,7 +217,7 @@ def test_a_killed_process_of_prepare_costs_no_finished_case(
     out = tmp_path / "store"
     command = ["prepare", str(decathlon_folder), str(out), "--quiet"]
     assert cli.main([*command, "--workers", "2"]) == 2
-    assert "what is done is kept, go on with: diffrect prepare" in capsys.readouterr().err
+    assert "finished cases are kept, resume with: diffrect prepare" in capsys.readouterr().err
     assert [path.name for path in (out / "cases").iterdir()] == ["part_000"]
     assert cli.main([*command, "--workers", "1", "--resume"]) == 0
 
@@ -241,7 +241,7 @@ def test_sigterm_to_all_processes_saves(store: Store, tmp_path: Path) -> None:
         process.kill()
     assert time.monotonic() - started < 30
     assert process.returncode == 130, said
-    assert "go on with: diffrect train" in said
+    assert "resume with: diffrect train" in said
     assert "Traceback" not in said
     step = load_checkpoint(checkpoint_path(run, "last"))["step"]
     assert f"stopped after iteration {step} of 100000" in said

@@ -1,6 +1,6 @@
-"""The commands of the command line: one small dataclass each, whose fields are its options.
+"""The commands of the command line: each is a small dataclass whose fields are its options.
 
-What they do is imported when they are called: help and bad arguments take no time.
+Each command imports its work when it is called, so that help and bad arguments take no time.
 """
 
 import os
@@ -12,7 +12,7 @@ from tyro.conf import Positional, UseAppendAction, arg, subcommand
 
 from diffrect.cli.compare import Compare, Flag, RectifyFrom
 from diffrect.config import TrainConfig
-from diffrect.console import warn
+from diffrect.console import count, warn
 from diffrect.data.source_options import SourceOptions
 from diffrect.distributed.ranks import is_first
 
@@ -25,7 +25,7 @@ PredictAxis = Literal["model", "auto", "0", "1", "2", "axial", "coronal", "sagit
 
 @dataclass(frozen=True)
 class Prepare:
-    """Convert a data set into a store, the folder that all the rest reads."""
+    """Convert a data set into a store, the folder that every other command reads."""
 
     source: Positional[Path]
     """Folder of the data set: one of the layouts below, or your own images/ and labels/."""
@@ -35,18 +35,18 @@ class Prepare:
     """Layout of the data set; auto recognises it."""
     options: Annotated[SourceOptions, arg(name="")] = field(default_factory=SourceOptions)
     axis: Axis = "layout"
-    """Where slices lie: auto (across the coarsest spacing), an axis of the file, a plane."""
+    """How volumes are cut: auto (across the coarsest spacing), an axis of the file, or a plane."""
     intensity: Literal["minmax", "percentile", "zscore", "window"] = "minmax"
-    """What becomes 0 and 1: extremes, percentiles, mean -/+ 4 sd, or ends of a CT window."""
+    """Intensities that become 0 and 1: extremes, percentiles, mean -/+ 4 sd, or CT window ends."""
     percentiles: Annotated[
         tuple[float, float] | None,
         arg(metavar="LOW HIGH", help_behavior_hint="(default: 0.5 99.5)"),
     ] = None
-    """The percentiles of --intensity percentile."""
+    """Percentiles for --intensity percentile."""
     window: Annotated[
         tuple[float, float] | None, arg(metavar="LEVEL WIDTH", help_behavior_hint="")
     ] = None
-    """The window of --intensity window."""
+    """CT window for --intensity window, in the scanner's units."""
     workers: Annotated[int, arg(help_behavior_hint="(default: one for each processor)")] = field(
         default_factory=lambda: os.cpu_count() or 1
     )
@@ -54,9 +54,9 @@ class Prepare:
     overwrite: Flag = False
     """Replace a store that exists already."""
     resume: Flag = False
-    """Go on with an interrupted prepare."""
+    """Resume an interrupted prepare."""
     repair: Flag = False
-    """Write again the damaged cases of a finished store, from SOURCE, and no others."""
+    """Rewrite only the damaged cases of a finished store, from SOURCE."""
     quiet: Flag = False
     """Show no progress."""
 
@@ -82,9 +82,9 @@ class Prepare:
                 progress=not self.quiet,
             )
         except KeyboardInterrupt:
-            raise KeyboardInterrupt(f"interrupted; go on with: {command}") from None
+            raise KeyboardInterrupt(f"interrupted; resume with: {command}") from None
         except WorkerDiedError as error:
-            kept = "what is done is kept, go on with"
+            kept = "finished cases are kept, resume with"
             raise WorkerDiedError(f"{error}; {kept}: {command} --workers 1") from None
         if not self.quiet:
             labelled = sum(record.labelled for record in store.cases.values())
@@ -93,7 +93,7 @@ class Prepare:
 
 @dataclass(frozen=True)
 class Inspect:
-    """Say what is in a data set, a store or an image file, and everything that is wrong with it."""
+    """Describe a data set, a store or an image file, and list everything that is wrong with it."""
 
     path: Positional[Path]
     """Folder of a data set or of a store, or an image file."""
@@ -101,7 +101,7 @@ class Inspect:
     """Layout of the data set; auto recognises it."""
     options: Annotated[SourceOptions, arg(name="")] = field(default_factory=SourceOptions)
     json: Flag = False
-    """Print JSON, with the facts of each case, instead of tables."""
+    """Print JSON with the facts of each case instead of tables."""
     quiet: Flag = False
     """Show no progress."""
 
@@ -109,19 +109,19 @@ class Inspect:
         import json
 
         from diffrect.cli.inspection import print_inspection
-        from diffrect.data.inspect import inspect
+        from diffrect.data.inspection import inspect
 
         shown = not self.quiet
         result = inspect(self.path, format=self.format, options=self.options, progress=shown)
         if self.json:
-            print(json.dumps(result, indent=1))
+            print(json.dumps(result.to_dict(), indent=1))
         else:
             print_inspection(result)
 
 
 @dataclass(frozen=True)
 class Train:
-    """Train a method on a store. Ctrl-C saves; --resume goes on as if nothing had happened."""
+    """Train a method on a store. Ctrl-C saves; --resume continues to the same weights."""
 
     store: Positional[Path]
     """Folder made by prepare."""
@@ -131,15 +131,15 @@ class Train:
     rectify_from: RectifyFrom = None
     """First iteration that learns from rectified pseudo-labels; an option of diffrect."""
     config: Annotated[Path | None, arg(metavar="FILE.yaml", help_behavior_hint="")] = None
-    """Options from a file like RUN/config.yaml; those given on the command line win."""
+    """File of options like RUN/config.yaml; options on the command line win."""
     option: Annotated[UseAppendAction[tuple[str, ...]], arg(metavar="NAME=VALUE")] = ()
-    """A setting of the method or of the views; a NAME that does not exist lists them all."""
+    """Setting of the method or of the views; a NAME that does not exist lists them all."""
     resume: Flag = False
-    """Go on from the last checkpoint, with the options saved in RUN."""
+    """Resume from the last checkpoint, with the options saved in RUN."""
     overwrite: Flag = False
     """Replace a run that exists already."""
     profile: Flag = False
-    """Record the first iterations: the largest operations on screen, a trace in RUN/profile."""
+    """Profile the first iterations: print the largest operations, write a trace to RUN/profile."""
     quiet: Flag = False
     """Show no progress."""
 
@@ -165,20 +165,20 @@ class Train:
 
 @dataclass(frozen=True)
 class Evaluate:
-    """Score a run on held-out patients, on screen and in RUN/metrics_SPLIT.json."""
+    """Score a run on held-out patients, on the screen and in RUN/metrics_SPLIT.json."""
 
     run: Positional[Path]
     """Folder made by train."""
     split: Literal["val", "test", "all"] = "val"
-    """Choose by val; report test once, at the end; all is all of another --store."""
+    """Choose by val; report test once, at the end; all scores every case of another --store."""
     checkpoint: Checkpoint = "best"
     """Best by validation, or the last."""
     empty: Literal["undefined", "reference"] = "undefined"
-    """What a class missing from a case counts: nothing, or 0, 0, 50, 10 as in the authors' code."""
+    """Score of a class missing from a case: undefined, or 0, 0, 50, 10 as in the authors' code."""
     store: Annotated[Path | None, arg(help_behavior_hint="")] = None
     """Store to read instead of the one the run was trained on."""
     device: Device = "auto"
-    """Such as cpu, cuda or cuda:1; auto takes a GPU if there is one."""
+    """Device such as cpu, cuda or cuda:1; auto takes a GPU if there is one."""
     quiet: Flag = False
     """Show no progress and no table."""
 
@@ -214,17 +214,17 @@ class Predict:
     checkpoint: Checkpoint = "best"
     """Best by validation, or the last."""
     device: Device = "auto"
-    """Such as cpu, cuda or cuda:1; auto takes a GPU if there is one."""
+    """Device such as cpu, cuda or cuda:1; auto takes a GPU if there is one."""
     format: Literal["nifti", "same"] = "nifti"
-    """NIfTI label files, or each in the format of its image."""
+    """Write NIfTI label files, or each label in the format of its image."""
     axis: PredictAxis = "model"
-    """Where slices lie, if not as in the scans that the model was trained on."""
+    """How volumes are cut, if not as the scans that the model was trained on."""
     channel: Annotated[int | None, arg(metavar="N", help_behavior_hint="")] = None
-    """Read this channel alone, from 0, of images with several."""
+    """Read only this channel, counted from 0, of images with several."""
     probabilities: Flag = False
-    """Write NAME_probabilities.nii.gz beside each: float32, a volume for each class."""
+    """Write NAME_probabilities.nii.gz beside each label file: float32, one volume per class."""
     largest_component: Flag = False
-    """Keep of each class the largest connected part alone."""
+    """Keep only the largest connected part of each class."""
     overwrite: Flag = False
     """Replace label files that exist already."""
     quiet: Flag = False
@@ -248,7 +248,7 @@ class Predict:
             progress=not self.quiet,
         )
         if not self.quiet and is_first():
-            print(f"{self.out}: {len(written)} label file{'s' if len(written) != 1 else ''}")
+            print(f"{self.out}: {count(len(written), 'label file')}")
 
 
 @dataclass(frozen=True)
@@ -264,7 +264,7 @@ class Export:
     overwrite: Flag = False
     """Replace a file that exists already."""
     quiet: Flag = False
-    """Say nothing."""
+    """Print nothing."""
 
     def __call__(self) -> None:
         from diffrect.inference.export import export
@@ -276,10 +276,10 @@ class Export:
 
 @dataclass(frozen=True)
 class Demo:
-    """Needs no data: make synthetic hearts, train with and without DiffRect, and compare."""
+    """Make synthetic hearts, train with and without DiffRect, and compare; needs no data."""
 
     folder: Positional[Path] = Path("demo")
-    """Folder for everything that it makes."""
+    """Folder for everything that the demo makes."""
     overwrite: Flag = False
     """Replace an earlier demo."""
     quiet: Flag = False

@@ -1,4 +1,4 @@
-"""The command `compare`, whose imports wait until it is called: see `diffrect.cli.commands`."""
+"""The command `compare`; like all commands it imports its work when it is called."""
 
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
@@ -18,7 +18,7 @@ RectifyFrom = Annotated[
 
 @dataclass(frozen=True)
 class CellSettings(TrainConfig):
-    """What all cells have in common: the options of train that the matrix does not set."""
+    """The settings that all cells share: the options of train that the matrix does not set."""
 
     method: Fixed[str] = "diffrect"
     preset: Fixed[Preset] = "default"
@@ -28,43 +28,43 @@ class CellSettings(TrainConfig):
 
 @dataclass(frozen=True)
 class Compare:
-    """Train methods under equal conditions, and make tables and plots. Run again, it goes on."""
+    """Train methods under equal conditions; write tables and plots. Run it again to resume."""
 
     places: Annotated[
         Positional[tuple[Path, ...]], arg(metavar="[STORE] FOLDER", help_behavior_hint="(required)")
     ]
-    """Folder made by prepare, and folder of cells and report; with --table the latter alone."""
+    """Folder made by prepare, and folder of cells and report; with --table only the latter."""
     methods: Annotated[str, arg(metavar="A,B", help_behavior_hint="")] = ""
-    """Methods or variants; 'no-*' for all that fit; A@100% for A with that many labelled alone."""
+    """Methods or variants; 'no-*' takes all that fit; A@100% trains A only on that many labelled."""
     labelled: Annotated[str, arg(metavar="1,3,7", help_behavior_hint="(default: as train)")] = ""
     """Labelled patients: counts, shares such as 5%, or files; all are trained."""
     seeds: Annotated[str, arg(metavar="0,1,2", help_behavior_hint="(default: 1337)")] = "1337"
     """Seeds; all are trained."""
     variants: Annotated[Path | None, arg(metavar="FILE.yaml", help_behavior_hint="")] = None
-    """Methods with settings by name: {NAME: {method, preset, labelled, options}}."""
+    """File of variants, methods with settings: {NAME: {method, preset, labelled, options}}."""
     preset: Literal["default", "reference", "ablation"] = "default"
-    """As of train; or ablation, DiffRect with each of its parts left out or changed."""
+    """Preset as for train; or ablation: DiffRect with each of its parts left out or changed."""
     shard: Annotated[str, arg(metavar="K/N", help_behavior_hint="")] = ""
-    """Do the K-th of N parts of the matrix, as on one of N machines."""
+    """Train only the K-th of N parts of the matrix, as on one of N machines."""
     dry_run: Flag = False
-    """List the cells with an estimate of the time; write nothing."""
+    """List the cells and estimate their time; write nothing."""
     table: Flag = False
-    """Train nothing: tables and plots of the cells that are finished."""
+    """Train nothing; write tables and plots of the cells that are finished."""
     split: Literal["val", "test"] = "val"
-    """Patients to report; every title names them."""
+    """Split to report; every title names it."""
     checkpoint: Literal["best", "last"] = "best"
-    """Of each training: best by validation, or the last."""
+    """Checkpoint of each training to report: best by validation, or the last."""
     against: Annotated[str | None, arg(metavar="NAME", help_behavior_hint="")] = None
-    """Test the others against this one; diffrect unless given, or the first."""
+    """Method that the others are tested against; diffrect, or else the first, unless given."""
     export: Annotated[Path | None, arg(metavar="FOLDER2", help_behavior_hint="")] = None
-    """With --table: copy the per-case scores and the cost, all that the table needs."""
+    """With --table: copy the per-case scores and the cost, which are all that the table needs."""
     settings: Annotated[TrainConfig, arg(name="")] = field(default_factory=CellSettings)
     rectify_from: RectifyFrom = None
     """First iteration that learns from rectified pseudo-labels."""
     config: Annotated[Path | None, arg(metavar="FILE.yaml", help_behavior_hint="")] = None
-    """Options of the training from a file; those given on the command line win."""
+    """File with options of the training; options on the command line win."""
     option: Annotated[UseAppendAction[tuple[str, ...]], arg(metavar="NAME=VALUE")] = ()
-    """A setting of all methods, or of the views."""
+    """Setting of all methods, or of the views."""
     quiet: Flag = False
     """Show no progress and no table."""
 
@@ -72,11 +72,11 @@ class Compare:
         expected, number = ("FOLDER", 1) if self.table else ("STORE and FOLDER", 2)
         if len(self.places) != number:
             found = " ".join(map(str, self.places)) or "nothing"
-            raise InputError(f"compare: expected {expected}, got {found}")
+            raise InputError("compare", expected, got=found)
         for name, given in (("--export", self.export), ("--dry-run", self.dry_run)):
             if given and self.table != (name == "--export"):
                 other = "with" if name == "--export" else "without"
-                raise InputError(f"{name}: expected {other} --table")
+                raise InputError(name, f"{other} --table")
         if self.table:
             self._table()
         elif self.dry_run:

@@ -7,8 +7,9 @@ import numpy as np
 
 from diffrect.config import config_to_dict
 from diffrect.console import progress_bar
+from diffrect.data.record import CaseRecord
 from diffrect.data.split import Split
-from diffrect.data.store import CaseRecord, Store
+from diffrect.data.store import Store
 from diffrect.data.task import Task
 from diffrect.distributed.ranks import together
 from diffrect.errors import InputError
@@ -143,7 +144,7 @@ def _all_patients(data: Store, parts: Split, given: Path | str | None) -> tuple[
     """The patients of another store; none of them may have been trained on."""
     if given is None:
         raise InputError("--split all: expected --store with another store than that of the run")
-    patients = tuple(dict.fromkeys(record.patient for record in data.cases.values()))
+    patients = data.patients
     known = set(parts.train).intersection(patients)
     if known:
         raise InputError(

@@ -11,8 +11,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from diffrect.config import TrainConfig
+from diffrect.data.record import CaseRecord
 from diffrect.data.split import Split
-from diffrect.data.store import CaseRecord, Store
+from diffrect.data.store import Store
 from diffrect.evaluation.metrics import Scores, case_dice
 from diffrect.evaluation.result import Evaluation
 from diffrect.imaging.resample import resize
