@@ -46,6 +46,20 @@ def to_network(images: Tensor, size: int, interpolation: Interpolation, zoom: Zo
     return _sample(images, places, interpolation)
 
 
+def crop_centre(size: int, shape: Tensor, zoom: Tensor) -> Tensor:
+    """Return where the centre of the network's input lies in slices that are zoomed.
+
+    Args:
+        size: side of the network's input, pixels.
+        shape: int64, extents of the slices along any axes, pixels.
+        zoom: network pixels per pixel of the slice along the same axes.
+
+    Returns:
+        Positions in pixels of the slices, of the shape of `shape`; pixel 0 has its middle at 0.
+    """
+    return _place(torch.tensor((size - 1) / 2), size, shape, 1 / zoom)
+
+
 def resize(images: Tensor, shape: tuple[int, int], interpolation: Interpolation) -> Tensor:
     """Resize images (B, C, H, W) to (B, C, *shape); `nearest` works for any dtype."""
     if tuple(images.shape[-2:]) == shape:
@@ -110,17 +124,22 @@ def probabilities_from_logits(
 
 
 def _places(target: int, source: int, step: float) -> Tensor:
-    """Return where the pixels of one line lie in another, middle pixel on middle pixel.
+    """Return where the pixels of a line of `target` lie on one of `source`, see `_place`."""
+    return _place(torch.arange(target, dtype=torch.float64), target, source, step)
+
+
+def _place(position: Tensor, target: int, source: int | Tensor, step: float | Tensor) -> Tensor:
+    """Return where a position on one line of pixels lies on another, middle pixel on middle pixel.
 
     The middle of an even number is the later one, so that pixels of equal size lie on each other.
 
     Args:
-        target: number of pixels whose places are wanted.
+        position: positions on the first line.
+        target: number of pixels of the first line.
         source: number of pixels of the other line.
-        step: pixels of `source` per pixel of `target`.
+        step: pixels of the other line per pixel of the first.
     """
-    centred = torch.arange(target, dtype=torch.float64) - target // 2
-    return centred * step + source // 2
+    return (position - target // 2) * step + source // 2
 
 
 def _back(seen: Tensor, shape: tuple[int, int], zoom: tuple[float, float]) -> list[Tensor]:
