@@ -10,7 +10,7 @@ from typing import Any
 from diffrect import atomic
 from diffrect.comparison import cell
 from diffrect.comparison.report import report
-from diffrect.data import store as store_module
+from diffrect.data import write_case
 from diffrect.runs import log
 from diffrect.training import trainer, validation
 
@@ -62,7 +62,7 @@ MOMENTS: dict[str, Callable[[int], None]] = {
     "between two checkpoints": lambda n: die_at(trainer, "save_checkpoint", n, after=True),
 }
 MOMENTS_OF_PREPARE: dict[str, Callable[[int], None]] = {
-    "in the middle of a case": lambda n: die_at(store_module, "write_sealed", n),
+    "in the middle of a case": lambda n: die_at(write_case, "write_sealed", n),
     "before a file gets its name": lambda n: die_at(Path, "replace", n),
     "after a file got its name": lambda n: die_at(Path, "replace", n, after=True),
 }

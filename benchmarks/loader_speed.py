@@ -25,8 +25,9 @@ from scipy import ndimage
 
 from acdc_like import write_acdc_like
 from diffrect.config import VIEW_PRESETS, ViewOptions
-from diffrect.data.loader import Batches, SliceIndex, slices_of
+from diffrect.data.loader import Batches
 from diffrect.data.prepare import prepare
+from diffrect.data.record import SliceIndex
 from diffrect.data.store import Store
 from diffrect.data.views import make_batch
 from side_by_side import DEVICE, machine, parse, take_turns
@@ -103,8 +104,8 @@ def main() -> None:
         folder = Path(name)
         data = arguments.data or write_acdc_like(folder / "data", 4)
         store = prepare(data, folder / "store", format="acdc", progress=False)
-        patients = list(dict.fromkeys(case.patient for case in store.cases.values()))
-        labelled, others = slices_of(store, patients[:1]), slices_of(store, patients[1:])
+        patients = store.patients
+        labelled, others = store.slices(patients[:1]), store.slices(patients[1:])
         batches = Batches(store, labelled, others, (half, half), seed=0)
         h5 = write_h5(store, [*labelled, *others], folder)
         steps = range(arguments.batches)

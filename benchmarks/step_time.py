@@ -95,7 +95,7 @@ def unit(size: int, rows: int, channels: int, classes: int) -> Callable[[], obje
 
 def make_trainer(store: Store, folder: Path, config: TrainConfig) -> Trainer:
     """A training in the middle of its schedule."""
-    patients = tuple(dict.fromkeys(case.patient for case in store.cases.values()))
+    patients = store.patients
     split = Split(train=patients[:-1], val=patients[-1:], labelled=patients[:1])
     trainer = Trainer(store, folder, complete(config), split)
     trainer.step = STEP

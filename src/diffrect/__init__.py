@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from diffrect.comparison.report.report import compare_table
     from diffrect.comparison.run import compare
     from diffrect.config import TrainConfig
-    from diffrect.data.inspect import inspect
+    from diffrect.data.inspection import inspect
     from diffrect.data.prepare import prepare
     from diffrect.data.source_options import SourceOptions
     from diffrect.data.split import Split
@@ -18,8 +18,9 @@ if TYPE_CHECKING:
     from diffrect.errors import InputError
     from diffrect.evaluation.evaluate import evaluate
     from diffrect.inference.export import export
-    from diffrect.inference.model import Model, load_reference_checkpoint
+    from diffrect.inference.model import Model
     from diffrect.inference.predict import predict
+    from diffrect.inference.reference import load_reference_checkpoint
     from diffrect.showcase.demo import demo
     from diffrect.training.train import train
 
@@ -56,8 +57,8 @@ _MODULES = {
     "demo": "diffrect.showcase.demo",
     "evaluate": "diffrect.evaluation.evaluate",
     "export": "diffrect.inference.export",
-    "inspect": "diffrect.data.inspect",
-    "load_reference_checkpoint": "diffrect.inference.model",
+    "inspect": "diffrect.data.inspection",
+    "load_reference_checkpoint": "diffrect.inference.reference",
     "predict": "diffrect.inference.predict",
     "prepare": "diffrect.data.prepare",
     "train": "diffrect.training.train",

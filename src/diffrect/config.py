@@ -7,6 +7,7 @@ they are the help.
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from enum import Enum
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -17,69 +18,88 @@ from diffrect.atomic import write_atomic
 from diffrect.checks import at_least, update_dataclass, within
 from diffrect.errors import InputError
 
+
+class Role(Enum):
+    """What a field of `TrainConfig` decides; what may differ in a resumed run follows from it.
+
+    The same roles say what may differ between a cell of a comparison and what is asked of it, and
+    what has to be equal in a table of results.
+    """
+
+    COMPARED = "changes the result, and is what the cells of a comparison differ in"
+    RESULT = "changes the result"
+    MACHINE = "says only where and how the work is done"
+    PATIENTS = "names patients, whose lists are remembered and compared themselves"
+
+
+COMPARED, RESULT = {"role": Role.COMPARED}, {"role": Role.RESULT}
+MACHINE, PATIENTS = {"role": Role.MACHINE}, {"role": Role.PATIENTS}
+
 Preset = Literal["default", "reference"]
 Precision = Literal["32-true", "16-mixed", "bf16-mixed", "64-true"]
 
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """What `diffrect train` is told."""
+    """The settings of a training; each field carries its `Role`."""
 
-    method: Annotated[str, arg(metavar="NAME")] = "diffrect"
+    method: Annotated[str, arg(metavar="NAME")] = field(default="diffrect", metadata=COMPARED)
     """diffrect, supervised (labelled slices only), mean_teacher, uamt, fixmatch, ict, cps, mcnet,
     incl, unimatch, bcp, or your own as package.module:Class."""
-    preset: Preset = "default"
+    preset: Preset = field(default="default", metadata=COMPARED)
     """The method as described, or the authors' code bug for bug; every option starts from it."""
     labelled: Annotated[
         str | None,
         arg(metavar="N|N%|FILE", help_behavior_hint="(default: the split file's, else 1)"),
-    ] = None
-    """Labelled patients: a count, a share of the training patients, or a file, an id a line."""
+    ] = field(default=None, metadata=PATIENTS)
+    """Labelled patients: a count, a share of the training patients, or a file, one id per line."""
     split_file: Annotated[
         Path | None,
         arg(metavar="FILE.json", help_behavior_hint="(default: the official split, else drawn)"),
-    ] = None
+    ] = field(default=None, metadata=PATIENTS)
     """Patients of train, val, and optionally test and labelled, as lists in a JSON file."""
-    size: int = 256
+    size: int = field(default=256, metadata=RESULT)
     """Slices are resized to this many pixels in height and width; any number will do."""
     spacing: Annotated[
         float | None, arg(metavar="MM", help_behavior_hint="(default: resize to --size)")
-    ] = None
+    ] = field(default=None, metadata=RESULT)
     """Instead of --size: resample slices to pixels of this many millimetres, and --crop."""
-    crop: Annotated[int | None, arg(metavar="PIXELS", help_behavior_hint="")] = None
+    crop: Annotated[int | None, arg(metavar="PIXELS", help_behavior_hint="")] = field(
+        default=None, metadata=RESULT
+    )
     """Pixels kept in height and width around the centre, with --spacing; zeros beyond a slice."""
-    iterations: int = 30000
+    iterations: int = field(default=30000, metadata=RESULT)
     """Length of the training; every schedule scales with it."""
-    batch_labelled: int = 3
+    batch_labelled: int = field(default=3, metadata=RESULT)
     """Labelled slices per batch and device."""
-    batch_unlabelled: int = 3
-    """Unlabelled slices per batch and device; in their place, supervised takes labelled ones."""
-    seed: int = 1337
+    batch_unlabelled: int = field(default=3, metadata=RESULT)
+    """Unlabelled slices per batch and device; supervised takes labelled slices in their place."""
+    seed: int = field(default=1337, metadata=COMPARED)
     """Seed of everything random."""
     validate_every: Annotated[
         int | None, arg(metavar="INT", help_behavior_hint="(default: 1/150 of the iterations)")
-    ] = None
+    ] = field(default=None, metadata=RESULT)
     """Iterations between validations; the best checkpoint is chosen by them."""
-    learning_rate: float = 0.01
+    learning_rate: float = field(default=0.01, metadata=RESULT)
     """Initial learning rate of SGD (momentum 0.9, weight decay 1e-4, polynomial decay)."""
-    devices: int = 1
+    devices: int = field(default=1, metadata=MACHINE)
     """Number of GPUs, or of processes on a CPU."""
-    nodes: int = 1
-    """Number of machines, each with that many devices."""
-    sync_batchnorm: bool = False
+    nodes: int = field(default=1, metadata=MACHINE)
+    """Number of machines, each with as many devices as --devices says."""
+    sync_batchnorm: bool = field(default=False, metadata=RESULT)
     """Batch norm and losses see the batches of all processes as one."""
-    deterministic: bool = False
-    """The same weights every time on a GPU too; slower there."""
-    accelerator: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    deterministic: bool = field(default=False, metadata=RESULT)
+    """Get the same weights every time on a GPU too, where this is slower."""
+    accelerator: Literal["auto", "cpu", "cuda", "mps"] = field(default="auto", metadata=MACHINE)
     """Kind of device."""
-    precision: Precision = "32-true"
+    precision: Precision = field(default="32-true", metadata=RESULT)
     """Floating-point precision, as Lightning Fabric names it."""
-    nonfinite: Literal["stop", "skip"] = "stop"
-    """When a loss or gradient is no finite number: stop, or skip the iteration and count it."""
-    workers: int = 0
+    nonfinite: Literal["stop", "skip"] = field(default="stop", metadata=MACHINE)
+    """If a loss or gradient is not finite: stop, or skip the iteration and count it."""
+    workers: int = field(default=0, metadata=MACHINE)
     """Processes that read slices ahead; 0 reads in the training process."""
-    options: Mapping[str, Any] = field(default_factory=dict)
-    """Settings of the method and of the views that differ from the preset, by name."""
+    options: Mapping[str, Any] = field(default_factory=dict, metadata=COMPARED)
+    """Options of the method and of the views that differ from the preset, by name."""
 
     def __post_init__(self) -> None:
         # what is natural to write in Python: labelled=3, split_file="split.json"
@@ -119,8 +139,13 @@ class TrainConfig:
 
     @property
     def validation_interval(self) -> int:
-        """Iterations between validations: 200 of 30,000, scaled, unless given."""
-        return self.validate_every or max(1, round(self.iterations / 150))
+        """Iterations between validations."""
+        return validation_interval(self.iterations, self.validate_every)
+
+
+def validation_interval(iterations: int, validate_every: int | None) -> int:
+    """Return the iterations between validations: 200 of 30,000, scaled, unless given."""
+    return validate_every or max(1, round(iterations / 150))
 
 
 @dataclass(frozen=True)
@@ -128,29 +153,30 @@ class ViewOptions:
     """How slices become the weak and the strong view. The names are unique among all options."""
 
     interpolation: Literal["linear", "nearest"] = "linear"
-    """How images are resized, in training, validation and prediction; `nearest` also resizes the
-    predicted label instead of the probabilities."""
+    """How images are resized in training, validation and prediction; `nearest` also resizes the
+    predicted label in place of the probabilities."""
     eight_bit: bool = False
-    """Cut training images to 256 grey levels, as the reference (validation is not cut)."""
+    """Cut training images, not those of validation, to 256 grey levels as the reference does."""
     rotation_degrees: float = 20.0
-    """Largest rotation of the weak view."""
+    """Largest rotation of the weak view, in degrees either way."""
     turn_probability: float = 0.0
-    """Share of the slices that get a random quarter turn and a flip instead of a rotation."""
+    """Probability that a slice gets a random quarter turn and a flip instead of a rotation."""
     jitter_low: float = 0.5
-    """Contrast, brightness and sharpness of the strong view are multiplied by a random factor from
-    `jitter_low` ..."""
+    """Smallest random factor of the strong view's contrast, brightness and sharpness."""
     jitter_high: float = 1.5
-    """... to `jitter_high`, each with probability `jitter_probability`, in random order."""
+    """Largest random factor of the strong view's contrast, brightness and sharpness."""
     jitter_probability: float = 0.8
-    """See above."""
+    """Probability of each of the three changes of contrast, brightness and sharpness, which come in
+    random order."""
     blur_sigma: float = 1.5
-    """Largest standard deviation (pixels) of the strong view's Gaussian blur, probability 0.5."""
+    """Largest standard deviation, in pixels, of the Gaussian blur that the strong view gets with
+    probability 0.5."""
     cutmix_probability: float = 1.0
-    """Share of the unlabelled rows whose strong view gets a box of another row pasted in."""
+    """Probability that an unlabelled row's strong view gets a box of another row pasted in."""
     cutmix_area: float = 0.5
-    """Largest share of the slice that such a box covers, from 0.02, the smallest."""
+    """Largest share of the slice that the box of CutMix covers, at least 0.02, the smallest."""
     cutmix_from: Literal["all", "unlabelled"] = "all"
-    """Rows that a box may show: any other, or other unlabelled ones alone."""
+    """Rows that the box of CutMix may show: any other row, or only other unlabelled rows."""
 
     def __post_init__(self) -> None:
         for name in ("turn_probability", "jitter_probability", "cutmix_probability"):
@@ -175,6 +201,11 @@ VIEW_PRESETS: Mapping[str, Mapping[str, Any]] = {
         "cutmix_probability": 0.0,
     },
 }
+
+
+def names_with(*roles: Role) -> tuple[str, ...]:
+    """Return the names of the fields of `TrainConfig` that have one of these roles."""
+    return tuple(f.name for f in dataclasses.fields(TrainConfig) if f.metadata["role"] in roles)
 
 
 def read_config(path: Path, base: TrainConfig | None = None) -> TrainConfig:

@@ -12,7 +12,8 @@ from rich.console import Console
 import diffrect
 from diffrect.cli import main as cli
 from diffrect.cli.inspection import print_inspection
-from diffrect.data.inspect import inspect
+from diffrect.data.findings import Inspection
+from diffrect.data.inspection import inspect
 from diffrect.data.store import Store
 from diffrect.errors import InputError
 from support.tiny import ACDC_SHAPE, ACDC_SPACING, scan, write_dataset_json, write_nifti
@@ -32,7 +33,7 @@ def broken(decathlon_folder: Path, tmp_path: Path) -> Path:
     return folder
 
 
-def shown(result: dict) -> str:
+def shown(result: Inspection) -> str:
     console = Console(file=io.StringIO(), width=60)
     print_inspection(result, console)
     return console.file.getvalue()  # type: ignore[attr-defined]
@@ -40,18 +41,18 @@ def shown(result: dict) -> str:
 
 def test_a_data_set(acdc_folder: Path) -> None:
     result = inspect(acdc_folder, progress=False)
-    assert (result["kind"], result["format"], result["channels"]) == ("source", "acdc", 1)
-    assert (result["cases"], result["patients"]) == (10, 5)
-    assert (result["labelled"], result["unlabelled"]) == (10, 0)
-    assert result["shapes"] == {" x ".join(map(str, ACDC_SHAPE)): 10}
-    assert result["spacings"] == {" x ".join(map(str, ACDC_SPACING)): 10}
-    assert result["orientations"] == {"LPS": 10}
-    assert result["intensity"][0] >= 7
-    assert sum(found["share"] for found in result["classes"]) == pytest.approx(1)
-    assert [found["cases"] for found in result["classes"]] == [10] * 4
-    assert result["split"] == {"train": 3, "val": 1, "test": 1, "labelled": 0}
-    assert result["problems"][0].startswith("95 patients of the official lists are missing: ")
-    assert json.loads(json.dumps(result)) == result
+    assert (result.kind, result.format, result.channels) == ("source", "acdc", 1)
+    assert (result.cases, result.patients) == (10, 5)
+    assert (result.labelled, result.unlabelled) == (10, 0)
+    assert result.shapes == {" x ".join(map(str, ACDC_SHAPE)): 10}
+    assert result.spacings == {" x ".join(map(str, ACDC_SPACING)): 10}
+    assert result.orientations == {"LPS": 10}
+    assert result.intensity[0] >= 7
+    assert sum(found.share for found in result.classes) == pytest.approx(1)
+    assert [found.cases for found in result.classes] == [10] * 4
+    assert result.split == {"train": 3, "val": 1, "test": 1, "labelled": 0}
+    assert result.problems[0].startswith("95 patients of the official lists are missing: ")
+    assert json.loads(json.dumps(result.to_dict())) == result.to_dict()
 
 
 def test_shares_are_of_annotated_pixels(tmp_path: Path) -> None:
@@ -62,43 +63,43 @@ def test_shares_are_of_annotated_pixels(tmp_path: Path) -> None:
     (tmp_path / "c.yaml").write_text("{1: organ, 3: absent, 255: ignored}")
     options = diffrect.SourceOptions(classes=tmp_path / "c.yaml")
     result = diffrect.inspect(tmp_path / "own", options=options, progress=False)
-    shares = {found["name"]: found["share"] for found in result["classes"]}
+    shares = {found.name: found.share for found in result.classes}
     assert shares == pytest.approx({"background": 2 / 3, "organ": 1 / 3, "absent": 0})
-    assert result["ignored"] == 0.25
-    assert result["problems"] == ["class absent: expected pixels, no case has any"]
+    assert result.ignored == 0.25
+    assert result.problems == ("class absent: expected pixels, no case has any",)
     assert "25.0 % of the pixels" in shown(result)
 
 
 def test_a_store_says_the_same(store: Store, acdc_folder: Path, tmp_path: Path) -> None:
     source, found = inspect(acdc_folder, progress=False), inspect(store.path, progress=False)
     for key in ("format", "cases", "patients", "shapes", "spacings", "orientations", "classes"):
-        assert found[key] == source[key], key
-    assert found["split"] == source["split"]
-    assert (found["kind"], found["intensity"], found["problems"]) == ("store", [0, 1], [])
+        assert getattr(found, key) == getattr(source, key), key
+    assert found.split == source.split
+    assert (found.kind, found.intensity, found.problems) == ("store", (0, 1), ())
     copy = Path(shutil.copytree(store.path, tmp_path / "store"))
     (copy / "cases" / "patient011_frame01" / "label.b2nd").write_bytes(b"damaged")
     problem = "patient011_frame01/label.b2nd: expected the contents written by prepare"
-    assert problem in inspect(copy, progress=False)["problems"][0]
+    assert problem in inspect(copy, progress=False).problems[0]
 
 
 def test_one_file(acdc_folder: Path, ssl4mis_folder: Path, tmp_path: Path) -> None:
     folder = acdc_folder / "patient099"
     image = inspect(folder / "patient099_frame01.nii.gz", progress=False)
-    assert (image["kind"], image["classes"], image["each"][0]["type"]) == ("file", [], "int16")
+    assert (image.kind, image.classes, image.each[0].type) == ("file", (), "int16")
     label = inspect(folder / "patient099_frame01_gt.nii.gz", progress=False)
-    assert [found["name"] for found in label["classes"]] == [f"code {i}" for i in range(4)]
+    assert [found.name for found in label.classes] == [f"code {i}" for i in range(4)]
     assert "code 3" in shown(label)
     assert "uint8" in shown(label)
     assert "patients" not in shown(label)
     raw = write_nifti(tmp_path / "raw.nii", np.array([[[0, 600, 200, 600]]], np.int16))
-    classes = inspect(raw, progress=False)["classes"]
-    shares = {found["name"]: found["share"] for found in classes}
+    classes = inspect(raw, progress=False).classes
+    shares = {found.name: found.share for found in classes}
     assert shares == {"code 0": 0.25, "code 200": 0.25, "code 600": 0.5}
     case = inspect(ssl4mis_folder / "data" / "patient028_frame01.h5", progress=False)
-    assert (case["labelled"], case["orientations"]) == (1, {"unknown": 1})
+    assert (case.labelled, case.orientations) == (1, {"unknown": 1})
     broken = inspect(folder / "Info.cfg", progress=False)
-    assert len(broken["problems"]) == 1
-    assert "Info.cfg" in broken["problems"][0]
+    assert len(broken.problems) == 1
+    assert "Info.cfg" in broken.problems[0]
 
 
 def test_what_is_unusual_is_told(tmp_path: Path) -> None:
@@ -106,7 +107,7 @@ def test_what_is_unusual_is_told(tmp_path: Path) -> None:
     path = write_nifti(tmp_path / "a.nii", scan((4, 5, 2), 2, 0)[0], affine=sheared)
     result = inspect(path, progress=False)
     expected = f"{path}: its axes are not at right angles (63.4 degrees between two of them)"
-    assert (result["problems"], result["remarks"]) == ([], [expected])
+    assert (result.problems, result.remarks) == ((), (expected,))
     assert expected in shown(result)
 
 
@@ -125,7 +126,7 @@ def test_every_problem_is_listed(broken: Path, capsys: pytest.CaptureFixture[str
     assert len(problems) == len(starts)
     assert all(map(str.startswith, problems, starts))
     assert (result["cases"], result["labelled"], result["unlabelled"]) == (7, 4, 1)
-    text = shown(result)
+    text = shown(inspect(broken, progress=False))
     assert "7: 4 labelled, 1 unlabelled, 2 not read" in text
     assert f"\n  {broken}/{problems[0]}\n" in text  # no line is broken
 
@@ -133,8 +134,8 @@ def test_every_problem_is_listed(broken: Path, capsys: pytest.CaptureFixture[str
 def test_a_list_that_cannot_be_read_is_a_problem(tmp_path: Path) -> None:
     write_dataset_json(tmp_path, [], labels=None)
     result = inspect(tmp_path, progress=False)
-    assert result["cases"] == 0
-    assert len(result["problems"]) == 1
+    assert result.cases == 0
+    assert len(result.problems) == 1
     assert "problems: 1" in shown(result)
 
 

@@ -9,7 +9,8 @@ from PIL import Image, ImageEnhance
 from diffrect.config import TrainConfig, ViewOptions
 from diffrect.data import views as augment
 from diffrect.data.batch import Batch, RawBatch
-from diffrect.data.loader import Batches, SliceIndex, iterate, slices_of, training_batches
+from diffrect.data.loader import Batches, iterate, training_batches
+from diffrect.data.record import SliceIndex
 from diffrect.data.split import Split
 from diffrect.data.store import Store
 from diffrect.data.views import (
@@ -219,12 +220,12 @@ def test_slices_are_padded_to_the_largest(store: Store) -> None:
 
 
 def test_streams_of_a_split(store: Store) -> None:
-    patients = list(dict.fromkeys(c.patient for c in store.cases.values()))
+    patients = store.patients
     split = Split(tuple(patients[:3]), (patients[3],), (), (patients[0],))
     config = TrainConfig(batch_labelled=1, batch_unlabelled=3)
     data = training_batches(store, split, config, True, 0, 1)
-    assert data.streams[0] == slices_of(store, [patients[0]])
-    assert data.streams[1] == slices_of(store, patients[1:3])
+    assert data.streams[0] == store.slices([patients[0]])
+    assert data.streams[1] == store.slices(patients[1:3])
     supervised = training_batches(store, split, config, False, 0, 1)
     assert supervised.sizes == (4, 0)
     assert len(supervised[0].labels) == 4

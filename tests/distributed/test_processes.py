@@ -33,7 +33,7 @@ from support.runs import lines
 from support.tiny import scan, write_nifti
 
 CONFIG = TrainConfig(
-    method="quiet_methods:Quiet",
+    method="support.quiet_methods:Quiet",
     size=32,
     iterations=4,
     validate_every=2,
@@ -46,7 +46,7 @@ CONFIG = TrainConfig(
 ENVIRONMENT = {
     **os.environ,
     "PYTHONPATH": os.pathsep.join(
-        [str(Path(__file__).parents[1] / "support"), os.environ.get("PYTHONPATH", "")]
+        [str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")]
     ),
     "OMP_NUM_THREADS": "1",
 }
@@ -156,7 +156,8 @@ def test_evaluate_and_predict_share_their_cases(
 
 
 def test_a_process_that_dies_ends_the_others(store: Store, tmp_path: Path) -> None:
-    config = TrainConfig(method="quiet_methods:Dying", size=32, iterations=9, validate_every=1)
+    method = "support.quiet_methods:Dying"
+    config = TrainConfig(method=method, size=32, iterations=9, validate_every=1)
     death = tmp_path / "death"
     command = ["train", store.path, tmp_path / "run", *options(config), "--devices", "2"]
     done = call(*command, environment={"DEATH": str(death)})

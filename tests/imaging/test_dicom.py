@@ -10,7 +10,7 @@ import pytest
 import SimpleITK as sitk
 
 from diffrect.data.case import Case, Conversion
-from diffrect.data.store import write_case
+from diffrect.data.write_case import write_case
 from diffrect.errors import InputError
 from diffrect.imaging.volume import read_image
 from support.scans import SPACING, as_itk, grid, write_frames, write_series

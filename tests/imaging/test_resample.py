@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from diffrect.config import TrainConfig, ViewOptions
 from diffrect.data.batch import RawBatch
-from diffrect.data.loader import Batches, slices_of
+from diffrect.data.loader import Batches
 from diffrect.data.store import Store
 from diffrect.data.views import weak_view
 from diffrect.errors import InputError
@@ -114,7 +114,7 @@ def test_rotation_is_rigid_in_millimetres() -> None:
 
 
 def test_batches_know_their_zooms(store: Store) -> None:
-    slices = slices_of(store, ["patient099"])
+    slices = store.slices(["patient099"])
     batch = Batches(store, slices, slices, (1, 1), seed=1, spacing=2.5)[0]
     assert batch.zooms is not None
     np.testing.assert_allclose(batch.zooms, [[0.5, 0.6]] * 2)

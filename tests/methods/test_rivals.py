@@ -14,12 +14,13 @@ from diffrect.data.choose_split import resolve_split
 from diffrect.data.store import Store
 from diffrect.data.views import make_batch
 from diffrect.errors import InputError
-from diffrect.inference.model import load_method
+from diffrect.inference.load import load_method
 from diffrect.labels import IGNORED
 from diffrect.methods.base import Method, Problem
 from diffrect.methods.incl import INCL
 from diffrect.methods.registry import METHODS, complete, find_method, resolve
 from diffrect.runs.checkpoint import checkpoint_path, load_checkpoint, save_checkpoint
+from diffrect.runs.resume import TrainingState
 from diffrect.training.train import Trainer, train
 from support.stubs import a_problem
 
@@ -89,9 +90,9 @@ def test_resumed_equals_uninterrupted(name: str, store: Store, tmp_path: Path) -
     for step in range(3):
         whole.iteration(whole.batches[step])
         if step == 1:
-            save_checkpoint(whole.state(), path)
+            save_checkpoint(whole.state().to_dict(), path)
     halves = trainer()
-    halves.load(load_checkpoint(path))
+    halves.load(TrainingState.from_dict(load_checkpoint(path)))
     assert halves.step == 2
     predictor = halves.method.predictor.state_dict()
     loaded = load_method(tmp_path).method.predictor.state_dict()

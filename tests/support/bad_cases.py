@@ -85,10 +85,14 @@ PREPARE = {
     "below a file": ("source a.nii.gz/new", ".*a.nii.gz.*: Not a directory", nothing),
     "bad replacement": ("source store --overwrite", f"{IMAGE}: .*", cut(IMAGE)),
     "two minds": ("source new --resume --overwrite", ".* expected one of them, got 2", nothing),
-    "nothing to repair": ("source new --repair", ".*new: --repair expected a finished .*", nothing),
+    "nothing to repair": (
+        "source new --repair",
+        ".*new: --repair: expected a finished",
+        nothing,
+    ),
     "a repair from elsewhere": (
         "source store --repair",
-        ".*store: --repair expected a source with the format acdc, got decathlon",
+        ".*store: --repair: expected a source with the format acdc, got decathlon",
         nothing,
     ),
 }

@@ -1,6 +1,7 @@
 """Methods for test_processes.py: DiffRect without randomness, and one whose second process dies.
 
-Run on two processes by `diffrect train --method quiet_methods:Quiet`, with this folder on the path.
+Run on two processes by `diffrect train --method support.quiet_methods:Quiet`, with `tests` on the
+path.
 """
 
 import os

@@ -13,7 +13,7 @@ import torch
 
 import reference_parity
 from diffrect.config import VIEW_PRESETS, TrainConfig, ViewOptions
-from diffrect.data.loader import Batches, slices_of
+from diffrect.data.loader import Batches
 from diffrect.data.store import Store
 from diffrect.data.views import make_batch
 from diffrect.errors import InputError
@@ -58,8 +58,8 @@ def test_every_method_trains_in_every_precision(
 
 @pytest.mark.parametrize("preset", ["reference", "default"])
 def test_views_are_those_of_a_cpu(store: Store, preset: str) -> None:
-    patients = list(dict.fromkeys(case.patient for case in store.cases.values()))
-    first, others = slices_of(store, patients[:2]), slices_of(store, patients[2:])
+    patients = store.patients
+    first, others = store.slices(patients[:2]), store.slices(patients[2:])
     raw = Batches(store, first, others, (3, 3), seed=0)[0]
     options = ViewOptions(**VIEW_PRESETS[preset])  # type: ignore[arg-type]
     found = []

@@ -1,14 +1,17 @@
 """Configuration: presets, options, YAML, and what is said about wrong ones."""
 
+import dataclasses
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from diffrect.config import (
+    Role,
     TrainConfig,
     config_from_dict,
     config_to_dict,
+    names_with,
     parse_options,
     read_config,
     write_config,
@@ -17,6 +20,7 @@ from diffrect.errors import InputError
 from diffrect.methods.diffrect.options import REFERENCE, DiffRectOptions
 from diffrect.methods.registry import METHODS, complete, find_method, resolve
 from diffrect.methods.supervised import Supervised
+from diffrect.runs.folder import check_same_config
 
 
 def test_yaml_and_back(tmp_path: Path) -> None:
@@ -31,6 +35,21 @@ def test_yaml_and_back(tmp_path: Path) -> None:
 def test_numbers_and_text_are_taken_from_python() -> None:
     config = TrainConfig(labelled=3, split_file="split.json")  # type: ignore[arg-type]
     assert config == TrainConfig(labelled="3", split_file=Path("split.json"))
+
+
+def test_every_field_has_a_role() -> None:
+    fields = dataclasses.fields(TrainConfig)
+    assert all(isinstance(field.metadata.get("role"), Role) for field in fields)
+    assert names_with(*Role) == tuple(field.name for field in fields)
+
+
+def test_roles_say_what_may_differ_in_a_resumed_run(tmp_path: Path) -> None:
+    config = TrainConfig()
+    free = {"devices", "nodes", "accelerator", "workers", "nonfinite", "split_file", "labelled"}
+    assert set(names_with(Role.MACHINE, Role.PATIENTS)) == free
+    check_same_config(config, replace(config, workers=3, labelled="2"), tmp_path)
+    with pytest.raises(InputError, match=r"--resume expected size 256 as .*, got 32"):
+        check_same_config(config, replace(config, size=32), tmp_path)
 
 
 @pytest.mark.parametrize(

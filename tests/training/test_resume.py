@@ -76,7 +76,7 @@ def test_a_damaged_last_checkpoint_is_replaced_by_the_one_before(
     resume(store, run)
     said = capsys.readouterr().err
     fault = "is not there" if how == "gone" else "is damaged"
-    assert f"{last} {fault}; going on from {run}/checkpoints/previous.pt, iteration 9" in said
+    assert f"{last} {fault}; resuming from {run}/checkpoints/previous.pt, iteration 9" in said
     check_same(run, whole)
 
 

@@ -109,12 +109,12 @@ class Inspect:
         import json
 
         from diffrect.cli.inspection import print_inspection
-        from diffrect.data.inspect import inspect
+        from diffrect.data.inspection import inspect
 
         shown = not self.quiet
         result = inspect(self.path, format=self.format, options=self.options, progress=shown)
         if self.json:
-            print(json.dumps(result, indent=1))
+            print(json.dumps(result.to_dict(), indent=1))
         else:
             print_inspection(result)
 

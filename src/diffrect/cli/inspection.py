@@ -1,88 +1,90 @@
-"""What `inspect` finds, as tables on the screen."""
+"""Show what `inspect` finds as tables on the screen."""
 
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
 
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from diffrect.data.findings import Inspection
+
 _SHOWN = 8
 
 
-def print_inspection(result: dict[str, Any], console: Console | None = None) -> None:
+def print_inspection(result: Inspection, console: Console | None = None) -> None:
     """Print the result of `inspect` to stdout: facts, classes if there are any, and problems."""
     console = console or Console()
-    lines = [f"{result['path']}: {result['kind']}, {result['format']}"]
+    lines = [f"{result.path}: {result.kind}, {result.format}"]
     console.print(*lines, soft_wrap=True, markup=False, highlight=False)
     console.print(_facts(result))
-    if any(entry["cases"] for entry in result["classes"]):
+    if any(facts.cases for facts in result.classes):
         console.print(_classes(result))
-    problems = result["problems"]
+    problems = result.problems
     lines = [f"problems: {len(problems) or 'none'}", *(f"  {problem}" for problem in problems)]
-    remarks = result["remarks"]
+    remarks = result.remarks
     if remarks:
         lines += [f"remarks: {len(remarks)}", *(f"  {remark}" for remark in remarks)]
     console.print("\n".join(lines), soft_wrap=True, markup=False, highlight=False)
 
 
-def _facts(result: dict[str, Any]) -> Table:
+def _facts(result: Inspection) -> Table:
     table = Table(show_header=False)
     table.add_column()
     table.add_column()
     rows = {
-        **(_type(result) if result["kind"] == "file" else _cases(result)),
-        "channels": str(result["channels"]),
-        "shapes": _counts(result["shapes"]) or _extent(result["each"], "shape"),
-        "spacing (mm)": _counts(result["spacings"]) or _extent(result["each"], "spacing"),
-        "orientation": _counts(result["orientations"]),
+        **(_type(result) if result.kind == "file" else _cases(result)),
+        "channels": str(result.channels),
+        "shapes": _counts(result.shapes) or _extent(f.shape for f in result.each),
+        "spacing (mm)": _counts(result.spacings) or _extent(f.spacing for f in result.each),
+        "orientation": _counts(result.orientations),
         "intensity": "unknown",
     }
-    if result["intensity"]:
-        rows["intensity"] = "{:g} to {:g}".format(*result["intensity"])
-    if result["ignored"]:
-        rows["not annotated"] = f"{100 * result['ignored']:.1f} % of the pixels"
-    if result["split"]:
-        rows["split"] = ", ".join(f"{name} {size}" for name, size in result["split"].items())
+    if result.intensity:
+        rows["intensity"] = "{:g} to {:g}".format(*result.intensity)
+    if result.ignored:
+        rows["not annotated"] = f"{100 * result.ignored:.1f} % of the pixels"
+    if result.split:
+        rows["split"] = ", ".join(f"{name} {size}" for name, size in result.split.items())
     for name, value in rows.items():
         table.add_row(name, escape(value))
     return table
 
 
-def _cases(result: dict[str, Any]) -> dict[str, str]:
-    unread = result["cases"] - result["labelled"] - result["unlabelled"]
-    labelled = f"{result['labelled']} labelled, {result['unlabelled']} unlabelled"
+def _cases(result: Inspection) -> dict[str, str]:
+    unread = result.cases - result.labelled - result.unlabelled
+    labelled = f"{result.labelled} labelled, {result.unlabelled} unlabelled"
     not_read = f", {unread} not read" if unread else ""
     return {
-        "cases": f"{result['cases']}: {labelled}{not_read}",
-        "patients": str(result["patients"]),
+        "cases": f"{result.cases}: {labelled}{not_read}",
+        "patients": str(result.patients),
     }
 
 
-def _type(result: dict[str, Any]) -> dict[str, str]:
-    """What one file holds, instead of how many cases there are."""
-    return {"numbers": next((one["type"] for one in result["each"] if "type" in one), "unknown")}
+def _type(result: Inspection) -> dict[str, str]:
+    """Return what one file holds, in place of the number of cases."""
+    return {"numbers": next((facts.type for facts in result.each if facts.type), "unknown")}
 
 
-def _counts(counts: dict[str, int]) -> str:
-    """Each kind with its number of cases, if there are several kinds; nothing if there are many."""
+def _counts(counts: Mapping[str, int]) -> str:
+    """Return each kind with its number of cases, or nothing if there are too many kinds."""
     if len(counts) <= 1:
         return next(iter(counts), "unknown")
     shown = [f"{text} ({count})" for text, count in counts.items()]
     return "\n".join(shown) if len(shown) <= _SHOWN else ""
 
 
-def _extent(each: list[dict[str, Any]], key: str) -> str:
-    """The smallest and the largest of each axis."""
-    axes = zip(*(entry[key] for entry in each if entry.get(key)), strict=True)
+def _extent(sizes: Iterable[Sequence[float] | None]) -> str:
+    """Return the smallest and the largest size along each axis."""
+    axes = zip(*(size for size in sizes if size), strict=True)
     return " x ".join(f"{min(axis):g} to {max(axis):g}" for axis in axes)
 
 
-def _classes(result: dict[str, Any]) -> Table:
+def _classes(result: Inspection) -> Table:
     table = Table()
     table.add_column("class")
     for heading in ("% of pixels", "cases"):
         table.add_column(heading, justify="right")
-    for entry in result["classes"]:
-        share = "–" if entry["share"] is None else f"{100 * entry['share']:.3f}"
-        table.add_row(escape(entry["name"]), share, str(entry["cases"]))
+    for facts in result.classes:
+        share = "–" if facts.share is None else f"{100 * facts.share:.3f}"
+        table.add_row(escape(facts.name), share, str(facts.cases))
     return table

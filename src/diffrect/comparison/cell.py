@@ -9,7 +9,7 @@ from diffrect.comparison.cost import code_version, training_cost
 from diffrect.comparison.files import CELL_FORMAT
 from diffrect.comparison.locks import CellLock, LockedError
 from diffrect.comparison.matrix import Cell
-from diffrect.config import config_from_dict, config_to_dict, read_config
+from diffrect.config import Role, config_from_dict, config_to_dict, names_with, read_config
 from diffrect.errors import InputError
 from diffrect.evaluation.evaluate import evaluate
 from diffrect.json_files import read_json, write_json
@@ -22,11 +22,9 @@ from diffrect.runs.resume import has_state
 from diffrect.training.train import train
 
 State = Literal["finished", "started", "new"]
-# Where and how the work is done, how patients are named who are compared themselves, and what is
-# compared among the settings of the methods that have it.
-_FREE = {
-    "devices", "accelerator", "workers", "split_file", "labelled", "options",
-}  # fmt: skip
+# A cell may have been trained in another place, its patients are compared themselves, and options
+# among those of the methods that have them.
+_FREE = {*names_with(Role.MACHINE, Role.PATIENTS), "options"}
 
 
 @dataclass(frozen=True)

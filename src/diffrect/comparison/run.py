@@ -26,7 +26,8 @@ from diffrect.comparison.report.results import planned_cells, protocol_of, read_
 from diffrect.comparison.report.sections import Report
 from diffrect.comparison.worker import do_cell_apart
 from diffrect.config import TrainConfig, config_to_dict
-from diffrect.data.store import STORE_FILE, Store
+from diffrect.data.names import STORE_FILE
+from diffrect.data.store import Store
 from diffrect.errors import InputError, PartialFailure
 from diffrect.json_files import write_json
 from diffrect.methods.registry import resolve

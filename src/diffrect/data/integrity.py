@@ -1,7 +1,7 @@
-"""Whether the files of a store are what `prepare` wrote: checksums of everything, down to a bit.
+"""Check that the files of a store are what `prepare` wrote, by checksums that cover every bit.
 
-`store.json` and each `case.json` carry a checksum of themselves, and `case.json` those of the
-arrays beside it.
+`store.json` and each `case.json` carry a checksum of themselves, and `case.json` carries those of
+the arrays beside it.
 """
 
 import hashlib
@@ -10,20 +10,27 @@ from pathlib import Path
 from typing import Any
 
 from diffrect.atomic import write_atomic
+from diffrect.data.names import CASE_FILE, CASES_FOLDER
+from diffrect.errors import InputError
+from diffrect.json_files import read_json
 
-CASES_FOLDER = "cases"
-CASE_FILE = "case.json"
 SEAL = "checksum"
 
 
 def write_sealed(path: Path, content: dict[str, Any], *, sync: bool = True) -> None:
-    """Write a JSON file that carries a checksum of itself."""
+    """Write a JSON file that carries a checksum of itself.
+
+    Args:
+        path: the file.
+        content: what it holds besides the checksum.
+        sync: wait until it is on the disk, see `write_atomic`.
+    """
     sealed = {**content, SEAL: _digest(content)}
     write_atomic(path, json.dumps(sealed, indent=1), sync=sync)
 
 
 def is_intact(content: dict[str, Any]) -> bool:
-    """Whether what was read is what `write_sealed` wrote."""
+    """Return whether the content of a JSON file is what `write_sealed` wrote."""
     return content.get(SEAL) == _digest({k: v for k, v in content.items() if k != SEAL})
 
 
@@ -33,66 +40,58 @@ def _digest(content: dict[str, Any]) -> str:
 
 
 def checksum(content: bytes) -> str:
-    """SHA-256 of a file's content."""
+    """Return the SHA-256 of a file's content, in hexadecimal digits."""
     return hashlib.sha256(content).hexdigest()
 
 
-def find_fault(store: Path, case_id: str, *, sealed: bool = True) -> str | None:
-    """What is wrong with a case's files in one line, None if nothing is.
+def find_fault(
+    store: Path, case_id: str, array: str | None = None, *, sealed: bool = True
+) -> InputError | None:
+    """Return what is wrong with a case's files, None if nothing is.
 
     Args:
         store: folder of the store.
         case_id: the case to look at.
-        sealed: whether its case.json has to carry a checksum of itself, as from version 2 on.
+        array: file name of the one array to look at, beside `case.json`, which vouches for it;
+            None looks at all.
+        sealed: whether `case.json` must carry a checksum of itself, as it does from version 2 on.
+
+    Returns:
+        An error to raise or to print. It names the first file that is missing or has changed.
     """
     folder = store / CASES_FOLDER / case_id
-    checksums = _checksums(folder, sealed)
-    if checksums is None:
-        return f"{folder / CASE_FILE}: expected the description of a case, it is damaged or absent"
-    return next(
-        filter(None, (_fault_of(folder / name, checksums[name]) for name in checksums)), None
-    )
+    checksums = _checksums(folder / CASE_FILE, sealed)
+    if checksums is None or not (array is None or array in checksums):
+        expected = "the description of a case, it is damaged or absent"
+        return InputError(folder / CASE_FILE, expected)
+    names = checksums if array is None else (array,)
+    faults = (_fault_of(folder / name, checksums[name]) for name in names)
+    return next(filter(None, faults), None)
 
 
-def find_array_fault(store: Path, case_id: str, name: str, *, sealed: bool = True) -> str | None:
-    """The same of one of its arrays, and of case.json, which vouches for it."""
-    folder = store / CASES_FOLDER / case_id
-    checksums = _checksums(folder, sealed)
-    if checksums is None or name not in checksums:
-        return f"{folder / CASE_FILE}: expected the description of a case, it is damaged or absent"
-    return _fault_of(folder / name, checksums[name])
-
-
-def _checksums(folder: Path, sealed: bool) -> dict[str, str] | None:
+def _checksums(file: Path, sealed: bool) -> dict[str, str] | None:
     try:
-        description = json.loads((folder / CASE_FILE).read_text(encoding="utf-8"))
+        description = read_json(file)
         if sealed and not is_intact(description):
             return None
         return dict(description["checksums"])
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError):
         return None
 
 
-def _fault_of(file: Path, expected: str) -> str | None:
+def _fault_of(file: Path, expected: str) -> InputError | None:
     if not file.is_file():
-        return f"{file}: expected an array of the store, found no such file"
+        return InputError(file, "an array of the store", found="no such file")
     with file.open("rb") as stream:
         found = hashlib.file_digest(stream, "sha256").hexdigest()
     if found != expected:
-        return f"{file}: expected the contents written by prepare, they have changed"
+        return InputError(file, "the contents written by prepare, they have changed")
     return None
 
 
 def seal_case(store: Path, case_id: str) -> None:
-    """Gives the case.json of an intact case, from before version 2, a checksum of itself."""
+    """Add to the `case.json` of an intact case of a version 1 store the checksum of itself."""
     file = store / CASES_FOLDER / case_id / CASE_FILE
-    description = json.loads(file.read_text(encoding="utf-8"))
+    description = read_json(file)
     if not is_intact(description):
         write_sealed(file, {k: v for k, v in description.items() if k != SEAL})
-
-
-def plain_name(name: Any) -> bool:
-    """Whether a case's id can be the name of a folder of its own, and of no other one."""
-    if not isinstance(name, str) or not name or name.startswith("."):
-        return False  # a leading dot marks what is not finished
-    return name.isprintable() and not set(name) & set('/\\:*?"')

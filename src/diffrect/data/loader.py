@@ -7,7 +7,6 @@ row of shuffled passes over its slices, and iteration `step` of rank r takes the
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from functools import lru_cache
-from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -15,28 +14,11 @@ from torch.utils.data import DataLoader, Dataset
 
 from diffrect.config import TrainConfig
 from diffrect.data.batch import RawBatch
+from diffrect.data.record import SliceIndex
 from diffrect.data.split import Split
 from diffrect.data.store import Store
 from diffrect.distributed.signals import held
 from diffrect.errors import InputError
-
-
-class SliceIndex(NamedTuple):
-    """One slice of a case."""
-
-    case: str
-    position: int
-
-
-def slices_of(store: Store, patients: Sequence[str]) -> list[SliceIndex]:
-    """All slices of some patients, in the order of the store's cases."""
-    wanted = set(patients)
-    return [
-        SliceIndex(case.id, i)
-        for case in store.cases.values()
-        if case.patient in wanted
-        for i in range(case.slices)
-    ]
 
 
 @lru_cache(maxsize=8)
@@ -109,7 +91,7 @@ def training_batches(
             f"--batch-unlabelled of at least 1, got {len(others)} patients and {sizes[1]}",
             setting="method",
         )
-    labelled_slices, other_slices = slices_of(store, split.labelled), slices_of(store, others)
+    labelled_slices, other_slices = store.slices(split.labelled), store.slices(others)
     return Batches(
         store, labelled_slices, other_slices, sizes, config.seed, rank, world, config.spacing
     )

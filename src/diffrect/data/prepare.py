@@ -1,44 +1,32 @@
-"""Foreign files in, a store out; the only reader of foreign layouts.
+"""Convert data sets into stores; the only reader of foreign layouts.
 
-Interrupted at any moment, even killed, the store is left without its store.json: nothing mistakes
-it for a finished one, and `resume` goes on with the cases that are missing.
+A `prepare` that is interrupted at any moment, even killed, leaves an unfinished store, and `resume`
+continues with the cases that are missing.
 """
 
-import json
-import shutil
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from diffrect.atomic import remove_unfinished
+from diffrect.checks import at_least
 from diffrect.console import progress_bar, tell
 from diffrect.data.case import Conversion
-from diffrect.data.integrity import plain_name, write_sealed
+from diffrect.data.construction import construction, finished_store, remove_unfinished_cases
+from diffrect.data.integrity import write_sealed
+from diffrect.data.names import PROGRESS_FILE, STORE_FILE, can_name_folder
+from diffrect.data.record import read_record
 from diffrect.data.repair import find_damaged
-from diffrect.data.sources import (
-    Reference,
-    SourceListing,
-    SourceOptions,
-    find_source,
-    list_cases,
-)
-from diffrect.data.store import (
-    CASES_FOLDER,
-    FORMAT_VERSION,
-    PROGRESS_FILE,
-    STORE_FILE,
-    Store,
-    find_fault,
-    read_record,
-    write_case,
-)
-from diffrect.data.workers import WorkerDiedError, in_parallel
+from diffrect.data.source_options import SourceOptions
+from diffrect.data.sources import find_source, list_cases
+from diffrect.data.sources.base import Reference, SourceListing
+from diffrect.data.store import FORMAT_VERSION, Store
+from diffrect.data.workers import in_parallel
+from diffrect.data.write_case import write_case
 from diffrect.errors import InputError
 from diffrect.imaging.intensity import Intensity
-from diffrect.imaging.slicing import THIRD_AXIS, check_policy
-from diffrect.json_files import write_json
+from diffrect.imaging.slicing import check_policy
 
 
 def prepare(
@@ -57,36 +45,39 @@ def prepare(
 ) -> Store:
     """Convert a data set into a store.
 
-    A prepare that fails on bad input leaves nothing behind (with ``overwrite``, the old store); one
-    that is interrupted or killed keeps its finished cases for ``resume``.
+    A prepare that fails on bad input leaves nothing behind (with `overwrite`, the old store); one
+    that is interrupted or killed keeps its finished cases for `resume`.
+
+    Example:
+        >>> import diffrect
+        >>> store = diffrect.prepare("ACDC", "new-store", progress=False)
+        >>> store.format, store.channels
+        ('acdc', 1)
 
     Args:
         source: folder in one of the layouts of `diffrect.data.sources`.
         store: folder to make.
         format: name of the layout, or "auto" to recognise it.
         options: what else there is to say about the layout.
-        axis: along which axis volumes are cut, see `choose_slicing`; None is the layout's own way.
+        axis: along which axis volumes are cut, see `choose_slicing`; None takes the layout's own.
         intensity: "minmax", "percentile" (or "percentile:LOW:HIGH"), "zscore" or
             "window:LEVEL:WIDTH", see `diffrect.imaging.intensity`.
-        workers: processes; 1 works in this one.
+        workers: number of processes; 1 works in this one.
         overwrite: replace a store that exists already; any other folder is left alone.
-        resume: go on with an interrupted prepare of the same source.
-        repair: write the cases of a finished store again whose files are damaged, and no others.
-        progress: show a bar, and say which patients of an official list are missing.
+        resume: continue an interrupted prepare of the same source.
+        repair: write the damaged cases of a finished store again, and no others.
+        progress: show a progress bar, missing patients of an official list, and remarks on files.
+
+    Returns:
+        The finished store.
 
     Raises:
         InputError: bad input, in one line that names it.
     """
-    source, store = Path(source), Path(store).resolve()
-    if workers < 1:
-        raise InputError(f"--workers: expected at least 1, got {workers}")
-    flags = {"--overwrite": overwrite, "--resume": resume, "--repair": repair}
-    given = [name for name, value in flags.items() if value]
-    if len(given) > 1:
-        raise InputError(f"{' and '.join(given)}: expected one of them, got {len(given)}")
-    options = options or SourceOptions()
-    if axis is not None:
-        check_policy(axis)
+    source, store, options = Path(source), Path(store).resolve(), options or SourceOptions()
+    _check_options(workers, axis, overwrite=overwrite, resume=resume, repair=repair)
+
+    # List the cases without reading any image, and settle how they are converted.
     normalisation = intensity if isinstance(intensity, Intensity) else Intensity.parse(intensity)
     layout = find_source(source, format, options)
     listing = list_cases(layout, source, options)
@@ -94,58 +85,61 @@ def prepare(
     _check_ids(source, listing.references)
     _check_classes(source, listing.classes)
     settings = {**_settings(source, layout.name, listing, how), "options": options.to_dict()}
+
+    # A finished store has nothing to resume; a repair writes only its damaged cases.
     if resume and (store / STORE_FILE).is_file():
-        return _finished(store, settings)
+        return finished_store(store, settings)
     if repair:
         damaged = find_damaged(store, listing.references, settings)
         _write_cases(store, listing, how, damaged, workers, progress)
         _write_store(store, listing, settings)
         return Store(store)
-    with _construction(store, settings, overwrite=overwrite, resume=resume):
-        todo = _unfinished(store, listing.references)
+
+    # Write the cases that are missing, all of them unless resumed; store.json comes last.
+    with construction(store, settings, overwrite=overwrite, resume=resume):
+        todo = remove_unfinished_cases(store, listing.references)
         _write_cases(store, listing, how, todo, workers, progress)
         _write_store(store, listing, settings)
     if progress:
-        _tell_missing(listing)
-        records = (read_record(store, reference.id) for reference in listing.references)
-        for line in (line for record in records for line in record.remarks):
-            tell(line)
+        _tell_unusual(store, listing)
     return Store(store)
 
 
-def _write_store(store: Path, listing: SourceListing, settings: dict[str, Any]) -> None:
-    """store.json, which makes the folder a store."""
-    remove_unfinished(store, STORE_FILE, PROGRESS_FILE)
-    cases = [asdict(read_record(store, reference.id)) for reference in listing.references]
-    write_sealed(store / STORE_FILE, {**settings, "cases": cases})
+def _check_options(workers: int, axis: str | None, **flags: bool) -> None:
+    at_least("--workers", workers, 1)
+    given = [f"--{name}" for name, value in flags.items() if value]
+    if len(given) > 1:
+        raise InputError(" and ".join(given), "one of them", got=len(given))
+    if axis is not None:
+        check_policy(axis)
 
 
 def _check_ids(source: Path, references: Sequence[Reference]) -> None:
     if not references:
-        raise InputError(f"{source}: expected at least one case, found none")
+        raise InputError(source, "at least one case", found="none")
     seen: set[str] = set()
     for reference in references:
         if reference.id in seen:
-            raise InputError(f"{source}: expected unique case ids, found {reference.id} twice")
-        if not plain_name(reference.id):
-            raise InputError(f"{source}: expected ids usable as names, got {reference.id!r}")
+            raise InputError(source, "unique case ids", found=f"{reference.id} twice")
+        if not can_name_folder(reference.id):
+            raise InputError(source, "ids usable as names", got=repr(reference.id))
         seen.add(reference.id)
 
 
 def _check_classes(source: Path, classes: Sequence[str]) -> None:
-    """Codes are stored as uint8, where 255 is kept free; scores are told apart by their names."""
+    """Refuse classes that uint8 codes (255 is kept free) or their own names cannot tell apart."""
     if not 2 <= len(classes) <= 255:
-        raise InputError(f"{source}: expected 2 to 255 classes, got {len(classes)}")
+        raise InputError(source, "2 to 255 classes", got=len(classes))
     strange = [name for name in classes if not name.isprintable()]
     if strange:
-        raise InputError(f"{source}: expected class names that can be shown, got {strange[0]!r}")
+        raise InputError(source, "class names that can be shown", got=repr(strange[0]))
     twice = sorted({name for name in classes if classes.count(name) > 1})
     if twice:
-        raise InputError(f"{source}: expected classes of different names, got {twice[0]} twice")
+        raise InputError(source, "classes of different names", got=f"{twice[0]} twice")
 
 
 def _settings(source: Path, format: str, listing: SourceListing, how: Conversion) -> dict[str, Any]:
-    """What store.json says besides the cases; an interrupted prepare must agree on all of it."""
+    """Return what store.json says besides cases and options; a resumed prepare must agree on it."""
     split = listing.official_split
     return {
         "version": FORMAT_VERSION,
@@ -158,122 +152,6 @@ def _settings(source: Path, format: str, listing: SourceListing, how: Conversion
         "official_split": None if split is None else split.to_dict(),
         "missing_patients": listing.missing_patients,
     }
-
-
-def _tell_missing(listing: SourceListing) -> None:
-    missing = listing.missing_patients
-    if missing:
-        tell(f"{len(missing)} patients of the official lists are missing: {', '.join(missing)}")
-
-
-def _finished(store: Path, settings: dict[str, Any]) -> Store:
-    """The store of an earlier prepare that had nothing left to do."""
-    finished = Store(store)
-    content = json.loads((store / STORE_FILE).read_text(encoding="utf-8"))
-    _check_settings(store, content, settings)
-    (store / PROGRESS_FILE).unlink(missing_ok=True)  # killed at its very end
-    return finished
-
-
-def _check_settings(store: Path, before: dict[str, Any], settings: dict[str, Any]) -> None:
-    # what a store does not say yet is what was done before there was a choice
-    before = {"axis": THIRD_AXIS, "options": SourceOptions().to_dict(), **before}
-    for name, value in settings.items():
-        if name == "version":  # its cases are checked one by one
-            continue
-        if before.get(name) != value:
-            old, new = _brief(before.get(name)), _brief(value)
-            raise InputError(f"{store}: --resume expected the {name} as before, {old}, got {new}")
-
-
-def _brief(value: Any) -> str:
-    text = str(value)
-    return text if len(text) <= 80 else text[:77] + "..."
-
-
-@contextmanager
-def _construction(
-    store: Path, settings: dict[str, Any], *, overwrite: bool, resume: bool
-) -> Iterator[None]:
-    """Make or find the store's folder, marked as being prepared until the block has ended well."""
-    marker = store / PROGRESS_FILE
-    # A store that is replaced waits beside the new one until that is complete.
-    replaced = store.with_name(f".{store.name}.replaced")
-    resuming = _make_room(store, settings, replaced, overwrite=overwrite, resume=resume)
-    if not resuming:
-        store.mkdir(parents=True, exist_ok=True)
-        write_json(marker, settings)
-    (store / CASES_FOLDER).mkdir(exist_ok=True)
-    try:
-        yield
-    except InputError as error:
-        if not (resuming or isinstance(error, WorkerDiedError)):
-            shutil.rmtree(store)
-            if _is_store(replaced):
-                replaced.replace(store)
-        raise
-    marker.unlink(missing_ok=True)
-    if _is_store(replaced):
-        shutil.rmtree(replaced)
-
-
-def _make_room(
-    store: Path, settings: dict[str, Any], replaced: Path, *, overwrite: bool, resume: bool
-) -> bool:
-    """Clear the way for a new store; True if an interrupted one is there to go on with."""
-    if not store.exists() or (store.is_dir() and _is_empty(store)):
-        return False
-    if not _is_store(store):
-        found = "something else" if store.is_dir() else "a file"
-        raise InputError(f"{store}: expected a new folder or a store, found {found}")
-    finished = (store / STORE_FILE).is_file()
-    if resume:
-        _check_settings(store, _read_progress(store), settings)
-        return True
-    if not overwrite:
-        found = "a store (give --overwrite)" if finished else "an interrupted one (give --resume)"
-        raise InputError(f"{store}: expected a new folder, found {found}")
-    if not finished:
-        shutil.rmtree(store)
-        return False
-    if _is_store(replaced):
-        shutil.rmtree(replaced)
-    store.replace(replaced)
-    return False
-
-
-def _is_empty(folder: Path) -> bool:
-    """Whether nothing is in it, or what a prepare left that was killed at its very beginning."""
-    return all(path.name.startswith(f".{PROGRESS_FILE}.") for path in folder.iterdir())
-
-
-def _read_progress(store: Path) -> dict[str, Any]:
-    """What the interrupted prepare was told."""
-    file = store / PROGRESS_FILE
-    try:
-        return dict(json.loads(file.read_text(encoding="utf-8")))
-    except (ValueError, TypeError) as error:
-        raise InputError(
-            f"{file}: expected the settings of the interrupted prepare ({error}); start again "
-            "with --overwrite"
-        ) from None
-
-
-def _is_store(folder: Path) -> bool:
-    """Whether the folder is ours, finished or not; no other folder is ever removed."""
-    return (folder / STORE_FILE).is_file() or (folder / PROGRESS_FILE).is_file()
-
-
-def _unfinished(store: Path, references: Sequence[Reference]) -> list[Reference]:
-    """Remove what is half-written or damaged; the references of the cases still to write."""
-    wanted = {reference.id for reference in references}
-    kept = set()
-    for folder in (store / CASES_FOLDER).iterdir():
-        if folder.name in wanted and find_fault(store, folder.name) is None:
-            kept.add(folder.name)
-        else:
-            shutil.rmtree(folder)
-    return [reference for reference in references if reference.id not in kept]
 
 
 def _write_cases(
@@ -298,3 +176,20 @@ def _convert(
 ) -> str:
     write_case(store, reference.load(), classes, channels, how)
     return reference.id
+
+
+def _write_store(store: Path, listing: SourceListing, settings: dict[str, Any]) -> None:
+    """Write store.json, which makes the folder a store."""
+    remove_unfinished(store, STORE_FILE, PROGRESS_FILE)
+    cases = [asdict(read_record(store, reference.id)) for reference in listing.references]
+    write_sealed(store / STORE_FILE, {**settings, "cases": cases})
+
+
+def _tell_unusual(store: Path, listing: SourceListing) -> None:
+    """Print which patients of the official lists are missing, and what is unusual about files."""
+    missing = listing.missing_patients
+    if missing:
+        tell(f"{len(missing)} patients of the official lists are missing: {', '.join(missing)}")
+    for reference in listing.references:
+        for line in read_record(store, reference.id).remarks:
+            tell(line)

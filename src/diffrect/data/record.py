@@ -1,26 +1,30 @@
 """What a store says of each of its cases."""
 
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from diffrect.data.names import CASE_FILE, CASES_FOLDER
+from diffrect.json_files import read_json
 
 _LARGEST_SIDE = 2**16
 
 
 @dataclass(frozen=True)
 class CaseRecord:
-    """What is known of a case without reading its arrays.
+    """The facts of a case that are known without reading its arrays.
 
     Attributes:
         id: names its folder under cases/.
         patient: whose scan it is.
         labelled: whether it has a label map.
-        slices: their number, Z.
-        shape: (H, W) of each.
+        slices: number of slices, Z.
+        shape: (H, W) of each slice.
         spacing: millimetres along Z, H, W; None where the source does not record it.
-        axis: the file's axis along which it was cut.
+        axis: axis of the source's file along which it was cut.
         orientation: where slices, rows and columns increase, such as "SAR" (superior, anterior,
             right); None where the source does not record it.
-        remarks: what is unusual about its files, a line each.
+        remarks: what is unusual about its files, one line per remark.
     """
 
     id: str
@@ -35,17 +39,17 @@ class CaseRecord:
 
     @classmethod
     def from_dict(cls, entry: dict[str, Any]) -> "CaseRecord":
-        """The record written as JSON.
+        """Return the record that an entry of `store.json`, or a `case.json`, describes.
 
         Raises:
-            KeyError, TypeError, ValueError: it is none.
+            KeyError, TypeError, ValueError: the entry describes no case.
         """
         spacing = entry["spacing"]
         height, width = entry["shape"]
-        # lists as long as a damaged or hostile file says would fill the memory
+        # Lists as long as a damaged or hostile file says would fill the memory.
         sizes = (entry["slices"], height, width)
         if not all(type(size) is int and 0 < size <= _LARGEST_SIDE for size in sizes):
-            raise ValueError(f"{sizes} are no slices, rows and columns")
+            raise ValueError(f"{sizes} are not numbers of slices, rows and columns")
         if not (isinstance(entry["patient"], str) and isinstance(entry["labelled"], bool)):
             raise ValueError(f"{entry['id']!r} has no patient or does not say if it is labelled")
         return cls(
@@ -59,3 +63,15 @@ class CaseRecord:
             orientation=entry.get("orientation"),
             remarks=tuple(entry.get("remarks", ())),
         )
+
+
+def read_record(store: Path, case_id: str) -> CaseRecord:
+    """Return the record of a case whose folder is complete, without a `store.json`."""
+    return CaseRecord.from_dict(read_json(store / CASES_FOLDER / case_id / CASE_FILE))
+
+
+class SliceIndex(NamedTuple):
+    """One slice of a case."""
+
+    case: str
+    position: int

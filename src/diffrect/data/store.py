@@ -2,56 +2,44 @@
 
     STORE/store.json            written last; a folder without it is not a store yet
     STORE/prepare.json          only while `prepare` is at work
-    STORE/cases/ID/image.b2nd   (Z, C, H, W) float32 in [0, 1], one chunk a slice
-    STORE/cases/ID/label.b2nd   (Z, H, W) uint8, one chunk a slice; 255: not annotated; absent
-                                when unlabelled
+    STORE/cases/ID/image.b2nd   (Z, C, H, W) float32 in [0, 1], one chunk per slice
+    STORE/cases/ID/label.b2nd   (Z, H, W) uint8, one chunk per slice; 255: not annotated; absent if
+                                the case is unlabelled
     STORE/cases/ID/case.json    shape, spacing, affine, source files and checksums
 
 A case's folder appears under its name only when complete, so training never sees half a case.
 """
 
-import json
-import os
 import shlex
-import shutil
-from dataclasses import asdict
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
 import blosc2
 import numpy as np
 
-from diffrect.atomic import write_atomic
-from diffrect.data.case import Case, Conversion, check_case, image_slices, label_slices
-from diffrect.data.integrity import (
+from diffrect.data.integrity import find_fault, is_intact
+from diffrect.data.names import (
     CASE_FILE,
     CASES_FOLDER,
-    checksum,
-    find_array_fault,
-    find_fault,
-    is_intact,
-    plain_name,
-    write_sealed,
+    IMAGE_FILE,
+    LABEL_FILE,
+    PROGRESS_FILE,
+    STORE_FILE,
+    can_name_folder,
 )
-from diffrect.data.record import CaseRecord as CaseRecord
+from diffrect.data.record import CaseRecord, SliceIndex
 from diffrect.data.split import Split
 from diffrect.data.task import Task
 from diffrect.errors import InputError
 from diffrect.imaging.resample import Zoom, zoom_of
-from diffrect.imaging.slicing import Slicing, choose_slicing
+from diffrect.json_files import read_json
 
 FORMAT_VERSION = 2
-# Version 1 had no checksums of store.json and of case.json, and is read all the same.
+# Version 1 had no checksums of store.json and of case.json; it is still read.
 _READABLE = (1, 2)
-STORE_FILE = "store.json"
-PROGRESS_FILE = "prepare.json"
-_IMAGE_FILE = "image.b2nd"
-_LABEL_FILE = "label.b2nd"
 
 # One thread: a slice is too small to share out, and several readers work at a time.
-_COMPRESSION = blosc2.CParams(
-    codec=blosc2.Codec.ZSTD, clevel=1, filters=[blosc2.Filter.SHUFFLE], nthreads=1
-)
 _DECOMPRESSION = blosc2.DParams(nthreads=1)
 
 
@@ -60,9 +48,19 @@ class Store:
 
     Files are compared with their checksums when a process first reads them.
 
+    Example:
+        >>> import diffrect
+        >>> store = diffrect.Store("store")
+        >>> store.classes[0]
+        'background'
+        >>> case = next(iter(store.cases))
+        >>> channels, height, width = store.image(case, 0).shape
+        >>> store.label(case, 0).shape == (height, width)
+        True
+
     Attributes:
         path: its folder.
-        version: of its format.
+        version: version of its format.
         source: folder of the data set that it was made from.
         format: name of the source's layout.
         task: what is segmented; `channels`, `classes`, `intensity` and `axis` read it.
@@ -76,7 +74,7 @@ class Store:
         """Read store.json.
 
         Raises:
-            InputError: no store, an unfinished one, or one of another version.
+            InputError: there is no store, or an unfinished, damaged or unknown one.
         """
         self.path = Path(path)
         settings = read_settings(self.path)
@@ -86,7 +84,7 @@ class Store:
         except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
             reason = f"{type(error).__name__} {error}"
             raise InputError(
-                f"{self.path / STORE_FILE}: expected the description of a store: {reason}"
+                self.path / STORE_FILE, "the description of a store", reason=reason
             ) from None
 
     def _take(self, settings: dict[str, Any]) -> None:
@@ -98,7 +96,7 @@ class Store:
         self.options: dict[str, Any] = settings.get("options", {})
         records = map(CaseRecord.from_dict, settings["cases"])
         self.cases: dict[str, CaseRecord] = {record.id: record for record in records}
-        strange = [name for name in self.cases if not plain_name(name)]
+        strange = [name for name in self.cases if not can_name_folder(name)]
         if strange:
             raise ValueError(f"{strange[0]!r} cannot name a case")
         split = settings["official_split"]
@@ -124,29 +122,68 @@ class Store:
         """How the axis was chosen along which volumes were cut, see `choose_slicing`."""
         return self.task.axis
 
+    @property
+    def patients(self) -> tuple[str, ...]:
+        """Patients, in the order of their first cases."""
+        return tuple(dict.fromkeys(case.patient for case in self.cases.values()))
+
+    def slices(self, patients: Collection[str]) -> list[SliceIndex]:
+        """Return all slices of some patients, in the order of the store's cases."""
+        wanted = set(patients)
+        return [
+            SliceIndex(case.id, position)
+            for case in self.cases.values()
+            if case.patient in wanted
+            for position in range(case.slices)
+        ]
+
     def image(self, case_id: str, index: int | None = None) -> np.ndarray:
-        """One slice (C, H, W), or without an index all of them (Z, C, H, W); float32 in [0, 1]."""
-        return self._read(case_id, _IMAGE_FILE, index)
+        """Return one slice (C, H, W), or all of them (Z, C, H, W); float32 in [0, 1].
+
+        Args:
+            case_id: the case.
+            index: position of the slice; None reads all.
+
+        Raises:
+            IndexError: there is no such slice.
+            InputError: the file is damaged.
+        """
+        return self._read(case_id, IMAGE_FILE, index)
 
     def label(self, case_id: str, index: int | None = None) -> np.ndarray:
-        """One slice (H, W), or without an index all of them (Z, H, W); uint8 class codes.
+        """Return the labels of one slice (H, W), or of all of them (Z, H, W); uint8 class codes.
 
         Pixels that nobody has annotated are `diffrect.labels.IGNORED`.
 
+        Args:
+            case_id: the case.
+            index: position of the slice; None reads all.
+
         Raises:
-            InputError: the case is unlabelled.
+            IndexError: there is no such slice.
+            InputError: the case is unlabelled, or the file is damaged.
         """
         if not self.cases[case_id].labelled:
-            raise InputError(f"{self.path}: expected a label of case {case_id}, it is unlabelled")
-        return self._read(case_id, _LABEL_FILE, index)
+            expected = f"a label of case {case_id}, it is unlabelled"
+            raise InputError(self.path, expected)
+        return self._read(case_id, LABEL_FILE, index)
+
+    def affine(self, case_id: str) -> np.ndarray:
+        """Return the matrix (4, 4) from voxels of the source's file to millimetres."""
+        file = self.path / CASES_FOLDER / case_id / CASE_FILE
+        return np.array(read_json(file)["affine"])
 
     def zoom(self, case_id: str, spacing: float | None) -> Zoom:
-        """How the slices of a case become pixels of ``spacing`` mm; None where that is None.
+        """Return how the slices of a case become pixels of `spacing` mm; None where that is None.
 
         Raises:
             InputError: the case's spacing is not known.
         """
         return zoom_of(self.cases[case_id].spacing, spacing, f"{self.path}: case {case_id}")
+
+    def find_fault(self, case_id: str, array: str | None = None) -> InputError | None:
+        """Return what is wrong with a case's files, or with one of its arrays; None if nothing."""
+        return find_fault(self.path, case_id, array, sealed=self.version > 1)
 
     def verify(self) -> None:
         """Compare every file with the checksum taken when it was written.
@@ -155,7 +192,7 @@ class Store:
             InputError: naming the first file that is missing or has changed.
         """
         for case_id in self.cases:
-            self._refuse(find_fault(self.path, case_id, sealed=self.version > 1))
+            self._refuse(self.find_fault(case_id))
 
     def _read(self, case_id: str, name: str, index: int | None) -> np.ndarray:
         path = self.path / CASES_FOLDER / case_id / name
@@ -163,137 +200,59 @@ class Store:
         if index is not None and not -slices <= index < slices:
             raise IndexError(f"case {case_id} has {slices} slices, got index {index}")
         if (case_id, name) not in self._intact:
-            fault = find_array_fault(self.path, case_id, name, sealed=self.version > 1)
-            self._refuse(fault)
+            self._refuse(self.find_fault(case_id, name))
         try:
             array = blosc2.open(str(path), mode="r", dparams=_DECOMPRESSION)
             self._check_array(array, case_id, name)
             values = np.asarray(array[:] if index is None else array[int(index) % slices])
         except (OSError, RuntimeError, ValueError, TypeError, MemoryError) as error:
-            raise InputError(f"{path}: expected a readable array of the store: {error}") from None
+            raise InputError(path, "a readable array of the store", reason=error) from None
         self._intact.add((case_id, name))
         return values
 
     def _check_array(self, array: Any, case_id: str, name: str) -> None:
-        """Refuses anything but an array of numbers of the shape that store.json says."""
+        """Refuse anything but an array of numbers of the shape that store.json says."""
         record = self.cases[case_id]
-        channels = (self.channels,) if name == _IMAGE_FILE else ()
+        channels = (self.channels,) if name == IMAGE_FILE else ()
         shape = (record.slices, *channels, *record.shape)
-        kind = np.float32 if name == _IMAGE_FILE else np.uint8
+        kind = np.float32 if name == IMAGE_FILE else np.uint8
         if type(array) is not blosc2.NDArray or (array.shape, array.dtype) != (shape, kind):
             raise ValueError(f"expected {np.dtype(kind)} of shape {shape}")
 
-    def _refuse(self, fault: str | None) -> None:
+    def _refuse(self, fault: InputError | None) -> None:
         if fault:
             source, store = shlex.quote(self.source), shlex.quote(str(self.path))
             repair = f"diffrect prepare {source} {store} --repair"
-            raise InputError(f"{fault}; the others are fine, mend this one with: {repair}")
-
-
-def write_case(
-    store: Path, case: Case, classes: int, channels: int, how: Conversion | None = None
-) -> None:
-    """Add a case to a store under construction; its folder appears only when complete.
-
-    Raises:
-        InputError: image and label do not fit each other, the classes or the channels.
-    """
-    how = how or Conversion()
-    check_case(case, channels)
-    slicing = choose_slicing(case.image, how.axis)
-    image = image_slices(
-        case.image, normalised=case.normalised, slicing=slicing, intensity=how.intensity
-    )
-    arrays = {_IMAGE_FILE: image}
-    if case.label is not None:
-        arrays[_LABEL_FILE] = label_slices(case.label, classes, slicing)
-    contents = {name: _encode(array) for name, array in arrays.items()}
-    checksums = {name: checksum(content) for name, content in contents.items()}
-    final = store / CASES_FOLDER / case.id
-    partial = store / CASES_FOLDER / f".{case.id}.{os.getpid()}.partial"
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    try:
-        for name, content in contents.items():
-            write_atomic(partial / name, content, sync=False)
-        description = _describe(case, slicing, image, checksums)
-        write_sealed(partial / CASE_FILE, description, sync=False)
-        if final.exists():  # damaged, and mended now
-            shutil.rmtree(final)
-        partial.replace(final)
-    except OSError as error:
-        error.filename = str(final)  # what is missing then; the unfinished one goes
-        raise
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
-
-
-def read_record(store: Path, case_id: str) -> CaseRecord:
-    """The record of a case that has been written."""
-    text = (store / CASES_FOLDER / case_id / CASE_FILE).read_text(encoding="utf-8")
-    return CaseRecord.from_dict(json.loads(text))
+            fault.parts["hint"] = f"the others are fine, mend this one with: {repair}"
+            raise fault
 
 
 def read_settings(path: Path) -> dict[str, Any]:
-    """What store.json says.
+    """Return the content of a store's store.json.
 
     Raises:
-        InputError: there is none, it is damaged, or of a version that is not known here.
+        InputError: there is none, it is damaged, or its version is not known here.
     """
     file = path / STORE_FILE
     if not file.is_file():
         if (path / PROGRESS_FILE).is_file():
-            raise InputError(
-                f"{path}: expected a finished store, this one is half prepared: "
-                "run prepare with --resume"
-            )
-        raise InputError(f"{path}: expected a store made by prepare, found no {STORE_FILE}")
-    try:
-        settings: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-        version = settings["version"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{file}: expected the description of a store: {error}") from None
+            reason = "run prepare with --resume"
+            raise InputError(path, "a finished store, this one is half prepared", reason=reason)
+        raise InputError(path, "a store made by prepare", found=f"no {STORE_FILE}")
+    settings = read_json(file, "the description of a store")
+    version = settings.get("version")
     if version not in _READABLE:
         raise InputError(
-            f"{file}: expected store version {FORMAT_VERSION} or 1, got {version}; read it with "
-            "the version of diffrect that wrote it, or prepare it again"
+            file,
+            f"store version {FORMAT_VERSION} or 1",
+            got=version,
+            hint="read it with the version of diffrect that wrote it, or prepare it again",
         )
     if version > 1 and not is_intact(settings):
+        repair = f"diffrect prepare SOURCE {shlex.quote(str(path))} --repair"
         raise InputError(
-            f"{file}: expected the contents written by prepare, they have changed; "
-            f"mend it with: diffrect prepare SOURCE {shlex.quote(str(path))} --repair"
+            file,
+            "the contents written by prepare, they have changed",
+            hint=f"mend it with: {repair}",
         )
     return settings
-
-
-def _encode(array: np.ndarray) -> bytes:
-    """The content of an array's file, made in memory: a full disk then cannot cut it unnoticed."""
-    one_slice = (1, *array.shape[1:])
-    compressed = blosc2.asarray(array, chunks=one_slice, blocks=one_slice, cparams=_COMPRESSION)
-    return bytes(compressed.to_cframe())
-
-
-def _describe(
-    case: Case, slicing: Slicing, image: np.ndarray, checksums: dict[str, str]
-) -> dict[str, Any]:
-    slices, _, height, width = image.shape
-    volumes = [volume for volume in (case.image, case.label) if volume is not None]
-    record = CaseRecord(
-        id=case.id,
-        patient=case.patient,
-        labelled=case.label is not None,
-        slices=slices,
-        shape=(height, width),
-        spacing=slicing.spacing(case.image),
-        axis=slicing.axes[0],
-        orientation=slicing.orientation(case.image),
-        remarks=tuple(f"{volume.path}: {line}" for volume in volumes for line in volume.remarks),
-    )
-    label = None if case.label is None else str(case.label.path)
-    return {
-        **asdict(record),
-        "slicing": asdict(slicing),
-        "affine": case.image.affine.tolist(),
-        "files": {"image": str(case.image.path), "label": label},
-        "checksums": checksums,
-    }

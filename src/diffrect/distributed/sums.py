@@ -1,31 +1,41 @@
 """Sums over the rows of all processes, as if one process had the whole batch.
 
-A training with `sync_batchnorm` switches them on: batch norm and the losses that pool over rows
-then see the statistics of all processes together. Otherwise everything here is the sum of this
-process.
+A training with `sync_batchnorm` runs each iteration within `shared_statistics`: batch norm and the
+losses that pool over rows then see the statistics of all processes together. Outside of it,
+everything here is the sum of this process.
 
 The loss of each process is then that of the whole batch, and the mean over the processes of their
 gradients is its gradient: the backward pass of a sum over processes is the sum of its gradients.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any, cast
 
 import torch
 import torch.distributed
 from torch import Tensor
 
-_processes = 1
+_PROCESSES = ContextVar("processes", default=1)
 
 
-def share_statistics(processes: int) -> None:
-    """From now on sums are taken over this many processes, which all take the same ones."""
-    global _processes
-    _processes = processes
+@contextmanager
+def shared_statistics(processes: int) -> Iterator[None]:
+    """Take sums over this many processes while the context lasts; all of them take the same ones.
+
+    Only the code inside is affected, so two trainings in one process do not disturb each other.
+    """
+    token = _PROCESSES.set(processes)
+    try:
+        yield
+    finally:
+        _PROCESSES.reset(token)
 
 
 def processes() -> int:
-    """How many processes share their statistics, 1 for none."""
-    return _processes
+    """Return how many processes share their statistics, 1 for none."""
+    return _PROCESSES.get()
 
 
 class _AllReduce(torch.autograd.Function):
@@ -46,9 +56,9 @@ class _AllReduce(torch.autograd.Function):
 
 def shared_sum(values: Tensor) -> Tensor:
     """The sum over processes of a tensor of any shape, the same on all of them."""
-    return values if _processes == 1 else cast(Tensor, _AllReduce.apply(values))
+    return values if processes() == 1 else cast(Tensor, _AllReduce.apply(values))
 
 
 def shared_mean(values: Tensor) -> Tensor:
     """The mean over processes, where each has the same number of rows."""
-    return values if _processes == 1 else shared_sum(values) / _processes
+    return values if processes() == 1 else shared_sum(values) / processes()

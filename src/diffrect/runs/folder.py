@@ -20,10 +20,11 @@ from typing import Any
 import yaml
 
 from diffrect.atomic import remove_unfinished, write_atomic
-from diffrect.config import TrainConfig, config_to_dict, write_config
+from diffrect.config import Role, TrainConfig, config_to_dict, names_with, write_config
 from diffrect.console import warn
 from diffrect.data.split import Split
 from diffrect.data.store import Store
+from diffrect.data.task import Task
 from diffrect.errors import InputError
 from diffrect.runs.names import (
     BEST,
@@ -40,18 +41,6 @@ from diffrect.runs.names import (
     STORE_LINK_FILE,
     checkpoint_file,
 )
-
-# What may differ when a run is resumed: where and how the work is done (other `devices` take other
-# batches from there on), and how its patients are named, who are compared themselves.
-_RESUMABLE_CHANGES = {
-    "devices",
-    "nodes",
-    "accelerator",
-    "workers",
-    "split_file",
-    "labelled",
-    "nonfinite",
-}
 
 
 def check_start(run: Path, *, resume: bool, overwrite: bool) -> None:
@@ -165,34 +154,33 @@ def _remove_entries(run: Path) -> None:
 
 
 def check_same_config(saved: TrainConfig, given: TrainConfig, run: Path) -> None:
-    """A run is resumed with the configuration it was started with.
+    """Check that a run is resumed with the configuration it was started with.
+
+    Where and how the work is done may differ (other `devices` take other batches from there on). So
+    may how patients are named on the command line; the patients themselves are compared separately.
 
     Raises:
-        InputError: an option differs that changes what is computed.
+        InputError: an option differs that changes the result.
     """
+    fixed = names_with(Role.COMPARED, Role.RESULT)
     before, now = config_to_dict(saved), config_to_dict(given)
-    _check_same(run, {name: before[name] for name in before.keys() - _RESUMABLE_CHANGES}, now)
+    _check_same(run, {name: before[name] for name in fixed}, now)
 
 
-def check_same_task(saved: Any, store: Store, run: Path) -> None:
-    """A run is resumed on a store of the same channels, classes and intensities.
+def check_same_task(saved: Task, given: Task, run: Path) -> None:
+    """Check that a run is resumed on a store of the same channels, classes, intensities and axis.
 
     Raises:
         InputError: the store is of another kind.
     """
-    now = {
-        "channels": store.channels,
-        "classes": list(store.classes),
-        "intensity": store.intensity,
-        "axis": store.axis,
-    }
-    _check_same(run, saved, now)
+    _check_same(run, saved.to_dict(), given.to_dict())
 
 
 def _check_same(run: Path, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
     for name, value in sorted(before.items()):
         if now[name] != value:
             raise InputError(
-                f"{run}: --resume expected {name} {value} as the run was started with, "
-                f"got {now[name]}"
+                run,
+                problem=f"--resume expected {name} {value} as the run was started with",
+                got=now[name],
             )

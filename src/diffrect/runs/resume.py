@@ -1,36 +1,103 @@
-"""Going on with a training: from which checkpoint, and whether it is the same training."""
+"""Resuming a training: what a checkpoint remembers of it, and whether it is the same training."""
 
-import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from diffrect.config import TrainConfig, read_config
+from diffrect.config import TrainConfig, config_from_dict, config_to_dict, read_config
+from diffrect.console import warn
 from diffrect.data.choose_split import resolve_split
 from diffrect.data.split import Split
 from diffrect.data.store import Store
+from diffrect.data.task import Task
 from diffrect.errors import InputError
 from diffrect.runs.checkpoint import DamagedCheckpointError, checkpoint_path, load_checkpoint
 from diffrect.runs.folder import check_same_config, check_same_task
 from diffrect.runs.names import BEST, CONFIG_FILE, LAST, PREVIOUS, SPLIT_FILE
 
-# What going on needs of a checkpoint besides what predicting needs.
-TRAINING_STATE = {"best", "last_dice", "split", "optimizers"}
-
-
-# Where to go on from, the first that is whole. A training killed in its first validation may have
-# saved its best state alone.
+# Checkpoints to resume from; the first that is whole is taken. A training that was killed in its
+# first validation may have saved only its best state.
 _CANDIDATES = (LAST, PREVIOUS, BEST)
 
 
+@dataclass(frozen=True)
+class TrainingState:
+    """Everything needed to resume a training, as tensors and plain values.
+
+    Attributes:
+        step: iterations done.
+        best: the highest Dice of a validation so far, in [0, 1]; -inf before the first.
+        last_dice: the Dice of the last validation; NaN before the first.
+        validated: iterations done at the last validation.
+        skipped: iterations left out because a loss or gradient was not finite.
+        overflows: optimiser steps that the loss scaler of precision 16-mixed left out.
+        config: the configuration, its options complete.
+        task: what is segmented.
+        split: the patients.
+        method: state dict of the method, with all its networks.
+        optimizers: state dict of each optimiser, by name.
+        loss_scale: state dict of the loss scaler; empty in precisions that have none.
+    """
+
+    step: int
+    best: float
+    last_dice: float
+    validated: int
+    skipped: int
+    overflows: int
+    config: TrainConfig
+    task: Task
+    split: Split
+    method: Mapping[str, Any]
+    optimizers: Mapping[str, Mapping[str, Any]]
+    loss_scale: Mapping[str, Any]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what a checkpoint holds."""
+        return {
+            **vars(self),
+            "config": config_to_dict(self.config),
+            "task": self.task.to_dict(),
+            "split": self.split.to_dict(),
+        }
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "TrainingState":
+        """Return the state that a checkpoint holds; older ones lack some of the numbers.
+
+        Raises:
+            InputError, KeyError, TypeError, ValueError: the values are not the state of a training.
+        """
+        return cls(
+            step=values["step"],
+            best=values["best"],
+            last_dice=values["last_dice"],
+            validated=values.get("validated", values["step"]),
+            skipped=values.get("skipped", 0),
+            overflows=values.get("overflows", 0),
+            config=config_from_dict(values["config"]),
+            task=Task.from_dict(values["task"]),
+            split=Split.from_dict(values["split"]),
+            method=values["method"],
+            optimizers=values["optimizers"],
+            loss_scale=values.get("loss_scale", {}),
+        )
+
+
 def has_state(run: Path) -> bool:
-    """Whether there is a checkpoint to go on from."""
+    """Return whether there is a checkpoint to resume from."""
     return any(checkpoint_path(run, name).is_file() for name in _CANDIDATES)
 
 
-def newest_state(run: Path, store: Store, *, tell: bool = True) -> dict[str, Any]:
-    """The state to go on from: the last checkpoint, or where that is damaged one from before.
+def newest_state(run: Path, store: Store, *, tell: bool = True) -> TrainingState:
+    """Return the state of the last checkpoint, or if that is damaged of one before.
 
-    The one of several processes that tells so also removes the damaged file.
+    Args:
+        run: the RUN folder.
+        store: the store to train on, whose task has to be that of the checkpoint.
+        tell: say so if it is not the last one, and remove the damaged file. Of several processes
+            only one may do that.
 
     Raises:
         InputError: all are damaged, or one is not a checkpoint of such a training.
@@ -46,20 +113,38 @@ def newest_state(run: Path, store: Store, *, tell: bool = True) -> dict[str, Any
             continue
         if path != last and tell:
             fault = "is damaged" if last.is_file() else "is not there"
-            text = f"diffrect: {last} {fault}; going on from {path}, iteration {state['step']}"
-            print(text, file=sys.stderr)
+            warn(f"{last} {fault}; resuming from {path}, iteration {state.step}")
             last.unlink(missing_ok=True)  # or it would be kept in the place of the good one
         return state
-    raise InputError(f"{last}: expected the checkpoint to go on from, found no such file")
+    raise InputError(last, "the checkpoint to resume from", found="no such file")
+
+
+def load_training(path: Path, store: Store) -> TrainingState:
+    """Return the state in a checkpoint, checked against the store.
+
+    Raises:
+        InputError: not a checkpoint of a training, or of one on another kind of store.
+    """
+    values = load_checkpoint(path)
+    try:
+        state = TrainingState.from_dict(values)
+    except KeyError:
+        raise InputError(
+            path, problem="expected the checkpoint of a training, it lacks its entries"
+        ) from None
+    except (InputError, LookupError, TypeError, ValueError, AttributeError) as error:
+        raise InputError(path, "the checkpoint of a training", reason=error) from None
+    check_same_task(state.task, store.task, path)
+    return state
 
 
 def check_same_training(run: Path, config: TrainConfig, store: Store, split: Split) -> None:
-    """A run is resumed with the options and the patients it was started with.
+    """Check that a run is resumed with the options and the patients it was started with.
 
     The split file may have moved; one that is named anew has to hold the same patients.
 
     Raises:
-        InputError: an option differs that changes what is computed.
+        InputError: an option differs that changes the result, or other patients are named.
     """
     saved = read_config(run / CONFIG_FILE)
     check_same_config(saved, config, run)
@@ -69,19 +154,7 @@ def check_same_training(run: Path, config: TrainConfig, store: Store, split: Spl
         )
         if given != split:
             raise InputError(
-                f"{run}: --resume expected the patients of {run / SPLIT_FILE}, "
-                "--labelled or --split-file names others"
+                run,
+                problem=f"--resume expected the patients of {run / SPLIT_FILE}, "
+                "--labelled or --split-file names others",
             )
-
-
-def load_training(path: Path, store: Store) -> dict[str, Any]:
-    """The checkpoint to go on from, checked against the store.
-
-    Raises:
-        InputError: not a checkpoint of a training, or of one on another kind of store.
-    """
-    state = load_checkpoint(path)
-    if not state.keys() >= TRAINING_STATE:
-        raise InputError(f"{path}: expected the checkpoint of a training, it lacks its entries")
-    check_same_task(state["task"], store, path)
-    return state

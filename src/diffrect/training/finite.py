@@ -1,9 +1,11 @@
-"""Numbers that blow up: found before a weight has moved, told with what to try, or skipped.
+"""Detect non-finite losses and gradients before the optimiser step; stop with advice, or skip.
 
-Loss and gradients are looked at together, once an update: their norm is finite if they all are.
+A loss and its gradients are checked together, once per update: the norm of the gradients is finite
+if all of them are.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -15,11 +17,11 @@ from diffrect.errors import InputError
 LIMIT = 100
 """Iterations in a row that may be skipped before a training that skips them stops after all."""
 SMALLEST_SCALE = 1.0
-"""Precision 16-mixed halves its loss scale when gradients overflow; not below this."""
+"""Precision 16-mixed halves its loss scale when gradients overflow, down to this."""
 
 
 def gradient_norm(optimizer: Optimizer) -> Tensor:
-    """Euclidean norm of all gradients that an optimiser sees; not finite if one of them is not."""
+    """Return the Euclidean norm of all gradients of an optimiser; not finite if one is not."""
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
     gradients = [p.grad for p in parameters if p.grad is not None]
     if not gradients:
@@ -28,27 +30,37 @@ def gradient_norm(optimizer: Optimizer) -> Tensor:
 
 
 def find_blow_up(loss: Tensor, optimizer: Optimizer) -> str | None:
-    """Which of the two is no number, "loss" or "gradient"; None if both are finite.
+    """Return which is not finite, "loss" or "gradient"; None if both are.
 
-    Waits for the device once, as reading the loss alone would.
+    This waits for the device once, as reading only the loss would.
     """
     norm = gradient_norm(optimizer)
     found = torch.stack([loss.detach().float(), norm.to(loss.device).float()]).isfinite().tolist()
     return None if all(found) else ("gradient" if found[0] else "loss")
 
 
-def blow_up_message(where: str, what: str, update: str, step: int, cases: Iterable[str]) -> str:
-    """What happened, to which cases, and what to try, in one line."""
+def blow_up(run: Path, what: str, update: str, step: int, cases: Iterable[str]) -> InputError:
+    """Return the error that says what happened, to which cases, and what to try.
+
+    Args:
+        run: the RUN folder.
+        what: "loss" or "gradient".
+        update: name of the update.
+        step: the iteration, counted from 0.
+        cases: ids of the cases in the batch.
+    """
     named = ", ".join(dict.fromkeys(cases))
-    return (
-        f"{where}: the {what} of the {update} update is no finite number at iteration {step} "
-        f"(cases {named}); try a lower --learning-rate or --precision 32-true, or where it is rare "
-        "--nonfinite skip, which --resume takes too"
+    return InputError(
+        run,
+        problem=f"the {what} of the {update} update is not finite at iteration {step} "
+        f"(cases {named})",
+        hint="try a lower --learning-rate or --precision 32-true, or where it is rare "
+        "--nonfinite skip, which --resume takes too",
     )
 
 
-def check_state(state: Any, where: str) -> None:
-    """Refuses a state with a number in it that is not finite: it is never saved.
+def check_state(state: Mapping[str, Any], where: str) -> None:
+    """Refuse a state with a number in it that is not finite; such a state is never saved.
 
     Raises:
         InputError: naming the entry.
@@ -60,14 +72,16 @@ def check_state(state: Any, where: str) -> None:
     if not norms.isfinite().all():
         broken = next(n for n, norm in zip(tensors, norms, strict=True) if not norm.isfinite())
         raise InputError(
-            f"{where}: expected finite weights to save, {broken} is not; the checkpoints before "
-            "are kept; try a lower --learning-rate or --precision 32-true"
+            where,
+            problem=f"expected finite weights to save, {broken} is not",
+            hint="the checkpoints before are kept; try a lower --learning-rate or "
+            "--precision 32-true",
         )
 
 
 def _tensors(state: Any, name: str) -> Iterator[tuple[str, Tensor]]:
-    """The floating-point tensors in nested dicts, with the path that leads to each."""
-    if isinstance(state, dict):
+    """Yield the floating-point tensors in nested dicts, with the path that leads to each."""
+    if isinstance(state, Mapping):
         for key, value in state.items():
             yield from _tensors(value, f"{name}.{key}" if name else str(key))
     elif isinstance(state, Tensor) and state.is_floating_point() and state.numel():
@@ -75,9 +89,9 @@ def _tensors(state: Any, name: str) -> Iterator[tuple[str, Tensor]]:
 
 
 class Buffers:
-    """Batch norm's running statistics and the like, to go back to when an iteration is skipped.
+    """Batch norm's running statistics and the like, to return to when an iteration is skipped.
 
-    Forwarding a batch moves them before its loss is known.
+    The forward pass moves them before the loss is known.
     """
 
     def __init__(self, network: nn.Module) -> None:
@@ -85,11 +99,11 @@ class Buffers:
         self.kept = [torch.empty_like(buffer) for buffer in self.live]
 
     def keep(self) -> None:
-        """Remembers them as they are now."""
+        """Remember them as they are now."""
         if self.live:
             torch._foreach_copy_(self.kept, self.live)
 
     def restore(self) -> None:
-        """Puts back what was remembered last."""
+        """Put back what was remembered last."""
         if self.live:
             torch._foreach_copy_(self.live, self.kept)

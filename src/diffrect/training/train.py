@@ -7,7 +7,6 @@ from pathlib import Path
 from diffrect.config import TrainConfig
 from diffrect.data.choose_split import check_split, resolve_split
 from diffrect.data.loader import workers_explained
-from diffrect.data.split import Split
 from diffrect.data.store import Store
 from diffrect.distributed.ranks import is_launched
 from diffrect.errors import InputError
@@ -57,10 +56,10 @@ def train(
     resuming = resume and has_state(run)
     if resuming:
         state = newest_state(run, opened, tell=not is_launched())
-        split = Split.from_dict(state["split"])
+        split = state.split
         check_split(split, opened, str(run / SPLIT_FILE))
         check_same_training(run, config, opened, split)
-        full = replace(config, options=state["config"]["options"])
+        full = replace(config, options=state.config.options)
     else:
         full = complete(config)
         split = resolve_split(

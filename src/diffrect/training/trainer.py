@@ -5,7 +5,6 @@ resumed ends with the same weights as one that was not.
 """
 
 import math
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
 
@@ -13,12 +12,11 @@ import numpy as np
 import torch
 from torch.optim import Optimizer
 
-from diffrect.config import TrainConfig, ViewOptions, config_to_dict
+from diffrect.config import TrainConfig, ViewOptions
 from diffrect.data.batch import Batch, RawBatch
 from diffrect.data.loader import iterate, training_batches
 from diffrect.data.split import Split
 from diffrect.data.store import Store
-from diffrect.data.task import Task
 from diffrect.data.views import make_batch
 from diffrect.distributed.averages import (
     any_process,
@@ -26,19 +24,22 @@ from diffrect.distributed.averages import (
     average_logs,
     average_statistics,
 )
-from diffrect.distributed.sums import share_statistics
+from diffrect.distributed.sums import shared_statistics
 from diffrect.distributed.sync_norm import synchronise
 from diffrect.errors import InputError
+from diffrect.inference.segmenter import Segmenter
 from diffrect.methods.base import Method, Problem, Update
-from diffrect.methods.registry import resolve
+from diffrect.methods.registry import Resolved, resolve
 from diffrect.runs.checkpoint import checkpoint_path, save_checkpoint
 from diffrect.runs.folder import forget_replaced
+from diffrect.runs.names import BEST, LAST, PREVIOUS
+from diffrect.runs.resume import TrainingState
 from diffrect.training.fabric import DTYPES, batch_explained, launch, make_fabric
 from diffrect.training.finite import (
     LIMIT,
     SMALLEST_SCALE,
     Buffers,
-    blow_up_message,
+    blow_up,
     check_state,
     find_blow_up,
 )
@@ -49,17 +50,26 @@ from diffrect.training.validation import validate
 
 
 class Trainer:
-    """Everything that one training holds: networks, optimisers, data and progress."""
+    """Everything that one training holds: networks, optimisers, data and progress.
+
+    Attributes:
+        step: iterations done.
+        best: the highest Dice of a validation so far, in [0, 1]; -inf before the first.
+        last_dice: the Dice of the last validation; NaN before the first.
+        validated: iterations done at the last validation.
+        skipped: iterations left out because a loss or gradient was not finite.
+        in_a_row: how many of these were the last ones.
+        overflows: optimiser steps that the loss scaler of precision 16-mixed left out.
+        blow_up: why the last iteration was skipped, None if it was not.
+    """
 
     def __init__(self, store: Store, run: Path, config: TrainConfig, split: Split) -> None:
         self.store, self.run, self.config, self.split = store, run, config, split
         self.profiler: StepProfiler | None = None
         resolved = resolve(config)
         self.views: ViewOptions = resolved.view_options
-        self.task = Task(store.channels, store.classes, store.intensity, store.axis)
         self.fabric = make_fabric(config)
         launch(self.fabric, config)
-        share_statistics(self.fabric.world_size if config.sync_batchnorm else 1)
         self.batches = training_batches(
             store,
             split,
@@ -68,17 +78,8 @@ class Trainer:
             self.fabric.global_rank,
             self.fabric.world_size,
         )
-        torch.manual_seed(config.seed)  # the same initial weights on every rank
-        rate, size = config.learning_rate, config.side
-        problem = Problem(self.task, config.iterations, rate, size=size)
-        method = resolved.method(problem, resolved.method_options)
-        method.check_batch(config.batch_labelled, config.batch_unlabelled)
-        if config.sync_batchnorm:
-            synchronise(method)
         self.dtype = DTYPES.get(config.precision, torch.float32)
-        self.method: Method = method.to(self.fabric.device, self.dtype)
-        # the layout in which convolutions run fastest, see docs/reports
-        self.method.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.method = self.make_method(resolved)
         self.optimizers: dict[str, Optimizer] = {
             name: cast(Optimizer, self.fabric.setup_optimizers(optimizer))
             for name, optimizer in self.method.optimizers().items()
@@ -86,37 +87,61 @@ class Trainer:
         self.step = 0
         self.best = -math.inf
         self.last_dice = math.nan
-        self.validated = 0  # the iterations done at the last validation
+        self.validated = 0
         self.skipped = self.in_a_row = self.overflows = 0
         self.blow_up: str | None = None
         self.buffers = Buffers(self.method) if config.nonfinite == "skip" else None
 
+    def make_method(self, resolved: Resolved) -> Method:
+        """Return the method on its device, with the same initial weights on every process."""
+        config = self.config
+        torch.manual_seed(config.seed)
+        rate, size = config.learning_rate, config.side
+        problem = Problem(self.store.task, config.iterations, rate, size=size)
+        method = resolved.method(problem, resolved.method_options)
+        method.check_batch(config.batch_labelled, config.batch_unlabelled)
+        if config.sync_batchnorm:
+            synchronise(method)
+        method = method.to(self.fabric.device, self.dtype)
+        # the memory layout in which convolutions run fastest, see docs/reports/speed.md
+        return method.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
     # ---- one iteration ------------------------------------------------------------------------
 
     def iteration(self, raw: RawBatch) -> dict[str, float]:
-        """Views, updates and optimiser steps of iteration `self.step`; returns its losses.
+        """Do iteration `self.step` and return its losses.
 
-        Where a number is not finite and such iterations are to be skipped, what is left of it is.
+        If a loss or gradient is not finite and `nonfinite` is `skip`, the rest of the iteration is
+        skipped.
+
+        Raises:
+            InputError: a value is not finite and skipping is off, or `LIMIT` iterations in a row
+                were skipped.
         """
+        # Every random draw below is a function of (seed, rank, step).
         seed_everything(self.config.seed, self.fabric.global_rank, self.step)
+
+        # The weak and strong views are made on the device.
         batch = self.make_batch(raw.to(self.fabric.device))
+
+        # The learning rates follow the schedule, dropout and batch norm are switched on.
         self.method.train()
         self.method.set_rates(self.optimizers, self.step)
-        logs: dict[str, Any] = {}
-        updates = self.method.updates(batch, self.step)
+
+        # Batch norm's statistics move in the forward pass, so a skipped iteration takes them back.
         if self.buffers:
             self.buffers.keep()
-        self.blow_up = None
-        while self.blow_up is None:
-            with self.fabric.autocast():
-                update = next(updates, None)
-            if update is None:
-                break
-            self.blow_up = self.descend(update, raw)
-            logs |= update.logs
+
+        # The method takes one or several optimiser steps.
+        with shared_statistics(self.fabric.world_size if self.config.sync_batchnorm else 1):
+            logs = self.take_updates(batch, raw)
+
+        # All processes continue with the same statistics, or with those from before.
         average_statistics(self.fabric, self.method)
         if self.blow_up and self.buffers:
             self.buffers.restore()
+
+        # Moving averages follow the weights, and the counters tell of what was left out.
         self.in_a_row = self.in_a_row + 1 if self.blow_up else 0
         self.skipped += bool(self.blow_up)
         self.method.after_step(self.step)
@@ -124,115 +149,160 @@ class Trainer:
         counts = {"skipped": self.skipped, "overflows": self.overflows}
         return logs | {name: count for name, count in counts.items() if count}
 
+    def take_updates(self, batch: Batch, raw: RawBatch) -> dict[str, Any]:
+        """Take the optimiser steps that the method asks for, up to the first that cannot be taken.
+
+        Returns:
+            What the updates report.
+        """
+        logs: dict[str, Any] = {}
+        updates = self.method.updates(batch, self.step)
+        self.blow_up = None
+        while self.blow_up is None:
+            # The method computes up to its next loss; then it waits for the step to be taken.
+            with self.fabric.autocast():
+                update = next(updates, None)
+            if update is None:
+                break
+            self.blow_up = self.descend(update, raw)
+            logs |= update.logs
+        return logs
+
     def descend(self, update: Update, raw: RawBatch) -> str | None:
-        """Takes one optimiser step, or says why it cannot be taken: numbers that are not finite.
+        """Take one optimiser step.
+
+        Returns:
+            None, or why the step cannot be taken: a value is not finite, and skipping is on.
 
         Raises:
-            InputError: so it is, and such iterations are not to be skipped, or have been too often.
+            InputError: a value is not finite and skipping is off, or `LIMIT` iterations in a row
+                were skipped; or the method names an optimiser that it does not have.
         """
         if update.name not in self.optimizers:
-            known = ", ".join(self.optimizers)
             raise InputError(
-                f"--method {self.config.method}: expected updates of {known}, got {update.name!r}"
+                f"--method {self.config.method}",
+                f"updates of {', '.join(self.optimizers)}",
+                got=repr(update.name),
             )
+        # The gradients are averaged over the processes, which then judge them alike.
         optimizer = self.optimizers[update.name]
         optimizer.zero_grad(set_to_none=True)
         self.fabric.backward(update.loss)
         loss = average_gradients(self.fabric, optimizer, update.loss)
+
+        # With a loss scale, gradients may overflow now and then: its scaler skips the step and
+        # halves the scale.
         what = find_blow_up(loss, optimizer)
         if what == "gradient" and self.loss_scale > SMALLEST_SCALE:
-            what, self.overflows = None, self.overflows + 1  # its scaler skips and scales down
+            what, self.overflows = None, self.overflows + 1
         if what is None:
             optimizer.step()
             return None
-        message = blow_up_message(str(self.run), what, update.name, self.step, raw.cases)
+
+        # Anything else that is not finite stops the training, or ends this iteration.
+        error = blow_up(self.run, what, update.name, self.step, raw.cases)
         if self.config.nonfinite == "stop" or self.in_a_row >= LIMIT:
-            raise InputError(message)
-        return message
+            raise error
+        return str(error)
 
     @property
     def loss_scale(self) -> float:
-        """What precision 16-mixed multiplies losses with; 0 for the others, which have none."""
+        """The factor of losses in precision 16-mixed; 0 in the others, which have none."""
         scaler = getattr(self.fabric.strategy.precision, "scaler", None)
         return 0.0 if scaler is None else float(scaler.get_scale())
 
     def make_batch(self, raw: RawBatch) -> Batch:
-        """The views of a batch of slices that the method reads, on the device."""
+        """Return the views that the method reads of a batch of slices, on their device."""
         return make_batch(raw, self.config.side, self.views, self.dtype, self.method.strong_views)
 
     # ---- state --------------------------------------------------------------------------------
 
-    def state(self) -> dict[str, Any]:
-        """All that going on needs: tensors and plain values."""
-        return {
-            "step": self.step,
-            "best": self.best,
-            "last_dice": self.last_dice,
-            "validated": self.validated,
-            "skipped": self.skipped,
-            "overflows": self.overflows,
-            "config": config_to_dict(self.config),
-            "task": self.task.to_dict(),
-            "split": self.split.to_dict(),
-            "method": self.method.state_dict(),
-            "optimizers": {name: o.state_dict() for name, o in self.optimizers.items()},
-            "loss_scale": self.fabric.strategy.precision.state_dict(),  # 16-mixed alone has one
-        }
+    def state(self) -> TrainingState:
+        """Return everything needed to resume."""
+        return TrainingState(
+            step=self.step,
+            best=self.best,
+            last_dice=self.last_dice,
+            validated=self.validated,
+            skipped=self.skipped,
+            overflows=self.overflows,
+            config=self.config,
+            task=self.store.task,
+            split=self.split,
+            method=self.method.state_dict(),
+            optimizers={name: o.state_dict() for name, o in self.optimizers.items()},
+            loss_scale=self.fabric.strategy.precision.state_dict(),  # only 16-mixed has one
+        )
 
-    def load(self, state: Mapping[str, Any]) -> None:
-        """Goes back to a saved state."""
-        self.method.load_state_dict(state["method"])
+    def load(self, state: TrainingState) -> None:
+        """Return to a saved state."""
+        self.method.load_state_dict(state.method)
         for name, optimizer in self.optimizers.items():
-            optimizer.load_state_dict(state["optimizers"][name])
-        if state.get("loss_scale"):
-            self.fabric.strategy.precision.load_state_dict(state["loss_scale"])
-        self.step, self.best = state["step"], state["best"]
-        self.last_dice = state["last_dice"]
-        # these were not saved at first
-        self.validated = state.get("validated", self.step)
-        self.skipped, self.overflows = state.get("skipped", 0), state.get("overflows", 0)
+            optimizer.load_state_dict(dict(state.optimizers[name]))
+        if state.loss_scale:
+            self.fabric.strategy.precision.load_state_dict(dict(state.loss_scale))
+        self.step, self.best, self.last_dice = state.step, state.best, state.last_dice
+        self.validated = state.validated
+        self.skipped, self.overflows = state.skipped, state.overflows
 
     def save(self, name: str) -> None:
-        """Writes the checkpoint called `name` on the first process; the others wait for it.
+        """Write the checkpoint called `name` on the first process; the others wait for it.
 
         Raises:
             InputError: a number in it is not finite, or the first process could not write it.
         """
+        # Weights that are not finite are never saved.
         path = checkpoint_path(self.run, name)
         state = self.state()
         where = f"{path} after iteration {self.step}"
-        check_state({"method": state["method"], "optimizers": state["optimizers"]}, where)
+        check_state({"method": state.method, "optimizers": state.optimizers}, where)
+
+        # The last checkpoint keeps the one before it, in case its file is damaged later.
         failure: OSError | None = None
         if self.fabric.is_global_zero:
-            before = checkpoint_path(self.run, "previous") if name == "last" else None
+            before = checkpoint_path(self.run, PREVIOUS) if name == LAST else None
             try:
-                save_checkpoint(state, path, before)
+                save_checkpoint(state.to_dict(), path, before)
             except OSError as error:
                 failure = error
+
+        # If the first process failed, all of them stop.
         failed = any_process(self.fabric, failure is not None)
         if failure is not None:
             raise failure
         if failed:
-            raise InputError(f"{path}: the first process could not write it")
-        if name == "last" and self.fabric.is_global_zero:
+            raise InputError(path, problem="the first process could not write it")
+        if name == LAST and self.fabric.is_global_zero:
             forget_replaced(self.run)
 
     # ---- the loop -----------------------------------------------------------------------------
 
     def fit(self, monitor: Monitor, stop: StopRequest) -> None:
-        """Runs to the last iteration, or until a stop is asked for; saves either way."""
+        """Train to the last iteration, or until a stop is asked for, and save either way.
+
+        Raises:
+            InputError: a value is not finite, or a batch does not fit into memory.
+            KeyboardInterrupt: a stop was asked for; the state is saved.
+        """
         config = self.config
-        if self.validation_due:  # the stop came during it
+
+        # A validation that a stop has cut short comes first.
+        if self.validation_due:
             self.validate(monitor, stop)
         for raw in iterate(self.batches, self.step, config.iterations, config.workers):
+            # One iteration: views, losses, optimiser steps.
             with batch_explained(config, self.fabric):
                 logs = self.iteration(raw)
             if self.profiler is not None:
                 self.profiler.step()
+
+            # Report it.
             if self.blow_up:
                 monitor.skipped(self.step, self.blow_up, raw.cases)
             if monitor.is_logged(self.step):
                 monitor.iteration(self.step, average_logs(self.fabric, logs), self.last_dice)
+
+            # Validate and save where it is due, and stop if that is asked for.
             if self.validation_due:
                 self.validate(monitor, stop)
             self.stop_if_asked(stop)
@@ -240,14 +310,29 @@ class Trainer:
         monitor.finish(self.step)
 
     def stop_if_asked(self, stop: StopRequest) -> None:
-        """Saves and stops, unless everything is done."""
+        """Save and stop if any process was asked to, unless everything is done.
+
+        Raises:
+            KeyboardInterrupt: saying how to resume.
+        """
         finished = self.step == self.config.iterations and not self.validation_due
         if any_process(self.fabric, stop.requested) and not finished:
-            self.save("last")
+            self.save(LAST)
             raise KeyboardInterrupt(
                 f"stopped after iteration {self.step} of {self.config.iterations}; resume with: "
                 f"diffrect train {self.store.path} {self.run} --resume"
             )
+
+    @property
+    def segmenter(self) -> Segmenter:
+        """The predictor as it is now, over whole slices."""
+        return Segmenter(
+            self.method.predictor,
+            self.config.side,
+            self.views.interpolation,
+            self.config.spacing,
+            self.fabric.device,
+        )
 
     @property
     def validation_due(self) -> bool:
@@ -256,35 +341,31 @@ class Trainer:
         return self.step != self.validated and (self.step % interval == 0 or self.step == last)
 
     def validate(self, monitor: Monitor, stop: StopRequest) -> None:
-        """Scores the predictor on the validation patients and keeps the best checkpoint.
+        """Score the predictor on the validation patients, and keep the best checkpoint.
 
-        A stop that is asked for meanwhile leaves it for when the training goes on.
+        If a stop is asked for meanwhile, the validation is left for the next session.
         """
+        # Dice of the network that predicts, on whole volumes.
         monitor.validation_begins()
-        scores = validate(
-            self.method.predictor,
-            self.store,
-            self.split.val,
-            self.config.side,
-            self.views.interpolation,
-            self.fabric,
-            self.config.spacing,
-            stop,
-        )
+        scores = validate(self.segmenter, self.store, self.split.val, self.fabric, stop)
         if scores is None:
             return
+
+        # Report it, on the disk before the checkpoints that follow from it.
         self.last_dice, self.validated = scores["dice"], self.step
         better = self.last_dice > self.best
         if better:
             self.best = self.last_dice
         monitor.validation(self.step, scores, self.best)
         monitor.sync()
+
+        # Save, and keep the state apart if it is the best so far.
         if better:
-            self.save("best")
-        self.save("last")
+            self.save(BEST)
+        self.save(LAST)
 
 
 def seed_everything(seed: int, rank: int, step: int) -> None:
-    """Makes all random draws of an iteration a function of (seed, rank, step)."""
+    """Make all random draws of an iteration a function of (seed, rank, step)."""
     state = np.random.SeedSequence((seed, rank, step)).generate_state(1, np.uint64)
     torch.manual_seed(int(state[0]))

@@ -12,23 +12,16 @@ from pathlib import Path
 from typing import Any
 
 from diffrect.comparison.files import CELL_FORMAT, MATRIX_FILE
+from diffrect.config import Role, TrainConfig, names_with, validation_interval
 from diffrect.errors import InputError
 from diffrect.evaluation.metrics import METRICS, Scores
 from diffrect.json_files import read_json
 from diffrect.runs.names import CELL_FILE, METRICS_FORMAT, metrics_file
 
-# What makes numbers incomparable if it differs, as the files name it.
-_PROTOCOL = (
-    "size",
-    "iterations",
-    "batch_labelled",
-    "batch_unlabelled",
-    "validate_every",
-    "learning_rate",
-    "devices",
-    "precision",
-)
-_ADDED = ("spacing", "crop")  # older files do not name them, and had neither
+# What makes numbers incomparable if it differs: `devices` too, each of which has its own batches.
+_PROTOCOL = (*names_with(Role.RESULT), "devices")
+# Older files do not name these, and had what is the default.
+_ADDED = ("spacing", "crop", "sync_batchnorm", "deterministic")
 _EVALUATION = ("split", "checkpoint", "empty")
 
 
@@ -152,9 +145,9 @@ def _result(folder: Path, metrics: Mapping[str, Any], cell: Mapping[str, Any]) -
 
 def protocol_of(settings: Mapping[str, Any]) -> dict[str, Any]:
     """What has to be equal in a table of a training's configuration, see `config_to_dict`."""
-    interval = settings["validate_every"] or max(1, round(settings["iterations"] / 150))
-    named = {name: settings[name] for name in _PROTOCOL}
-    named |= {name: settings.get(name) for name in _ADDED}
+    interval = validation_interval(settings["iterations"], settings["validate_every"])
+    before = {name: getattr(TrainConfig, name) for name in _ADDED}
+    named = {name: {**before, **settings}[name] for name in _PROTOCOL}
     return {**named, "validate_every": interval}
 
 
