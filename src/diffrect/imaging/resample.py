@@ -43,6 +43,20 @@ def to_network(images: Tensor, size: int, interpolation: Interpolation, zoom: Zo
     return _sample(images, places, interpolation)
 
 
+def crop_centre(size: int, shape: Tensor, zoom: Tensor) -> Tensor:
+    """Return where the centre of the network's input lies in slices that are zoomed.
+
+    Args:
+        size: side of the network's input, pixels.
+        shape: int64, extents of the slices along any axes, pixels.
+        zoom: network pixels per pixel of the slice along the same axes.
+
+    Returns:
+        Positions in pixels of the slices, of the shape of `shape`; pixel 0 has its middle at 0.
+    """
+    return _place(torch.tensor((size - 1) / 2), size, shape, 1 / zoom)
+
+
 def resize(images: Tensor, shape: tuple[int, int], interpolation: Interpolation) -> Tensor:
     """Images (B, C, H, W) -> (B, C, *shape); `nearest` works for any dtype."""
     if tuple(images.shape[-2:]) == shape:
@@ -96,12 +110,17 @@ def probabilities_from_logits(
 
 
 def _places(target: int, source: int, step: float) -> Tensor:
-    """Where the pixels of a line of `target` lie in one of `source`, middle pixel on middle pixel.
+    """Where the pixels of a line of `target` lie in one of `source`, see `_place`."""
+    return _place(torch.arange(target, dtype=torch.float64), target, source, step)
 
-    The middle of an even number is the later one, so that pixels of equal size lie on each other.
+
+def _place(position: Tensor, target: int, source: int | Tensor, step: float | Tensor) -> Tensor:
+    """Return where a position on a line of `target` pixels lies on one of `source` pixels.
+
+    The middle pixels lie on each other. The middle of an even number is the later one, so that
+    pixels of equal size lie on each other.
     """
-    centred = torch.arange(target, dtype=torch.float64) - target // 2
-    return centred * step + source // 2
+    return (position - target // 2) * step + source // 2
 
 
 def _back(seen: Tensor, shape: tuple[int, int], zoom: tuple[float, float]) -> list[Tensor]:
