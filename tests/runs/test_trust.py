@@ -30,7 +30,7 @@ from diffrect.errors import InputError
 from diffrect.evaluation.evaluate import evaluate
 from diffrect.evaluation.scores_table import print_scores
 from diffrect.imaging.volume import read_image
-from diffrect.inference.model import load_reference_checkpoint
+from diffrect.inference.reference import load_reference_checkpoint
 from diffrect.runs.checkpoint import checkpoint_path, load_checkpoint
 from support.tiny import write_dataset_json, write_decathlon, write_ssl4mis
 
