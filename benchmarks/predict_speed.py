@@ -28,9 +28,9 @@ from acdc_like import write_acdc_like
 from diffrect import export, train
 from diffrect.config import TrainConfig
 from diffrect.imaging.intensity import Intensity, scale
+from diffrect.imaging.read import read_image
 from diffrect.imaging.resample import labels_from_logits, to_network
 from diffrect.imaging.slicing import choose_slicing
-from diffrect.imaging.volume import read_image
 from diffrect.inference.model import Model
 from diffrect.inference.predict import predict_file
 from phantom_store import phantom_store
