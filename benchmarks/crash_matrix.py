@@ -55,7 +55,7 @@ MOST_STARTS = 60  # of one run, before it counts as not surviving
 
 @dataclass
 class Job:
-    """A command to kill, and how to see that it came to the same end."""
+    """A command to kill, and how to see that it comes to the same end."""
 
     name: str
     moments: dict[str, Callable[[int], None]]
@@ -69,7 +69,7 @@ class Job:
 
 
 def fork(work: Callable[[], Any], kill_after: float | None = None) -> int | None:
-    """Runs `work` in a child; its exit code, or None if it was killed."""
+    """Run `work` in a child; return its exit code, or None if it was killed."""
     child = os.fork()
     if child == 0:
         code = 1
@@ -94,7 +94,16 @@ def fork(work: Callable[[], Any], kill_after: float | None = None) -> int | None
 
 
 def torture(job: Job, folder: Path, whole: Path, kills: int, seconds: float, seed: int) -> None:
-    """Runs the job again and again, killing it, until there were `kills`; compares every end."""
+    """Run the job again and again until it was killed `kills` times; compare every end.
+
+    Args:
+        job: what to run; its counts and problems are filled in.
+        folder: where to run it.
+        whole: what the same command has made that was left alone.
+        kills: number of kills.
+        seconds: how long that command took, for random moments.
+        seed: seed of the moments.
+    """
     draw = random.Random(seed)
     moments = iter(endless(list(job.moments), draw))
     while sum(job.kills.values()) < kills:
@@ -127,7 +136,7 @@ def torture(job: Job, folder: Path, whole: Path, kills: int, seconds: float, see
 
 
 def endless(names: list[str], draw: random.Random) -> Iterator[str]:
-    """Every chosen moment in turn, and a random one after each."""
+    """Yield every chosen moment in turn, and a random one after each."""
     while True:
         for name in draw.sample(names, len(names)):
             yield name
@@ -138,7 +147,7 @@ def endless(names: list[str], draw: random.Random) -> Iterator[str]:
 
 
 def same(one: Any, other: Any) -> bool:
-    """Bit for bit, NaN being equal to itself."""
+    """Return whether two states are equal bit for bit; NaN equals itself."""
     if isinstance(one, dict):
         return one.keys() == other.keys() and all(same(one[k], other[k]) for k in one)
     if isinstance(one, list):
@@ -149,11 +158,13 @@ def same(one: Any, other: Any) -> bool:
 
 
 def lines(run: Path) -> list[dict[str, Any]]:
+    """Return the log of a run without what depends on the clock."""
     parsed = [json.loads(line) for line in (run / LOG_FILE).read_text().splitlines()]
     return [{k: v for k, v in line.items() if k not in COSTS} for line in parsed]
 
 
 def run_differences(run: Path, whole: Path) -> list[str]:
+    """Return how the checkpoints and the log of a run differ from those of another."""
     found = []
     try:
         for name in ("last", "best", "previous"):
@@ -168,7 +179,7 @@ def run_differences(run: Path, whole: Path) -> list[str]:
 
 
 def comparison_differences(folder: Path, whole: Path) -> list[str]:
-    """Of the weights of every cell, its scores, and the tables of all."""
+    """Return how the weights and scores of cells, and their tables, differ."""
     found = []
     for run in sorted(whole.glob("*-seed*")):
         found += run_differences(folder / run.name, run)
@@ -180,6 +191,7 @@ def comparison_differences(folder: Path, whole: Path) -> list[str]:
 
 
 def file_differences(folder: Path, whole: Path) -> list[str]:
+    """Return which files of two folders differ."""
     mine, theirs = (
         {str(p.relative_to(f)): p.read_bytes() for p in f.rglob("*") if p.is_file()}
         for f in (folder, whole)
@@ -189,6 +201,7 @@ def file_differences(folder: Path, whole: Path) -> list[str]:
 
 
 def unfinished(folder: Path) -> list[str]:
+    """Return the unfinished files that are left in a folder."""
     return [f"{path.name} is left" for path in folder.rglob(".*")]
 
 
@@ -196,6 +209,7 @@ def unfinished(folder: Path) -> list[str]:
 
 
 def jobs(folder: Path, config: TrainConfig) -> list[Job]:
+    """Return the four commands to kill."""
     source, store, run = folder / "source", folder / "prepare", folder / "train"
 
     def start_train(place: Path, resume: bool = False) -> None:
@@ -240,6 +254,7 @@ def jobs(folder: Path, config: TrainConfig) -> list[Job]:
 
 
 def main() -> int:
+    """Make a folder, run the matrix in it, and return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--kills", type=int, default=60, help="kills of train")
     parser.add_argument("--others", type=int, default=20, help="kills of each other command")
@@ -256,6 +271,7 @@ def main() -> int:
 
 
 def matrix(folder: Path, given: argparse.Namespace) -> int:
+    """Kill each command as often as asked, and print the table; return the exit code."""
     torch.set_num_threads(1)
     config = TrainConfig(
         method=given.method,
