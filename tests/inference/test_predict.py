@@ -156,8 +156,8 @@ def bad_image(kind: str, path: Path) -> Path:
 
 
 BAD = {
-    "constant": "expected varying intensities, every voxel is 7",
-    "channels": "expected 1 channel(s), got 2",
+    "constant": "expected varying intensities: every voxel is 7",
+    "channels": "expected 1 channel, got 2",
     "infinite": "expected finite intensities",
     "truncated": "expected a readable NIfTI file",
     "text": "expected a readable NIfTI file",

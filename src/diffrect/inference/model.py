@@ -11,8 +11,9 @@ from torch import nn
 from diffrect.config import TrainConfig, config_from_dict
 from diffrect.data.task import Task
 from diffrect.errors import InputError
+from diffrect.imaging.read import read_image
 from diffrect.imaging.resample import Interpolation
-from diffrect.imaging.volume import Volume, read_image
+from diffrect.imaging.volume import Volume
 from diffrect.inference.arrays import is_single_slice, labels_of_array, volume_of
 from diffrect.inference.load import load_method, pick_device
 from diffrect.inference.onnx import OnnxNetwork
