@@ -149,10 +149,13 @@ def iterate(batches: Batches, start: int, stop: int, workers: int) -> Iterator[R
     # The readers end with the training, which needs them until it has saved.
     with held() if workers else nullcontext():
         batches_ahead = iter(loader)
-    for item in batches_ahead:
-        if isinstance(item, InputError):
-            raise item
-        yield item
+    try:
+        for item in batches_ahead:
+            if isinstance(item, InputError):
+                raise item
+            yield item
+    finally:
+        del batches_ahead  # ends the readers, even while a traceback keeps this frame
 
 
 class _ErrorsAsItems(Dataset[RawBatch | InputError]):
