@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from tyro.conf import Fixed, Positional, UseAppendAction, arg
 
-from diffrect.comparison.matrix import parse_seeds, parse_shard, split_list
+from diffrect.comparison.matrix import MatrixArguments, parse_seeds, parse_shard, split_list
 from diffrect.config import Preset, TrainConfig
 from diffrect.errors import InputError
 
@@ -35,7 +35,7 @@ class Compare:
     ]
     """Folder made by prepare, and folder of cells and report; with --table only the latter."""
     methods: Annotated[str, arg(metavar="A,B", help_behavior_hint="")] = ""
-    """Methods or variants; 'no-*' takes all that fit; A@100% trains A only on that many labelled."""
+    """Methods or variants; 'no-*' takes all that fit; A@100% trains A on only that many."""
     labelled: Annotated[str, arg(metavar="1,3,7", help_behavior_hint="(default: as train)")] = ""
     """Labelled patients: counts, shares such as 5%, or files; all are trained."""
     seeds: Annotated[str, arg(metavar="0,1,2", help_behavior_hint="(default: 1337)")] = "1337"
@@ -85,28 +85,30 @@ class Compare:
             self._run()
 
     def _table(self) -> None:
-        from diffrect.comparison.report.report import compare_table, export_cells, print_report
+        from diffrect.comparison.report.export import export_cells
+        from diffrect.comparison.report.report import compare_table
+        from diffrect.comparison.report.screen import print_report
 
         (folder,) = self.places
-        report = compare_table(folder, split=self.split, against=self.against)
+        comparison = compare_table(folder, split=self.split, against=self.against)
         if self.export is not None:
-            export_cells(folder, self.export, report)
+            export_cells(folder, self.export, comparison)
         if not self.quiet:
-            print_report(folder, report)
+            print_report(folder, comparison)
 
     def _list(self) -> None:
-        from diffrect.comparison.estimate import print_plan
+        from diffrect.comparison.estimate import print_estimates
         from diffrect.comparison.run import plan_comparison
 
         store, folder = self.places
-        print_plan(plan_comparison(store, folder, **self._task(), **self._matrix()))
+        print_estimates(plan_comparison(store, folder, **self._task(), **self._matrix()))
 
     def _run(self) -> None:
-        from diffrect.comparison.report.report import print_report
+        from diffrect.comparison.report.screen import print_report
         from diffrect.comparison.run import compare
 
         store, folder = self.places
-        report = compare(
+        comparison = compare(
             store,
             folder,
             **self._task(),
@@ -114,8 +116,8 @@ class Compare:
             against=self.against,
             progress=not self.quiet,
         )
-        if report is not None and not self.quiet:
-            print_report(folder, report)
+        if comparison is not None and not self.quiet:
+            print_report(folder, comparison)
 
     def _task(self) -> dict[str, Any]:
         return {
@@ -124,7 +126,7 @@ class Compare:
             "checkpoint": self.checkpoint,
         }
 
-    def _matrix(self) -> dict[str, Any]:
+    def _matrix(self) -> MatrixArguments:
         values = {each.name: getattr(self.settings, each.name) for each in fields(TrainConfig)}
         config = TrainConfig(**values)
         if self.preset == "reference":

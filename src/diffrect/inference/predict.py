@@ -1,11 +1,12 @@
-"""Image files in, label files out on the input's own grid; needs a RUN folder and nothing else."""
+"""Image files in, label files out on the input's own grid; needs only a RUN folder."""
 
 import math
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import torch
@@ -14,28 +15,36 @@ from diffrect.atomic import SUFFIX, naming, private_file, remove_unfinished, res
 from diffrect.console import progress_bar, tell
 from diffrect.distributed.ranks import together
 from diffrect.errors import InputError, PartialFailure
-from diffrect.imaging.kinds import kind_of, suffix_of
 from diffrect.imaging.slicing import check_policy
 from diffrect.imaging.write import write_labels, write_probabilities
 from diffrect.inference.inputs import Scan, list_scans, read_scan
 from diffrect.inference.model import Model
+from diffrect.inference.outputs import Format, Output, name_outputs
 from diffrect.inference.segment import segment
 
-Format = Literal["nifti", "same"]
 
+@dataclass(frozen=True)
+class PredictOptions:
+    """How images are read and segmented.
 
-class PredictionError(PartialFailure):
-    """Some of several inputs could not be predicted; the others were.
+    Attributes:
+        axis: cut volumes in another way than the model's, see `choose_slicing`.
+        largest_component: keep only the largest connected part of each class.
+        channel: read only this channel, from 0, of images with several.
 
-    Args:
-        written: the label files that were written.
-        failures: what is wrong with each of the other inputs, one line each.
+    Raises:
+        InputError: an axis or a channel that cannot be.
     """
 
-    def __init__(self, written: list[Path], failures: dict[Path, str]) -> None:
-        total = len(written) + len(failures)
-        summary = f"{len(failures)} of {total} inputs failed: {'; '.join(failures.values())}"
-        super().__init__(summary, written, failures)
+    axis: str | None = None
+    largest_component: bool = False
+    channel: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.axis is not None:
+            check_policy(self.axis)
+        if self.channel is not None and self.channel < 0:
+            raise InputError("--channel", "a number from 0 up", got=self.channel)
 
 
 def predict(
@@ -53,67 +62,82 @@ def predict(
     overwrite: bool = False,
     progress: bool = True,
 ) -> list[Path]:
-    """Segment images with a trained model; returns the label files written.
+    """Segment images with a trained model, and write a label file for each.
 
-    `inputs` are image files of any format, folders of a DICOM series, folders of which every image
-    directly inside is taken, or patterns of these. Labels of `images/scan.nrrd` go to
-    `out/scan.nii.gz`, or with `format` "same" to `out/scan.nrrd`: uint8 class numbers with the
-    image's shape and geometry. For a model of several channels, `CASE_0000`, `CASE_0001` and so on
-    are one scan, `CASE`; with `channel`, from 0, that one of an image with several is read.
-    `checkpoint` is "best" or "last", `device` such as "cpu" or "cuda"; for `axis` and
-    `largest_component` see `segment`. `probabilities` adds `out/scan_probabilities.nii.gz`, float32
-    (X, Y, Z, classes). Processes started by torchrun or srun share the files; all of them return
-    the same.
+    Labels of `images/scan.nrrd` go to `out/scan.nii.gz`: uint8 class numbers with the image's shape
+    and geometry. Processes started by torchrun or srun share the files; all of them return the
+    same.
+
+    Example:
+        >>> import diffrect
+        >>> [file] = diffrect.predict("run", "labels", ["scan.nii.gz"], progress=False)
+        >>> file.as_posix()
+        'labels/scan.nii.gz'
+
+    Args:
+        run: folder made by `train`, or file made by `export`.
+        out: folder for the label files.
+        inputs: image files of any format, folders of a DICOM series, folders of which every image
+            directly inside is taken, or patterns of these. For a model of several channels,
+            `CASE_0000`, `CASE_0001` and so on are one scan, `CASE`.
+        checkpoint: `best` by validation, or `last`.
+        device: such as `cpu` or `cuda:1`; `auto` takes a GPU if there is one.
+        format: `nifti`, or `same` to write labels in the format of their image.
+        axis: cut volumes in another way than the model's, see `choose_slicing`.
+        channel: read only this channel, from 0, of images with several.
+        probabilities: add `out/scan_probabilities.nii.gz`, float32 (X, Y, Z, classes).
+        largest_component: keep only the largest connected part of each class.
+        overwrite: replace label files that exist already.
+        progress: show a progress bar, and remarks about the images, on stderr.
+
+    Returns:
+        The label files written.
 
     Raises:
         InputError: nothing was started (no such run or input, outputs of the same name, outputs
             that exist already without `overwrite`), or the only input is bad.
-        PredictionError: of several inputs some failed; the others were written.
+        PartialFailure: of several inputs some failed; the others were written.
     """
-    if axis is not None:
-        check_policy(axis)
-    if channel is not None and channel < 0:
-        raise InputError(f"--channel: expected a number from 0 up, got {channel}")
+    options = PredictOptions(axis, largest_component, channel)
     paths = [Path(path) for path in inputs]
-    list_scans(paths, 1)  # what is not there is told before a model is loaded
+    list_scans(paths, 1)  # Refuse inputs that do not exist before a model is loaded.
     model = Model.load(Path(run), checkpoint=checkpoint, device=device)
     scans = list_scans(paths, model.channels)
-    outputs = _name_outputs(Path(out), scans, format, probabilities, overwrite)
-    options = axis, largest_component, channel
+    outputs = name_outputs(
+        Path(out), scans, format, probabilities=probabilities, overwrite=overwrite
+    )
     with together() as ranks:
-        mine = progress_bar(
-            ranks.share(list(outputs.items())), "predicting", progress and ranks.first
-        )
-        results = ranks.gather([_try(model, file, *paths, *options) for file, paths in mine])
-    faults = [fault for fault, _ in results]
-    if len(outputs) == 1 and faults[0] is not None:
-        raise InputError(faults[0])
+        share = ranks.share(list(outputs.items()))
+        mine = progress_bar(share, "predicting", progress and ranks.first)
+        results = ranks.gather([_try(model, scan, output, options) for scan, output in mine])
+    faults = {scan[0]: fault for scan, (fault, _) in zip(outputs, results, strict=True) if fault}
+    if len(outputs) == 1 and faults:
+        raise next(iter(faults.values()))
     if progress and ranks.first:
         for line in (line for _, remarks in results for line in remarks):
             tell(line)
-    failures = {scan[0]: fault for scan, fault in zip(outputs, faults, strict=True) if fault}
-    written = [output for scan, (output, _) in outputs.items() if scan[0] not in failures]
-    if failures:
-        raise PredictionError(written, failures)
+    written = [output.labels for scan, output in outputs.items() if scan[0] not in faults]
+    if faults:
+        failures = {file: str(fault) for file, fault in faults.items()}
+        found = "; ".join(failures.values())
+        summary = f"{len(failures)} of {len(outputs)} inputs failed: {found}"
+        raise PartialFailure(summary, written, failures)
     return written
 
 
 def _try(
-    model: Model,
-    scan: Scan,
-    output: Path,
-    probabilities: Path | None,
-    *options: Any,
-) -> tuple[str | None, list[str]]:
-    """What is wrong with a scan, None if its labels were written; and what is unusual about it."""
+    model: Model, scan: Scan, output: Output, options: PredictOptions
+) -> tuple[InputError | None, list[str]]:
+    """Return what is wrong with a scan, None if its labels were written, and remarks about it."""
     try:
-        return None, predict_file(model, scan, output, probabilities, *options)
+        return None, predict_file(model, scan, output.labels, output.probabilities, options)
     except InputError as error:
-        return str(error), []
+        return error, []
     except (MemoryError, torch.OutOfMemoryError):
-        return f"{scan[0]}: needs more memory than there is", []
-    except OSError as error:  # such as a full disk; the next file may be smaller
-        return f"{error.filename or output}: {error.strerror or error}", []
+        return InputError(scan[0], problem="needs more memory than there is"), []
+    except OSError as error:  # A full disk, for example, may have room for the next, smaller file.
+        place = error.filename or output.labels
+        return InputError(place, reason=error.strerror or error), []
 
 
 def predict_file(
@@ -121,23 +145,35 @@ def predict_file(
     scan: Path | Scan,
     output: Path,
     probabilities: Path | None = None,
-    axis: str | None = None,
-    largest_component: bool = False,
-    channel: int | None = None,
+    options: PredictOptions | None = None,
 ) -> list[str]:
-    """Segment one image and write its labels (X, Y, Z), and if named its probabilities.
+    """Segment one image, and write its labels (X, Y, Z).
 
-    Returns what is unusual about the image though it was read.
+    Args:
+        model: the trained model.
+        scan: the image file, or the files of its channels.
+        output: the label file.
+        probabilities: file for the probabilities (X, Y, Z, classes); None writes none.
+        options: how the image is read and segmented.
+
+    Returns:
+        What is unusual about the image although it was read, one line each.
 
     Raises:
         InputError: the file is unreadable, constant, not finite or has other channels than the
             model was trained with.
     """
-    image = read_scan((scan,) if isinstance(scan, Path) else scan, channel)
+    options = options or PredictOptions()
+    image = read_scan((scan,) if isinstance(scan, Path) else scan, options.channel)
     shape = (*image.array.shape[:3], len(model.classes))
     with _array_on_disk(probabilities, shape) as shares:
         labels = segment(
-            model, image, axis=axis, largest_component=largest_component, probabilities=shares
+            model.segmenter,
+            model.task,
+            image,
+            axis=options.axis,
+            largest_component=options.largest_component,
+            probabilities=shares,
         )
         output.parent.mkdir(parents=True, exist_ok=True)
         remove_unfinished(output.parent, output.name)
@@ -149,7 +185,12 @@ def predict_file(
 
 @contextmanager
 def _array_on_disk(beside: Path | None, shape: tuple[int, ...]) -> Iterator[np.ndarray | None]:
-    """Room for the probabilities, many times a volume, that takes none in memory."""
+    """Lend room on the disk for probabilities, which take many times the memory of a volume.
+
+    Args:
+        beside: the file that they will be written to; None lends nothing.
+        shape: (X, Y, Z, classes).
+    """
     if beside is None:
         yield None
         return
@@ -164,56 +205,8 @@ def _array_on_disk(beside: Path | None, shape: tuple[int, ...]) -> Iterator[np.n
         yield shares
     except (InputError, OSError):
         scratch.unlink(missing_ok=True)
-        for folder in made:  # nothing is left of an image that could not be read
+        for folder in made:  # Leave nothing behind of an image that could not be read.
             folder.rmdir()
         raise
     finally:
         scratch.unlink(missing_ok=True)
-
-
-def _name_outputs(
-    out: Path,
-    scans: Mapping[str, Sequence[Scan]],
-    format: Format,
-    probabilities: bool,
-    overwrite: bool,
-) -> dict[Scan, tuple[Path, Path | None]]:
-    """The label and probability file of every image, checked before anything is read or written."""
-    if format not in ("nifti", "same"):
-        raise InputError(f"--format: expected nifti or same, got {format!r}")
-    if out.exists() and not out.is_dir():
-        raise InputError(f"{out}: expected a folder for the label files, found a file")
-    outputs: dict[Scan, tuple[Path, Path | None]] = {}
-    sources: dict[Path, Path] = {}
-    images = {file.resolve() for named in scans.values() for scan in named for file in scan}
-    for stem, scan in ((stem, scan) for stem, named in scans.items() for scan in named):
-        file = scan[0]
-        shares = out / f"{stem}_probabilities.nii.gz" if probabilities else None
-        outputs[scan] = (out / f"{stem}{_suffix(file, format)}", shares)
-        for output in (path for path in outputs[scan] if path is not None):
-            if output in sources:
-                raise InputError(
-                    f"{file}: expected inputs of different names, {sources[output]} "
-                    f"would be written to {output} too"
-                )
-            if output.resolve() in images:
-                raise InputError(f"{out}: expected another folder than that of the inputs")
-            if output.exists() and not overwrite:
-                raise InputError(f"{output}: exists already; --overwrite replaces it")
-            sources[output] = file
-    return outputs
-
-
-def _suffix(file: Path, format: Format) -> str:
-    """What the label file of an image is called."""
-    if format == "nifti":
-        return ".nii.gz"
-    if kind_of(file) == "dicom":
-        raise InputError(
-            f"{file}: expected another format than DICOM for --format same; give --format nifti"
-        )
-    suffix = suffix_of(file)
-    if suffix.lower() == ".hdr":
-        return ".nii"
-    # JPEG changes values, which for labels are other classes.
-    return ".png" if suffix.lower() in (".jpg", ".jpeg") else suffix
