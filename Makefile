@@ -1,5 +1,6 @@
 # make demo   the whole method on synthetic hearts, in an environment of its own
-# make test   format, lint, types, tests, coverage
+# make test   format, lint, types, documentation, tests, coverage
+# make docs   the documentation as a site, in site/; a broken link is an error
 # make test-gpu  what a GPU computes beside what a CPU does; skips it all where there is none
 # make audit  known vulnerabilities of the pinned packages
 PYTHON ?= python3.11
@@ -8,7 +9,7 @@ BIN := $(VENV)/bin
 FOLDER ?= demo
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test test-gpu audit clean
+.PHONY: demo test test-gpu docs audit clean
 
 demo: $(VENV)/run.stamp
 	$(BIN)/diffrect demo $(FOLDER)
@@ -17,10 +18,14 @@ test: $(VENV)/dev.stamp
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	$(MAKE) docs
 	OMP_NUM_THREADS=2 $(BIN)/python -m pytest --cov --cov-report=term
 
 test-gpu: $(VENV)/dev.stamp
 	DIFFRECT_TEST_GPU=1 $(BIN)/python -m pytest tests/system/test_gpu.py
+
+docs: $(VENV)/dev.stamp
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 audit: | $(VENV)/bin/python
 	$(BIN)/python benchmarks/audit.py constraints.txt
@@ -37,4 +42,4 @@ $(VENV)/dev.stamp: pyproject.toml constraints.txt | $(VENV)/bin/python
 	touch $@ $(VENV)/run.stamp
 
 clean:
-	rm -rf $(VENV) demo
+	rm -rf $(VENV) demo site

@@ -10,7 +10,7 @@ from diffrect.data.choose_split import resolve_split
 from diffrect.data.prepare import prepare
 from diffrect.data.source_options import SourceOptions
 from diffrect.data.sources import SOURCES, detect, find_source, list_cases
-from diffrect.data.sources.files import SUFFIXES, image_stem
+from diffrect.data.sources.files import SCAN_SUFFIXES, image_stem
 from diffrect.data.store import Store
 from diffrect.errors import InputError
 from diffrect.labels import IGNORED
@@ -68,7 +68,7 @@ def test_patients_by_a_pattern_on_the_command_line(folder: Path, tmp_path: Path)
 
 
 def test_suffixes_of_two_parts_are_one() -> None:
-    names = {image_stem(Path(f"a.b{suffix}")) for suffix in (*SUFFIXES, ".NII.GZ", "")}
+    names = {image_stem(Path(f"a.b{suffix}")) for suffix in (*SCAN_SUFFIXES, ".NII.GZ", "")}
     assert names == {"a.b"}
 
 
@@ -82,7 +82,7 @@ def test_codes_found_become_classes(tmp_path: Path) -> None:
     assert store.classes == ("background", "class 200", "class 1000")
     assert set(np.unique(store.label("a"))) == {0, 1, 2}
     write_pair(tmp_path / "mask", "b", codes=(0, 1))
-    message = "expected --classes to say whether label code 255 is a class or 'ignored'; found 0, 1"
+    message = "whether label code 255 is a class or 'ignored', found codes 0, 1, 255"
     with pytest.raises(InputError, match=message):
         FOLDER.list(tmp_path / "mask")
 

@@ -11,8 +11,10 @@ from PIL import Image
 
 from diffrect.errors import InputError
 from diffrect.imaging.decode import reason
-from diffrect.imaging.kinds import find_images, kind_of, stem_of
-from diffrect.imaging.volume import read_image, read_label, write_label
+from diffrect.imaging.find import find_images
+from diffrect.imaging.kinds import kind_of, stem_of
+from diffrect.imaging.read import read_image, read_label
+from diffrect.imaging.write import write_labels
 from support.scans import OBLIQUE, ORIGIN, SPACING, as_itk, grid, write_scan
 
 VOLUMES = ("scan.nii", "scan.nii.gz", "scan.nrrd", "scan.mha", "scan.mhd", "scan.nhdr", "series")
@@ -160,7 +162,7 @@ def test_a_negative_spacing_is_a_turned_axis(tmp_path: Path) -> None:
     assert volume.spacing == (1.0, 1.0, 1.0)
     np.testing.assert_array_equal(volume.affine, np.diag([-1.0, 1.0, 1.0, 1.0]))
     (tmp_path / "out").mkdir()
-    write_label(tmp_path / "out" / "a.mhd", np.zeros((7, 5, 6), np.uint8), like=path)
+    write_labels(tmp_path / "out" / "a.mhd", np.zeros((7, 5, 6), np.uint8), volume)
     np.testing.assert_array_equal(read_image(tmp_path / "out" / "a.mhd").affine, volume.affine)
 
 

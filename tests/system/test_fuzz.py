@@ -20,8 +20,9 @@ from diffrect.data.choose_split import resolve_split
 from diffrect.data.sources import SOURCES
 from diffrect.data.store import Store
 from diffrect.errors import InputError
+from diffrect.imaging.read import read_image, read_label
 from diffrect.imaging.slicing import choose_slicing
-from diffrect.imaging.volume import Volume, read_image, read_label
+from diffrect.imaging.volume import Volume
 from support.scans import grid, write_scan
 from support.tiny import write_dataset_json, write_h5, write_nifti
 

@@ -13,6 +13,7 @@ from torch.nn import functional as F
 
 from diffrect.config import ViewOptions
 from diffrect.data.batch import Batch, RawBatch
+from diffrect.imaging.resample import crop_centre
 
 
 def make_batch(
@@ -104,7 +105,7 @@ def sampling_grid(raw: RawBatch, geometry: Tensor, size: int) -> Tensor:
     if raw.zooms is not None:
         zooms = raw.zooms.flip(1)
         scale = (size - 1) / (zooms * padded)
-        middle = ((size - 1) / 2 - size // 2) / zooms + raw.shapes.flip(1) // 2  # see `_places`
+        middle = crop_centre(size, raw.shapes.flip(1), zooms)
         theta = torch.cat([geometry * scale[..., None], (2 * middle / padded - 1)[..., None]], 2)
         shape = [len(raw.images), 1, size, size]
         return F.affine_grid(theta.to(raw.images), shape, align_corners=True)

@@ -1,6 +1,4 @@
-"""What all parts of the phantom share: tissues, ranges, functions of direction, planes."""
-
-from __future__ import annotations
+"""Tissues, ranges, planes and functions of direction, which all parts of the phantom share."""
 
 from enum import IntEnum
 from typing import NamedTuple
@@ -17,7 +15,7 @@ DIRECTIONS: FloatArray = np.linspace(-np.pi, np.pi, ANGLES, endpoint=False, dtyp
 
 
 class Tissue(IntEnum):
-    """What fills a point; the signal and the label follow from it."""
+    """The tissue at a point, from which the signal and the label follow."""
 
     AIR = 0
     LUNG = 1
@@ -50,7 +48,7 @@ class Range(NamedTuple):
     high: float
 
     def draw(self, random: np.random.Generator) -> float:
-        """One uniform draw."""
+        """Return one uniform draw."""
         return float(random.uniform(self.low, self.high))
 
 
@@ -63,17 +61,25 @@ class Plane(NamedTuple):
 
 
 def bump(direction: float, half_width: float) -> FloatArray:
-    """A smooth function of direction, 1 at `direction`; both arguments in radians."""
-    return np.exp(-0.5 * (away_from(direction) / half_width) ** 2).astype(np.float32)
+    """Return a smooth function of direction that is 1 at `direction`; arguments in radians."""
+    values = np.exp(-0.5 * (away_from(direction) / half_width) ** 2)
+    return np.asarray(values, dtype=np.float32)
 
 
 def away_from(direction: float) -> FloatArray:
-    """The angle from `direction` to every direction, in -pi..pi."""
-    return np.angle(np.exp(1j * (DIRECTIONS - direction))).astype(np.float32)
+    """Return the angle from `direction` to every direction, in -pi..pi."""
+    return np.asarray(np.angle(np.exp(1j * (DIRECTIONS - direction))), dtype=np.float32)
 
 
 def harmonics(random: np.random.Generator, low: int, high: int, size: float) -> FloatArray:
-    """A smooth random function of direction; harmonics low..high, falling off as 1 / order."""
+    """Return a smooth random function of direction.
+
+    Args:
+        random: source of the draws.
+        low: lowest harmonic.
+        high: highest harmonic; amplitudes fall off as 1 / order.
+        size: standard deviation of the lowest harmonic's amplitude.
+    """
     total = np.zeros(ANGLES)
     for order in range(low, high + 1):
         start = random.uniform(-np.pi, np.pi)

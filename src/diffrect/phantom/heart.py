@@ -1,12 +1,10 @@
-"""The ventricles: their size, shape and motion, drawn from ranges found in patients.
+"""Draw the ventricles: their size, shape and motion, from ranges found in patients.
 
 Coordinates are millimetres in a frame fixed to the patient: the origin is the axis of the left
-ventricle (LV), x points to the patient's left and y downwards as the picture is looked at, and z
-runs from the mitral valve at end-diastole (0) to the apex. Contours are radii around the LV axis,
-one for each of `DIRECTIONS`.
+ventricle (LV), x points to the patient's left and y downwards in the picture, and z runs from the
+mitral valve at end-diastole (0) to the apex. Contours are radii around the LV axis, one for each of
+`DIRECTIONS`.
 """
-
-from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from typing import NamedTuple
@@ -24,7 +22,7 @@ USUAL_UNEVENNESS = Range(0.0, 0.1)
 
 @dataclass(frozen=True)
 class Group:
-    """What sets a diagnosis apart: mm at end-diastole, fractions of the volume ejected."""
+    """The ranges of a diagnosis: mm at end-diastole, fractions of the volume ejected."""
 
     cavity_diameter: Range
     wall: Range
@@ -94,7 +92,7 @@ class Phase:
 
 @dataclass(frozen=True)
 class Heart:
-    """One patient's heart; arrays of one value per direction unless said otherwise."""
+    """One patient's heart; arrays hold one value per direction unless noted otherwise."""
 
     diastole: Phase
     systole: Phase
@@ -105,7 +103,7 @@ class Heart:
     wall_shape: FloatArray  # relative thickness
     fat: FloatArray  # mm around the heart
     outlet: float  # direction of the aortic valve, in front of the septum
-    root_radius: float  # of the aorta there, mm
+    root_radius: float  # of the aorta at its valve, mm
     trabeculae: FloatArray  # (terms, 4): angular frequency, phase, twist in rad/mm, amplitude
     papillaries: FloatArray  # (heads, 3): direction, relative distance from the axis, radius in mm
     tilt: tuple[float, float]  # mm sideways per mm along z
@@ -172,7 +170,10 @@ def _draw_diastole(random: np.random.Generator, group: Group) -> Phase:
 
 
 def _draw_rv_shape(random: np.random.Generator, septum: float) -> FloatArray:
-    """The free wall runs fairly straight between a corner in front and a sharper one below."""
+    """Draw the RV's relative width: a fairly straight free wall between two corners.
+
+    One corner lies in front of the septum; the one below is sharper.
+    """
     front = random.uniform(0.0, 0.35) * bump(septum + random.normal(0.85, 0.1), 0.3)
     below = random.uniform(0.1, 0.5) * bump(septum - random.normal(0.9, 0.1), 0.25)
     return np.asarray(0.95 + front + below + harmonics(random, 2, 6, 0.07), dtype=np.float32)
@@ -197,10 +198,16 @@ def _draw_papillaries(random: np.random.Generator, free_wall: float) -> FloatArr
 
 
 def contract(diastole: Phase, ejection: float, rv_ejection: float, shortening: float) -> Phase:
-    """End-systole: the cavities lose `ejection` of their volume, the wall keeps all of its own.
+    """Return end-systole: the cavities lose volume, the wall keeps all of its own.
 
     Muscle is incompressible, so the wall thickens as the cavity shrinks. The valves move towards
-    the apex by `shortening` (a fraction of the length), that of the RV further; the apex stays.
+    the apex, that of the RV further than that of the LV; the apex stays.
+
+    Args:
+        diastole: the ventricles at end-diastole.
+        ejection: fraction of its volume that the LV ejects.
+        rv_ejection: fraction of its volume that the RV ejects.
+        shortening: way of the mitral valve as a fraction of the LV's length.
     """
     left = 1 - shortening
     radius = float(diastole.radius * np.sqrt((1 - ejection) / left))
@@ -222,7 +229,7 @@ def contract(diastole: Phase, ejection: float, rv_ejection: float, shortening: f
 
 
 def contours_at(heart: Heart, phase: Phase, z: float) -> Contours:
-    """The borders of both ventricles in the plane at `z` mm."""
+    """Return the borders of both ventricles in the plane at `z` mm."""
     depth = (z - phase.base) / phase.length
     cavity_radius = phase.radius * _taper(depth, 2.3)
     outer_depth = (z - phase.base) / (phase.length + APEX_WALL_MM)
@@ -239,7 +246,7 @@ def contours_at(heart: Heart, phase: Phase, z: float) -> Contours:
 
 
 def _taper(depth: float, power: float) -> float:
-    """Radius relative to the widest, at a fraction of the way from base (0) to apex (1)."""
+    """Return the radius relative to the widest, at a fraction of the way from base to apex."""
     if depth >= 1:
         return 0.0
     below = max(depth, 0.0)
@@ -247,7 +254,16 @@ def _taper(depth: float, power: float) -> float:
 
 
 def _rv_border(heart: Heart, phase: Phase, depth: float, epicardium: FloatArray) -> FloatArray:
-    """The crescent: a circle that leaves the LV at both insertions and bulges over the septum."""
+    """Return the RV's outer border: a crescent that bulges over the septum.
+
+    It is part of the circle that leaves the LV at both insertions.
+
+    Args:
+        heart: the patient's heart.
+        phase: the moment of the beat.
+        depth: of the plane below the tricuspid valve, a fraction of the RV's length.
+        epicardium: the LV's outer border, mm per direction.
+    """
     below = float(np.clip(depth, 0, 1))
     width = phase.rv_width * (1 - below**2.2)
     half_angle = heart.rv_half_angle * (1 - 0.35 * below)
@@ -259,11 +275,12 @@ def _rv_border(heart: Heart, phase: Phase, depth: float, epicardium: FloatArray)
     across = np.maximum((outer - centre) ** 2 - (centre * np.sin(away)) ** 2, 0)
     circle = centre * np.cos(away) + np.sqrt(across)
     bulge = np.maximum(circle - inner, 0) * np.maximum(heart.rv_shape, 0.4)
-    return (epicardium + bulge * (np.abs(away) < half_angle)).astype(np.float32)
+    border = epicardium + bulge * (np.abs(away) < half_angle)
+    return np.asarray(border, dtype=np.float32)
 
 
 def trabecular_depth(heart: Heart, size: float, z: float) -> FloatArray:
-    """How far the trabeculae reach into a cavity, in mm; `size` is about their deepest."""
+    """Return how far the trabeculae reach into a cavity, in mm; `size` is about the deepest."""
     ridge = np.zeros(away_from(0).shape)
     for frequency, start, twist, amplitude in heart.trabeculae:
         ridge += amplitude * np.cos(frequency * away_from(0) + start + twist * z)

@@ -1,10 +1,8 @@
-"""Painting the anatomy: the tissue at every point of a plane.
+"""Paint the anatomy: the tissue at every point of a plane.
 
-Painted from the back to the front (lungs, abdomen, vessels, chest wall, heart), so that every
-point holds exactly one tissue and the labels, which follow from the tissues, are exact.
+Tissues are painted from the back to the front (lungs, abdomen, vessels, chest wall, heart), so that
+every point holds exactly one tissue and the labels, which follow from the tissues, are exact.
 """
-
-from __future__ import annotations
 
 from dataclasses import dataclass
 
@@ -37,7 +35,7 @@ STRIDE = 8  # samples skipped when looking for the part of a plane that a blob r
 
 @dataclass(frozen=True)
 class Anatomy:
-    """A patient: heart, thorax and the smooth deformation that leaves neither ideal."""
+    """A patient: heart, thorax, and the smooth deformation that leaves neither of them ideal."""
 
     heart: Heart
     thorax: Thorax
@@ -69,7 +67,13 @@ def draw_anatomy(random: np.random.Generator, group: str) -> Anatomy:
 
 
 def paint_plane(anatomy: Anatomy, phase: Phase, plane: Plane) -> LabelArray:
-    """The `Tissue` at every point of a plane, in the shape of its x."""
+    """Return the `Tissue` at every point of a plane, in the shape of its x.
+
+    Args:
+        anatomy: the patient.
+        phase: the moment of the beat.
+        plane: the points, in mm.
+    """
     tissue = np.full(plane.x.shape, Tissue.LUNG, dtype=np.uint8)
     plane = _deform(anatomy.waves, plane)
     thorax = anatomy.thorax
@@ -100,7 +104,14 @@ def _deform(waves: FloatArray, plane: Plane) -> Plane:
 def _paint_blob(
     tissue: LabelArray, blob: Blob, plane: Plane, where: NDArray[np.bool_] | None = None
 ) -> None:
-    """Paint an ellipsoid, of which the part inside `where` if given."""
+    """Paint an ellipsoid, restricted to `where` if given.
+
+    Args:
+        tissue: the picture, changed in place.
+        blob: the ellipsoid.
+        plane: the points of the picture.
+        where: the points that may be painted.
+    """
     above = plane.z - blob.centre[2]
     section = 1 - (above / blob.half_axes[2]) ** 2
     if section <= 0:
@@ -124,7 +135,17 @@ def _paint_blob(
 
 
 def _window(plane: Plane, x: float, y: float, reach: float) -> tuple[slice, slice] | None:
-    """The rows and columns that hold every point within `reach` of (x, y), found coarsely."""
+    """Find, on a coarse grid, rows and columns that hold every point within `reach` of (x, y).
+
+    Args:
+        plane: the points, in mm.
+        x: centre of the search, in mm.
+        y: centre of the search, in mm.
+        reach: radius of the search, in mm.
+
+    Returns:
+        Slices of rows and of columns; None if no point lies within reach.
+    """
     away = np.hypot(plane.x[::STRIDE, ::STRIDE] - x, plane.y[::STRIDE, ::STRIDE] - y)
     near = away < reach + 1.5 * STRIDE  # samples are less than 1 mm apart
     if not near.any():
@@ -137,7 +158,7 @@ def _window(plane: Plane, x: float, y: float, reach: float) -> tuple[slice, slic
 
 
 def _depth_below(diaphragm: Diaphragm, plane: Plane) -> FloatArray:
-    """How far points lie below the diaphragm, in mm."""
+    """Return how far points lie below the diaphragm, in mm."""
     dome = diaphragm.y - diaphragm.rise * plane.z
     fall = np.float32(diaphragm.curvature) * (plane.x - diaphragm.x) ** 2
     return np.asarray(plane.y - np.float32(dome) - fall, dtype=np.float32)
@@ -155,13 +176,13 @@ def _paint_abdomen(
 
 
 def _depth_in_wall(wall: ChestWall, plane: Plane) -> FloatArray:
-    """How far points lie outside the pleura, in mm; negative inside."""
+    """Return how far points lie outside the pleura, in mm; negative inside."""
     dx, dy = _towards_wall(wall, plane)
     return np.asarray((np.hypot(dx, dy) - 1) * np.float32(wall.half_axes[0]), dtype=np.float32)
 
 
 def _towards_wall(wall: ChestWall, plane: Plane) -> tuple[FloatArray, FloatArray]:
-    """Points relative to the tube's axis, in half-axes."""
+    """Return the points relative to the tube's axis, in half-axes."""
     a, b = wall.half_axes
     dx = (plane.x - np.float32(wall.centre[0] + wall.approach * plane.z)) / np.float32(a)
     return dx, (plane.y - np.float32(wall.centre[1])) / np.float32(b)
@@ -195,14 +216,22 @@ class _Polar:
     index: IndexArray
 
     def inside(self, contour: NDArray[np.floating]) -> NDArray[np.bool_]:
-        """The points within a contour given per direction."""
+        """Return the points within a contour that is given per direction."""
         return np.asarray(self.radius < np.asarray(contour, dtype=np.float32)[self.index])
 
 
 def _paint_heart(
     tissue: LabelArray, heart: Heart, phase: Phase, plane: Plane, corner: FloatArray
 ) -> None:
-    """`corner`: mm to the chest wall or diaphragm beyond which the gap no longer holds fat."""
+    """Paint the heart and the fat around it.
+
+    Args:
+        tissue: the picture, changed in place.
+        heart: the patient's heart.
+        phase: the moment of the beat.
+        plane: the points of the picture, in the frame of the heart.
+        corner: mm to the chest wall or diaphragm, less the mm that fat fills of that gap.
+    """
     lines = contours_at(heart, phase, plane.z)
     if lines.apical_fat.max() <= 0:
         return

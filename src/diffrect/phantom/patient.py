@@ -1,6 +1,4 @@
-"""One synthetic patient, from a seed."""
-
-from __future__ import annotations
+"""Draw one synthetic patient from a seed."""
 
 from dataclasses import dataclass
 
@@ -15,7 +13,7 @@ from diffrect.phantom.scanner import draw_grid, draw_scanner, scan
 
 @dataclass(frozen=True)
 class Frame:
-    """One volume, `number` counted from 1 within the beat; image and label are (X, Y, Z)."""
+    """One volume of the beat, `number` counted from 1; image and label are (X, Y, Z)."""
 
     number: int
     image: NDArray[np.int16]
@@ -24,7 +22,7 @@ class Frame:
 
 @dataclass(frozen=True)
 class PhantomPatient:
-    """A synthetic patient: both labelled frames and what `Info.cfg` tells; spacing in mm."""
+    """A synthetic patient: both labelled frames and the facts of `Info.cfg`; spacing in mm."""
 
     group: str
     height_cm: float
@@ -36,8 +34,8 @@ class PhantomPatient:
 
 
 def phantom_patient(seed: int, index: int) -> PhantomPatient:
-    """Draw patient `index` (from 0) of the data set `seed`: a pure function of the two."""
-    # A stream for each part, so that a change to one leaves the others as they were.
+    """Draw patient `index` (from 0) of the data set `seed`, a pure function of the two."""
+    # Each part has a stream of its own, so that a change to one leaves the others as they were.
     body, plan, machine, noise, facts = (
         np.random.default_rng((seed, index, part)) for part in range(5)
     )

@@ -1,10 +1,8 @@
-"""The scanner: from tissue to the magnitude image of a balanced cine sequence, and its labels.
+"""Scan the anatomy: from tissue to the magnitude image of a balanced cine sequence, and labels.
 
 Every voxel is sampled several times in and through the plane, so that partial volume is real: the
 image is the mean over the samples and the label is the class that fills most of the voxel.
 """
-
-from __future__ import annotations
 
 from dataclasses import dataclass
 
@@ -24,7 +22,7 @@ GRAIN = 1.0  # size of the texture, pixels
 
 @dataclass(frozen=True)
 class Grid:
-    """Where the voxels lie: the matrix, its spacing in mm and its place over the patient."""
+    """The place of the voxels: the matrix, its spacing in mm and its position in the patient."""
 
     shape: tuple[int, int, int]
     spacing: tuple[float, float, float]
@@ -36,7 +34,7 @@ class Grid:
 
 @dataclass(frozen=True)
 class Scanner:
-    """How tissue becomes signal; blood in the LV is 1."""
+    """The settings by which tissue becomes signal; blood in the LV is 1."""
 
     signal: FloatArray  # per tissue; fat is negative, being in opposed phase to water
     texture: FloatArray  # per tissue, relative deviation
@@ -118,7 +116,15 @@ def draw_scanner(random: np.random.Generator) -> Scanner:
 def scan(
     random: np.random.Generator, anatomy: Anatomy, phase: Phase, grid: Grid, scanner: Scanner
 ) -> tuple[NDArray[np.int16], LabelArray]:
-    """Image and label, both (X, Y, Z), of one phase."""
+    """Return image and label, both (X, Y, Z), of one phase.
+
+    Args:
+        random: source of the noise.
+        anatomy: the patient.
+        phase: the moment of the beat.
+        grid: the place of the voxels.
+        scanner: contrast, coil, resolution and noise.
+    """
     image = np.empty(grid.shape, dtype=np.float32)
     label = np.empty(grid.shape, dtype=np.uint8)
     sensitivity = _coil(grid, scanner)
@@ -132,7 +138,7 @@ def scan(
 
 
 def _samples(grid: Grid, k: int) -> tuple[FloatArray, FloatArray]:
-    """Coordinates in mm of the samples of slice k, (X * SAMPLES, Y * SAMPLES) each."""
+    """Return x and y in mm of the samples of slice k, (X * SAMPLES, Y * SAMPLES) each."""
     axes = []
     for size, pixel in zip(grid.shape[:2], grid.spacing[:2], strict=True):
         count = SAMPLES * size
@@ -145,38 +151,45 @@ def _samples(grid: Grid, k: int) -> tuple[FloatArray, FloatArray]:
 
 
 def _pool(samples: FloatArray) -> FloatArray:
-    """Mean over the samples of each pixel: (X * SAMPLES, Y * SAMPLES) -> (X, Y)."""
+    """Return the mean of each pixel's samples: (X * SAMPLES, Y * SAMPLES) -> (X, Y)."""
     rows = samples[::SAMPLES].copy()
     for start in range(1, SAMPLES):
         rows += samples[start::SAMPLES]
     total = rows[:, ::SAMPLES].copy()
     for start in range(1, SAMPLES):
         total += rows[:, start::SAMPLES]
-    return total / np.float32(SAMPLES**2)
+    return np.asarray(total / np.float32(SAMPLES**2), dtype=np.float32)
 
 
 def _fullest_class(tissues: LabelArray) -> LabelArray:
-    """(planes, X * SAMPLES, Y * SAMPLES) -> (X, Y)."""
+    """Return the class that fills most of each pixel, (planes, X * SAMPLES, ...) -> (X, Y)."""
     classes = LABEL_OF_TISSUE[tissues]
     shares = [_pool((classes == value).sum(axis=0, dtype=np.float32)) for value in range(LABELS)]
-    return np.argmax(shares, axis=0).astype(np.uint8)
+    return np.asarray(np.argmax(shares, axis=0), dtype=np.uint8)
 
 
 def _coil(grid: Grid, scanner: Scanner) -> FloatArray:
-    """Sensitivity of the receive coil (X, Y): highest towards the chest wall."""
+    """Return the sensitivity (X, Y) of the receive coil, highest towards the chest wall."""
     x, y = (_pool(samples) / 100 for samples in _samples(grid, 0))
     log = scanner.gradient[0] * x + scanner.gradient[1] * y + scanner.curvature * (x * x + y * y)
     # Where the field is off, balanced sequences lose the signal along a band.
     direction, distance, depth = scanner.band
     across = (100 * (x * np.cos(direction) + y * np.sin(direction)) - distance) / 6
     band = 1 - depth * np.exp(-(across**2))
-    return (np.exp(log) * band).astype(np.float32)
+    return np.asarray(np.exp(log) * band, dtype=np.float32)
 
 
 def _receive(
     random: np.random.Generator, tissues: LabelArray, sensitivity: FloatArray, scanner: Scanner
 ) -> FloatArray:
-    """The magnitude image (X, Y) of a slice; blood in the LV is near 1."""
+    """Return the magnitude image (X, Y) of a slice; blood in the LV is near 1.
+
+    Args:
+        random: source of texture and noise.
+        tissues: `Tissue` codes of the samples, (planes, X * SAMPLES, Y * SAMPLES).
+        sensitivity: of the coil, (X, Y).
+        scanner: contrast, resolution and noise.
+    """
     signal = scanner.signal[tissues].mean(axis=0)
     # Fat and water of one voxel cancel: the dark outlines of cine MR.
     signal = _pool(ndimage.gaussian_filter(signal, SAMPLES * scanner.blur))

@@ -1,10 +1,8 @@
-"""What surrounds the heart: chest wall, lungs, great vessels and the organs under the diaphragm.
+"""Draw what surrounds the heart: chest wall, lungs, great vessels, organs under the diaphragm.
 
-Much of it looks like a ventricle in a patch (stomach and aorta bright as blood, liver grey as
-myocardium), as it does in patients. Same coordinates as `heart`, in mm.
+Much of it looks like a ventricle in a patch (stomach and aorta as bright as blood, liver as grey as
+myocardium), as it does in patients. Coordinates are those of `heart`, in mm.
 """
-
-from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -25,11 +23,11 @@ class Blob(NamedTuple):
     angle: float
     lean: tuple[float, float]
     tissue: Tissue
-    shell: float = 0.0  # mm of muscle around its content
+    shell: float = 0.0  # thickness in mm of the muscle around its content
 
 
 class Diaphragm(NamedTuple):
-    """A dome: its top, how it falls off to the sides (1/mm) and rises towards the apex."""
+    """A dome: its top (mm), its fall towards the sides (1/mm) and its rise towards the apex."""
 
     x: float
     y: float
@@ -38,11 +36,11 @@ class Diaphragm(NamedTuple):
 
 
 class ChestWall(NamedTuple):
-    """An elliptic tube with layers of muscle, ribs and fat; mm but for the angle."""
+    """An elliptic tube with layers of muscle, ribs and fat; lengths are in mm."""
 
     centre: tuple[float, float]
     half_axes: tuple[float, float]
-    approach: float  # mm closer to the heart per mm towards the apex
+    approach: float  # mm by which it comes closer to the heart per mm towards the apex
     muscle: float
     fat: float
     rib_spacing: float  # radians
@@ -51,7 +49,7 @@ class ChestWall(NamedTuple):
 
 @dataclass(frozen=True)
 class Thorax:
-    """Everything around the heart; of blobs, later ones lie in front."""
+    """Everything around the heart; later blobs lie in front of earlier ones."""
 
     wall: ChestWall
     pads: tuple[float, float]  # mm of fat that fills the corners at the chest wall and diaphragm
@@ -62,7 +60,7 @@ class Thorax:
 
 
 def draw_thorax(random: np.random.Generator, heart: Heart) -> Thorax:
-    """Draw surroundings into which a heart fits."""
+    """Draw surroundings that a heart fits into."""
     phase = heart.diastole
     floor = phase.radius + phase.wall + float(random.uniform(0, 8))
     left = -(phase.radius + phase.wall + 0.95 * phase.rv_width + float(random.uniform(2, 12)))
@@ -106,7 +104,7 @@ def _one_of(random: np.random.Generator, tissues: tuple[Tissue, ...]) -> Tissue:
 
 
 def _draw_abdomen(random: np.random.Generator, floor: float) -> tuple[Blob, ...]:
-    """Liver, spleen, stomach and bowel, the latter two with fluid, food or air in them."""
+    """Draw liver, spleen, stomach and bowel; the last two hold fluid, food or air."""
 
     def organ(centre: Point, spread: float, size: Range, tissue: Tissue, shell: float = 0) -> Blob:
         return _organ(random, _near(random, centre, spread), size, tissue, shell)
@@ -123,16 +121,7 @@ def _draw_abdomen(random: np.random.Generator, floor: float) -> tuple[Blob, ...]
         for _ in range(9)
     ]
     liver = [
-        organ(
-            (
-                -42,
-                floor + 46,
-                15,
-            ),
-            6,
-            Range(48, 66),
-            Tissue.LIVER,
-        ),
+        organ((-42, floor + 46, 15), 6, Range(48, 66), Tissue.LIVER),
         organ((float(random.uniform(-15, 15)), floor + 12, 35), 5, Range(18, 34), Tissue.LIVER),
     ]
     upper = [
@@ -150,7 +139,7 @@ def _draw_abdomen(random: np.random.Generator, floor: float) -> tuple[Blob, ...]
 
 
 def _draw_lung_vessel(random: np.random.Generator) -> Blob:
-    """A branch of the pulmonary vessels: larger and more of them towards the hilum."""
+    """Draw a branch of the pulmonary vessels: they are more and larger towards the hilum."""
     out = float(random.exponential(45))
     towards = float(random.uniform(-np.pi, np.pi))
     size = float(random.uniform(1.0, 2.2) + 2.0 * np.exp(-out / 15))
@@ -164,7 +153,7 @@ def _draw_lung_vessel(random: np.random.Generator) -> Blob:
 
 
 def _draw_vessels(random: np.random.Generator, phase: Phase, floor: float) -> tuple[Blob, ...]:
-    """Inferior vena cava, descending aorta (cut obliquely) and pulmonary veins."""
+    """Draw inferior vena cava, descending aorta (cut obliquely) and pulmonary veins."""
     right = phase.radius + phase.wall
     cava = Blob(
         centre=(-random.uniform(25, 45), floor + random.uniform(14, 30), 0.0),

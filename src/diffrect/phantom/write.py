@@ -1,6 +1,4 @@
-"""Writing synthetic patients to disk as ACDC is published."""
-
-from __future__ import annotations
+"""Write synthetic patients to disk in the layout in which ACDC is published."""
 
 import gzip
 from pathlib import Path
@@ -14,20 +12,29 @@ from diffrect.phantom.patient import PhantomPatient, phantom_patient
 
 
 def write_phantom(folder: Path | str, patients: int = 24, seed: int = 0) -> list[Path]:
-    """Write `patients` synthetic patients under `folder` as ACDC is published; their folders.
+    """Write synthetic patients in the layout in which ACDC is published.
 
-    Each gets `phantomXXX/` with `Info.cfg` and, for end-diastole and end-systole,
+    Each patient gets a folder `phantomXXX/` with `Info.cfg` and, for end-diastole and end-systole,
     `phantomXXX_frameYY.nii.gz` (int16) and `phantomXXX_frameYY_gt.nii.gz` (uint8; 1 RV cavity,
     2 myocardium, 3 LV cavity). The same arguments give the same bytes on the same machine.
 
-    Raises InputError if `patients` is not in 1..999 or a patient's folder exists already.
+    Args:
+        folder: folder to write into; it is made if need be.
+        patients: number of patients, 1 to 999.
+        seed: seed of the data set; with the index of a patient it determines the patient.
+
+    Returns:
+        The folders of the patients.
+
+    Raises:
+        InputError: `patients` is out of range, or a patient's folder exists already.
     """
     if not 1 <= patients <= 999:
-        raise InputError(f"patients: expected 1 to 999, got {patients}")
+        raise InputError("patients", "1 to 999", got=patients, setting="patients")
     folders = [Path(folder) / f"phantom{index + 1:03d}" for index in range(patients)]
     for place in folders:
         if place.exists():
-            raise InputError(f"{place}: expected a new folder, but it exists already")
+            raise InputError(place, "a new folder", found="one that exists already")
     for index, place in enumerate(folders):
         place.mkdir(parents=True)
         _write_patient(place, phantom_patient(seed, index))
@@ -62,5 +69,5 @@ def _write_nifti(
     image.header.set_xyzt_units("mm")
     image.set_sform(affine, code="scanner")
     image.set_qform(affine, code="scanner")
-    # No time and no name in the gzip header: the same arrays give the same bytes.
+    # The gzip header holds no time and no name, so that the same arrays give the same bytes.
     path.write_bytes(gzip.compress(image.to_bytes(), compresslevel=6, mtime=0))

@@ -1,0 +1,26 @@
+"""Write the pages and the notebook that are made from other sources.
+
+python docs/tools/generate.py
+"""
+
+from pathlib import Path
+
+from commands_page import commands_page
+from options_page import options_page
+from tutorial import notebook
+
+DOCS = Path(__file__).resolve().parents[1]
+
+
+def generated() -> dict[Path, str]:
+    """Return the text of every generated file, by its path."""
+    return {
+        DOCS / "reference" / "commands.md": commands_page(),
+        DOCS / "reference" / "options.md": options_page(),
+        DOCS / "start" / "first-model.ipynb": notebook(DOCS / "start" / "first-model.md"),
+    }
+
+
+if __name__ == "__main__":
+    for path, text in generated().items():
+        path.write_text(text, encoding="utf-8")
