@@ -261,7 +261,7 @@ def _with_moved_settings(
         options: the options that hold where `values` names none.
         where: what to put before the name of a wrong setting.
     """
-    moved = dict(values)
+    moved = dict(values.items())
     start = moved.pop("rectify_from", None)
     if isinstance(start, int) and start < 0:
         raise InputError(f"{where}rectify_from", "at least 0", got=start, setting="rectify_from")
