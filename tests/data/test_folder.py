@@ -22,7 +22,7 @@ FOLDER = SOURCES["folder"]
 def write_pair(
     folder: Path, name: str, label: bool = True, codes: tuple[int, ...] = (0, 1)
 ) -> None:
-    """An image in images/ and its label in labels/, of two classes with these codes."""
+    """Write an image in images/ and its label in labels/, of two classes with these codes."""
     image, labels = scan((12, 10, 2), len(codes), seed=1)
     write_nifti(folder / "images" / f"{name}.nii.gz", image)
     if label:
@@ -32,7 +32,7 @@ def write_pair(
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Two labelled cases of two patients and one without a label; a name that is not ASCII."""
+    """Return a folder of two labelled cases and one without a label, of two patients."""
     path = tmp_path / "own data"
     write_pair(path, "hérz 1_a")
     write_pair(path, "hérz 1_b", label=False)
@@ -145,7 +145,7 @@ def test_a_split_with_labelled_patients(tmp_path: Path) -> None:
     assert (split.train, split.labelled, split.val) == (("b", "a"), ("b",), ("c",))
 
 
-def test_a_table_alone_makes_a_folder_one_s_own(folder: Path) -> None:
+def test_a_table_is_enough_to_recognise_an_own_folder(folder: Path) -> None:
     (folder / "images").rename(folder / "scans")
     options = table(folder, "image,label\nscans/hérz 1_a.nii.gz,labels/hérz 1_a.nii.gz\n")
     source = find_source(folder, options=options)

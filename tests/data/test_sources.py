@@ -1,4 +1,4 @@
-"""What each layout lists and loads, and what it refuses."""
+"""Each layout lists and loads its cases, and refuses folders that are not complete."""
 
 import pickle
 import shutil

@@ -1,4 +1,4 @@
-"""DICOM series: slices and frames in the places that their headers say, or refused."""
+"""DICOM series: slices and frames lie where their headers say, or are refused."""
 
 import copy
 import json
@@ -144,7 +144,7 @@ def test_series_refused(tmp_path: Path, fault: str, message: str, capfd) -> None
 
 
 def test_a_slice_that_is_moved_aside_is_refused(tmp_path: Path) -> None:
-    """Its height is right: nothing but the way there shows it."""
+    """The height of the slice is right; only its place in the plane gives it away."""
     files = write_series(tmp_path / "s", voxels(), grid(np.eye(3)))
     dataset = pydicom.dcmread(files[3])
     dataset.ImagePositionPatient[0] += 7

@@ -1,4 +1,4 @@
-"""Every format gives the same voxels in the same place; what is an image is found."""
+"""Every format gives the same voxels in the same place; images are found by their names."""
 
 import os
 from pathlib import Path
@@ -83,7 +83,7 @@ def test_channels_and_two_dimensions_of_itk(tmp_path: Path) -> None:
     np.testing.assert_array_equal(read_image(tmp_path / "four.mha").array, voxels((2, 6, 5, 7)).T)
 
 
-def test_axes_that_are_not_at_right_angles_are_told(tmp_path: Path) -> None:
+def test_axes_that_are_not_at_right_angles_are_remarked_on(tmp_path: Path) -> None:
     skewed = OBLIQUE.copy()
     skewed[:, 1] = (skewed[:, 1] + 0.3 * skewed[:, 0]) / np.hypot(1, 0.3)
     for name in ("a.nii.gz", "a.nrrd", "a.mha"):
@@ -138,7 +138,7 @@ def test_decoders_say_nothing_themselves(tmp_path: Path, capfd) -> None:
     assert capfd.readouterr() == ("", "")
 
 
-def test_pictures_that_viewers_turn_are_told(tmp_path: Path) -> None:
+def test_pictures_that_viewers_turn_are_remarked_on(tmp_path: Path) -> None:
     entries = Image.Exif()
     entries[0x112] = 6
     array = np.arange(35, dtype=np.uint8).reshape(7, 5)
@@ -167,12 +167,12 @@ def test_a_negative_spacing_is_a_turned_axis(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("told", "line"),
+    ("message", "line"),
     [
         ("E: /a/b.cxx:99:\nITK ERROR: Image(0x1f): it is bad.", "it is bad"),
         ("E: /a/c.hxx:179:\nFailed to allocate memory for image.", "Failed to allocate memory for"),
         ("E: /a/d.h:443 ():\nNo logic", "No logic"),
     ],
 )
-def test_what_itk_says_is_told_without_where_it_was_said(told: str, line: str) -> None:
-    assert reason(RuntimeError(f"Exception thrown in SimpleITK {told}")).startswith(line)
+def test_messages_of_itk_lose_their_place_in_the_source(message: str, line: str) -> None:
+    assert reason(RuntimeError(f"Exception thrown in SimpleITK {message}")).startswith(line)

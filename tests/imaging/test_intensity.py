@@ -1,4 +1,4 @@
-"""Normalisation: what becomes 0 and 1, the same a slice at a time as all at once."""
+"""Normalisation: the values that become 0 and 1, the same slice by slice as all at once."""
 
 import numpy as np
 import pytest
@@ -52,7 +52,7 @@ def test_text_and_back(text: str) -> None:
     assert str(Intensity.parse(text)) == text
 
 
-def test_each_channel_alone() -> None:
+def test_each_channel_has_its_own_limits() -> None:
     both = np.stack([RAW, 1000 * RAW + 7], axis=-1)
     for text in ("minmax", "percentile", "zscore"):
         scaled = scale(both, Intensity.parse(text).limits(both, "scan.nii"))

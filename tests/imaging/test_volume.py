@@ -23,14 +23,14 @@ GEOMETRY = (
 
 
 def raw_header(path: Path) -> nib.Nifti1Header:
-    """The header as on disk, without nibabel's repairs."""
+    """Return the header as on disk, without nibabel's repairs."""
     content = path.read_bytes()
     content = gzip.decompress(content) if path.suffix == ".gz" else content
     return nib.Nifti1Header(content[:348], check=False)
 
 
 def oblique_image(path: Path, shape: tuple[int, ...], kind: type = nib.Nifti1Image) -> Path:
-    """An image with every kind of geometry set, some of it contradictory."""
+    """Write an image with every kind of geometry set, some of it contradictory."""
     affine = np.array([[-1.4, 0.1, 0, 7], [0.2, 1.5, 0.3, -9], [0, 0.3, 5, 11], [0, 0, 0, 1.0]])
     values = np.random.default_rng(0).integers(0, 900, shape).astype(np.int16)
     image = kind(values, affine)
@@ -198,7 +198,7 @@ def test_slices_are_the_transpose_scaled_by_the_volume() -> None:
     np.testing.assert_array_equal(grid_labels(labels), array - 1000)
 
 
-def test_each_channel_is_scaled_alone() -> None:
+def test_each_channel_is_scaled_by_itself() -> None:
     array = np.stack([np.arange(8.0), 1e6 * np.arange(8.0)], axis=-1).reshape(2, 2, 2, 2)
     slices = image_slices(volume(array))
     assert slices.shape == (2, 2, 2, 2)

@@ -20,7 +20,7 @@ SERIES = Path("series")
 
 
 def header(**fields: Any) -> Spoil:
-    """Other bytes in the header of a.nii.gz, past what nibabel would repair."""
+    """Change bytes in the header of an image, which nibabel would repair while writing."""
 
     def spoil() -> None:
         image = nib.load("a.nii.gz")
@@ -35,12 +35,12 @@ def header(**fields: Any) -> Spoil:
 
 
 def label_at(**changes: Any) -> Spoil:
-    """The label of a case on another grid."""
+    """Put the label of a case on another grid."""
     return lambda: write_nifti(LABEL, np.asarray(nib.load(LABEL).dataobj), **changes)
 
 
 def series(fault: Callable[[list[Path]], Any]) -> Spoil:
-    """A DICOM series of 5 slices and what is done to its files, in the order of their places."""
+    """Write a DICOM series of 5 slices and change its files, given in the order of their places."""
     return lambda: fault(write_series(SERIES, VOXELS, grid(np.eye(3))))
 
 
@@ -60,7 +60,7 @@ def retag(name: str, value: Any) -> Callable[[list[Path]], None]:
 
 
 def pictures(label: np.ndarray, name: str = "b.png", mode: str | None = None) -> Spoil:
-    """A data set of one picture with this label."""
+    """Make a data set of one picture with this label."""
 
     def spoil() -> None:
         grey = np.arange(63, dtype=np.uint8).reshape(7, 9)
@@ -138,7 +138,7 @@ SCANS: dict[str, tuple[str, str, Spoil]] = {
         "1952 bytes",
         header(dim=(3, 20, 20, 1, 1, 1, 1, 1)),
     ),
-    "a header that takes itself for voxels": (
+    "a header that says that voxels begin inside it": (
         "predict run out a.nii",
         "a.nii: expected voxels from byte 352 on: its header says 0",
         header(vox_offset=0),
@@ -178,7 +178,7 @@ SCANS: dict[str, tuple[str, str, Spoil]] = {
         "a.nii: expected a finite affine, found NaN or infinity",
         header(srow_x=(np.nan, 0, 0, 0), sform_code=1),
     ),
-    "an affine of zeros, to cut by it": (
+    "an affine of zeros, needed to cut slices": (
         "predict run out a.nii --axis axial",
         "a.nii: expected an affine that says where every axis points (or --axis 0, 1 or 2), got "
         "[[0.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]]",
@@ -189,7 +189,7 @@ SCANS: dict[str, tuple[str, str, Spoil]] = {
         "a.nii.gz: expected a NIfTI file: Permission denied",
         lambda: Path("a.nii.gz").chmod(0),
     ),
-    "a file that is no image by its name": (
+    "a file whose name is not that of an image": (
         "predict run out b.txt",
         "b.txt: expected an image by its name (NIfTI, NRRD, MHA, DICOM series, PNG, TIFF or JPEG)",
         write("b.txt"),
@@ -272,7 +272,7 @@ SCANS: dict[str, tuple[str, str, Spoil]] = {
         "rows, the file has 7",
         short_tiff,
     ),
-    "a picture in colour for a model of grey ones": (
+    "a picture in colour for a model of grey pictures": (
         "predict run out a.png",
         "a.png: expected 1 channel, got 3",
         lambda: Image.fromarray(COLOURS).save("a.png"),
@@ -327,7 +327,7 @@ SCANS: dict[str, tuple[str, str, Spoil]] = {
         "series/IM0003.dcm: expected the orientation of IM0000.dcm",
         series(retag("ImageOrientationPatient", [0.0, 1.0, 0.0, 1.0, 0.0, 0.0])),
     ),
-    "a DICOM slice that lies beside the others": (
+    "a DICOM slice that is out of line": (
         "predict run out series",
         "series: expected slices in a straight row, found IM0003.dcm 9 mm beside it",
         series(retag("ImagePositionPatient", [-1.0, 20.0, 38.0])),
@@ -337,13 +337,13 @@ SCANS: dict[str, tuple[str, str, Spoil]] = {
         "series/IM0003.dcm: expected a pixel spacing above 0 mm, got (0.0, 1.0)",
         series(retag("PixelSpacing", [0.0, 1.0])),
     ),
-    "a DICOM slice that does not say where it lies": (
+    "a DICOM slice without a position": (
         "predict run out series",
         "series/IM0003.dcm: expected a header that says where the slice lies, found no "
         "ImagePositionPatient",
         series(retag("ImagePositionPatient", None)),
     ),
-    "a DICOM slice that does not say where its axes point": (
+    "a DICOM slice with axes that are not at right angles": (
         "predict run out series",
         "series/IM0003.dcm: expected unit vectors at right angles in ImageOrientationPatient, got "
         "(1.0, 0.0, 0.0, 1.0, 0.0, 0.0)",

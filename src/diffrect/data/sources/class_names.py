@@ -42,7 +42,7 @@ def read_class_names(file: Path) -> dict[int, str]:
     except FileNotFoundError:
         raise InputError(file, "names of classes", found="no such file") from None
     except (OSError, ValueError) as error:
-        raise InputError(file, "readable text in UTF-8", reason=error) from None
+        raise InputError(file, "readable text in UTF-8", reason=str(error)) from None
     pairs = _from_csv(file, text) if file.suffix.lower() == ".csv" else _from_yaml(file, text)
     names: dict[int, str] = {}
     for code, name in pairs:
@@ -82,7 +82,7 @@ def _from_csv(file: Path, text: str) -> Iterable[tuple[str, str]]:
     try:
         (_, header), *rows = read_rows(text) or [(1, [])]
     except csv.Error as error:
-        raise InputError(file, "a readable table", reason=error) from None
+        raise InputError(file, "a readable table", reason=str(error)) from None
     places = {name.strip().casefold(): number for number, name in enumerate(header)}
     if not {"code", "name"} <= places.keys():
         raise InputError(file, "the columns code and name", got=", ".join(header))

@@ -50,7 +50,7 @@ def read_json(file: Path) -> dict[str, Any]:
     except FileNotFoundError:
         raise InputError(file, "a Decathlon dataset.json", found="no such file") from None
     except (OSError, ValueError, RecursionError) as error:
-        raise InputError(file, "readable JSON", reason=error) from None
+        raise InputError(file, "readable JSON", reason=str(error)) from None
     if not isinstance(settings, dict):
         raise InputError(file, "a JSON object", got=type(settings).__name__)
     return settings

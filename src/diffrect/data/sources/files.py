@@ -154,7 +154,7 @@ def choose_patient(pattern: str | None, case: str) -> str:
         expression = re.compile(pattern)
     except re.error as error:
         expected = "a regular expression"
-        raise InputError("--patients", expected, got=repr(pattern), reason=error) from None
+        raise InputError("--patients", expected, got=repr(pattern), reason=str(error)) from None
     if not expression.groups:
         raise InputError("--patients", "a pattern with a group (...)", got=repr(pattern))
     match = expression.search(case)

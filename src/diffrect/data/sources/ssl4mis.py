@@ -134,7 +134,7 @@ def _listed_patients(file: Path) -> tuple[str, ...]:
     try:
         lines = file.read_text(encoding="utf-8-sig").split()
     except (OSError, ValueError) as error:
-        raise InputError(file, "a readable list of cases", reason=error) from None
+        raise InputError(file, "a readable list of cases", reason=str(error)) from None
     return tuple(dict.fromkeys(_patient(line) for line in lines))
 
 

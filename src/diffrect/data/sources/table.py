@@ -58,7 +58,7 @@ def _read_lines(file: Path) -> list[tuple[int, dict[str, str]]]:
     except FileNotFoundError:
         raise InputError(file, "a table of cases", found="no such file") from None
     except (OSError, ValueError, csv.Error) as error:
-        raise InputError(file, "a readable table in UTF-8", reason=error) from None
+        raise InputError(file, "a readable table in UTF-8", reason=str(error)) from None
     header = [name.strip().casefold() for name in (rows[0][1] if rows else [])]
     if "image" not in header:
         found = ", ".join(header) or "none"
