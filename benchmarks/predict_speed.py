@@ -28,9 +28,9 @@ from acdc_like import write_acdc_like
 from diffrect import export, train
 from diffrect.config import TrainConfig
 from diffrect.imaging.intensity import Intensity, scale
+from diffrect.imaging.read import read_image
 from diffrect.imaging.resample import labels_from_logits, to_network
 from diffrect.imaging.slicing import choose_slicing
-from diffrect.imaging.volume import read_image
 from diffrect.inference.model import Model
 from diffrect.inference.predict import predict_file
 from phantom_store import phantom_store
@@ -68,7 +68,7 @@ def slice_by_slice(model: Model, file: Path) -> np.ndarray:
     slicing = choose_slicing(volume, model.axis)
     slices = slicing.view(volume.array)
     limits = Intensity.parse(model.intensity).limits(slices, file)
-    zoom = model.zoom(slicing.spacing(volume), str(file))
+    zoom = model.segmenter.zoom(slicing.spacing(volume), str(file))
     labels = np.empty(volume.array.shape[:3], np.uint8)
     network = plain(model.network)
     for index in range(len(slices)):
@@ -124,7 +124,7 @@ def report(run: Path, image: Path, folder: Path, size: int, rounds: int) -> None
     model = Model.load(run, checkpoint="last")
     exported = Model.load(export(run, folder / "model.onnx", checkpoint="last"))
     for one in (model, exported):
-        one.config = replace(one.config, size=size, spacing=None, crop=None)
+        one.segmenter = replace(one.segmenter, size=size, spacing=None)
     files = {what: folder / f"{what}.nii.gz" for what in ("reference's way", "diffrect", "ONNX")}
     network = plain(model.network)
     theirs, ours, onnx = files.values()

@@ -18,8 +18,9 @@ if TYPE_CHECKING:
     from diffrect.errors import InputError
     from diffrect.evaluation.evaluate import evaluate
     from diffrect.inference.export import export
-    from diffrect.inference.model import Model, load_reference_checkpoint
+    from diffrect.inference.model import Model
     from diffrect.inference.predict import predict
+    from diffrect.inference.reference import load_reference_checkpoint
     from diffrect.showcase.demo import demo
     from diffrect.training.train import train
 
@@ -57,7 +58,7 @@ _MODULES = {
     "evaluate": "diffrect.evaluation.evaluate",
     "export": "diffrect.inference.export",
     "inspect": "diffrect.data.inspection",
-    "load_reference_checkpoint": "diffrect.inference.model",
+    "load_reference_checkpoint": "diffrect.inference.reference",
     "predict": "diffrect.inference.predict",
     "prepare": "diffrect.data.prepare",
     "train": "diffrect.training.train",

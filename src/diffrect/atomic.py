@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all, whatever happens while they are written."""
+"""Write files that are there whole or not at all, whatever happens while they are written."""
 
 import contextlib
 import glob
@@ -9,17 +9,21 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-# Read once: asking means changing it for a moment, for all threads.
+# Read once, because asking means changing it for a moment, for all threads.
 _UMASK = os.umask(0o077)
 os.umask(_UMASK)
 SUFFIX = ".partial"
 
 
 def write_atomic(path: Path, content: bytes | str | memoryview, *, sync: bool = True) -> None:
-    """Writes a file in one step: readers, and whoever comes after a crash, see the old or the new.
+    """Write a file in one step: readers see the old or the new content, also after a crash.
 
-    The unfinished file lies beside it as `.NAME.XXXX.partial`, readable by nobody else. With
-    `sync` the content also survives a power cut once this returns.
+    The unfinished file lies beside it as `.NAME.XXXX.partial`, which nobody else can read.
+
+    Args:
+        path: the file to write or replace.
+        content: bytes, or text that becomes UTF-8.
+        sync: return only when the content survives a power cut.
 
     Raises:
         OSError: naming `path`, which is left as it was; nothing else is left behind.
@@ -30,7 +34,11 @@ def write_atomic(path: Path, content: bytes | str | memoryview, *, sync: bool = 
 
 @contextlib.contextmanager
 def new_file(path: Path, *, sync: bool = True) -> Iterator[BinaryIO]:
-    """A file to write piece by piece that takes its name when the block ends, see `write_atomic`.
+    """Open a file to write piece by piece; it takes its name when the block ends.
+
+    Args:
+        path: the file to write or replace, see `write_atomic`.
+        sync: leave the block only when the content survives a power cut.
 
     Raises:
         OSError: naming `path`, which is left as it was; nothing else is left behind.
@@ -54,20 +62,26 @@ def new_file(path: Path, *, sync: bool = True) -> Iterator[BinaryIO]:
 
 
 def private_file(path: Path) -> BinaryIO:
-    """Makes a file that nobody else can read, for reading and writing.
+    """Create a file that nobody else can read, open for reading and writing.
 
     Raises:
-        FileExistsError: something of that name is there; no link laid in the way is followed.
+        FileExistsError: something of that name is there; symbolic links are not followed.
     """
     flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
     return os.fdopen(os.open(path, flags, 0o600), "w+b")
 
 
 def reserve(file: BinaryIO, size: int) -> None:
-    """Room on the disk for a file that will be written as memory, where a lack of it would kill.
+    """Reserve disk space for a file that will be written through a memory map.
+
+    A process that writes to a memory map of a full disk is killed, so the space is needed first.
+
+    Args:
+        file: an empty file, open for writing.
+        size: bytes to reserve.
 
     Raises:
-        OSError: there is not enough.
+        OSError: there is not enough space.
     """
     if hasattr(os, "posix_fallocate"):
         os.posix_fallocate(file.fileno(), 0, size)
@@ -79,14 +93,14 @@ def reserve(file: BinaryIO, size: int) -> None:
 
 
 def sync_file(path: Path) -> None:
-    """Makes the content of a file that something else wrote survive a power cut."""
+    """Make a file that other code wrote survive a power cut."""
     with path.open("rb+") as file:
         os.fsync(file.fileno())
 
 
 def sync_folder(folder: Path) -> None:
-    """Makes the names in a folder survive a power cut, where the system can."""
-    with contextlib.suppress(OSError):  # Windows opens no folders
+    """Make the names in a folder survive a power cut, where the system supports it."""
+    with contextlib.suppress(OSError):  # Windows cannot open folders
         descriptor = os.open(folder, os.O_RDONLY)
         try:
             os.fsync(descriptor)
@@ -96,7 +110,7 @@ def sync_folder(folder: Path) -> None:
 
 @contextlib.contextmanager
 def naming(path: Path) -> Iterator[None]:
-    """Errors of the system, such as a full disk, say which file it was about."""
+    """Make errors of the system, such as a full disk, name the file they are about."""
     try:
         yield
     except OSError as error:
@@ -106,7 +120,10 @@ def naming(path: Path) -> Iterator[None]:
 
 
 def remove_unfinished(folder: Path, *names: str) -> None:
-    """Removes what a killed writer of these files left; for the only writer they have."""
+    """Remove the unfinished files that a killed writer of these names left in a folder.
+
+    Only safe where no other process is writing the same files.
+    """
     for name in names:
         for path in folder.glob(f".{glob.escape(name)}.*{SUFFIX}"):
             if path.is_dir() and not path.is_symlink():  # of a format of several files

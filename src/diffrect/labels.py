@@ -1,4 +1,9 @@
-"""The one label code that is no class."""
+"""The one label code that is not a class."""
 
 IGNORED = 255
-"""Not annotated: the pixel counts in no loss and in no metric; free, as codes are uint8."""
+"""Label of pixels that nobody annotated; excluded from every loss and metric.
+
+Class codes are uint8 and stop at 254, so 255 is free.
+"""
+IGNORED_NAMES = ("ignore", "ignored")
+"""Names that a data set's list of classes may give it."""

@@ -156,7 +156,7 @@ def only_line(capsys) -> str:
         ("", "Expected one of {prepare, inspect, train, evaluate, predict, "),
         ("prepar A B", "Unrecognized options: prepar, A, B; Available subcommands: prepare,"),
         ("prepare A", "Missing from diffrect prepare: STORE"),
-        ("prepare A B --format dicom", "--format: expected one of 'auto', 'acdc', 'ssl4mis', "),
+        ("prepare A B --format dicom", "--format: expected one of 'auto', 'decathlon', 'acdc', "),
         ("prepare A B --workers many", "--workers: expected a whole number, got 'many'; see "),
         ("train A B --learning-rate low", "--learning-rate: expected a number, got 'low'"),
         ("prepare A B --form acdc", "Unrecognized options: --form, acdc; Perhaps you meant: --for"),

@@ -22,7 +22,7 @@ A, LABEL_A = "images/a.nii.gz", "labels/a.nii.gz"
 
 
 def rows() -> dict[str, str]:
-    """What is wrong -> the message, from the page."""
+    """Return the rows of the page: what is wrong -> the message."""
     pattern = re.compile(r"^\| (.+?) \| `(.+)` \|$", re.MULTILINE)
     return dict(pattern.findall(PAGE.read_text("utf-8")))
 
@@ -32,7 +32,7 @@ def csv(*lines: str) -> Spoil:
 
 
 def settings(folder: str, **changes: Any) -> Spoil:
-    """Other entries in dataset.json."""
+    """Put other entries into dataset.json."""
 
     def spoil() -> None:
         file = Path(folder, "dataset.json")
@@ -46,7 +46,7 @@ def copy(source: str, target: str) -> Spoil:
 
 
 def label_of(values: Callable[[np.ndarray], np.ndarray]) -> Spoil:
-    """The same change to both labels of own."""
+    """Change both labels of `own` in the same way."""
 
     def spoil() -> None:
         for name in "ab":
@@ -120,17 +120,17 @@ CASES: dict[str, tuple[str, Spoil]] = {
         write("names.csv", "code,name\r\n2,organ\r\n"),
     ),
     "255 among other codes, without a file of names": ("own", label_of(one_voxel(255))),
-    "labels of nothing but background": ("own", label_of(lambda labels: 0 * labels)),
+    "labels that are all background": ("own", label_of(lambda labels: 0 * labels)),
     "classes that overlap": (
         "nnunet",
         settings("nnunet", labels={"background": 0, "whole": [1, 2], "core": 2}),
     ),
     "codes with gaps in dataset.json": ("task", settings("task", labels={"0": "no", "2": "a"})),
     "a name without a code": ("own --classes names.csv", write("names.csv", "name\norgan\n")),
-    "a code that is no number": ("own --classes names.yaml", write("names.yaml", "one: organ")),
+    "a code that is not a number": ("own --classes names.yaml", write("names.yaml", "one: organ")),
     "a code twice": ("own --classes names.csv", write("names.csv", "code,name\n1,a\n01,b\n")),
     "a code twice in YAML": ("own --classes names.yaml", write("names.yaml", "1: a\n1: b\n")),
-    "a name that YAML takes for another thing": (
+    "a name that YAML reads as something else": (
         "own --classes names.yaml",
         write("names.yaml", "1: yes"),
     ),
@@ -187,7 +187,7 @@ def here(
     decathlon_folder: Path,
     ssl4mis_folder: Path,
 ) -> Path:
-    """A working directory with a good data set of each kind."""
+    """Return a working directory with a good data set of each kind."""
     monkeypatch.chdir(tmp_path)
     write_own(Path("own"))
     write_nnunet(Path("nnunet"))
@@ -215,16 +215,18 @@ def test_bad_sources_are_refused_as_the_page_says(
     assert sorted(here.rglob("*")) == before
 
 
-def test_inspect_tells_the_same_and_goes_on(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_inspect_reports_the_same_and_continues(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     page = rows()
-    told = 0
+    reported = 0
     for fault in ("a label without an image", "a link that leads to itself", "no such table"):
         arguments, spoil = CASES[fault]
         spoil()
         assert cli.main(["inspect", *arguments.split(), "--json", "--quiet"]) == 0
         problems = json.loads(capsys.readouterr().out)["problems"]
-        told += page[fault] in problems
-    assert told == 3
+        reported += page[fault] in problems
+    assert reported == 3
     assert len(problems) == 1  # without its table, no other fault of the folder is seen
 
 

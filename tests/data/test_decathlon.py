@@ -28,7 +28,7 @@ def write_json(folder: Path, **settings: Any) -> Path:
 
 
 def write_channels(folder: Path, name: str, channels: int, label: bool = True) -> list[np.ndarray]:
-    """One file a channel, NAME_0000 and so on, and the label NAME."""
+    """Write one file per channel, NAME_0000 and so on, and the label NAME."""
     images = [scan((20, 18, 3), 3, seed)[0] for seed in range(channels)]
     for number, image in enumerate(images):
         write_nifti(folder / "imagesTr" / f"{name}_{number:04d}.nii.gz", image)
@@ -39,7 +39,7 @@ def write_channels(folder: Path, name: str, channels: int, label: bool = True) -
 
 @pytest.fixture
 def nnunet(tmp_path: Path) -> Path:
-    """Raw data of version 2: two labelled cases of two channels, and one without a label."""
+    """Return raw data of version 2: two labelled cases of two channels, and one without a label."""
     folder = tmp_path / "Dataset001_Tiny"
     labels = {"background": 0, "PZ": 1, "TZ": 2}
     write_json(folder, channel_names=TWO, labels=labels, numTraining=2, file_ending=".nii.gz")
@@ -81,7 +81,7 @@ def test_one_file_with_all_channels(tmp_path: Path) -> None:
     adc = prepare(folder, tmp_path / "adc", options=options, progress=False)
     np.testing.assert_array_equal(adc.image("prostate_16")[:, 0], store.image("prostate_16")[:, 1])
     write_nifti(folder / "imagesTr" / "prostate_16.nii.gz", images[..., 0])
-    with pytest.raises(InputError, match=r"prostate_16.nii.gz: expected 2 channel\(s\), got 1"):
+    with pytest.raises(InputError, match=r"prostate_16.nii.gz: expected 2 channels, got 1"):
         prepare(folder, tmp_path / "none", options=options, progress=False)
 
 
@@ -108,7 +108,7 @@ def test_images_that_nobody_lists_are_unlabelled(tmp_path: Path) -> None:
     assert list(labels) == ["a", "c"]
 
 
-def test_the_ignore_label_is_no_class(nnunet: Path) -> None:
+def test_the_ignore_label_is_not_a_class(nnunet: Path) -> None:
     labels = {"background": 0, "PZ": 1, "ignore": 2}
     write_json(nnunet, channel_names=TWO, labels=labels, file_ending=".nii.gz")
     listing = DECATHLON.list(nnunet)
@@ -140,7 +140,7 @@ def test_patients_by_a_pattern(nnunet: Path) -> None:
     for pattern, message in {
         "(": "expected a regular expression, got '\\('",
         "case": "expected a pattern with a group",
-        "_([ab])": "to match every id, not so for 'case_c'",
+        "_([ab])": "to match every id, found 'case_c', which it does not match",
     }.items():
         with pytest.raises(InputError, match=f"--patients: .*{message}"):
             patients(pattern)
@@ -155,7 +155,7 @@ def test_patients_by_a_pattern(nnunet: Path) -> None:
     ],
 )
 def test_descriptions_in_other_words(nnunet: Path, change: dict[str, Any]) -> None:
-    """What nnU-Net or its users also write means the same."""
+    """Other spellings that nnU-Net or its users write mean the same."""
     expected = DECATHLON.list(nnunet)
     settings = json.loads((nnunet / "dataset.json").read_text())
     write_json(nnunet, **{**settings, **change})
@@ -171,7 +171,7 @@ def test_descriptions_in_other_words(nnunet: Path, change: dict[str, Any]) -> No
         ({"labels": {"background": 0, "PZ": 1, "TZ": 1}}, "each code once under 'labels', got 1"),
         ({"labels": {"background": 0, "PZ": -1}}, "whole codes from 0 up under 'labels', got 'PZ'"),
         ({"channel_names": {}}, "expected one entry under 'channel_names' or more, found {}"),
-        ({"channel_names": {"0": "T2"}}, r"case_a_0000.nii.gz: expected 1 channel\(s\) of case_a"),
+        ({"channel_names": {"0": "T2"}}, "case_a_0000.nii.gz: expected 1 channel of case_a"),
         (
             {"channel_names": {**TWO, "2": "DWI"}},
             "case_a_0002.nii.gz: expected the file named in dataset.json, found no such file",
@@ -215,7 +215,7 @@ def test_channels_that_lie_elsewhere_need_a_decision(nnunet: Path, tmp_path: Pat
         nnunet / "imagesTr" / "case_a_0001.nii.gz", scan((20, 18, 3), 3, 1)[0], affine=moved
     )
     message = (
-        r"case_a_0001.nii.gz: expected the geometry of the first channel .*_0000.nii.gz, .* 5 mm"
+        r"case_a_0001.nii.gz: expected the geometry of the first channel .*_0000.nii.gz: .* 5 mm"
     )
     with pytest.raises(InputError, match=message):
         prepare(nnunet, tmp_path / "store", progress=False)
@@ -225,7 +225,7 @@ def test_channels_that_lie_elsewhere_need_a_decision(nnunet: Path, tmp_path: Pat
 
 
 def test_protocol_h_reads_what_it_always_read(real_data: Path, tmp_path: Path) -> None:
-    """Ids, classes and bits of the store that the measurements on Hippocampus were made with."""
+    """The measurements on Hippocampus were made with a store of these ids, classes and bits."""
     folder = real_data / "hippocampus"
     listing = DECATHLON.list(folder)
     listed = json.loads((folder / "dataset.json").read_text())["training"]

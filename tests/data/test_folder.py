@@ -10,7 +10,7 @@ from diffrect.data.choose_split import resolve_split
 from diffrect.data.prepare import prepare
 from diffrect.data.source_options import SourceOptions
 from diffrect.data.sources import SOURCES, detect, find_source, list_cases
-from diffrect.data.sources.files import SUFFIXES, image_stem
+from diffrect.data.sources.files import SCAN_SUFFIXES, image_stem
 from diffrect.data.store import Store
 from diffrect.errors import InputError
 from diffrect.labels import IGNORED
@@ -22,7 +22,7 @@ FOLDER = SOURCES["folder"]
 def write_pair(
     folder: Path, name: str, label: bool = True, codes: tuple[int, ...] = (0, 1)
 ) -> None:
-    """An image in images/ and its label in labels/, of two classes with these codes."""
+    """Write an image in images/ and its label in labels/, of two classes with these codes."""
     image, labels = scan((12, 10, 2), len(codes), seed=1)
     write_nifti(folder / "images" / f"{name}.nii.gz", image)
     if label:
@@ -32,7 +32,7 @@ def write_pair(
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Two labelled cases of two patients and one without a label; a name that is not ASCII."""
+    """Return a folder of two labelled cases and one without a label, of two patients."""
     path = tmp_path / "own data"
     write_pair(path, "hérz 1_a")
     write_pair(path, "hérz 1_b", label=False)
@@ -68,7 +68,7 @@ def test_patients_by_a_pattern_on_the_command_line(folder: Path, tmp_path: Path)
 
 
 def test_suffixes_of_two_parts_are_one() -> None:
-    names = {image_stem(Path(f"a.b{suffix}")) for suffix in (*SUFFIXES, ".NII.GZ", "")}
+    names = {image_stem(Path(f"a.b{suffix}")) for suffix in (*SCAN_SUFFIXES, ".NII.GZ", "")}
     assert names == {"a.b"}
 
 
@@ -82,7 +82,7 @@ def test_codes_found_become_classes(tmp_path: Path) -> None:
     assert store.classes == ("background", "class 200", "class 1000")
     assert set(np.unique(store.label("a"))) == {0, 1, 2}
     write_pair(tmp_path / "mask", "b", codes=(0, 1))
-    message = "expected --classes to say whether label code 255 is a class or 'ignored'; found 0, 1"
+    message = "whether label code 255 is a class or 'ignored', found codes 0, 1, 255"
     with pytest.raises(InputError, match=message):
         FOLDER.list(tmp_path / "mask")
 
@@ -145,7 +145,7 @@ def test_a_split_with_labelled_patients(tmp_path: Path) -> None:
     assert (split.train, split.labelled, split.val) == (("b", "a"), ("b",), ("c",))
 
 
-def test_a_table_alone_makes_a_folder_one_s_own(folder: Path) -> None:
+def test_a_table_is_enough_to_recognise_an_own_folder(folder: Path) -> None:
     (folder / "images").rename(folder / "scans")
     options = table(folder, "image,label\nscans/hérz 1_a.nii.gz,labels/hérz 1_a.nii.gz\n")
     source = find_source(folder, options=options)

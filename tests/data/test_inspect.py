@@ -121,7 +121,7 @@ def test_every_problem_is_listed(broken: Path, capsys: pytest.CaptureFixture[str
         "labelsTr/part_000.nii.gz: ",
         "labelsTr/part_001.nii.gz: expected label codes 0 to 2 (3 classes), found 9",
         "labelsTr/part_002.nii.gz: expected the shape of its image",
-        "imagesTr/part_004.nii.gz: expected varying intensities, every voxel is 5",
+        "imagesTr/part_004.nii.gz: expected varying intensities: every voxel is 5",
     )
     assert len(problems) == len(starts)
     assert all(map(str.startswith, problems, starts))

@@ -20,7 +20,7 @@ RAW = np.array([0, 600, 200, 500, 4], np.uint16)
 
 
 def write_subject(folder: Path, name: str, kind: str = "manual", raw: bool = False) -> np.ndarray:
-    """A scan in images/ and its label in labels/; returns the label in class codes."""
+    """Write a scan in images/ and its label in labels/; return the label in class codes."""
     image, codes = scan((20, 18, 3), classes=4, seed=len(name))
     labels = RAW[codes] if raw else codes.astype(np.uint16)
     if kind == "scribble":
@@ -64,7 +64,7 @@ def test_scribbles_leave_pixels_open(folder: Path, tmp_path: Path) -> None:
     np.testing.assert_array_equal(store.label("subject1_DE"), whole.T)
 
 
-def test_four_is_no_class_of_a_full_label(folder: Path, tmp_path: Path) -> None:
+def test_four_is_not_a_class_of_a_full_label(folder: Path, tmp_path: Path) -> None:
     write_subject(folder, "subject1_DE", kind="scribble")
     scribble = folder / "labels" / "subject1_DE_scribble.nii.gz"
     scribble.rename(scribble.with_name("subject1_DE_manual.nii.gz"))
@@ -81,7 +81,7 @@ def test_folders_named_after_parts_are_a_split(folder: Path) -> None:
     assert (split.train, split.val, split.test) == (("subject1",), ("subject2",), ("subject3",))
 
 
-def test_a_scan_twice_and_a_label_alone_are_refused(folder: Path) -> None:
+def test_a_scan_twice_and_a_label_without_an_image_are_refused(folder: Path) -> None:
     write_subject(folder, "subject1_DE")
     write_subject(folder / "copy", "subject1_DE", kind="")
     with pytest.raises(InputError, match=r"expected one such file for each case, found .*DE.nii"):

@@ -198,7 +198,7 @@ def test_faults_of_each_kind_name_their_file(decathlon_copy: Path, tmp_path: Pat
         "codes": (scan, label + 3, r"label.nii.gz: expected label codes 0 to 2 \(3 classes\)"),
         "fraction": (scan, label + np.float32(0.5), "label.nii.gz: expected whole label codes"),
         "nan": (scan * np.nan, label, "image.nii.gz: expected finite intensities"),
-        "channels": (np.stack([scan, scan], -1), label, r"image.nii.gz: expected 1 channel\(s\)"),
+        "channels": (np.stack([scan, scan], -1), label, "image.nii.gz: expected 1 channel"),
     }
     write_dataset_json(decathlon_copy, [{"image": "image.nii.gz", "label": "label.nii.gz"}])
     for image, codes, message in faults.values():

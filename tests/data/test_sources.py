@@ -1,4 +1,4 @@
-"""What each layout lists and loads, and what it refuses."""
+"""Each layout lists and loads its cases, and refuses folders that are not complete."""
 
 import pickle
 import shutil
@@ -120,7 +120,7 @@ def test_acdc_without_validation_patients_has_no_official_split(tmp_path: Path) 
         ("Group: NOR\r\nES: 9\r\n", "Info.cfg: expected a frame number 'ED: N', found none"),
         ("ED: first\nES: 9\n", "found first"),
         ("ED: 1\nES: 1\n", "expected ED and ES in two frames"),
-        ("ED: 1\nES: 7\n", "patient099_frame07.nii.gz: expected the ES frame, no such file"),
+        ("ED: 1\nES: 7\n", "patient099_frame07.nii.gz: expected the ES frame, found no such file"),
     ],
 )
 def test_acdc_info_files_refused(acdc_copy: Path, info: str | None, message: str) -> None:
@@ -189,5 +189,5 @@ def test_decathlon_json_refused(tmp_path: Path, text: str | bytes) -> None:
 def test_multi_channel_images_are_refused_by_single_channel_sources(decathlon_copy: Path) -> None:
     write_nifti(decathlon_copy / IMAGE, np.ones((20, 18, 4, 2), np.float32))
     listing = SOURCES["decathlon"].list(decathlon_copy)
-    with pytest.raises(InputError, match=r"part_000.nii.gz: expected 1 channel\(s\), got 2"):
+    with pytest.raises(InputError, match=r"part_000.nii.gz: expected 1 channel, got 2"):
         check_case(listing.references[0].load(), listing.channels)

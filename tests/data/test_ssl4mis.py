@@ -1,4 +1,4 @@
-"""The SSL4MIS layout: slices and volumes in HDF5, lists, and what is refused."""
+"""The SSL4MIS layout: slices and volumes in HDF5, lists, and files that are refused."""
 
 import shutil
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""DICOM series: slices and frames in the places that their headers say, or refused."""
+"""DICOM series: slices and frames lie where their headers say, or are refused."""
 
 import copy
 import json
@@ -12,7 +12,7 @@ import SimpleITK as sitk
 from diffrect.data.case import Case, Conversion
 from diffrect.data.write_case import write_case
 from diffrect.errors import InputError
-from diffrect.imaging.volume import read_image
+from diffrect.imaging.read import read_image
 from support.scans import SPACING, as_itk, grid, write_frames, write_series
 
 
@@ -117,7 +117,7 @@ FIELDS: dict[str, tuple[str, object]] = {
     ("fault", "message"),
     [
         ("missing", "s: expected a slice every 4 mm, found a gap of 8 mm between .*missing"),
-        ("twice", r"s: expected one file for each slice, .* are at one place"),
+        ("twice", r"s: expected one file for each slice, found .* at one place"),
         ("mixed", r"s: expected one DICOM series in a folder, found 2 of \d and \d files"),
         ("text", r"a\.dcm: expected a DICOM file with an image, found none in it"),
         ("another spacing", r"IM\d+\.dcm: expected the pixel spacing of IM\d+\.dcm"),
@@ -126,10 +126,13 @@ FIELDS: dict[str, tuple[str, object]] = {
         ("spacing of three", "readable DICOM file: PixelSpacing has 3 values, not 2"),
         ("parallel", "expected unit vectors at right angles in ImageOrientationPatient, got"),
         ("too long", "expected unit vectors at right angles in ImageOrientationPatient, got"),
-        ("cut short", "truncated: its header says 70 bytes of pixels, it has 56"),
-        ("no spacing", "expected where the slice lies, its header has no PixelSpacing"),
-        ("no orientation", "slice lies, its header has no ImageOrientationPatient"),
-        ("no position", "expected where the slice lies, its header has no ImagePositionPatient"),
+        ("cut short", "truncated: its header says 70 bytes of pixels, the file has 56"),
+        ("no spacing", "expected a header that says where the slice lies, found no PixelSpacing"),
+        ("no orientation", "slice lies, found no ImageOrientationPatient"),
+        (
+            "no position",
+            "expected a header that says where the slice lies, found no ImagePositionPatient",
+        ),
     ],
 )
 def test_series_refused(tmp_path: Path, fault: str, message: str, capfd) -> None:
@@ -141,12 +144,12 @@ def test_series_refused(tmp_path: Path, fault: str, message: str, capfd) -> None
 
 
 def test_a_slice_that_is_moved_aside_is_refused(tmp_path: Path) -> None:
-    """Its height is right: nothing but the way there shows it."""
+    """The height of the slice is right; only its place in the plane gives it away."""
     files = write_series(tmp_path / "s", voxels(), grid(np.eye(3)))
     dataset = pydicom.dcmread(files[3])
     dataset.ImagePositionPatient[0] += 7
     dataset.save_as(files[3])
-    with pytest.raises(InputError, match=rf"straight row, {files[3].name} lies 7 mm beside it"):
+    with pytest.raises(InputError, match=rf"straight row, found {files[3].name} 7 mm beside it"):
         read_image(tmp_path / "s")
 
 
@@ -169,13 +172,15 @@ def test_frames_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="gap of 8 mm between frame 2 and frame 3: slices are"):
         read_image(path)
     write_frames(path, voxels(), grid(), [0, 1, 2, 3, 4, 5] * 2)
-    with pytest.raises(InputError, match="frame 1 and frame 7 are at one place"):
+    with pytest.raises(InputError, match="frame 1 and frame 7 at one place"):
         read_image(path)
     write_frames(path, voxels(), grid())
     dataset = pydicom.dcmread(path)
     dataset.PixelData = dataset.PixelData[:-100]
     dataset.save_as(path)
-    with pytest.raises(InputError, match="truncated: its header says 420 bytes of pixels, it has"):
+    with pytest.raises(
+        InputError, match="truncated: its header says 420 bytes of pixels, the file has"
+    ):
         read_image(path)
     write_frames(path, voxels(), grid())
     dataset = pydicom.dcmread(path)
@@ -203,7 +208,9 @@ def test_a_film_without_positions_is_a_volume_of_no_known_geometry(tmp_path: Pat
     np.testing.assert_array_equal(volume.affine, np.eye(4))
     dataset.ImagePositionPatient, dataset.PixelSpacing = [1.0, 2.0, 3.0], [2.0, 2.0]
     dataset.save_as(path)
-    with pytest.raises(InputError, match="expected the distance of its frames, its header has non"):
+    with pytest.raises(
+        InputError, match="expected a header with the distance of its frames, found none"
+    ):
         read_image(path)
     dataset.SpacingBetweenSlices = 4
     dataset.save_as(path)

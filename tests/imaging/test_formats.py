@@ -1,4 +1,4 @@
-"""Every format gives the same voxels in the same place; what is an image is found."""
+"""Every format gives the same voxels in the same place; images are found by their names."""
 
 import os
 from pathlib import Path
@@ -11,8 +11,10 @@ from PIL import Image
 
 from diffrect.errors import InputError
 from diffrect.imaging.decode import reason
-from diffrect.imaging.kinds import find_images, kind_of, stem_of
-from diffrect.imaging.volume import read_image, read_label, write_label
+from diffrect.imaging.find import find_images
+from diffrect.imaging.kinds import kind_of, stem_of
+from diffrect.imaging.read import read_image, read_label
+from diffrect.imaging.write import write_labels
 from support.scans import OBLIQUE, ORIGIN, SPACING, as_itk, grid, write_scan
 
 VOLUMES = ("scan.nii", "scan.nii.gz", "scan.nrrd", "scan.mha", "scan.mhd", "scan.nhdr", "series")
@@ -81,7 +83,7 @@ def test_channels_and_two_dimensions_of_itk(tmp_path: Path) -> None:
     np.testing.assert_array_equal(read_image(tmp_path / "four.mha").array, voxels((2, 6, 5, 7)).T)
 
 
-def test_axes_that_are_not_at_right_angles_are_told(tmp_path: Path) -> None:
+def test_axes_that_are_not_at_right_angles_are_remarked_on(tmp_path: Path) -> None:
     skewed = OBLIQUE.copy()
     skewed[:, 1] = (skewed[:, 1] + 0.3 * skewed[:, 0]) / np.hypot(1, 0.3)
     for name in ("a.nii.gz", "a.nrrd", "a.mha"):
@@ -136,7 +138,7 @@ def test_decoders_say_nothing_themselves(tmp_path: Path, capfd) -> None:
     assert capfd.readouterr() == ("", "")
 
 
-def test_pictures_that_viewers_turn_are_told(tmp_path: Path) -> None:
+def test_pictures_that_viewers_turn_are_remarked_on(tmp_path: Path) -> None:
     entries = Image.Exif()
     entries[0x112] = 6
     array = np.arange(35, dtype=np.uint8).reshape(7, 5)
@@ -160,17 +162,17 @@ def test_a_negative_spacing_is_a_turned_axis(tmp_path: Path) -> None:
     assert volume.spacing == (1.0, 1.0, 1.0)
     np.testing.assert_array_equal(volume.affine, np.diag([-1.0, 1.0, 1.0, 1.0]))
     (tmp_path / "out").mkdir()
-    write_label(tmp_path / "out" / "a.mhd", np.zeros((7, 5, 6), np.uint8), like=path)
+    write_labels(tmp_path / "out" / "a.mhd", np.zeros((7, 5, 6), np.uint8), volume)
     np.testing.assert_array_equal(read_image(tmp_path / "out" / "a.mhd").affine, volume.affine)
 
 
 @pytest.mark.parametrize(
-    ("told", "line"),
+    ("message", "line"),
     [
         ("E: /a/b.cxx:99:\nITK ERROR: Image(0x1f): it is bad.", "it is bad"),
         ("E: /a/c.hxx:179:\nFailed to allocate memory for image.", "Failed to allocate memory for"),
         ("E: /a/d.h:443 ():\nNo logic", "No logic"),
     ],
 )
-def test_what_itk_says_is_told_without_where_it_was_said(told: str, line: str) -> None:
-    assert reason(RuntimeError(f"Exception thrown in SimpleITK {told}")).startswith(line)
+def test_messages_of_itk_lose_their_place_in_the_source(message: str, line: str) -> None:
+    assert reason(RuntimeError(f"Exception thrown in SimpleITK {message}")).startswith(line)

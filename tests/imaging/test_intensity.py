@@ -1,4 +1,4 @@
-"""Normalisation: what becomes 0 and 1, the same a slice at a time as all at once."""
+"""Normalisation: the values that become 0 and 1, the same slice by slice as all at once."""
 
 import numpy as np
 import pytest
@@ -52,7 +52,7 @@ def test_text_and_back(text: str) -> None:
     assert str(Intensity.parse(text)) == text
 
 
-def test_each_channel_alone() -> None:
+def test_each_channel_has_its_own_limits() -> None:
     both = np.stack([RAW, 1000 * RAW + 7], axis=-1)
     for text in ("minmax", "percentile", "zscore"):
         scaled = scale(both, Intensity.parse(text).limits(both, "scan.nii"))
@@ -63,7 +63,7 @@ def test_each_channel_alone() -> None:
 def test_normalised_values() -> None:
     values = np.linspace(0.25, 0.75, 8).reshape(2, 2, 2)
     assert Intensity().limits(values, "a.h5", normalised=True).tolist() == [[0], [1]]
-    with pytest.raises(InputError, match=r"a\.h5: expected raw intensities, these are scaled"):
+    with pytest.raises(InputError, match=r"a\.h5: expected raw intensities, found .* scaled"):
         Intensity.parse("window:40:400").limits(values, "a.h5", normalised=True)
     # z-scores are the same whatever the scale
     raw, scaled = (
@@ -100,5 +100,5 @@ def test_options_of_another_kind_are_refused() -> None:
 def test_images_without_a_usable_range() -> None:
     values = np.zeros((4, 10, 10))
     values[0, 0, 0] = 1
-    with pytest.raises(InputError, match=r"scan.nii: .* percentiles 0.5 and 99.5, every one is 0"):
+    with pytest.raises(InputError, match=r"scan.nii: .* percentiles 0.5 and 99.5: every one is 0"):
         Intensity.parse("percentile").limits(values, "scan.nii")

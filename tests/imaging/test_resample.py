@@ -27,14 +27,14 @@ STILL = ViewOptions(rotation_degrees=0, jitter_probability=0, blur_sigma=0)
 
 
 def disc(shape: tuple[int, int], pixel: tuple[float, float], radius: float) -> np.ndarray:
-    """A disc of a radius in mm around the centre."""
+    """Return a disc of a radius in mm around the centre."""
     y, x = (np.arange(n) - (n - 1) / 2 for n in shape)
     distance = np.hypot(y[:, None] * pixel[0], x[None] * pixel[1])
     return (distance < radius).astype(np.float32)
 
 
 def logits_of(labels: torch.Tensor) -> torch.Tensor:
-    """A network that is sure: (B, 2, h, w)."""
+    """Return the logits (B, 2, h, w) of a network that is sure."""
     return torch.stack([1 - labels, labels], dim=1) * 20 - 10
 
 

@@ -1,4 +1,4 @@
-"""Which axis is cut, and that orientation does not matter to the slices."""
+"""The axis that is cut is chosen by policy; slices do not depend on the file's orientation."""
 
 from itertools import permutations, product
 from pathlib import Path
@@ -26,7 +26,7 @@ def volume(
 
 
 def every_orientation(original: Volume) -> list[Volume]:
-    """The same scan stored in each of the 48 ways."""
+    """Return the same scan stored in each of the 48 ways."""
     image = nib.Nifti1Image(original.array.astype(np.int32), original.affine)
     turned = []
     for axes, flips in product(permutations(range(3)), product((1, -1), repeat=3)):

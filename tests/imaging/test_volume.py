@@ -10,7 +10,9 @@ import SimpleITK as sitk
 
 from diffrect.data.case import Case, check_case, grid_labels, image_slices, label_slices
 from diffrect.errors import InputError
-from diffrect.imaging.volume import Volume, read_image, read_label, write_label
+from diffrect.imaging.read import read_image, read_label
+from diffrect.imaging.volume import Volume
+from diffrect.imaging.write import write_labels
 from support.tiny import write_nifti
 
 GEOMETRY = (
@@ -21,14 +23,14 @@ GEOMETRY = (
 
 
 def raw_header(path: Path) -> nib.Nifti1Header:
-    """The header as on disk, without nibabel's repairs."""
+    """Return the header as on disk, without nibabel's repairs."""
     content = path.read_bytes()
     content = gzip.decompress(content) if path.suffix == ".gz" else content
     return nib.Nifti1Header(content[:348], check=False)
 
 
 def oblique_image(path: Path, shape: tuple[int, ...], kind: type = nib.Nifti1Image) -> Path:
-    """An image with every kind of geometry set, some of it contradictory."""
+    """Write an image with every kind of geometry set, some of it contradictory."""
     affine = np.array([[-1.4, 0.1, 0, 7], [0.2, 1.5, 0.3, -9], [0, 0.3, 5, 11], [0, 0, 0, 1.0]])
     values = np.random.default_rng(0).integers(0, 900, shape).astype(np.int16)
     image = kind(values, affine)
@@ -133,7 +135,7 @@ def test_written_labels_keep_the_geometry(
     source = oblique_image(tmp_path / name, shape)
     labels = np.random.default_rng(1).integers(0, 4, (5, 6, 3)).astype(np.uint8)
     output = tmp_path / "label.nii.gz"
-    write_label(output, labels, like=source)
+    write_labels(output, labels, read_image(source))
     before, after = raw_header(source), raw_header(output)
     for field in GEOMETRY:
         assert before[field].tobytes() == after[field].tobytes(), field
@@ -151,7 +153,7 @@ def test_geometry_that_nibabel_would_repair_is_kept(tmp_path: Path) -> None:
     content[76:80] = np.float32(0).tobytes()  # pixdim[0], the handedness, not set
     content[80:84] = np.float32(-1.5).tobytes()
     source.write_bytes(content)
-    write_label(tmp_path / "b.nii.gz", np.zeros((2, 3, 4), np.uint8), like=source)
+    write_labels(tmp_path / "b.nii.gz", np.zeros((2, 3, 4), np.uint8), read_image(source))
     written = raw_header(tmp_path / "b.nii.gz")["pixdim"]
     np.testing.assert_array_equal(written, raw_header(source)["pixdim"])
     assert read_image(source).spacing == (1.5, 1.5, 3.0)
@@ -161,7 +163,7 @@ def test_nifti2_and_pairs_are_read_and_written(tmp_path: Path) -> None:
     second = oblique_image(tmp_path / "second.nii.gz", (3, 4, 2), nib.Nifti2Image)
     pair = oblique_image(tmp_path / "pair.img", (3, 4, 2), nib.Nifti1Pair)
     for source in (second, pair):
-        write_label(tmp_path / "label.nii.gz", np.ones((3, 4, 2), np.uint8), like=source)
+        write_labels(tmp_path / "label.nii.gz", np.ones((3, 4, 2), np.uint8), read_image(source))
         output = nib.load(tmp_path / "label.nii.gz")
         np.testing.assert_array_equal(output.affine, nib.load(source).affine)
         assert output.shape == (3, 4, 2)
@@ -170,14 +172,14 @@ def test_nifti2_and_pairs_are_read_and_written(tmp_path: Path) -> None:
 def test_written_labels_are_the_same_bytes_each_time(tmp_path: Path) -> None:
     source = oblique_image(tmp_path / "image.nii.gz", (5, 6, 3))
     for name in ("a.nii.gz", "b.nii.gz"):
-        write_label(tmp_path / name, np.ones((5, 6, 3), np.uint8), like=source)
+        write_labels(tmp_path / name, np.ones((5, 6, 3), np.uint8), read_image(source))
     assert (tmp_path / "a.nii.gz").read_bytes() == (tmp_path / "b.nii.gz").read_bytes()
 
 
 def test_labels_of_another_shape_are_not_written(tmp_path: Path) -> None:
     source = oblique_image(tmp_path / "image.nii.gz", (5, 6, 3))
     with pytest.raises(InputError, match=r"expected a grid of \(5, 6, 4\)"):
-        write_label(tmp_path / "label.nii.gz", np.ones((5, 6, 4), np.uint8), like=source)
+        write_labels(tmp_path / "label.nii.gz", np.ones((5, 6, 4), np.uint8), read_image(source))
     assert not (tmp_path / "label.nii.gz").exists()
 
 
@@ -196,7 +198,7 @@ def test_slices_are_the_transpose_scaled_by_the_volume() -> None:
     np.testing.assert_array_equal(grid_labels(labels), array - 1000)
 
 
-def test_each_channel_is_scaled_alone() -> None:
+def test_each_channel_is_scaled_by_itself() -> None:
     array = np.stack([np.arange(8.0), 1e6 * np.arange(8.0)], axis=-1).reshape(2, 2, 2, 2)
     slices = image_slices(volume(array))
     assert slices.shape == (2, 2, 2, 2)
@@ -221,7 +223,7 @@ def test_parts_that_do_not_fit_are_refused() -> None:
     image, label = volume(np.ones((2, 3, 4))), volume(np.zeros((2, 3, 5), np.uint8))
     with pytest.raises(InputError, match=r"expected the shape of its image, \(2, 3, 4\)"):
         check_case(Case("a", "a", image, label), channels=1)
-    with pytest.raises(InputError, match=r"expected 2 channel\(s\), got 1"):
+    with pytest.raises(InputError, match="expected 2 channels, got 1"):
         check_case(Case("a", "a", image, None), channels=2)
     with pytest.raises(InputError, match=r"codes 0 to 2 \(3 classes\), found 3"):
         label_slices(volume(np.full((2, 2, 2), 3)), classes=3)
@@ -234,7 +236,7 @@ def test_two_dimensions_are_one_slice(tmp_path: Path) -> None:
     volume = read_image(source)
     np.testing.assert_array_equal(volume.array, flat[:, :, np.newaxis])
     assert volume.spacing == (2.0, 3.0, 1.0)
-    write_label(tmp_path / "b.nii.gz", np.ones((4, 3, 1), np.uint8), like=source)
+    write_labels(tmp_path / "b.nii.gz", np.ones((4, 3, 1), np.uint8), read_image(source))
     assert nib.load(tmp_path / "b.nii.gz").shape == (4, 3)
     assert sitk.ReadImage(str(tmp_path / "b.nii.gz")).GetSize() == (4, 3)
 
@@ -254,7 +256,7 @@ def test_vectors_of_itk_are_channels(tmp_path: Path) -> None:
     sitk.WriteImage(sitk.GetImageFromArray(voxels.transpose(2, 1, 0, 3), isVector=True), source)
     assert nib.load(source).shape == (3, 4, 5, 1, 2)
     np.testing.assert_array_equal(read_image(source).array, voxels)
-    write_label(tmp_path / "b.nii.gz", np.ones((3, 4, 5), np.uint8), like=source)
+    write_labels(tmp_path / "b.nii.gz", np.ones((3, 4, 5), np.uint8), read_image(source))
     labels = sitk.ReadImage(str(tmp_path / "b.nii.gz"))
     assert (labels.GetSize(), labels.GetNumberOfComponentsPerPixel()) == ((3, 4, 5), 1)
 

@@ -82,11 +82,14 @@ def test_one_channel_of_several(tmp_path: Path, use_channels, capsys) -> None:
     assert run(tmp_path, path, "--channel", "1") == 0
     np.testing.assert_array_equal(labels_in(tmp_path / "out")["a.nii.gz"], LABELS)
     assert run(tmp_path, path, "--channel", "2", "--overwrite") == 2
-    assert f"{path}: expected a channel 2, it has 2, from 0" in capsys.readouterr().err
+    assert (
+        f"{path}: expected a channel 2, found 2 channels, numbered from 0"
+        in capsys.readouterr().err
+    )
     assert run(tmp_path, path, "--channel", "-1") == 2
     assert "--channel: expected a number from 0 up, got -1" in capsys.readouterr().err
     assert run(tmp_path, path, "--overwrite") == 2
-    assert f"{path}: expected 1 channel(s), got 2" in capsys.readouterr().err
+    assert f"{path}: expected 1 channel, got 2" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

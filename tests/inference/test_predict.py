@@ -8,9 +8,9 @@ import nibabel
 import numpy as np
 import pytest
 
-from diffrect.errors import InputError
+from diffrect.errors import InputError, PartialFailure
 from diffrect.inference.model import Model
-from diffrect.inference.predict import PredictionError, predict
+from diffrect.inference.predict import predict
 from support.tiny import scan, write_nifti
 
 GEOMETRY = (
@@ -156,8 +156,8 @@ def bad_image(kind: str, path: Path) -> Path:
 
 
 BAD = {
-    "constant": "expected varying intensities, every voxel is 7",
-    "channels": "expected 1 channel(s), got 2",
+    "constant": "expected varying intensities: every voxel is 7",
+    "channels": "expected 1 channel, got 2",
     "infinite": "expected finite intensities",
     "truncated": "expected a readable NIfTI file",
     "text": "expected a readable NIfTI file",
@@ -176,10 +176,10 @@ def test_a_single_bad_image(tiny_run, tmp_path, kind):
 def test_one_bad_image_does_not_stop_the_rest(tiny_run, images, tmp_path):
     out = tmp_path / "out"
     bad = bad_image("constant", images / "g bad.nii.gz")
-    with pytest.raises(PredictionError, match=r"^1 of 3 inputs failed: .*g bad\.nii\.gz") as caught:
+    with pytest.raises(PartialFailure, match=r"^1 of 3 inputs failed: .*g bad\.nii\.gz") as caught:
         predict(tiny_run, out, [images], progress=False)
     assert list(caught.value.failures) == [bad]
-    assert [path.name for path in caught.value.written] == names(out)
+    assert [path.name for path in caught.value.done] == names(out)
     assert names(out) == ["first scan.nii.gz", "zweiter Größe.nii.gz"]
 
 

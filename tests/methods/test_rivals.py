@@ -14,7 +14,7 @@ from diffrect.data.choose_split import resolve_split
 from diffrect.data.store import Store
 from diffrect.data.views import make_batch
 from diffrect.errors import InputError
-from diffrect.inference.model import load_method
+from diffrect.inference.load import load_method
 from diffrect.labels import IGNORED
 from diffrect.methods.base import Method, Problem
 from diffrect.methods.incl import INCL

@@ -180,7 +180,7 @@ def test_largest_component_of_each_class_and_slice() -> None:
             [[1, 0, 2, 2], [0, 0, 0, 0], [1, 1, 0, 2]],  # two of each class
         ]
     )
-    kept = bcp.largest_components(label, 3)
+    kept = bcp.largest_components(label)
     assert torch.equal(kept[0], label[0])
     assert kept[1].tolist() == [[0, 0, 2, 2], [0, 0, 0, 0], [1, 1, 0, 0]]
     assert kept.dtype == label.dtype

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from diffrect.errors import InputError
-from diffrect.inference.model import load_reference_checkpoint
+from diffrect.inference.reference import load_reference_checkpoint
 from diffrect.networks.calibration import (
     REFERENCE_PALETTE,
     GuidanceEmbedding,

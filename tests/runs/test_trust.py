@@ -29,8 +29,8 @@ from diffrect.data.store import Store
 from diffrect.errors import InputError
 from diffrect.evaluation.evaluate import evaluate
 from diffrect.evaluation.scores_table import print_scores
-from diffrect.imaging.volume import read_image
-from diffrect.inference.model import load_reference_checkpoint
+from diffrect.imaging.read import read_image
+from diffrect.inference.reference import load_reference_checkpoint
 from diffrect.runs.checkpoint import checkpoint_path, load_checkpoint
 from support.tiny import write_dataset_json, write_decathlon, write_ssl4mis
 
@@ -219,7 +219,9 @@ def test_hdf5_files_do_not_read_others(tmp_path: Path, kind: str) -> None:
             layout = h5py.VirtualLayout(shape, np.float32)
             layout[...] = h5py.VirtualSource(str(other), "image", shape=shape)
             content.create_virtual_dataset("image", layout)
-    with pytest.raises(InputError, match=r"frame01\.h5: .* image is no array in the file itself"):
+    with pytest.raises(
+        InputError, match=r"frame01\.h5: .* image is not an array in the file itself"
+    ):
         prepare(folder, tmp_path / "store", progress=False)
 
 

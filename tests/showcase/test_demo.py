@@ -21,7 +21,7 @@ from diffrect.data.store import Store
 from diffrect.errors import InputError
 from diffrect.evaluation.evaluate import evaluate
 from diffrect.evaluation.result import CaseScores, Evaluation
-from diffrect.inference.model import load_method
+from diffrect.inference.load import load_method
 from diffrect.runs.checkpoint import checkpoint_path, load_checkpoint
 from diffrect.showcase.demo import ENTRIES, METHODS, REPORT_FILE, DemoSettings, demo, start_folder
 from diffrect.showcase.report import claim, table_rows, undefined_notes

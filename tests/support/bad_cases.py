@@ -58,12 +58,12 @@ PREPARE = {
     "infinity": ("source new", f"{IMAGE}: .* or infinity", change(IMAGE, one_voxel(np.inf))),
     "constant image": (
         "source new",
-        f"{IMAGE}: expected varying intensities, every voxel is 7",
+        f"{IMAGE}: expected varying intensities: every voxel is 7",
         change(IMAGE, lambda image: 0 * image + 7),
     ),
     "two channels": (
         "source new",
-        rf"{IMAGE}: expected 1 channel\(s\), got 2",
+        rf"{IMAGE}: expected 1 channel, got 2",
         change(IMAGE, lambda image: np.stack([image, image], axis=-1)),
     ),
     "truncated HDF5": ("h5 new", rf"{H5}: expected HDF5 .*truncated.*", cut(H5)),
@@ -302,12 +302,12 @@ PREDICT = {
     "truncated image": ("run out a.nii.gz", "a.nii.gz: .* truncated: .*", cut("a.nii.gz")),
     "wrong channel count": (
         "run out a.nii.gz",
-        r"a.nii.gz: expected 1 channel\(s\), got 2",
+        r"a.nii.gz: expected 1 channel, got 2",
         lambda: write_nifti(Path("a.nii.gz"), np.stack([FINE, FINE], axis=-1)),
     ),
     "constant image": (
         "run out a.nii.gz",
-        "a.nii.gz: expected varying intensities, every voxel is 0",
+        "a.nii.gz: expected varying intensities: every voxel is 0",
         lambda: write_nifti(Path("a.nii.gz"), 0 * FINE),
     ),
     "NaN": (

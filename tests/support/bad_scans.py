@@ -20,7 +20,7 @@ SERIES = Path("series")
 
 
 def header(**fields: Any) -> Spoil:
-    """Other bytes in the header of a.nii.gz, past what nibabel would repair."""
+    """Change bytes in the header of an image, which nibabel would repair while writing."""
 
     def spoil() -> None:
         image = nib.load("a.nii.gz")
@@ -35,12 +35,12 @@ def header(**fields: Any) -> Spoil:
 
 
 def label_at(**changes: Any) -> Spoil:
-    """The label of a case on another grid."""
+    """Put the label of a case on another grid."""
     return lambda: write_nifti(LABEL, np.asarray(nib.load(LABEL).dataobj), **changes)
 
 
 def series(fault: Callable[[list[Path]], Any]) -> Spoil:
-    """A DICOM series of 5 slices and what is done to its files, in the order of their places."""
+    """Write a DICOM series of 5 slices and change its files, given in the order of their places."""
     return lambda: fault(write_series(SERIES, VOXELS, grid(np.eye(3))))
 
 
@@ -60,7 +60,7 @@ def retag(name: str, value: Any) -> Callable[[list[Path]], None]:
 
 
 def pictures(label: np.ndarray, name: str = "b.png", mode: str | None = None) -> Spoil:
-    """A data set of one picture with this label."""
+    """Make a data set of one picture with this label."""
 
     def spoil() -> None:
         grey = np.arange(63, dtype=np.uint8).reshape(7, 9)
@@ -112,8 +112,8 @@ SCANS: dict[str, tuple[str, str, Spoil]] = {
     ),
     "a truncated gz": (
         "predict run out a.nii.gz",
-        f"a.nii.gz: {NIFTI}, it seems truncated: Compressed file ended before the end-of-stream "
-        "marker was reached",
+        f"a.nii.gz: {NIFTI}, found one that seems truncated: Compressed file ended before the "
+        "end-of-stream marker was reached",
         cut("a.nii.gz"),
     ),
     "text named .nii.gz": (
@@ -128,8 +128,8 @@ SCANS: dict[str, tuple[str, str, Spoil]] = {
     ),
     "a header that promises more voxels than there are": (
         "predict run out a.nii",
-        f"a.nii: {NIFTI}, it seems truncated: its header says (20, 20, 200), the file has 1952 "
-        "bytes",
+        f"a.nii: {NIFTI}, found one that seems truncated: its header says (20, 20, 200), the file "
+        "has 1952 bytes",
         header(dim=(3, 20, 20, 200, 1, 1, 1, 1)),
     ),
     "a header that promises fewer voxels than there are": (
@@ -138,9 +138,9 @@ SCANS: dict[str, tuple[str, str, Spoil]] = {
         "1952 bytes",
         header(dim=(3, 20, 20, 1, 1, 1, 1, 1)),
     ),
-    "a header that takes itself for voxels": (
+    "a header that says that voxels begin inside it": (
         "predict run out a.nii",
-        "a.nii: expected voxels from byte 352 on, its header says 0",
+        "a.nii: expected voxels from byte 352 on: its header says 0",
         header(vox_offset=0),
     ),
     "five dimensions": (
@@ -165,7 +165,7 @@ SCANS: dict[str, tuple[str, str, Spoil]] = {
     ),
     "a constant image": (
         "predict run out a.nii.gz",
-        "a.nii.gz: expected varying intensities, every voxel is 0",
+        "a.nii.gz: expected varying intensities: every voxel is 0",
         lambda: write_nifti(Path("a.nii.gz"), 0 * FINE),
     ),
     "a spacing of 0": (
@@ -178,7 +178,7 @@ SCANS: dict[str, tuple[str, str, Spoil]] = {
         "a.nii: expected a finite affine, found NaN or infinity",
         header(srow_x=(np.nan, 0, 0, 0), sform_code=1),
     ),
-    "an affine of zeros, to cut by it": (
+    "an affine of zeros, needed to cut slices": (
         "predict run out a.nii --axis axial",
         "a.nii: expected an affine that says where every axis points (or --axis 0, 1 or 2), got "
         "[[0.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]]",
@@ -189,7 +189,7 @@ SCANS: dict[str, tuple[str, str, Spoil]] = {
         "a.nii.gz: expected a NIfTI file: Permission denied",
         lambda: Path("a.nii.gz").chmod(0),
     ),
-    "a file that is no image by its name": (
+    "a file whose name is not that of an image": (
         "predict run out b.txt",
         "b.txt: expected an image by its name (NIfTI, NRRD, MHA, DICOM series, PNG, TIFF or JPEG)",
         write("b.txt"),
@@ -206,7 +206,7 @@ SCANS: dict[str, tuple[str, str, Spoil]] = {
     ),
     "a label in another place": (
         "prepare source new",
-        f"{LABEL}: expected the geometry of its image {IMAGE}, voxels lie up to 70 mm apart; "
+        f"{LABEL}: expected the geometry of its image {IMAGE}: voxels lie up to 70 mm apart; "
         "if the image's is right, give --trust-image-geometry",
         label_at(
             spacing=(1, 1, 2),
@@ -268,12 +268,13 @@ SCANS: dict[str, tuple[str, str, Spoil]] = {
     ),
     "a TIFF without all of its rows": (
         "predict run out a.tif",
-        "a.tif: expected a readable picture, it seems truncated: its header says 70 rows, it has 7",
+        "a.tif: expected a readable picture, found one that seems truncated: its header says 70 "
+        "rows, the file has 7",
         short_tiff,
     ),
-    "a picture in colour for a model of grey ones": (
+    "a picture in colour for a model of grey pictures": (
         "predict run out a.png",
-        "a.png: expected 1 channel(s), got 3",
+        "a.png: expected 1 channel, got 3",
         lambda: Image.fromarray(COLOURS).save("a.png"),
     ),
     "text named .png": (
@@ -313,7 +314,7 @@ SCANS: dict[str, tuple[str, str, Spoil]] = {
     ),
     "a DICOM slice twice": (
         "predict run out series",
-        "series: expected one file for each slice, IM0004.dcm and again.dcm are at one place",
+        "series: expected one file for each slice, found IM0004.dcm and again.dcm at one place",
         series(lambda files: Path("series/again.dcm").write_bytes(files[1].read_bytes())),
     ),
     "a DICOM slice of another pixel spacing": (
@@ -326,9 +327,9 @@ SCANS: dict[str, tuple[str, str, Spoil]] = {
         "series/IM0003.dcm: expected the orientation of IM0000.dcm",
         series(retag("ImageOrientationPatient", [0.0, 1.0, 0.0, 1.0, 0.0, 0.0])),
     ),
-    "a DICOM slice that lies beside the others": (
+    "a DICOM slice that is out of line": (
         "predict run out series",
-        "series: expected slices in a straight row, IM0003.dcm lies 9 mm beside it",
+        "series: expected slices in a straight row, found IM0003.dcm 9 mm beside it",
         series(retag("ImagePositionPatient", [-1.0, 20.0, 38.0])),
     ),
     "a DICOM pixel spacing of 0": (
@@ -336,12 +337,13 @@ SCANS: dict[str, tuple[str, str, Spoil]] = {
         "series/IM0003.dcm: expected a pixel spacing above 0 mm, got (0.0, 1.0)",
         series(retag("PixelSpacing", [0.0, 1.0])),
     ),
-    "a DICOM slice that does not say where it lies": (
+    "a DICOM slice without a position": (
         "predict run out series",
-        "series/IM0003.dcm: expected where the slice lies, its header has no ImagePositionPatient",
+        "series/IM0003.dcm: expected a header that says where the slice lies, found no "
+        "ImagePositionPatient",
         series(retag("ImagePositionPatient", None)),
     ),
-    "a DICOM slice that does not say where its axes point": (
+    "a DICOM slice with axes that are not at right angles": (
         "predict run out series",
         "series/IM0003.dcm: expected unit vectors at right angles in ImageOrientationPatient, got "
         "(1.0, 0.0, 0.0, 1.0, 0.0, 0.0)",
@@ -349,8 +351,8 @@ SCANS: dict[str, tuple[str, str, Spoil]] = {
     ),
     "DICOM pixels that are cut short": (
         "predict run out series",
-        "series/IM0003.dcm: expected a readable DICOM file, it seems truncated: its header says "
-        "144 bytes of pixels, it has 100",
+        "series/IM0003.dcm: expected a readable DICOM file, found one that seems truncated: its "
+        "header says 144 bytes of pixels, the file has 100",
         series(retag("PixelData", bytes(100))),
     ),
     "a multi-frame DICOM file with a missing frame": (

@@ -1,4 +1,4 @@
-"""Scans in every format that is read, written by other libraries where there are any."""
+"""Write scans in every format that is read, with other libraries where there are any."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -29,14 +29,14 @@ def grid(
     spacing: Sequence[float] = SPACING,
     origin: Sequence[float] = ORIGIN,
 ) -> np.ndarray:
-    """The RAS+ affine of a grid."""
+    """Return the RAS+ affine of a grid."""
     affine = np.eye(4)
     affine[:3, :3], affine[:3, 3] = direction * np.asarray(spacing), origin
     return affine
 
 
 def write_scan(path: Path, array: np.ndarray, affine: np.ndarray) -> Path:
-    """An array (X, Y, Z) with a RAS+ affine, in the format that the name says; a folder is DICOM.
+    """Write an array (X, Y, Z) with a RAS+ affine in the format of the name; a folder is DICOM.
 
     A picture has no affine and one slice.
     """
@@ -55,7 +55,7 @@ def write_scan(path: Path, array: np.ndarray, affine: np.ndarray) -> Path:
 
 
 def as_itk(array: np.ndarray, affine: np.ndarray) -> sitk.Image:
-    """An ITK image of an array (X, Y, Z) and a RAS+ affine."""
+    """Return an ITK image of an array (X, Y, Z) and a RAS+ affine."""
     image = sitk.GetImageFromArray(np.ascontiguousarray(array.T))
     world = LPS @ affine
     spacing = np.linalg.norm(world[:3, :3], axis=0)
@@ -66,7 +66,7 @@ def as_itk(array: np.ndarray, affine: np.ndarray) -> sitk.Image:
 
 
 def write_series(folder: Path, array: np.ndarray, affine: np.ndarray, **changes: Any) -> list[Path]:
-    """A DICOM series as a scanner writes it, its files named in another order than its slices."""
+    """Write a DICOM series as scanners do, its files named in another order than its slices."""
     world = LPS @ affine
     spacing = np.linalg.norm(world[:3, :3], axis=0)
     direction = world[:3, :3] / spacing
@@ -111,7 +111,7 @@ def write_series(folder: Path, array: np.ndarray, affine: np.ndarray, **changes:
 def write_frames(
     path: Path, array: np.ndarray, affine: np.ndarray, order: Sequence[int] | None = None
 ) -> Path:
-    """An enhanced MR file: all slices in one, as frames in this order, rescaled to 2 v - 5."""
+    """Write an enhanced MR file: all slices as frames in this order, rescaled to 2 v - 5."""
     world = LPS @ affine
     spacing = np.linalg.norm(world[:3, :3], axis=0)
     order = range(array.shape[2]) if order is None else order

@@ -21,7 +21,7 @@ Spoil = Callable[[], Any]
 
 
 def write(path: str | Path, content: str | bytes = b"") -> Spoil:
-    """Put something else into a file."""
+    """Replace the content of a file."""
     text = content.encode() if isinstance(content, str) else content
     return lambda: Path(path).write_bytes(text)
 
@@ -44,12 +44,12 @@ def flip(path: str | Path) -> Spoil:
 
 
 def remove(path: str | Path) -> Spoil:
-    """Take a file away."""
+    """Remove a file."""
     return lambda: Path(path).unlink()
 
 
 def make_folder(path: str, *files: str) -> Spoil:
-    """A folder that is none of ours."""
+    """Make a folder with empty files, which is not a store or a run."""
 
     def spoil() -> None:
         Path(path).mkdir()
@@ -60,7 +60,7 @@ def make_folder(path: str, *files: str) -> Spoil:
 
 
 def change(path: Path, function: Callable[[np.ndarray], np.ndarray]) -> Spoil:
-    """Another array in a NIfTI file, of the same spacing."""
+    """Write another array to a NIfTI file, with the same spacing."""
 
     def spoil() -> None:
         image = nib.load(path)
@@ -70,7 +70,7 @@ def change(path: Path, function: Callable[[np.ndarray], np.ndarray]) -> Spoil:
 
 
 def write_header(fields: dict[str, Any]) -> Spoil:
-    """An image that is in order but for some fields of its header."""
+    """Write a good image with some wrong fields in its header."""
     header = nib.Nifti1Header()
     header.set_data_shape((20, 20, 2))
     for name, value in fields.items():
@@ -79,7 +79,7 @@ def write_header(fields: dict[str, Any]) -> Spoil:
 
 
 def one_voxel(value: float, kind: Any = np.float32) -> Callable[[np.ndarray], np.ndarray]:
-    """The array with one voxel of another value."""
+    """Return a change of one voxel of an array to another value."""
 
     def function(array: np.ndarray) -> np.ndarray:
         array = array.astype(kind)
@@ -90,19 +90,19 @@ def one_voxel(value: float, kind: Any = np.float32) -> Callable[[np.ndarray], np
 
 
 def rewrite_h5(slices: int = 3, code: int = 0, value: float = 1.0) -> Spoil:
-    """A case of 3 slices whose label has another number, or code, or one voxel another value."""
+    """Write a case of 3 slices, `slices` of label filled with `code`, and one voxel of `value`."""
     image = np.linspace(0, 1, 3 * 22 * 26, dtype=np.float32).reshape(3, 22, 26)
     image[0, 0, 0] = value
     return lambda: write_h5(H5, image, np.full((slices, 22, 26), code, np.uint8))
 
 
 def half_prepared() -> None:
-    """A store as a killed prepare leaves it."""
+    """Leave a store as a killed prepare leaves it."""
     Path("store/store.json").rename("store/prepare.json")
 
 
 def change_checkpoint(path: Path, without: str = "", **changes: Any) -> Spoil:
-    """A checkpoint with other entries."""
+    """Write a checkpoint with other entries."""
 
     def spoil() -> None:
         state = torch.load(path, weights_only=True)
@@ -113,9 +113,9 @@ def change_checkpoint(path: Path, without: str = "", **changes: Any) -> Spoil:
 
 
 def no_test_split() -> None:
-    """A run that was trained without test patients."""
+    """Make a run that was trained without test patients."""
     Path("run/split.json").write_text('{"train": ["patient099"], "val": ["patient028"]}')
 
 
 def nothing() -> None:
-    """The command alone is wrong."""
+    """Spoil nothing: only the command is wrong."""

@@ -1,4 +1,4 @@
-"""Bad input, told to the command line: one line, exit code 2, and every file as it was before."""
+"""Bad input gives one line, exit code 2, and leaves every file as it was before."""
 
 import errno
 import os
@@ -36,7 +36,7 @@ def good(
     decathlon_store: Store,
     tiny_run: Path,
 ) -> dict[str, Path]:
-    """What the commands may name, all of it in order."""
+    """Return the good folders that the arguments of a case may name."""
     return {
         "source": decathlon_folder,
         "h5": ssl4mis_folder,
@@ -50,7 +50,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def files() -> dict[Path, tuple[int, int] | None]:
-    """Everything below the working directory, with size and time of the files."""
+    """Return everything below the working directory, with size and time of the files."""
     return {
         path: (path.stat().st_size, path.stat().st_mtime_ns) if path.is_file() else None
         for path in Path().rglob("*")
@@ -65,7 +65,7 @@ def files() -> dict[Path, tuple[int, int] | None]:
         for name, case in cases.items()
     ],
 )
-def test_bad_input_is_told_in_one_line_and_changes_nothing(
+def test_bad_input_gives_one_line_and_changes_nothing(
     command: str,
     arguments: str,
     message: str,
@@ -82,7 +82,7 @@ def test_bad_input_is_told_in_one_line_and_changes_nothing(
     write_nifti(Path("a.nii.gz"), FINE)
     spoil()
     before = files()
-    # What a case says of an option comes last and counts.
+    # Options of the case come last and therefore count.
     options = QUICK.get(command, "").split()
     assert cli.main([command, *given[:2], *options, *given[2:]]) == 2
     out, err = capsys.readouterr()
@@ -92,7 +92,7 @@ def test_bad_input_is_told_in_one_line_and_changes_nothing(
 
 
 @pytest.mark.parametrize("name", SCANS)
-def test_a_bad_scan_is_told_in_the_documented_line(
+def test_a_bad_scan_gives_the_documented_line(
     name: str,
     good: dict[str, Path],
     tmp_path: Path,
@@ -115,9 +115,9 @@ def test_a_bad_scan_is_told_in_the_documented_line(
     assert files() == before
 
 
-# What is wrong here is wrong with the command as a whole.
+# These faults are faults of the command as a whole.
 WHOLE = (
-    "a file that is no image by its name",
+    "a file whose name is not that of an image",
     "a folder without images",
     "a file without permission",
     "label files as DICOM",
@@ -181,7 +181,7 @@ OPEN = Path.open
 
 
 def forbidden(path: Path, *given: Any, **options: Any) -> Any:
-    """Opening a file as those do who may not open that one."""
+    """Open a file as a user would who has no permission for a.nii.gz."""
     if path.name == "a.nii.gz":
         raise PermissionError(errno.EACCES, "Permission denied", str(path))
     return OPEN(path, *given, **options)
@@ -189,7 +189,7 @@ def forbidden(path: Path, *given: Any, **options: Any) -> Any:
 
 @contextmanager
 def small_disk() -> Iterator[None]:
-    """A limit on the size of a file stands in for a full disk: writing fails in the same way."""
+    """Limit the size of files, which makes writing fail as on a full disk."""
     resource = pytest.importorskip("resource")
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (500_000, before[1]))

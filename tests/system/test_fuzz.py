@@ -1,4 +1,4 @@
-"""Files with random bytes changed: read in the right shape, or refused in one line."""
+"""Files with random bytes changed are read in the right shape, or refused in one line."""
 
 import gzip
 import json
@@ -20,8 +20,9 @@ from diffrect.data.choose_split import resolve_split
 from diffrect.data.sources import SOURCES
 from diffrect.data.store import Store
 from diffrect.errors import InputError
+from diffrect.imaging.read import read_image, read_label
 from diffrect.imaging.slicing import choose_slicing
-from diffrect.imaging.volume import Volume, read_image, read_label
+from diffrect.imaging.volume import Volume
 from support.scans import grid, write_scan
 from support.tiny import write_dataset_json, write_h5, write_nifti
 
@@ -48,7 +49,7 @@ lengths = st.none() | st.integers(0, 10_000)
 def mutated(
     content: bytes, changes: list[tuple[int, bytes]], length: int | None, end: int
 ) -> bytes:
-    """Bytes before `end` replaced, and the rest cut off at some length."""
+    """Replace bytes before `end`, and cut the file off at some length."""
     changed = bytearray(content)
     for place, new in changes:
         at = place % end
@@ -57,7 +58,7 @@ def mutated(
 
 
 def explained(read: Callable[[], Any]) -> Any:
-    """What is read; None if it is refused in one line."""
+    """Return what is read; None if it is refused in one line."""
     try:
         return read()
     except InputError as error:
@@ -68,7 +69,7 @@ def explained(read: Callable[[], Any]) -> Any:
 
 
 def used(volume: Volume) -> None:
-    """What prepare and predict do with a volume that was accepted."""
+    """Do with an accepted volume what prepare and predict do."""
     assert volume.array.ndim in (3, 4)
     assert np.isfinite(volume.array).all()
     assert volume.spacing is None or all(0 < size < np.inf for size in volume.spacing)
@@ -87,7 +88,7 @@ def nifti(tmp_path_factory: pytest.TempPathFactory) -> bytes:
 
 
 def shape_in_header(content: bytes) -> tuple[int, ...] | None:
-    """The dimensions that the bytes of a NIfTI-1 header say, in either byte order."""
+    """Return the dimensions in the bytes of a NIfTI-1 header, of either byte order."""
     for order in "<>":
         size, count = (
             struct.unpack_from(f"{order}i", content, 0)[0],

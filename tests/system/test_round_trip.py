@@ -15,10 +15,11 @@ from diffrect.cli.main import main
 from diffrect.config import TrainConfig
 from diffrect.data.task import Task
 from diffrect.errors import InputError
+from diffrect.imaging.components import keep_largest_components
 from diffrect.imaging.volume import Volume
 from diffrect.inference.model import Model
 from diffrect.inference.predict import predict, predict_file
-from diffrect.inference.segment import keep_largest_components, segment
+from diffrect.inference.segment import segment
 from support.scans import LPS, OBLIQUE, SPACING, grid, write_scan, write_series
 from support.tiny import scan, write_nifti
 
@@ -250,7 +251,8 @@ def test_memory_is_that_of_a_few_slices(axis: str) -> None:
     one_slice = 128 * 128 * 8
     for intensity in ("minmax", "percentile:1:99", "zscore"):
         tracemalloc.start()
-        labels = segment(stub(axis, intensity, size=128), volume)
+        model = stub(axis, intensity, size=128)
+        labels = segment(model.segmenter, model.task, volume)
         peak = tracemalloc.get_traced_memory()[1] - labels.nbytes
         tracemalloc.stop()
         assert peak < 30 * one_slice, intensity  # of 128 slices; torch's own memory is not seen

@@ -13,11 +13,10 @@ from tyro.conf import Positional, UseAppendAction, arg, subcommand
 from diffrect.cli.compare import Compare, Flag, RectifyFrom
 from diffrect.config import TrainConfig
 from diffrect.console import count, warn
-from diffrect.data.source_options import SourceOptions
+from diffrect.data.source_options import Format, SourceOptions
 from diffrect.distributed.ranks import is_first
 
 Checkpoint = Literal["best", "last"]
-Format = Literal["auto", "acdc", "ssl4mis", "decathlon", "mscmr19", "folder"]
 Device = Annotated[str, arg(metavar="NAME")]
 Axis = Literal["layout", "auto", "0", "1", "2", "axial", "coronal", "sagittal"]
 PredictAxis = Literal["model", "auto", "0", "1", "2", "axial", "coronal", "sagittal"]

@@ -35,7 +35,7 @@ class Compare:
     ]
     """Folder made by prepare, and folder of cells and report; with --table only the latter."""
     methods: Annotated[str, arg(metavar="A,B", help_behavior_hint="")] = ""
-    """Methods or variants; 'no-*' takes all that fit; A@100% trains A only on that many labelled."""
+    """Methods or variants; 'no-*' takes all that fit; A@100% trains A on only that many."""
     labelled: Annotated[str, arg(metavar="1,3,7", help_behavior_hint="(default: as train)")] = ""
     """Labelled patients: counts, shares such as 5%, or files; all are trained."""
     seeds: Annotated[str, arg(metavar="0,1,2", help_behavior_hint="(default: 1337)")] = "1337"

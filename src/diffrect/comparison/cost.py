@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import torch
 
-from diffrect.inference.model import load_method
+from diffrect.inference.load import load_method
 from diffrect.runs.log import read_log
 from diffrect.runs.names import LOG_FILE
 from diffrect.version import package_version

@@ -127,14 +127,7 @@ def _validation(trainer: Trainer) -> float:
     few = split.val[:TIMED_PATIENTS]
 
     def validate_few() -> object:
-        return validate(
-            trainer.method.predictor,
-            trainer.store,
-            few,
-            trainer.config.side,
-            trainer.views.interpolation,
-            trainer.fabric,
-        )
+        return validate(trainer.segmenter, trainer.store, few, trainer.fabric)
 
     return _timed(validate_few) * len(split.val) / len(few)
 

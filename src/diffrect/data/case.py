@@ -1,11 +1,12 @@
 """One scan as every source yields it, and its way to the slices that networks see."""
 
 from dataclasses import dataclass, field
-from itertools import product
 
 import numpy as np
 
+from diffrect.console import count
 from diffrect.errors import InputError
+from diffrect.imaging.geometry import check_geometry
 from diffrect.imaging.intensity import Intensity, scale
 from diffrect.imaging.slicing import THIRD_AXIS, Slicing
 from diffrect.imaging.volume import Volume
@@ -100,40 +101,10 @@ def check_case(case: Case, channels: int) -> None:
     shape = case.image.array.shape
     found = shape[3] if len(shape) == 4 else 1
     if found != channels:
-        raise InputError(f"{case.image.path}: expected {channels} channel(s), got {found}")
+        raise InputError(case.image.path, count(channels, "channel"), got=found)
     if case.label is None:
         return
     if case.label.array.shape != shape[:3]:
         expected = f"expected the shape of its image, {shape[:3]}"
         raise InputError(f"{case.label.path}: {expected}, got {case.label.array.shape}")
     check_geometry(case.image, case.label, "its image")
-
-
-def check_geometry(image: Volume, other: Volume, whose: str) -> None:
-    """Refuse voxels that lie elsewhere than an image's, where both formats record where they lie.
-
-    ``other`` has the image's shape; a tenth of a voxel at any corner may be rounding.
-
-    Raises:
-        InputError: naming both; ``whose`` says what the image is to the other.
-    """
-    if image.spacing is None or other.spacing is None:
-        return
-    trust = "if the image's is right, give --trust-image-geometry"
-    if not np.allclose(image.spacing, other.spacing, rtol=0.01, atol=0):
-        there, here = (" x ".join(f"{s:g}" for s in v.spacing or ()) for v in (image, other))
-        raise InputError(
-            f"{other.path}: expected the spacing of {whose} {image.path}, {there} mm, "
-            f"got {here} mm; {trust}"
-        )
-    if np.array_equal(image.affine, other.affine, equal_nan=True):
-        return
-    last = [size - 1 for size in image.array.shape[:3]]
-    corners = np.array([(*corner, 1) for corner in product(*((0, end) for end in last))])
-    apart = np.linalg.norm(corners @ (image.affine - other.affine).T, axis=1).max()
-    voxel = np.linalg.norm(image.affine[:3, :3], axis=0).min()
-    if not apart <= 0.1 * voxel:
-        raise InputError(
-            f"{other.path}: expected the geometry of {whose} {image.path}, voxels lie up to "
-            f"{apart:.4g} mm apart; {trust}"
-        )

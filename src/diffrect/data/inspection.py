@@ -21,7 +21,8 @@ from diffrect.data.sources.ssl4mis import Ssl4misCase
 from diffrect.data.store import Store
 from diffrect.errors import InputError
 from diffrect.imaging.kinds import suffix_of
-from diffrect.imaging.volume import Volume, read_image, read_label
+from diffrect.imaging.read import read_image, read_label
+from diffrect.imaging.volume import Volume
 from diffrect.labels import IGNORED
 
 _MANY_CODES = 64
@@ -74,7 +75,7 @@ def _inspect_source(path: Path, format: str, options: SourceOptions, progress: b
     options.check(source.name, source.accepted)
     problems: list[str] = []
     try:
-        listing = list_cases(source, path, options, problems.append)
+        listing = list_cases(source, path, options, lambda error: problems.append(str(error)))
     except InputError as error:
         problems.append(str(error))
         listing = SourceListing([], (), 0)
@@ -128,7 +129,7 @@ def _faults(case: Case, listing: SourceListing) -> Iterator[str]:
             yield str(error)
     low, high = _range(case.image.array)
     if not high > low:
-        yield f"{case.image.path}: expected varying intensities, every voxel is {low:g}"
+        yield f"{case.image.path}: expected varying intensities: every voxel is {low:g}"
 
 
 def _problem_of_label(reference: Reference, known: str) -> list[str]:

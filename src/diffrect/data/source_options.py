@@ -2,11 +2,19 @@
 
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from tyro.conf import arg
 
 from diffrect.errors import InputError
+
+Layout = Literal["decathlon", "acdc", "ssl4mis", "mscmr19", "folder"]
+"""The layouts of data sets, each the module of its name in `diffrect.data.sources`.
+
+They are tried in this order: the more a layout asks for, the earlier.
+"""
+Format = Literal["auto", Layout]
+"""What --format accepts."""
 
 
 @dataclass(frozen=True)

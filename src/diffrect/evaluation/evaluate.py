@@ -10,7 +10,6 @@ from diffrect.console import progress_bar
 from diffrect.data.record import CaseRecord
 from diffrect.data.split import Split
 from diffrect.data.store import Store
-from diffrect.data.task import Task
 from diffrect.distributed.ranks import together
 from diffrect.errors import InputError
 from diffrect.evaluation.metrics import EMPTY_CONVENTIONS, EmptyConvention, case_metrics, summarise
@@ -113,9 +112,8 @@ def _score(model: Model, store: Store, record: CaseRecord, empty: EmptyConventio
 def _open_store(run: Path, model: Model, given: Path | None) -> Store:
     """Open the store given, or the one the run was trained on; it must hold the model's task."""
     store = Store(given or _remembered_store(run))
-    task = Task(store.channels, store.classes, store.intensity, store.axis)
-    if task != model.task:
-        wanted, found = vars(model.task), vars(task)
+    if store.task != model.task:
+        wanted, found = vars(model.task), vars(store.task)
         name = next(name for name in wanted if found[name] != wanted[name])
         hint = f"prepare it with --{name} {wanted[name]}" if name in _OF_PREPARE else None
         expected = f"the {name} of {run}, {wanted[name]}"

@@ -1,4 +1,4 @@
-"""Images of several channels: one file with all of them, or one file for each, as in nnU-Net."""
+"""Images of several channels: one file with all of them, or one file per channel as in nnU-Net."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -7,8 +7,9 @@ from typing import TypeVar
 
 import numpy as np
 
-from diffrect.data.case import check_geometry
+from diffrect.console import count
 from diffrect.errors import InputError
+from diffrect.imaging.geometry import check_geometry
 from diffrect.imaging.volume import Volume
 
 File = TypeVar("File")
@@ -17,9 +18,10 @@ _CHANNEL = re.compile(r"(?P<case>.+)_(?P<number>\d{4})$")
 
 
 def group_channels(images: Mapping[str, File]) -> dict[str, dict[int | None, File]]:
-    """What there is of each case by the number of the channel; None: one file holds all of them.
+    """Return case -> channel number -> file; the number is None if one file holds all channels.
 
-    ``images`` are files, or whatever stands for them, by their names without suffixes.
+    Args:
+        images: files, or whatever represents them, by their names without suffixes.
     """
     groups: dict[str, dict[int | None, File]] = {}
     for stem, file in images.items():
@@ -33,34 +35,44 @@ def group_channels(images: Mapping[str, File]) -> dict[str, dict[int | None, Fil
 
 
 def only_channel(image: Volume, channel: int, channels: int | None = None) -> Volume:
-    """One channel, from 0, of an image (X, Y, Z, C), which is to have so many ``channels``.
+    """Return an image (X, Y, Z, C) with only one of its channels, as (X, Y, Z).
+
+    Args:
+        image: the image; one channel may also be (X, Y, Z).
+        channel: the number of the channel, from 0.
+        channels: how many the image must have; None allows any number.
 
     Raises:
-        InputError: it has another number, or no such channel.
+        InputError: the image has another number of channels, or no such channel.
     """
     found = image.array.shape[3] if image.array.ndim == 4 else 1
     if channels is not None and found != channels:
-        raise InputError(f"{image.path}: expected {channels} channel(s), got {found}")
+        raise InputError(image.path, count(channels, "channel"), got=found)
     if channel >= found:
-        raise InputError(f"{image.path}: expected a channel {channel}, it has {found}, from 0")
+        has = f"{count(found, 'channel')}, numbered from 0"
+        raise InputError(image.path, f"a channel {channel}", found=has)
     array = image.array if image.array.ndim == 3 else image.array[..., channel]
     return replace(image, array=array)
 
 
 def stack_channels(volumes: Sequence[Volume], trusting: bool = False) -> Volume:
-    """Images (X, Y, Z) of one grid as one (X, Y, Z, C).
+    """Return images (X, Y, Z) of one grid as one image (X, Y, Z, C).
+
+    Args:
+        volumes: the channels in their order; a single one is returned as it is.
+        trusting: take all channels to lie where the first one lies.
 
     Raises:
-        InputError: one of another shape or with several channels; or, unless ``trusting``, one that
-            lies elsewhere than the first.
+        InputError: an image has another shape or several channels; or, unless `trusting`, it lies
+            elsewhere than the first.
     """
     first = volumes[0]
     if len(volumes) == 1:
         return first
     for volume in volumes:
         if volume.array.ndim != 3 or volume.array.shape != first.array.shape:
-            expected = f"expected one channel of {first.array.shape} voxels as in {first.path}"
-            raise InputError(f"{volume.path}: {expected}, got shape {volume.array.shape}")
+            expected = f"one channel of {first.array.shape} voxels as in {first.path}"
+            raise InputError(volume.path, expected, got=f"shape {volume.array.shape}")
         if not trusting:
             check_geometry(first, volume, "the first channel")
     array = np.stack([volume.array for volume in volumes], axis=-1)

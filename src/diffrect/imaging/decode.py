@@ -1,4 +1,4 @@
-"""Foreign decoders kept in check: whatever they raise or print becomes one line."""
+"""Keep foreign decoders in check: whatever they raise or print becomes one line."""
 
 import os
 import re
@@ -9,13 +9,21 @@ from pathlib import Path
 
 from diffrect.errors import InputError
 
+TRUNCATED = "one that seems truncated"
+"""What was found in place of a readable file whose end is missing."""
+
 
 @contextmanager
-def decoding(path: Path, kind: str) -> Iterator[None]:
-    """Turn anything that reading ``path`` raises into an `InputError`; ``kind`` is what was
-    expected, such as "a readable NIfTI file".
+def decoding(path: Path, expected: str, found: str | None = None) -> Iterator[None]:
+    """Turn whatever reading a file raises into an `InputError`.
 
-    Decoders raise whatever a damaged file makes them stumble over, so all exceptions are caught.
+    A decoder may raise anything when it stumbles over a damaged file, so all exceptions are caught.
+    Warnings are dropped.
+
+    Args:
+        path: the file.
+        expected: what it should be, such as "a readable NIfTI file".
+        found: what it probably is instead.
     """
     try:
         with warnings.catch_warnings():
@@ -24,35 +32,39 @@ def decoding(path: Path, kind: str) -> Iterator[None]:
     except InputError:
         raise
     except MemoryError:
-        fault = "it asks for more memory than there is"
-        raise InputError(f"{path}: expected {kind}: {fault}") from None
+        why = "it asks for more memory than there is"
+        raise InputError(path, expected, found=found, reason=why) from None
     except Exception as error:
-        raise InputError(f"{path}: expected {kind}: {reason(error)}") from None
+        raise InputError(path, expected, found=found, reason=reason(error)) from None
 
 
-def check_file(path: Path, kind: str) -> None:
-    """Refuse what is no file, an empty one, or one that may not be read.
+def check_file(path: Path, expected: str) -> None:
+    """Check that a path is a file that may be read and is not empty.
+
+    Args:
+        path: the file.
+        expected: what it should be, such as "a NIfTI file".
 
     Raises:
-        InputError: see above.
+        InputError: it is not.
     """
     if not path.is_file():
-        raise InputError(f"{path}: expected {kind}, found no such file")
+        raise InputError(path, expected, found="no such file")
     try:
         with path.open("rb") as stream:
             empty = not stream.read(1)
     except OSError as error:
-        raise InputError(f"{path}: expected {kind}: {reason(error)}") from None
+        raise InputError(path, expected, reason=reason(error)) from None
     if empty:
-        raise InputError(f"{path}: expected {kind}, found an empty file")
+        raise InputError(path, expected, found="an empty file")
 
 
 def reason(error: Exception) -> str:
-    """What an exception says, in one line."""
+    """Return what an exception says, in one line."""
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
     text = " ".join(str(error).split()) or type(error).__name__
-    # ITK: a place in its source, then what went wrong in an object at some address.
+    # ITK begins with a place in its source and names objects by their addresses.
     text = re.sub(r"^Exception thrown in SimpleITK (.*?ERROR: |.*?\.[a-z]+:\d+[ ()]*: ?)", "", text)
     text = re.sub(r"\(0x[0-9a-f]+\)", "", text).partition(" Reason: ")[0]
     text = re.sub(r"^(\w+ImageIO|Image): ", "", text.rpartition("[nrrd] ")[2])
@@ -61,7 +73,7 @@ def reason(error: Exception) -> str:
 
 @contextmanager
 def silent_stderr() -> Iterator[None]:
-    """Keep libraries in C++ from writing to the terminal past Python."""
+    """Keep C++ libraries from writing to the terminal, which they do without asking Python."""
     before = os.dup(2)
     nowhere = os.open(os.devnull, os.O_WRONLY)
     try:

@@ -1,4 +1,4 @@
-"""A DICOM series as one volume; its geometry comes from the headers, never from file names."""
+"""Read a DICOM series as one volume; its geometry comes from headers, never from file names."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,34 +8,33 @@ import SimpleITK as sitk
 
 from diffrect.errors import InputError
 from diffrect.imaging.decode import decoding
-from diffrect.imaging.dicom_header import Slice, read_slices
+from diffrect.imaging.dicom_header import READABLE, Slice, read_slices
 from diffrect.imaging.itk import LPS_TO_RAS, array_of, quiet
 from diffrect.imaging.kinds import series_files
+from diffrect.imaging.volume import Spacing, Volume
 
-Spacing = tuple[float, float, float]
 
+def read_dicom(path: Path) -> Volume:
+    """Read the DICOM series in a folder, or one file.
 
-def read_dicom(path: Path) -> tuple[np.ndarray, Spacing | None, np.ndarray]:
-    """Array (X, Y, Z), spacing and affine of the series in a folder, or of one file.
-
-    Slices lie in the order of their positions, whatever the files are called and whatever the order
-    of the frames in a file; their spacing is the distance between positions. Intensities are
-    rescaled as the headers say. Of pictures without a pixel spacing the geometry is unknown.
+    Slices are ordered by their positions, whatever the names of the files and the order of the
+    frames in a file; their spacing is the distance between positions. Intensities are rescaled as
+    the headers say. Pictures without a pixel spacing have no known geometry.
 
     Raises:
-        InputError: an unreadable file, more than one series, slices that do not belong together, a
-            missing slice.
+        InputError: a file is unreadable, there is more than one series, slices do not belong
+            together, or one is missing.
     """
     if path.is_dir():
         files = series_files(path)
         if not files:
-            raise InputError(f"{path}: expected a DICOM series, found no DICOM files")
+            raise InputError(path, "a DICOM series", found="no DICOM files")
     else:
         files = [path]
     slices = [one for file in files for one in read_slices(file)]
     _check_one_series(path, slices)
     slices, step = _in_order(path, slices)
-    return _read_pixels(slices), *_geometry(slices, step)
+    return Volume(_read_pixels(slices), *_geometry(slices, step), path)
 
 
 def _check_one_series(path: Path, slices: Sequence[Slice]) -> None:
@@ -44,38 +43,38 @@ def _check_one_series(path: Path, slices: Sequence[Slice]) -> None:
         counts = sorted((sum(s.series == name for s in slices) for name in series), reverse=True)
         found = " and ".join(str(count) for count in counts[:5])
         raise InputError(
-            f"{path}: expected one DICOM series in a folder, found {len(series)} of {found} files; "
-            "put each into a folder of its own"
+            path,
+            "one DICOM series in a folder",
+            found=f"{len(series)} of {found} files",
+            hint="put each into a folder of its own",
         )
     first = slices[0]
     for one in slices[1:]:
         if one.frame is not None and one.file != first.file:
-            raise InputError(f"{one.file}: expected one slice a file, it has several frames")
-        where = one.file if one.frame is None else f"{one.file}, {one.name}"
+            raise InputError(one.file, "one slice per file", found="several frames")
         for name, here, there in (
             ("size", one.size, first.size),
             ("pixel spacing", one.pixel, first.pixel),
             ("channels", (one.components,), (first.components,)),
         ):
             if not _alike(here, there, rtol=1e-4):
-                raise InputError(
-                    f"{where}: expected the {name} of {first.name}, {there}, got {here}"
-                )
+                raise InputError(one.where, f"the {name} of {first.name}, {there}", got=here)
         if not _alike(one.direction, first.direction, atol=1e-3):
-            raise InputError(f"{where}: expected the orientation of {first.name}")
+            raise InputError(one.where, f"the orientation of {first.name}")
 
 
 def _alike(here: object, there: object, rtol: float = 0.0, atol: float = 0.0) -> bool:
-    """Whether two headers say the same, which may be nothing."""
+    """Return whether two headers agree; both may say nothing."""
     if here is None or there is None:
         return here is there
     return np.allclose(np.asarray(here), np.asarray(there), rtol=rtol, atol=atol)
 
 
 def _in_order(path: Path, slices: list[Slice]) -> tuple[list[Slice], np.ndarray | None]:
-    """The slices by their positions and the vector from one to the next; None: nobody knows.
+    """Return the slices by their positions, and the vector from one to the next or None.
 
-    Frames without positions of their own, such as a film of ultrasound, stay in their order.
+    Frames without positions of their own, such as a film of ultrasound, stay in their order; their
+    vector is unknown.
     """
     frames = slices[0].frame is not None
     if len(slices) == 1 or (frames and all(one.position is None for one in slices[1:])):
@@ -84,8 +83,8 @@ def _in_order(path: Path, slices: list[Slice]) -> tuple[list[Slice], np.ndarray 
     for one in slices:
         missing = next((name for name, value in _placing(one).items() if value is None), None)
         if missing is not None:
-            where = one.file if one.frame is None else f"{one.file}, {one.name}"
-            raise InputError(f"{where}: expected where the slice lies, its header has no {missing}")
+            expected = "a header that says where the slice lies"
+            raise InputError(one.where, expected, found=f"no {missing}")
         positions.append(one.position)
     places = np.array(positions)  # (slices, 3)
     heights = places @ _normal(slices[0])
@@ -108,35 +107,31 @@ def _normal(one: Slice) -> np.ndarray:
 
 
 def _step(path: Path, slices: list[Slice], places: np.ndarray, heights: np.ndarray) -> np.ndarray:
-    """The vector from a slice to the next, the same for all of them."""
+    """Return the vector from one slice to the next, which is the same for all of them."""
     gaps = np.diff(heights)
     usual = float(np.median(gaps))
     for before, after, gap in zip(slices, slices[1:], gaps, strict=False):
         names = f"{before.name} and {after.name}"
         if gap < 1e-3:
-            raise InputError(f"{path}: expected one file for each slice, {names} are at one place")
+            raise InputError(path, "one file for each slice", found=f"{names} at one place")
         if gap > 1.5 * usual:
-            raise InputError(
-                f"{path}: expected a slice every {usual:g} mm, found a gap of {gap:g} mm between "
-                f"{names}: slices are missing"
-            )
+            found = f"a gap of {gap:g} mm between {names}"
+            why = "slices are missing"
+            raise InputError(path, f"a slice every {usual:g} mm", found=found, reason=why)
         if abs(gap - usual) > 0.05 * usual + 1e-2:
-            raise InputError(
-                f"{path}: expected slices at equal distances, found {usual:g} and {gap:g} mm"
-            )
+            found = f"{usual:g} and {gap:g} mm"
+            raise InputError(path, "slices at equal distances", found=found)
     step: np.ndarray = (places[-1] - places[0]) / (len(slices) - 1)
     aside = np.linalg.norm(places - (places[0] + np.arange(len(slices))[:, None] * step), axis=1)
     worst = int(aside.argmax())
     if aside[worst] > 0.1 * usual + 0.1 * min(slices[0].pixel or (1.0,)):
-        raise InputError(
-            f"{path}: expected slices in a straight row, {slices[worst].name} lies "
-            f"{aside[worst]:.3g} mm beside it"
-        )
+        found = f"{slices[worst].name} {aside[worst]:.3g} mm beside it"
+        raise InputError(path, "slices in a straight row", found=found)
     return step
 
 
 def _read_pixels(slices: list[Slice]) -> np.ndarray:
-    """The voxels (X, Y, Z[, C]), read file by file into their place."""
+    """Return the voxels (X, Y, Z[, C]), read file by file into their place."""
     if slices[0].frame is not None:
         return _read_frames(slices)
     volume: np.ndarray | None = None
@@ -145,7 +140,7 @@ def _read_pixels(slices: list[Slice]) -> np.ndarray:
         if volume is None:
             shape = (*pixels.shape[:2], len(slices), *pixels.shape[3:])
             volume = np.empty(shape, pixels.dtype, order="F")
-        elif volume.dtype != pixels.dtype:  # each file may have a slope of its own
+        elif volume.dtype != pixels.dtype:  # files may differ in their slopes
             volume = volume.astype(np.result_type(volume.dtype, pixels.dtype), order="F")
         volume[:, :, index] = pixels[:, :, 0]
     assert volume is not None
@@ -153,20 +148,19 @@ def _read_pixels(slices: list[Slice]) -> np.ndarray:
 
 
 def _read_frames(slices: list[Slice]) -> np.ndarray:
-    """The voxels of a file with several frames; copied only if these are not in order."""
+    """Return the voxels of a file with several frames, copied only if they are not in order."""
     file, frames = slices[0].file, [one.frame or 0 for one in slices]
     pixels = _decode(file)
     if pixels.shape[2] != len(frames):
-        found = f"found {pixels.shape[2]}"
-        raise InputError(f"{file}: expected pixels of {len(frames)} frames, {found}")
+        raise InputError(file, f"pixels of {len(frames)} frames", found=pixels.shape[2])
     if frames == list(range(len(frames))):
         return pixels
     return pixels[:, :, ::-1] if frames[::-1] == sorted(frames) else pixels[:, :, frames]
 
 
 def _decode(file: Path) -> np.ndarray:
-    """The pixels of a file, (X, Y, frames[, C]), rescaled."""
-    with decoding(file, "a readable DICOM file"), quiet():
+    """Return the pixels of a file, (X, Y, frames[, C]), rescaled."""
+    with decoding(file, READABLE), quiet():
         return array_of(sitk.ReadImage(str(file), imageIO="GDCMImageIO"))
 
 
@@ -175,11 +169,11 @@ def _geometry(slices: list[Slice], step: np.ndarray | None) -> tuple[Spacing | N
     distance = first.thickness if step is None else abs(float(step @ _normal(first)))
     unknown = distance is None and len(slices) > 1
     if unknown and first.pixel is not None and first.position is not None:
-        raise InputError(f"{first.file}: expected the distance of its frames, its header has none")
+        raise InputError(first.file, "a header with the distance of its frames", found="none")
     if first.pixel is None or unknown:
         return None, np.eye(4)
-    # A single slice of unknown thickness; of a tilted gantry the slices are nearer to each other
-    # than their positions.
+    # 1 mm for a single slice of unknown thickness. With a tilted gantry, slices are nearer to each
+    # other than their positions are.
     distance = round(distance or 1.0, 6)
     direction = np.eye(3)[:, :2] if first.direction is None else first.direction
     affine = np.eye(4)

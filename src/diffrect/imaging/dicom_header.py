@@ -1,7 +1,7 @@
-"""What a DICOM file says of where its slices lie: one slice a file, or one a frame.
+"""Read from DICOM headers where slices lie: one slice per file, or one per frame.
 
-Only what places the voxels is read, and whether they are all there. Nothing that identifies a
-person is looked at.
+Only fields that place the voxels are read, and the length of the pixels is checked. Fields that
+identify a person are not looked at.
 """
 
 from collections.abc import Iterator
@@ -15,9 +15,9 @@ from pydicom.dataset import Dataset
 from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from diffrect.errors import InputError
-from diffrect.imaging.decode import check_file, decoding
+from diffrect.imaging.decode import TRUNCATED, check_file, decoding
 
-_KIND = "a readable DICOM file"
+READABLE = "a readable DICOM file"
 _PIXELS = 0x7FE00010
 _UNDEFINED = 0xFFFFFFFF  # the length of compressed pixels
 _UNCOMPRESSED = (ImplicitVRLittleEndian, ExplicitVRLittleEndian, ExplicitVRBigEndian)
@@ -38,7 +38,7 @@ _TAGS = (
     "PerFrameFunctionalGroupsSequence",
     "PixelData",
 )
-# Where the headers of multi-frame files hold these.
+# The part of a multi-frame header in which each field lies.
 _GROUPS = {
     "PixelSpacing": "PixelMeasuresSequence",
     "SpacingBetweenSlices": "PixelMeasuresSequence",
@@ -55,14 +55,14 @@ class Slice:
     """One file of a series, or one frame of a file; millimetres in DICOM's LPS+.
 
     Attributes:
-        file: where it is.
+        file: the file that holds it.
         frame: its number in the file, from 0; None if it is the only one.
         series: the series that it belongs to.
         size: columns and rows.
-        components: channels.
-        pixel: millimetres between columns and between rows; None if it does not say.
-        position: (3,) of its first pixel; None if it does not say.
-        direction: (3, 2), where columns and rows increase; None if it does not say.
+        components: number of channels.
+        pixel: millimetres between columns and between rows; None if not recorded.
+        position: (3,) of its first pixel; None if not recorded.
+        direction: (3, 2), where columns and rows increase; None if not recorded.
         thickness: millimetres to the next slice, as far as a single header knows.
     """
 
@@ -78,22 +78,27 @@ class Slice:
 
     @property
     def name(self) -> str:
-        """What messages call it."""
+        """Its name beside other slices of the series, for messages."""
         return self.file.name if self.frame is None else f"frame {self.frame + 1}"
+
+    @property
+    def where(self) -> str:
+        """Its file, and its frame if there are several, for messages."""
+        return str(self.file) if self.frame is None else f"{self.file}, {self.name}"
 
 
 def read_slices(file: Path) -> list[Slice]:
-    """The slices of a file in the order in which it holds them.
+    """Return the slices of a file in the order in which it holds them.
 
     Raises:
-        InputError: no DICOM file with an image, fewer pixels than it should have, or a header that
-            contradicts itself.
+        InputError: the file is not DICOM, has no image, has fewer pixels than it should, or its
+            header contradicts itself.
     """
     check_file(file, "a DICOM file")
-    with decoding(file, _KIND):
+    with decoding(file, READABLE):
         header = pydicom.dcmread(file, force=True, specific_tags=list(_TAGS), defer_size=64)
         if not header.get("Rows") or not header.get("Columns") or _PIXELS not in header:
-            raise InputError(f"{file}: expected a DICOM file with an image, found none in it")
+            raise InputError(file, "a DICOM file with an image", found="none in it")
         _check_length(file, header)
         frames = int(header.get("NumberOfFrames") or 1)
         if frames == 1 and "PerFrameFunctionalGroupsSequence" not in header:
@@ -105,19 +110,18 @@ def read_slices(file: Path) -> list[Slice]:
         ]
     if "PerFrameFunctionalGroupsSequence" in header:
         return slices
-    # The position in the header is that of the first frame alone.
+    # The position in the header is that of the first frame only.
     return [slices[0], *(replace(one, position=None) for one in slices[1:])]
 
 
 def _slice(file: Path, frame: int | None, header: Dataset, places: list[Dataset]) -> Slice:
-    """The slice whose values are in the first of the places that has them."""
+    """Return a slice; each field is taken from the first of the places that has it."""
     pixel = _numbers(places, "PixelSpacing", 2)  # between rows, between columns
     if pixel is not None and not (np.isfinite(pixel).all() and pixel.min() > 0):
-        found = tuple(pixel.tolist())
-        raise InputError(f"{file}: expected a pixel spacing above 0 mm, got {found}")
+        raise InputError(file, "a pixel spacing above 0 mm", got=tuple(pixel.tolist()))
     position = _numbers(places, "ImagePositionPatient", 3)
     if position is not None and not np.isfinite(position).all():
-        raise InputError(f"{file}: expected a finite position, got {tuple(position.tolist())}")
+        raise InputError(file, "a finite position", got=tuple(position.tolist()))
     between = _numbers(places, "SpacingBetweenSlices", 1)
     thickness = _numbers(places, "SliceThickness", 1)
     distances = [abs(float(one[0])) for one in (between, thickness) if one is not None]
@@ -135,20 +139,20 @@ def _slice(file: Path, frame: int | None, header: Dataset, places: list[Dataset]
 
 
 def _direction(file: Path, places: list[Dataset]) -> np.ndarray | None:
-    """Unit vectors along columns and rows, which stand at right angles."""
+    """Return unit vectors along columns and rows, which are at right angles."""
     cosines = _numbers(places, "ImageOrientationPatient", 6)
     if cosines is None:
         return None
     across, down = cosines.reshape(2, 3)
     lengths = np.linalg.norm(across), np.linalg.norm(down)
     if not (np.allclose(lengths, 1, atol=0.01) and abs(float(across @ down)) < 0.01):
-        expected = "expected unit vectors at right angles in ImageOrientationPatient"
-        raise InputError(f"{file}: {expected}, got {tuple(cosines.tolist())}")
+        expected = "unit vectors at right angles in ImageOrientationPatient"
+        raise InputError(file, expected, got=tuple(cosines.tolist()))
     return np.stack([across / lengths[0], down / lengths[1]], axis=1)
 
 
 def _numbers(places: list[Dataset], name: str, count: int) -> np.ndarray | None:
-    """So many numbers of that name in the first place that has them; None if none has."""
+    """Return `count` numbers of that name from the first place that has them, or None."""
     for place in places:
         value = place.get(name)
         if value is not None and value != "":
@@ -160,29 +164,29 @@ def _numbers(places: list[Dataset], name: str, count: int) -> np.ndarray | None:
 
 
 def _groups(file: Path, header: Dataset, frames: int) -> Iterator[list[Dataset]]:
-    """Of each frame, the parts of the header that speak of it and of all frames."""
+    """Yield for each frame the parts of the header about it and about all frames."""
     shared = list(header.get("SharedFunctionalGroupsSequence") or [])
     each = list(header.get("PerFrameFunctionalGroupsSequence") or [])
     if each and len(each) != frames:
-        raise InputError(f"{file}: expected headers of {frames} frames, found {len(each)}")
+        raise InputError(file, f"headers of {frames} frames", found=len(each))
     names = dict.fromkeys(_GROUPS.values())
     for group in each or [Dataset()] * frames:
         yield [part for one in (group, *shared) for name in names for part in one.get(name) or []]
 
 
 def _check_rescaling(file: Path, header: Dataset) -> None:
-    """Refuse frames with slopes of their own: the decoder applies the first one to all."""
+    """Refuse frames of different slopes, because the decoder applies the first slope to all."""
     each = list(header.get("PerFrameFunctionalGroupsSequence") or [])
     found = set()
     for group in each:
         (part,) = group.get("PixelValueTransformationSequence") or [Dataset()]
         found.add((part.get("RescaleSlope"), part.get("RescaleIntercept")))
     if len(found) > 1:
-        raise InputError(f"{file}: expected one rescale slope for all frames, found {len(found)}")
+        raise InputError(file, "one rescale slope for all frames", found=len(found))
 
 
 def _check_length(file: Path, header: Dataset) -> None:
-    """Refuse pixels that are cut short, which the decoder would make up."""
+    """Refuse pixels that are cut short, because the decoder would make up the rest."""
     element: Any = header.get_item(_PIXELS)
     syntax = header.file_meta.get("TransferSyntaxUID", ImplicitVRLittleEndian)
     colour = str(header.get("PhotometricInterpretation") or "")
@@ -193,7 +197,5 @@ def _check_length(file: Path, header: Dataset) -> None:
     length = getattr(element, "length", None)
     length = len(element.value) if length is None else length
     if length != _UNDEFINED and length < bits // 8:
-        raise InputError(
-            f"{file}: expected a readable DICOM file, it seems truncated: its header says "
-            f"{bits // 8} bytes of pixels, it has {length}"
-        )
+        why = f"its header says {bits // 8} bytes of pixels, the file has {length}"
+        raise InputError(file, READABLE, found=TRUNCATED, reason=why)

@@ -1,18 +1,19 @@
 """Raw intensities -> the [0, 1] that views and networks work in; remembered by stores and models.
 
-Every choice is two values of a channel, `low` and `high`, that become 0 and 1:
+Every normalisation picks two values of a channel, `low` and `high`, which become 0 and 1:
 
-    minmax                 smallest and largest value of the volume, as the reference
+    minmax                 smallest and largest value of the volume, as in the reference
     percentile:0.5:99.5    these percentiles of the volume
     zscore                 mean - 4 sd and mean + 4 sd of the volume: z / 8 + 1 / 2
     window:LEVEL:WIDTH     level - width / 2 and level + width / 2, for CT
 
-What lies outside is cut off: the strong view of training clamps to [0, 1] anyway.
+Values outside are cut off: the strong view of training clamps to [0, 1] anyway.
 """
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
 
 import numpy as np
 
@@ -23,12 +24,12 @@ KINDS = ("minmax", "percentile", "zscore", "window")
 PERCENTILES = (0.5, 99.5)
 _DEVIATIONS = 4
 _BINS = 1 << 16
-_FEW = 1 << 18  # values that are sorted at once
+_FEW = 1 << 18  # values that are few enough to sort at once
 
 
 @dataclass(frozen=True)
 class Intensity:
-    """How intensities are normalised.
+    """A normalisation of intensities.
 
     Attributes:
         kind: one of `KINDS`.
@@ -44,18 +45,18 @@ class Intensity:
             low, high = self._two("percentiles LOW and HIGH")
             if not 0 <= low < high <= 100:
                 given = f"{low:g} and {high:g}"
-                raise InputError(f"--percentiles: expected 0 <= LOW < HIGH <= 100, got {given}")
+                raise InputError("--percentiles", "0 <= LOW < HIGH <= 100", got=given)
         elif self.kind == "window":
             level, width = self._two("a window, LEVEL and WIDTH")
             if not (math.isfinite(level) and 0 < width < math.inf):
                 given = f"{level:g} and {width:g}"
-                raise InputError(f"--window: expected a level and a width above 0, got {given}")
+                raise InputError("--window", "a level and a width above 0", got=given)
         elif self.numbers:
-            raise InputError(f"--intensity {self.kind}: expected no numbers, got {self.numbers}")
+            raise InputError(f"--intensity {self.kind}", "no numbers", got=self.numbers)
 
-    def _two(self, what: str) -> tuple[float, float]:
+    def _two(self, expected: str) -> tuple[float, float]:
         if len(self.numbers) != 2:
-            raise InputError(f"--intensity {self.kind}: expected {what}, got {self.numbers}")
+            raise InputError(f"--intensity {self.kind}", expected, got=self.numbers)
         return self.numbers[0], self.numbers[1]
 
     def __str__(self) -> str:
@@ -68,29 +69,34 @@ class Intensity:
         percentiles: tuple[float, float] | None = None,
         window: tuple[float, float] | None = None,
     ) -> "Intensity":
-        """What the options of the command line say.
+        """Return the normalisation that options of the command line describe.
+
+        Args:
+            kind: value of --intensity.
+            percentiles: value of --percentiles; None for `PERCENTILES`.
+            window: value of --window, level and width.
 
         Raises:
-            InputError: no such kind, or numbers of another one.
+            InputError: there is no such kind, or the numbers belong to another one.
         """
         for option, numbers, owner in (
             ("--percentiles", percentiles, "percentile"),
             ("--window", window, "window"),
         ):
             if numbers is not None and kind != owner:
-                raise InputError(f"{option}: expected --intensity {owner} with it, got {kind}")
+                raise InputError(option, f"--intensity {owner} with it", got=kind)
         if kind == "percentile":
             return cls(kind, percentiles or PERCENTILES)
         if kind == "window" and window is None:
-            raise InputError("--intensity window: expected --window LEVEL WIDTH with it, got none")
+            raise InputError("--intensity window", "--window LEVEL WIDTH with it", got="none")
         return cls(kind, window or ())
 
     @classmethod
     def parse(cls, text: str) -> "Intensity":
-        """The inverse of `str`.
+        """Return the normalisation of a text such as "window:40:400"; the inverse of `str`.
 
         Raises:
-            InputError: no such normalisation.
+            InputError: there is no such normalisation.
         """
         kind, *numbers = str(text).split(":")
         if kind == "percentile" and not numbers:
@@ -100,29 +106,33 @@ class Intensity:
         except ValueError as error:
             if isinstance(error, InputError):
                 raise
-            raise InputError(f"--intensity {text}: expected numbers after '{kind}:'") from None
+            raise InputError(f"--intensity {text}", f"numbers after '{kind}:'") from None
 
-    def limits(self, slices: np.ndarray, path: Any, *, normalised: bool = False) -> np.ndarray:
-        """The values that become 0 and 1, (2, C) float64.
+    def limits(
+        self, slices: np.ndarray, path: Path | None, *, normalised: bool = False
+    ) -> np.ndarray:
+        """Return the values that become 0 and 1, (2, C) float64.
 
         Args:
-            slices: (Z, H, W) or (Z, H, W, C), any number type; read a slice at a time.
+            slices: (Z, H, W) or (Z, H, W, C) of any number type; read one slice at a time.
             path: the file, for messages.
-            normalised: the values are in [0, 1] already and minmax leaves them as they are.
+            normalised: the values are in [0, 1] already, and minmax leaves them as they are.
 
         Raises:
-            InputError: a constant channel; ``normalised`` values outside [0, 1].
+            InputError: a channel is constant, or `normalised` values lie outside [0, 1].
         """
         channels = slices if slices.ndim == 4 else slices[..., np.newaxis]
         pairs = [self._limits(channels[..., c], path, normalised) for c in range(channels.shape[3])]
         return np.array(pairs).T
 
-    def _limits(self, channel: np.ndarray, path: Any, normalised: bool) -> tuple[float, float]:
+    def _limits(
+        self, channel: np.ndarray, path: Path | None, normalised: bool
+    ) -> tuple[float, float]:
         low, high = float(channel.min()), float(channel.max())
         if not high > low:
-            raise InputError(f"{path}: expected varying intensities, every voxel is {low:g}")
+            raise InputError(path, "varying intensities", reason=f"every voxel is {low:g}")
         if not math.isfinite(high - low):
-            raise InputError(f"{path}: intensities from {low:g} to {high:g} are too large")
+            raise InputError(path, problem=f"intensities from {low:g} to {high:g} are too large")
         if normalised:
             return self._limits_of_normalised(channel, path, low, high)
         if self.kind == "window":
@@ -132,29 +142,35 @@ class Intensity:
             low, high = (_percentile(channel, p, low, high) for p in self.numbers)
             if not high > low:
                 between = "{:g} and {:g}".format(*self.numbers)
-                fault = f"expected varying intensities between the percentiles {between}"
-                raise InputError(f"{path}: {fault}, every one is {low:g}")
+                expected = f"varying intensities between the percentiles {between}"
+                raise InputError(path, expected, reason=f"every one is {low:g}")
         elif self.kind == "zscore":
             mean, deviation = _moments(channel)
             return mean - _DEVIATIONS * deviation, mean + _DEVIATIONS * deviation
         return low, high
 
     def _limits_of_normalised(
-        self, channel: np.ndarray, path: Any, low: float, high: float
+        self, channel: np.ndarray, path: Path | None, low: float, high: float
     ) -> tuple[float, float]:
         if low < -1e-6 or high > 1 + 1e-6:
-            expected = "expected intensities already scaled to [0, 1]"
-            raise InputError(f"{path}: {expected}, found {low:g} to {high:g}")
+            expected = "intensities already scaled to [0, 1]"
+            raise InputError(path, expected, found=f"{low:g} to {high:g}")
         if self.kind == "window":
-            fault = "expected raw intensities, these are scaled to [0, 1] already"
-            raise InputError(f"{path}: {fault}; --intensity window needs the scanner's")
+            found = "intensities already scaled to [0, 1]"
+            hint = "--intensity window needs the scanner's"
+            raise InputError(path, "raw intensities", found=found, hint=hint)
         return (0.0, 1.0) if self.kind == "minmax" else self._limits(channel, path, False)
 
 
 def scale(slices: np.ndarray, limits: np.ndarray) -> np.ndarray:
-    """Slices (Z, H, W[, C]) of any number type -> (Z, C, H, W) float32 in [0, 1]."""
+    """Scale slices (Z, H, W[, C]) of any number type to (Z, C, H, W) float32 in [0, 1].
+
+    Args:
+        slices: the raw intensities.
+        limits: (2, C), the values of each channel that become 0 and 1, see `Intensity.limits`.
+    """
     channels = slices if slices.ndim == 4 else slices[..., np.newaxis]
-    # In float64, so that integers and large intensities keep their differences.
+    # float64 keeps the differences of integers and of large intensities.
     values = np.moveaxis(channels, 3, 1).astype(np.float64)
     low, high = (one[:, np.newaxis, np.newaxis] for one in limits)
     values -= low
@@ -163,16 +179,17 @@ def scale(slices: np.ndarray, limits: np.ndarray) -> np.ndarray:
 
 
 def _moments(channel: np.ndarray) -> tuple[float, float]:
-    """Mean and standard deviation, a slice at a time."""
+    """Return mean and standard deviation, computed one slice at a time."""
     mean = sum(float(one.sum(dtype=np.float64)) for one in channel) / channel.size
     squares = sum(float(((one.astype(np.float64) - mean) ** 2).sum()) for one in channel)
     return mean, math.sqrt(squares / channel.size)
 
 
 def _percentile(channel: np.ndarray, percent: float, low: float, high: float) -> float:
-    """The value of that rank (the nearest one), without a sorted copy of the volume.
+    """Return the value of the nearest rank without sorting a copy of the volume.
 
-    Values are counted in bins, then the bin that holds the rank is looked at alone.
+    The values from `low` to `high` are counted in bins. Only the bin that holds the rank is sorted,
+    or counted in finer bins if it holds many values.
     """
     rank = round(percent / 100 * (channel.size - 1))
     while high > low:
@@ -197,11 +214,11 @@ def _percentile(channel: np.ndarray, percent: float, low: float, high: float) ->
     return float(low)
 
 
-def _slices(channel: np.ndarray) -> Any:
+def _slices(channel: np.ndarray) -> Iterator[np.ndarray]:
     return (one.ravel().astype(np.float64) for one in channel)
 
 
 def _bin(values: np.ndarray, low: float, high: float) -> np.ndarray:
-    """The bin of each value that lies from `low` to `high`; the others are left out."""
+    """Return the bin of each value from `low` to `high`; other values are left out."""
     inside = values[(values >= low) & (values <= high)]
     return np.minimum((inside - low) / (high - low) * _BINS, _BINS - 1).astype(np.int64)

@@ -1,5 +1,6 @@
-"""NRRD, MHA and MHD through SimpleITK, with their geometry turned to RAS+."""
+"""Read and write NRRD, MHA and MHD with SimpleITK, their geometry turned to RAS+."""
 
+import math
 import re
 import weakref
 from collections.abc import Iterator
@@ -10,41 +11,41 @@ import numpy as np
 import SimpleITK as sitk
 
 from diffrect.errors import InputError
-from diffrect.imaging.decode import check_file, decoding, silent_stderr
-
-Spacing = tuple[float, float, float]
+from diffrect.imaging.decode import TRUNCATED, check_file, decoding, silent_stderr
+from diffrect.imaging.nifti import LARGEST_GZIP_RATIO
+from diffrect.imaging.volume import Spacing, Volume
 
 # ITK counts millimetres towards the left and posterior, NIfTI towards the right and anterior.
 LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
-_LARGEST_RATIO = 1032  # of gzip, see nifti.py
+_READABLE = "a readable NRRD or MetaImage file"
 _LONGEST_HEADER = 2**20
 _READERS = {".mha": "MetaImageIO", ".mhd": "MetaImageIO"}  # the others are NRRD
 _VOXELS_ELSEWHERE = re.compile(rb"^\s*(?:ElementDataFile\s*[=:]|data ?file\s*:)", re.I | re.M)
 
 
-def read_itk(path: Path) -> tuple[np.ndarray, Spacing, np.ndarray]:
-    """Array (X, Y, Z) or (X, Y, Z, C), spacing and affine of a NRRD or MetaImage file.
+def read_itk(path: Path) -> Volume:
+    """Read a NRRD or MetaImage file.
 
     Raises:
         InputError: the file is unreadable or truncated, or its voxels lie outside its folder.
     """
     check_file(path, "a NRRD or MetaImage file")
     _check_voxel_files(path)
-    with decoding(path, "a readable NRRD or MetaImage file"), quiet():
+    with decoding(path, _READABLE), quiet():
         reader = sitk.ImageFileReader()
         reader.SetImageIO(_READERS.get(path.suffix.lower(), "NrrdImageIO"))
         reader.SetFileName(str(path))
         reader.ReadImageInformation()
         _check_length(path, reader)
         image = reader.Execute()
-        return array_of(image), *geometry_of(image)
+        return Volume(array_of(image), *geometry_of(image), path)
 
 
 def array_of(image: sitk.Image) -> np.ndarray:
-    """The voxels of an ITK image in the order (X, Y, Z[, C]), not copied."""
+    """Return the voxels of an ITK image in the order (X, Y, Z[, C]) without a copy."""
     view = sitk.GetArrayViewFromImage(image)
-    # The view borrows the image's memory and would outlive it: its innermost array, which every
-    # view of it refers to, keeps the image.
+    # The view borrows the image's memory and could outlive it, so the image is kept alive by the
+    # innermost array, to which every view refers.
     owner = view
     while isinstance(owner.base, np.ndarray):
         owner = owner.base
@@ -56,8 +57,8 @@ def array_of(image: sitk.Image) -> np.ndarray:
     return spatial[:, :, np.newaxis] if dimensions == 2 else spatial
 
 
-def geometry_of(image: sitk.Image | sitk.ImageFileReader) -> tuple[Spacing, np.ndarray]:
-    """Spacing and RAS+ affine of the first three axes of an ITK image or header."""
+def geometry_of(image: sitk.Image) -> tuple[Spacing, np.ndarray]:
+    """Return spacing and RAS+ affine of the first three axes of an ITK image."""
     dimensions = min(image.GetDimension(), 3)
     size = image.GetDimension()
     spacing, origin, direction = np.ones(3), np.zeros(3), np.eye(3)
@@ -72,8 +73,17 @@ def geometry_of(image: sitk.Image | sitk.ImageFileReader) -> tuple[Spacing, np.n
 
 
 def write_like(path: Path, labels: np.ndarray, like: Path) -> None:
-    """Write labels (X, Y, Z) uint8 in the format of ``path`` on the exact grid of ``like``."""
-    with decoding(like, "a readable NRRD or MetaImage file"), quiet():
+    """Write labels on the exact grid of another file.
+
+    Args:
+        path: the file to write, in the format of its name.
+        labels: (X, Y, Z) uint8.
+        like: a file that SimpleITK can read.
+
+    Raises:
+        InputError: `like` is unreadable.
+    """
+    with decoding(like, _READABLE), quiet():
         header = sitk.ImageFileReader()
         header.SetFileName(str(like))
         header.ReadImageInformation()
@@ -93,7 +103,7 @@ def write_like(path: Path, labels: np.ndarray, like: Path) -> None:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """No warnings on the terminal: what matters is checked here and told in one line."""
+    """Keep ITK from printing warnings: faults that matter are checked here."""
     before = sitk.ProcessObject.GetGlobalWarningDisplay()
     sitk.ProcessObject.SetGlobalWarningDisplay(False)
     try:
@@ -104,11 +114,11 @@ def quiet() -> Iterator[None]:
 
 
 def _release(image: sitk.Image) -> None:
-    """The image was kept until now."""
+    """Do nothing: having been passed the image kept it alive until now."""
 
 
 def _check_voxel_files(path: Path) -> None:
-    """Refuse a header that names voxels outside its own folder: any file could be read so."""
+    """Refuse a header that names voxels outside its own folder, where it could read any file."""
     with path.open("rb") as stream:
         header = stream.read(_LONGEST_HEADER)
     whole = len(header) < _LONGEST_HEADER
@@ -117,7 +127,7 @@ def _check_voxel_files(path: Path) -> None:
         whole = whole or bool(end)
     found = list(_VOXELS_ELSEWHERE.finditer(header))
     if not (found or whole):
-        raise InputError(f"{path}: expected a NRRD or MetaImage file, found no end of its header")
+        raise InputError(path, "a NRRD or MetaImage file", found="no end of its header")
     for match in found:
         value, *lines = header[match.end() :].decode("utf-8", "replace").splitlines() or [""]
         if value.strip().upper() == "LOCAL":  # the voxels follow
@@ -126,19 +136,15 @@ def _check_voxel_files(path: Path) -> None:
         for name in lines if listed else [value]:
             place = name.strip().replace("\\", "/")
             if place.startswith("/") or place[1:2] == ":" or ".." in place.split("/"):
-                raise InputError(
-                    f"{path}: expected its voxels in a file of its folder, got {name.strip()}"
-                )
+                raise InputError(path, "its voxels in a file of its folder", got=name.strip())
 
 
 def _check_length(path: Path, header: sitk.ImageFileReader) -> None:
-    """Refuse a header that promises more than the file can hold, before room is made."""
+    """Refuse a header that promises more than the file can hold, before memory is allocated."""
     if path.suffix.lower() not in (".nrrd", ".mha"):
         return  # the voxels are in files of their own
-    voxels = int(np.prod(header.GetSize(), dtype=object)) * header.GetNumberOfComponents()
+    voxels = math.prod(header.GetSize()) * header.GetNumberOfComponents()
     size = path.stat().st_size
-    if voxels > size * _LARGEST_RATIO:
-        raise InputError(
-            f"{path}: expected a readable NRRD or MetaImage file, it seems truncated: its header "
-            f"says {tuple(header.GetSize())}, the file has {size} bytes"
-        )
+    if voxels > size * LARGEST_GZIP_RATIO:
+        why = f"its header says {tuple(header.GetSize())}, the file has {size} bytes"
+        raise InputError(path, _READABLE, found=TRUNCATED, reason=why)

@@ -1,4 +1,4 @@
-"""NIfTI in and out; what is written has the geometry of its image byte for byte."""
+"""Read and write NIfTI; written files have the geometry of their image byte for byte."""
 
 import contextlib
 import gzip
@@ -14,19 +14,19 @@ import numpy as np
 
 from diffrect.atomic import new_file
 from diffrect.errors import InputError
-from diffrect.imaging.decode import check_file, decoding
+from diffrect.imaging.decode import TRUNCATED, check_file, decoding
+from diffrect.imaging.volume import Spacing, Volume
 
-# Deflate packs 258 bytes into 2 bits at best: no file holds more than this many times its size.
-_LARGEST_GZIP_RATIO = 1032
+LARGEST_GZIP_RATIO = 1032
+"""Bytes per byte of a gzip file at most: deflate packs 258 bytes into 2 bits at best."""
+_READABLE = "a readable NIfTI file"
 _VECTOR = 1007  # intent code of a vector in each voxel
 
-Spacing = tuple[float, float, float]
 
+def read_nifti(path: Path) -> Volume:
+    """Read a volume in the file's axis order; its spacing is that of pixdim, not of the affine.
 
-def read_nifti(path: Path) -> tuple[np.ndarray, Spacing, np.ndarray]:
-    """Array in the file's axis order, spacing from pixdim alone, affine.
-
-    A file of two dimensions is one slice. Channels come last, also of what ITK writes as a vector
+    A file of two dimensions is one slice. Channels come last, also where ITK has written a vector
     in each voxel.
 
     Raises:
@@ -34,32 +34,32 @@ def read_nifti(path: Path) -> tuple[np.ndarray, Spacing, np.ndarray]:
     """
     image, header = open_nifti(path)
     _check_length(path, image)
-    with decoding(path, "a readable NIfTI file, it seems truncated"), np.errstate(all="ignore"):
+    with decoding(path, _READABLE, TRUNCATED), np.errstate(all="ignore"):
         array = np.asanyarray(image.dataobj)
     if array.ndim == 5 and array.shape[3] == 1 and header["intent_code"] == _VECTOR:
         array = array[:, :, :, 0]
     spacing = tuple(abs(float(size)) for size in header["pixdim"][1:4])
-    if array.ndim == 2:  # nothing is said of a third axis
+    if array.ndim == 2:  # the header says nothing about a third axis
         array, spacing = array[:, :, np.newaxis], (*spacing[:2], spacing[2] or 1.0)
     if not all(np.isfinite(size) and size > 0 for size in spacing):
-        raise InputError(f"{path}: expected a spacing above 0 mm in pixdim, got {spacing}")
+        raise InputError(path, "a spacing above 0 mm in pixdim", got=spacing)
     x, y, z = spacing
-    return array, (x, y, z), np.asarray(image.affine, dtype=np.float64)
+    return Volume(array, (x, y, z), np.asarray(image.affine, dtype=np.float64), path)
 
 
 def open_nifti(path: Path) -> tuple[Any, Any]:
-    """The nibabel image and its header as on disk.
+    """Return the nibabel image and its header as on disk.
 
-    nibabel repairs headers while loading (a spacing of 0 becomes 1, a negative one positive); the
-    second header is unrepaired, so that faults are seen and geometry is copied unchanged.
+    nibabel repairs headers while loading (a spacing of 0 becomes 1, a negative one positive). The
+    second header is not repaired, so that faults are seen and geometry is copied unchanged.
     """
     check_file(path, "a NIfTI file")
     _check_compression(path)
-    with decoding(path, "a readable NIfTI file"):
+    with decoding(path, _READABLE):
         with _no_remarks():
             image = nib.load(path)
         if not isinstance(image, nib.Nifti1Pair):
-            raise InputError(f"{path}: expected a NIfTI file, got {type(image).__name__}")
+            raise InputError(path, "a NIfTI file", got=type(image).__name__)
         holder = image.file_map.get("header", image.file_map["image"])
         with holder.get_prepare_fileobj("rb") as stream:
             header = image.header_class.from_fileobj(stream, check=False)
@@ -67,18 +67,21 @@ def open_nifti(path: Path) -> tuple[Any, Any]:
 
 
 def label_header(path: Path, shape: tuple[int, ...]) -> Any:
-    """A header for labels on the grid of the file, which has to have this shape."""
+    """Return a header for labels on the grid of a file.
+
+    Raises:
+        InputError: the file is unreadable or has another shape.
+    """
     image, header = open_nifti(path)
     found = (*image.shape, 1)[:3] if len(image.shape) == 2 else tuple(image.shape[:3])
     if shape != found:
-        raise InputError(f"{path}: expected a grid of {shape} voxels, got {found}")
+        raise InputError(path, f"a grid of {shape} voxels", got=found)
     return header
 
 
 def new_header(shape: tuple[int, ...], spacing: Spacing | None, affine: np.ndarray) -> Any:
-    """A header for a grid that came from another format; both transforms say the same."""
-    kind = nib.Nifti1Header if max(shape) < 2**15 else nib.Nifti2Header
-    header = kind()
+    """Return a header for a grid of another format; its sform and qform say the same."""
+    header = nib.Nifti1Header() if max(shape) < 2**15 else nib.Nifti2Header()
     header.set_data_shape(shape)
     header.set_xyzt_units("mm")
     known = spacing is not None
@@ -90,20 +93,25 @@ def new_header(shape: tuple[int, ...], spacing: Spacing | None, affine: np.ndarr
 
 
 def write_nifti(path: Path, voxels: np.ndarray, header: Any, level: int = 6) -> None:
-    """Write an array as NIfTI with the geometry of ``header``, plane by plane.
+    """Write an array as NIfTI with the geometry of a header, plane by plane.
 
-    The file is compressed unless it is called *.nii.
-    Put together here, because nibabel's own writer would repair the geometry it is given. The file
-    appears under its name only when complete.
+    nibabel's own writer would repair the geometry it is given, so the file is put together here. It
+    appears under its name only when it is complete.
+
+    Args:
+        path: the file to write, compressed unless its name ends in .nii.
+        voxels: (X, Y, Z) or (X, Y, Z, C), in the type in which it is stored.
+        header: a NIfTI header, which is not changed.
+        level: of compression, 1 to 9.
     """
     header = header.copy()
     if int(header["dim"][0]) == 2 and voxels.ndim == 3:
-        voxels = voxels[:, :, 0]  # a slice, as its image is
+        voxels = voxels[:, :, 0]  # two dimensions, as its image has
     pixdim = np.array(header["pixdim"])
     header.set_data_dtype(voxels.dtype)
     header.set_data_shape(voxels.shape)
     header["pixdim"] = pixdim  # the line above resets the entries past the third axis
-    # What belongs to the image's intensities says nothing about labels.
+    # Fields about the image's intensities do not hold for labels.
     header["scl_slope"], header["scl_inter"] = 1, 0
     header["cal_min"], header["cal_max"] = 0, 0
     for name in ("intent_code", "intent_p1", "intent_p2", "intent_p3"):
@@ -125,7 +133,7 @@ def _compressed(file: BinaryIO, path: Path, level: int) -> Any:
 
 
 def _slabs(voxels: np.ndarray) -> Iterator[np.ndarray]:
-    """The array in pieces of one plane (X, Y), in the order of the file."""
+    """Yield the planes (X, Y) of an array in the order of the file."""
     if voxels.ndim == 2:
         yield voxels
         return
@@ -138,54 +146,51 @@ def _check_length(path: Path, image: Any) -> None:
     """Refuse a header that promises more voxels than the file can hold, or fewer than it does."""
     holder = image.file_map["image"].filename or str(path)
     size = Path(holder).stat().st_size
-    ratio = 1 if str(holder).lower().endswith((".nii", ".img")) else _LARGEST_GZIP_RATIO
+    ratio = 1 if str(holder).lower().endswith((".nii", ".img")) else LARGEST_GZIP_RATIO
     needed = int(np.prod([int(n) for n in image.shape], dtype=object)) * int(
         image.get_data_dtype().itemsize
     )
     shape = tuple(int(n) for n in image.shape)
-    if needed > size * ratio:  # before room is made for them
-        raise InputError(
-            f"{path}: expected a readable NIfTI file, it seems truncated: its header says "
-            f"{shape}, the file has {size} bytes"
-        )
+    if needed > size * ratio:  # found out before memory is allocated for them
+        why = f"its header says {shape}, the file has {size} bytes"
+        raise InputError(path, _READABLE, found=TRUNCATED, reason=why)
     offset = int(image.dataobj.offset)
     first = image.header.single_vox_offset if image.header.is_single else 0
-    if offset < first:  # nibabel would take the header for voxels
-        raise InputError(f"{path}: expected voxels from byte {first} on, its header says {offset}")
+    if offset < first:  # nibabel would read the header as voxels
+        why = f"its header says {offset}"
+        raise InputError(path, f"voxels from byte {first} on", reason=why)
     promised = offset + needed
     length = size if ratio == 1 else _decompressed_size(Path(holder), promised)
     if length > promised:
-        raise InputError(
-            f"{path}: expected a NIfTI file as long as its header says, {shape} and {promised} "
-            f"bytes, got {length} bytes"
-        )
+        expected = f"a NIfTI file as long as its header says, {shape} and {promised} bytes"
+        raise InputError(path, expected, got=f"{length} bytes")
 
 
 def _decompressed_size(path: Path, promised: int) -> int:
-    """Bytes in a gzip file, counted only if its last four do not say what is promised."""
+    """Return the bytes in a gzip file, counted only if its last four do not say `promised`."""
     length = 0
     with path.open("rb") as file, contextlib.suppress(OSError, EOFError, zlib.error):
         file.seek(-4, os.SEEK_END)
         if int.from_bytes(file.read(), "little") == promised % 2**32:
             return promised
         file.seek(0)
-        with gzip.GzipFile(fileobj=file) as stream:  # what follows may be no gzip, or cut short
+        with gzip.GzipFile(fileobj=file) as stream:  # what follows may be cut short, or not gzip
             while part := stream.read(1 << 20):
                 length += len(part)
     return length
 
 
 def _check_compression(path: Path) -> None:
-    """Refuse a compressed file that is called *.nii: nobody else could read it either."""
+    """Refuse a compressed file that is named *.nii, which no other program can read either."""
     with path.open("rb") as stream:
         compressed = stream.read(2) == b"\x1f\x8b"
     if compressed and path.name.lower().endswith(".nii"):
-        raise InputError(f"{path}: expected a file without compression, or the name {path.name}.gz")
+        raise InputError(path, f"a file without compression, or the name {path.name}.gz")
 
 
 @contextmanager
 def _no_remarks() -> Iterator[None]:
-    """Keep nibabel from printing what it repairs: it is refused here, or kept as it is."""
+    """Keep nibabel from printing repairs that are not made: faults are refused here, or kept."""
     logger = nib.imageglobals.logger
     before, logger.disabled = logger.disabled, True
     try:

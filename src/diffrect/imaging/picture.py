@@ -1,4 +1,4 @@
-"""PNG, TIFF and JPEG as slices of one, with rows and columns as they are stored."""
+"""PNG, TIFF and JPEG as volumes of one slice, with rows and columns as they are stored."""
 
 import warnings
 from pathlib import Path
@@ -7,7 +7,8 @@ import numpy as np
 from PIL import ExifTags, Image
 
 from diffrect.errors import InputError
-from diffrect.imaging.decode import check_file, decoding
+from diffrect.imaging.decode import TRUNCATED, check_file, decoding
+from diffrect.imaging.volume import Volume
 
 _TURNED = (
     "its EXIF entry asks viewers to turn it, which is not done: rows and columns are the file's"
@@ -16,13 +17,13 @@ _STRIPS, _ROWS_PER_STRIP = 273, 278  # tags of TIFF
 _GREY = {"1", "L", "I", "F", "I;16", "I;16L", "I;16B", "I;16N"}
 
 
-def read_picture(path: Path, *, label: bool = False) -> tuple[np.ndarray, tuple[str, ...]]:
-    """A picture as (columns, rows, 1), or (columns, rows, 1, 3) in colour; and remarks on it.
+def read_picture(path: Path, *, label: bool = False) -> Volume:
+    """Read a picture as (columns, rows, 1), or (columns, rows, 1, 3) in colour.
 
-    Transparency is left out. Of a label with a palette the indices are the codes.
+    Transparency is left out. The codes of a label with a palette are the palette's indices.
 
     Raises:
-        InputError: unreadable, more than one page, or a label in colour or JPEG.
+        InputError: the file is unreadable, has several pages, or is a label in colour or JPEG.
     """
     check_file(path, "a picture")
     with decoding(path, "a readable picture"):
@@ -30,7 +31,7 @@ def read_picture(path: Path, *, label: bool = False) -> tuple[np.ndarray, tuple[
         with Image.open(path) as image:
             pages = getattr(image, "n_frames", 1)
             if pages != 1:
-                raise InputError(f"{path}: expected one page, found {pages}")
+                raise InputError(path, "one page", found=pages)
             if label:
                 _check_label(path, image)
             _check_strips(path, image)
@@ -38,9 +39,9 @@ def read_picture(path: Path, *, label: bool = False) -> tuple[np.ndarray, tuple[
             pixels = np.asarray(image if label else _without_transparency(image))
     pixels = pixels.astype(np.uint8) if pixels.dtype == bool else pixels
     if pixels.ndim not in (2, 3):
-        raise InputError(f"{path}: expected rows and columns, got shape {pixels.shape}")
+        raise InputError(path, "rows and columns", got=f"shape {pixels.shape}")
     remarks = () if turned == 1 else (_TURNED,)
-    return np.swapaxes(pixels, 0, 1)[:, :, np.newaxis], remarks
+    return Volume(np.swapaxes(pixels, 0, 1)[:, :, np.newaxis], None, np.eye(4), path, remarks)
 
 
 def write_picture(path: Path, labels: np.ndarray) -> None:
@@ -50,30 +51,26 @@ def write_picture(path: Path, labels: np.ndarray) -> None:
 
 
 def _check_strips(path: Path, image: Image.Image) -> None:
-    """Refuse a TIFF without all of its rows: those that are missing would be taken for black."""
+    """Refuse a TIFF without all of its rows, because the missing ones would be read as black."""
     tags = getattr(image, "tag_v2", {})
     if _STRIPS not in tags:
         return
     strips, rows = len(tags[_STRIPS]), int(tags.get(_ROWS_PER_STRIP, image.height))
     if strips * rows < image.height:
-        raise InputError(
-            f"{path}: expected a readable picture, it seems truncated: its header says "
-            f"{image.height} rows, it has {strips * rows}"
-        )
+        why = f"its header says {image.height} rows, the file has {strips * rows}"
+        raise InputError(path, "a readable picture", found=TRUNCATED, reason=why)
 
 
 def _check_label(path: Path, image: Image.Image) -> None:
     if image.format == "JPEG":
-        raise InputError(f"{path}: expected a label in a format without loss, got JPEG")
+        raise InputError(path, "a label in a format without loss", got="JPEG")
     if image.mode != "P" and image.mode not in _GREY:
-        raise InputError(
-            f"{path}: expected a label in grey or with a palette, its values the class codes, "
-            f"got mode {image.mode}"
-        )
+        expected = "a label in grey or with a palette, its values the class codes"
+        raise InputError(path, expected, got=f"mode {image.mode}")
 
 
 def _without_transparency(image: Image.Image) -> Image.Image:
-    """Grey or RGB, whatever else the file records."""
+    """Return the picture in grey or RGB, without what else the file records."""
     if image.mode in _GREY or image.mode == "RGB":
         return image
     return image.convert("L" if image.mode in ("LA", "La") else "RGB")

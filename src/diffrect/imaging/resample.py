@@ -1,8 +1,8 @@
 """Slices of any shape -> square inputs of the network -> labels on the slices' own grid.
 
-Resized, the two grids share their corner pixels (aligned corners), as scipy.ndimage.zoom does for
-the reference. With a `zoom` they share their middle pixels and the size of a millimetre instead:
-what of the slice lies outside the square is not seen, and labelled as background.
+Resized slices share their corner pixels with the square (aligned corners), as scipy.ndimage.zoom
+does for the reference. With a `zoom`, the two grids share their middle pixels and the size of a
+millimetre instead: parts of the slice outside the square are not seen, and labelled as background.
 """
 
 from typing import Literal
@@ -14,28 +14,31 @@ from torch.nn import functional as F
 from diffrect.errors import InputError
 
 Interpolation = Literal["linear", "nearest"]
-# Network pixels per pixel of the slice, in height and width; None where slices are resized.
 Zoom = tuple[float, float] | None
+"""Network pixels per pixel of the slice, in height and width; None if slices are resized."""
 
 
 def zoom_of(spacing: tuple[float, float, float] | None, target: float | None, name: str) -> Zoom:
-    """How slices with a ``spacing`` (slices, rows, columns) become pixels of ``target`` mm.
+    """Return the zoom that makes pixels of a given size.
+
+    Args:
+        spacing: millimetres between slices, rows and columns; None if unknown.
+        target: millimetres per pixel of the network; None if slices are resized.
+        name: what the message calls the slices.
 
     Raises:
-        InputError: the spacing of what is called ``name`` is not known.
+        InputError: slices are resampled and their spacing is unknown.
     """
     if target is None:
         return None
     if spacing is None:
-        raise InputError(
-            f"{name}: expected a spacing, because slices are resampled to {target:g} mm, "
-            "none is known"
-        )
+        expected = f"a spacing, because slices are resampled to {target:g} mm"
+        raise InputError(name, expected, found="none")
     return spacing[1] / target, spacing[2] / target
 
 
 def to_network(images: Tensor, size: int, interpolation: Interpolation, zoom: Zoom) -> Tensor:
-    """Slices (B, C, H, W) -> what the network sees, (B, C, size, size)."""
+    """Return what the network sees, (B, C, size, size), of slices (B, C, H, W)."""
     if zoom is None:
         return resize(images, (size, size), interpolation)
     shape = images.shape[-2:]
@@ -58,7 +61,7 @@ def crop_centre(size: int, shape: Tensor, zoom: Tensor) -> Tensor:
 
 
 def resize(images: Tensor, shape: tuple[int, int], interpolation: Interpolation) -> Tensor:
-    """Images (B, C, H, W) -> (B, C, *shape); `nearest` works for any dtype."""
+    """Resize images (B, C, H, W) to (B, C, *shape); `nearest` works for any dtype."""
     if tuple(images.shape[-2:]) == shape:
         return images
     if interpolation == "linear":
@@ -73,10 +76,14 @@ def resize(images: Tensor, shape: tuple[int, int], interpolation: Interpolation)
 def labels_from_logits(
     logits: Tensor, shape: tuple[int, int], interpolation: Interpolation, zoom: Zoom = None
 ) -> Tensor:
-    """Logits (B, classes, h, w) -> uint8 class maps (B, *shape).
+    """Return uint8 class maps (B, *shape) on the slices' own grid.
 
-    `linear` interpolates the probabilities and then decides; `nearest` decides first, as the
-    reference.
+    Args:
+        logits: (B, classes, h, w) of the network.
+        shape: height and width of the slices.
+        interpolation: `linear` interpolates the probabilities and then decides; `nearest` decides
+            first, as the reference does.
+        zoom: how the slices became inputs, see `zoom_of`.
     """
     if interpolation == "linear":
         return _winner(probabilities_from_logits(logits, shape, interpolation, zoom))[:, 0]
@@ -87,9 +94,9 @@ def labels_from_logits(
 
 
 def _winner(scores: Tensor) -> Tensor:
-    """The class of the largest score, the first of equal ones: (B, classes, H, W) -> (B, 1, H, W).
+    """Return the class of the largest score, the first of equal ones, as (B, 1, H, W) uint8.
 
-    `max` finds it on a CPU in an eighth of the time that `argmax` takes.
+    On a CPU, `max` takes an eighth of the time of `argmax`.
     """
     return scores.max(dim=1, keepdim=True).indices.byte()
 
@@ -97,7 +104,14 @@ def _winner(scores: Tensor) -> Tensor:
 def probabilities_from_logits(
     logits: Tensor, shape: tuple[int, int], interpolation: Interpolation, zoom: Zoom = None
 ) -> Tensor:
-    """Logits (B, classes, h, w) -> float32 probabilities (B, classes, *shape)."""
+    """Return float32 probabilities (B, classes, *shape) on the slices' own grid.
+
+    Args:
+        logits: (B, classes, h, w) of the network.
+        shape: height and width of the slices.
+        interpolation: how the probabilities are interpolated.
+        zoom: how the slices became inputs, see `zoom_of`.
+    """
     probabilities = logits.float().softmax(dim=1)
     if zoom is None:
         return resize(probabilities, shape, interpolation)
@@ -110,21 +124,26 @@ def probabilities_from_logits(
 
 
 def _places(target: int, source: int, step: float) -> Tensor:
-    """Where the pixels of a line of `target` lie in one of `source`, see `_place`."""
+    """Return where the pixels of a line of `target` lie on one of `source`, see `_place`."""
     return _place(torch.arange(target, dtype=torch.float64), target, source, step)
 
 
 def _place(position: Tensor, target: int, source: int | Tensor, step: float | Tensor) -> Tensor:
-    """Return where a position on a line of `target` pixels lies on one of `source` pixels.
+    """Return where a position on one line of pixels lies on another, middle pixel on middle pixel.
 
-    The middle pixels lie on each other. The middle of an even number is the later one, so that
-    pixels of equal size lie on each other.
+    The middle of an even number is the later one, so that pixels of equal size lie on each other.
+
+    Args:
+        position: positions on the first line.
+        target: number of pixels of the first line.
+        source: number of pixels of the other line.
+        step: pixels of the other line per pixel of the first.
     """
     return (position - target // 2) * step + source // 2
 
 
 def _back(seen: Tensor, shape: tuple[int, int], zoom: tuple[float, float]) -> list[Tensor]:
-    """Where the pixels of a slice lie in what the network has seen."""
+    """Return where the rows and columns of a slice lie in what the network has seen."""
     sizes = seen.shape[-2:]
     return [_places(n, size, z) for n, size, z in zip(shape, sizes, zoom, strict=True)]
 
@@ -139,7 +158,14 @@ def _sample(
     interpolation: Interpolation,
     padding: Literal["zeros", "border"] = "zeros",
 ) -> Tensor:
-    """Images at rows and columns that need not be whole numbers; zero outside, or the border's."""
+    """Sample images at rows and columns that need not be whole numbers.
+
+    Args:
+        images: (B, C, H, W).
+        places: the rows and the columns.
+        interpolation: how values between pixels are found.
+        padding: outside the images, zeros or the values of the border.
+    """
     for dim, at in zip((-2, -1), places, strict=True):
         images = _sample_line(images, dim, at.to(images.device), interpolation, padding)
     return images
@@ -158,7 +184,7 @@ def _sample_line(
         inside = (index >= 0) & (index <= last)
         return found * inside.to(found.dtype).reshape(shape)
 
-    # A place that is a whole number but for rounding is that pixel alone.
+    # A place that is a whole number but for rounding is exactly that pixel.
     whole = places.round()
     places = torch.where((places - whole).abs() < 1e-6, whole, places)
     if interpolation == "nearest":
@@ -169,7 +195,7 @@ def _sample_line(
 
 
 def _nearest(source: int, target: int, device: torch.device) -> Tensor:
-    """Source index of each target pixel, corners aligned, halves rounded up."""
+    """Return the source index of each target pixel, corners aligned, halves rounded up."""
     scale = (source - 1) / (target - 1) if target > 1 else 0.0
     positions = torch.arange(target, dtype=torch.float64) * scale
     return (positions + 0.5).floor().long().to(device)

@@ -1,8 +1,8 @@
-"""Along which axis a volume is cut into slices, and how these are turned.
+"""The axis along which a volume is cut into slices, and how these are turned.
 
-A policy says how to choose, and is remembered by stores and models; a `Slicing` is what it comes to
-for one volume. Slices of the canonical planes have rows and columns that increase towards the
-superior, anterior and right, in this order, whatever the orientation of the file.
+A policy says how to choose the axis; stores and models remember it. A `Slicing` is the choice for
+one volume. In slices of the canonical planes, rows and columns increase towards the superior,
+anterior and right, in this order, whatever the orientation of the file.
 """
 
 from dataclasses import dataclass
@@ -35,19 +35,19 @@ class Slicing:
     flips: tuple[bool, bool, bool] = (False, False, False)
 
     def view(self, array: np.ndarray) -> np.ndarray:
-        """The slices of the array, sharing its memory: writing to them writes to the array."""
+        """Return the slices of an array, which share its memory: writing to them changes it."""
         turned = array.transpose((*self.axes, *range(3, array.ndim)))
         return turned[tuple(slice(None, None, -1 if flip else 1) for flip in self.flips)]
 
     def spacing(self, volume: Volume) -> tuple[float, float, float] | None:
-        """Millimetres between slices, rows and columns; None where the file does not say."""
+        """Return the millimetres between slices, rows and columns, or None if not recorded."""
         if volume.spacing is None:
             return None
         z, y, x = (volume.spacing[axis] for axis in self.axes)
         return z, y, x
 
     def orientation(self, volume: Volume) -> str | None:
-        """Where slices, rows and columns increase, such as "SAR"; None where nothing is known."""
+        """Return where slices, rows and columns increase, such as "SAR", or None if unknown."""
         if volume.spacing is None:
             return None
         turns = nib.io_orientation(volume.affine)
@@ -60,7 +60,7 @@ class Slicing:
         return codes
 
 
-# As ACDC and the SSL4MIS benchmark cut: along the file's third axis, transposed, nothing reversed.
+# ACDC and the SSL4MIS benchmark cut along the file's third axis, transposed, nothing reversed.
 THIRD_AXIS = "2"
 
 
@@ -74,15 +74,15 @@ def check_policy(policy: str) -> None:
 
 
 def choose_slicing(volume: Volume, policy: str) -> Slicing:
-    """How a policy cuts a volume.
+    """Return how a policy cuts a volume.
 
     "0", "1" and "2" are the file's own axes, nothing reversed. "axial", "coronal" and "sagittal"
     are planes of the patient; the nearest axis of the file is taken. "auto" takes the axis with the
-    coarsest spacing, of equally coarse ones the most axial; a single slice is always a slice. Where
-    the file records no geometry, "auto" is the third axis.
+    coarsest spacing, and the most axial one of equally coarse axes; a volume of one slice stays one
+    slice. If the file records no geometry, "auto" is the third axis.
 
     Raises:
-        InputError: no such policy, or the affine does not say where the axes point.
+        InputError: there is no such policy, or the affine does not say where the axes point.
     """
     check_policy(policy)
     if policy in FILE_AXES:
@@ -91,10 +91,8 @@ def choose_slicing(volume: Volume, policy: str) -> Slicing:
         return Slicing((first, rows, columns))
     turns = nib.io_orientation(volume.affine)
     if np.isnan(turns).any():
-        raise InputError(
-            f"{volume.path}: expected an affine that says where every axis points (or --axis 0, 1 "
-            f"or 2), got {volume.affine[:3, :3].tolist()}"
-        )
+        expected = "an affine that says where every axis points (or --axis 0, 1 or 2)"
+        raise InputError(volume.path, expected, got=volume.affine[:3, :3].tolist())
     nearest = {int(turns[axis, 0]): axis for axis in range(3)}  # canonical axis -> the file's
     chosen = _coarsest(volume, nearest) if policy == "auto" else PLANES.index(policy)
     order = (chosen, *(axis for axis in (2, 1, 0) if axis != chosen))
@@ -104,7 +102,7 @@ def choose_slicing(volume: Volume, policy: str) -> Slicing:
 
 
 def _coarsest(volume: Volume, nearest: dict[int, int]) -> int:
-    """The canonical axis along which "auto" cuts."""
+    """Return the canonical axis along which "auto" cuts."""
     shape = volume.array.shape[:3]
     single = [axis for axis in (2, 1, 0) if shape[nearest[axis]] == 1]
     if single:

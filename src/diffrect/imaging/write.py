@@ -1,4 +1,4 @@
-"""Label and probability files on the grid of the image they belong to."""
+"""Write labels and probabilities on the grid of the image they belong to."""
 
 import contextlib
 import os
@@ -12,21 +12,27 @@ from diffrect.atomic import naming, sync_file, sync_folder
 from diffrect.errors import InputError
 from diffrect.imaging.kinds import SUFFIXES, kind_of, suffix_of
 from diffrect.imaging.nifti import label_header, new_header, write_nifti
-from diffrect.imaging.volume import Volume, read_label
+from diffrect.imaging.read import read_label
+from diffrect.imaging.volume import Volume
 
 
 def write_labels(path: Path, labels: np.ndarray, image: Volume) -> None:
-    """Write labels (X, Y, Z) uint8 on the image's grid, in the format that the name says.
+    """Write labels on the grid of an image, in the format that the file's name says.
 
-    On a NIfTI image's grid, affine, sform and qform with their codes, pixdim and units of a NIfTI
-    file are copied byte for byte. A file appears under its name only when complete.
+    If both files are NIfTI, the affine, the sform and qform with their codes, pixdim and units are
+    copied byte for byte. The file appears under its name only when it is complete.
+
+    Args:
+        path: the file to write; a name without a known suffix means compressed NIfTI.
+        labels: (X, Y, Z) class codes from 0 to 255.
+        image: the volume whose grid the labels are on.
 
     Raises:
-        InputError: the image's grid has another shape, or its file has gone.
+        InputError: the image's grid has another shape, or its file is gone.
     """
-    if labels.shape != image.array.shape[:3]:
-        shape = image.array.shape[:3]
-        raise InputError(f"{image.path}: expected a grid of {labels.shape} voxels, got {shape}")
+    shape = image.array.shape[:3]
+    if labels.shape != shape:
+        raise InputError(image.path, f"a grid of {labels.shape} voxels", got=shape)
     labels = labels.astype(np.uint8, copy=False)
     suffix = suffix_of(path).lower()
     if suffix in ("", ".nii", ".nii.gz"):
@@ -49,7 +55,7 @@ def write_labels(path: Path, labels: np.ndarray, image: Volume) -> None:
 
 
 def write_probabilities(path: Path, probabilities: np.ndarray, image: Volume) -> None:
-    """Write (X, Y, Z, classes) float32 as NIfTI on the image's grid."""
+    """Write probabilities (X, Y, Z, classes) float32 as NIfTI on the grid of an image."""
     write_nifti(path, probabilities, _header(image), level=1)
 
 
@@ -66,21 +72,25 @@ def _write_other(path: Path, labels: np.ndarray, image: Volume) -> None:
 
 
 def _check_written(file: Path, labels: np.ndarray, path: Path) -> None:
-    """Libraries may say nothing of a disk that was full: what was written is read again.
+    """Read what was written again, because libraries may not report that the disk was full.
+
+    Args:
+        file: what was written.
+        labels: what it should hold.
+        path: the name under which it is to appear.
 
     Raises:
-        InputError: naming ``path``, as which the file was meant to appear.
+        InputError: the file holds something else; the message names `path`.
     """
     with contextlib.suppress(InputError):
         if np.array_equal(read_label(file).array, labels):
             return
-    raise InputError(
-        f"{path}: expected to read the labels just written, found others; is the disk full?"
-    )
+    expected = "to read the labels just written"
+    raise InputError(path, expected, found="others", hint="is the disk full?")
 
 
 def _header(image: Volume) -> Any:
-    """The NIfTI header of the image's file; a new one where it is of another format."""
+    """Return the NIfTI header of the image's file, or a new one if that is of another format."""
     shape = image.array.shape[:3]
     if image.path is not None and kind_of(image.path) in ("nifti", None):
         return label_header(image.path, shape)

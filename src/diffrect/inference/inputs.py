@@ -6,8 +6,10 @@ from pathlib import Path
 
 from diffrect.errors import InputError
 from diffrect.imaging.channels import group_channels, only_channel, stack_channels
-from diffrect.imaging.kinds import EXPECTED, find_images, kind_of, stem_of
-from diffrect.imaging.volume import Volume, read_image
+from diffrect.imaging.find import find_images
+from diffrect.imaging.kinds import EXPECTED, kind_of, stem_of
+from diffrect.imaging.read import read_image
+from diffrect.imaging.volume import Volume
 
 Scan = tuple[Path, ...]
 """The file of a scan, or its files of one channel each."""

@@ -1,11 +1,12 @@
-"""Image files in, label files out on the input's own grid; needs a RUN folder and nothing else."""
+"""Image files in, label files out on the input's own grid; needs only a RUN folder."""
 
 import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import torch
@@ -24,18 +25,28 @@ from diffrect.inference.segment import segment
 Format = Literal["nifti", "same"]
 
 
-class PredictionError(PartialFailure):
-    """Some of several inputs could not be predicted; the others were.
+@dataclass(frozen=True)
+class PredictOptions:
+    """How images are read and segmented.
 
-    Args:
-        written: the label files that were written.
-        failures: what is wrong with each of the other inputs, one line each.
+    Attributes:
+        axis: cut volumes in another way than the model's, see `choose_slicing`.
+        largest_component: keep only the largest connected part of each class.
+        channel: read only this channel, from 0, of images with several.
+
+    Raises:
+        InputError: an axis or a channel that cannot be.
     """
 
-    def __init__(self, written: list[Path], failures: dict[Path, str]) -> None:
-        total = len(written) + len(failures)
-        summary = f"{len(failures)} of {total} inputs failed: {'; '.join(failures.values())}"
-        super().__init__(summary, written, failures)
+    axis: str | None = None
+    largest_component: bool = False
+    channel: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.axis is not None:
+            check_policy(self.axis)
+        if self.channel is not None and self.channel < 0:
+            raise InputError("--channel", "a number from 0 up", got=self.channel)
 
 
 def predict(
@@ -53,38 +64,53 @@ def predict(
     overwrite: bool = False,
     progress: bool = True,
 ) -> list[Path]:
-    """Segment images with a trained model; returns the label files written.
+    """Segment images with a trained model, and write a label file for each.
 
-    `inputs` are image files of any format, folders of a DICOM series, folders of which every image
-    directly inside is taken, or patterns of these. Labels of `images/scan.nrrd` go to
-    `out/scan.nii.gz`, or with `format` "same" to `out/scan.nrrd`: uint8 class numbers with the
-    image's shape and geometry. For a model of several channels, `CASE_0000`, `CASE_0001` and so on
-    are one scan, `CASE`; with `channel`, from 0, that one of an image with several is read.
-    `checkpoint` is "best" or "last", `device` such as "cpu" or "cuda"; for `axis` and
-    `largest_component` see `segment`. `probabilities` adds `out/scan_probabilities.nii.gz`, float32
-    (X, Y, Z, classes). Processes started by torchrun or srun share the files; all of them return
-    the same.
+    Labels of `images/scan.nrrd` go to `out/scan.nii.gz`: uint8 class numbers with the image's shape
+    and geometry. Processes started by torchrun or srun share the files; all of them return the
+    same.
+
+    Example:
+        >>> import diffrect
+        >>> [file] = diffrect.predict("run", "labels", ["scan.nii.gz"], progress=False)
+        >>> file.as_posix()
+        'labels/scan.nii.gz'
+
+    Args:
+        run: folder made by `train`, or file made by `export`.
+        out: folder for the label files.
+        inputs: image files of any format, folders of a DICOM series, folders of which every image
+            directly inside is taken, or patterns of these. For a model of several channels,
+            `CASE_0000`, `CASE_0001` and so on are one scan, `CASE`.
+        checkpoint: `best` by validation, or `last`.
+        device: such as `cpu` or `cuda:1`; `auto` takes a GPU if there is one.
+        format: `nifti`, or `same` to write labels in the format of their image.
+        axis: cut volumes in another way than the model's, see `choose_slicing`.
+        channel: read only this channel, from 0, of images with several.
+        probabilities: add `out/scan_probabilities.nii.gz`, float32 (X, Y, Z, classes).
+        largest_component: keep only the largest connected part of each class.
+        overwrite: replace label files that exist already.
+        progress: show a progress bar, and remarks about the images, on stderr.
+
+    Returns:
+        The label files written.
 
     Raises:
         InputError: nothing was started (no such run or input, outputs of the same name, outputs
             that exist already without `overwrite`), or the only input is bad.
-        PredictionError: of several inputs some failed; the others were written.
+        PartialFailure: of several inputs some failed; the others were written.
     """
-    if axis is not None:
-        check_policy(axis)
-    if channel is not None and channel < 0:
-        raise InputError(f"--channel: expected a number from 0 up, got {channel}")
+    options = PredictOptions(axis, largest_component, channel)
     paths = [Path(path) for path in inputs]
-    list_scans(paths, 1)  # what is not there is told before a model is loaded
+    list_scans(paths, 1)  # Refuse inputs that do not exist before a model is loaded.
     model = Model.load(Path(run), checkpoint=checkpoint, device=device)
     scans = list_scans(paths, model.channels)
     outputs = _name_outputs(Path(out), scans, format, probabilities, overwrite)
-    options = axis, largest_component, channel
     with together() as ranks:
         mine = progress_bar(
             ranks.share(list(outputs.items())), "predicting", progress and ranks.first
         )
-        results = ranks.gather([_try(model, file, *paths, *options) for file, paths in mine])
+        results = ranks.gather([_try(model, file, *paths, options) for file, paths in mine])
     faults = [fault for fault, _ in results]
     if len(outputs) == 1 and faults[0] is not None:
         raise InputError(faults[0])
@@ -94,7 +120,9 @@ def predict(
     failures = {scan[0]: fault for scan, fault in zip(outputs, faults, strict=True) if fault}
     written = [output for scan, (output, _) in outputs.items() if scan[0] not in failures]
     if failures:
-        raise PredictionError(written, failures)
+        found = "; ".join(failures.values())
+        summary = f"{len(failures)} of {len(outputs)} inputs failed: {found}"
+        raise PartialFailure(summary, written, failures)
     return written
 
 
@@ -103,11 +131,11 @@ def _try(
     scan: Scan,
     output: Path,
     probabilities: Path | None,
-    *options: Any,
+    options: PredictOptions,
 ) -> tuple[str | None, list[str]]:
-    """What is wrong with a scan, None if its labels were written; and what is unusual about it."""
+    """Return what is wrong with a scan, None if its labels were written, and remarks about it."""
     try:
-        return None, predict_file(model, scan, output, probabilities, *options)
+        return None, predict_file(model, scan, output, probabilities, options)
     except InputError as error:
         return str(error), []
     except (MemoryError, torch.OutOfMemoryError):
@@ -121,23 +149,35 @@ def predict_file(
     scan: Path | Scan,
     output: Path,
     probabilities: Path | None = None,
-    axis: str | None = None,
-    largest_component: bool = False,
-    channel: int | None = None,
+    options: PredictOptions | None = None,
 ) -> list[str]:
-    """Segment one image and write its labels (X, Y, Z), and if named its probabilities.
+    """Segment one image, and write its labels (X, Y, Z).
 
-    Returns what is unusual about the image though it was read.
+    Args:
+        model: the trained model.
+        scan: the image file, or the files of its channels.
+        output: the label file.
+        probabilities: file for the probabilities (X, Y, Z, classes); None writes none.
+        options: how the image is read and segmented.
+
+    Returns:
+        What is unusual about the image although it was read, one line each.
 
     Raises:
         InputError: the file is unreadable, constant, not finite or has other channels than the
             model was trained with.
     """
-    image = read_scan((scan,) if isinstance(scan, Path) else scan, channel)
+    options = options or PredictOptions()
+    image = read_scan((scan,) if isinstance(scan, Path) else scan, options.channel)
     shape = (*image.array.shape[:3], len(model.classes))
     with _array_on_disk(probabilities, shape) as shares:
         labels = segment(
-            model, image, axis=axis, largest_component=largest_component, probabilities=shares
+            model.segmenter,
+            model.task,
+            image,
+            axis=options.axis,
+            largest_component=options.largest_component,
+            probabilities=shares,
         )
         output.parent.mkdir(parents=True, exist_ok=True)
         remove_unfinished(output.parent, output.name)

@@ -23,14 +23,13 @@ their code let the background's Dice loss see both regions, which is not repeate
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-import numpy as np
 import torch
-from scipy import ndimage
 from torch import Tensor
 from torch.optim import Optimizer
 
 from diffrect.checks import within
 from diffrect.data.batch import Batch
+from diffrect.imaging.components import keep_largest_components
 from diffrect.labels import IGNORED
 from diffrect.methods.base import Method, Problem, Update, make_teacher, move_average
 from diffrect.methods.losses import cross_entropy_dice
@@ -102,7 +101,7 @@ class BCP(Method):
         known, unknown = batch.weak[: batch.labelled], batch.weak[batch.labelled :]
         with torch.no_grad():
             guess = self.teacher(unknown).argmax(dim=1)
-        guess = largest_components(guess, self.problem.classes)
+        guess = largest_components(guess)
         row = torch.arange(max(len(known), len(unknown)), device=known.device)
         # The two mixtures pair each unlabelled row with different labelled ones.
         around, inner, other = row % len(known), (row + 1) % len(known), row % len(unknown)
@@ -140,14 +139,9 @@ def region_loss(logits: Tensor, target: Tensor, region: Tensor) -> Tensor:
     return cross_entropy_dice(logits, torch.where(region, target, IGNORED)) / 2
 
 
-def largest_components(labels: Tensor, classes: int) -> Tensor:
-    """Each class of each slice without all but its largest 8-connected component; (B, H, W)."""
-    array = labels.cpu().numpy()
-    kept = np.zeros_like(array)
-    for code in range(1, classes):
-        for row, found in enumerate(array == code):
-            parts, count = ndimage.label(found, structure=np.ones((3, 3)))
-            if count > 1:
-                found = parts == np.bincount(parts.ravel())[1:].argmax() + 1
-            kept[row][found] = code
+def largest_components(labels: Tensor) -> Tensor:
+    """Return class maps (B, H, W) with only the largest 8-connected part of each class of a row."""
+    kept = labels.cpu().numpy().copy()
+    for row in kept:
+        keep_largest_components(row)
     return torch.from_numpy(kept).to(labels.device)

@@ -10,14 +10,15 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from diffrect.config import TrainConfig
 from diffrect.data.record import CaseRecord
 from diffrect.data.split import Split
 from diffrect.data.store import Store
 from diffrect.evaluation.metrics import Scores, case_dice
 from diffrect.evaluation.result import Evaluation
 from diffrect.imaging.resample import resize
-from diffrect.inference.model import Model, load_method
+from diffrect.inference.load import load_method
+from diffrect.inference.model import Model
+from diffrect.inference.segmenter import Segmenter
 from diffrect.methods.diffrect.method import DiffRect
 from diffrect.methods.registry import resolve
 from diffrect.networks.calibration import calibration_guidance
@@ -146,37 +147,41 @@ def rectify_unlabelled(run: Path, store: Store, split: Split) -> list[Rectified]
         method, _, config, _ = load_method(run)
         assert isinstance(method, DiffRect)
         method.eval()
+        interpolation = resolve(config).view_options.interpolation
+        segmenter = Segmenter(
+            method.predictor, config.size, interpolation, None, torch.device("cpu")
+        )
         torch.manual_seed(NOISE_SEED)
         labelled, unlabelled = (
             [case for case in store.cases.values() if case.patient in patients]
             for patients in (split.labelled, split.unlabelled)
         )
-        rows = [guidance_rows(method, config, store, case) for case in labelled]
+        rows = [guidance_rows(segmenter, store, case) for case in labelled]
         guidance = torch.cat(rows).mean(dim=0, keepdim=True)
         return [
             rectified
             for case in unlabelled
-            for rectified in rectify_case(method, config, store, case, guidance)
+            for rectified in rectify_case(method, segmenter, store, case, guidance)
         ]
 
 
 @torch.inference_mode()
-def guidance_rows(method: DiffRect, config: TrainConfig, store: Store, case: CaseRecord) -> Tensor:
-    """Calibration guidance from pseudo-label to truth of every slice of a labelled case, (Z,)."""
-    images = network_input(config, store, case)
+def guidance_rows(segmenter: Segmenter, store: Store, case: CaseRecord) -> Tensor:
+    """Return the calibration guidance from pseudo-label to truth of a labelled case, (Z,)."""
     truth = torch.from_numpy(store.label(case.id))[:, None]
-    truth = resize(truth, (config.size, config.size), "nearest")[:, 0]
-    pseudo = method.predictor(images).argmax(dim=1)
+    truth = resize(truth, (segmenter.size, segmenter.size), "nearest")[:, 0]
+    pseudo = pseudo_labels(segmenter, store.image(case.id))
     return calibration_guidance(pseudo, truth.long(), len(store.classes), per_row=True)
 
 
 @torch.inference_mode()
 def rectify_case(
-    method: DiffRect, config: TrainConfig, store: Store, case: CaseRecord, guidance: Tensor
+    method: DiffRect, segmenter: Segmenter, store: Store, case: CaseRecord, guidance: Tensor
 ) -> list[Rectified]:
     """Every slice of a case with its pseudo-label before and after rectification."""
-    images = network_input(config, store, case)
-    before = method.predictor(images).argmax(dim=1)
+    slices = store.image(case.id)
+    before = pseudo_labels(segmenter, slices)
+    images = segmenter.inputs(slices)
     noise = torch.randn(method.rectifier.latent_shape(images))
     after = method.rectifier.rectify(images, before, guidance, noise).argmax(dim=1)
     changed = (before != after).flatten(1).sum(dim=1).tolist()
@@ -187,11 +192,9 @@ def rectify_case(
     ]
 
 
-def network_input(config: TrainConfig, store: Store, case: CaseRecord) -> Tensor:
-    """The slices of a case at the size of the training, (Z, C, size, size)."""
-    interpolation = resolve(config).view_options.interpolation
-    slices = torch.from_numpy(store.image(case.id))
-    return resize(slices, (config.size, config.size), interpolation)
+def pseudo_labels(segmenter: Segmenter, slices: np.ndarray) -> Tensor:
+    """Return the class maps of slices (Z, C, H, W) at the size of the training, (Z, size, size)."""
+    return torch.cat([logits.argmax(dim=1) for _, logits in segmenter.logits(slices)])
 
 
 def to_grid(labels: Tensor, shape: tuple[int, int], classes: int) -> np.ndarray:

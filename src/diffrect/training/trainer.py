@@ -27,6 +27,7 @@ from diffrect.distributed.averages import (
 from diffrect.distributed.sums import shared_statistics
 from diffrect.distributed.sync_norm import synchronise
 from diffrect.errors import InputError
+from diffrect.inference.segmenter import Segmenter
 from diffrect.methods.base import Method, Problem, Update
 from diffrect.methods.registry import Resolved, resolve
 from diffrect.runs.checkpoint import checkpoint_path, save_checkpoint
@@ -323,6 +324,17 @@ class Trainer:
             )
 
     @property
+    def segmenter(self) -> Segmenter:
+        """The predictor as it is now, over whole slices."""
+        return Segmenter(
+            self.method.predictor,
+            self.config.side,
+            self.views.interpolation,
+            self.config.spacing,
+            self.fabric.device,
+        )
+
+    @property
     def validation_due(self) -> bool:
         """Whether the iterations done ask for a validation that has not been made."""
         interval, last = self.config.validation_interval, self.config.iterations
@@ -335,16 +347,7 @@ class Trainer:
         """
         # Dice of the network that predicts, on whole volumes.
         monitor.validation_begins()
-        scores = validate(
-            self.method.predictor,
-            self.store,
-            self.split.val,
-            self.config.side,
-            self.views.interpolation,
-            self.fabric,
-            self.config.spacing,
-            stop,
-        )
+        scores = validate(self.segmenter, self.store, self.split.val, self.fabric, stop)
         if scores is None:
             return
 

@@ -1,72 +1,78 @@
-"""Layouts of data sets that `prepare` can read, one module each."""
+"""Layouts of data sets that `prepare` can read, one module each.
+
+To add a layout, write `NAME.py` in this folder and add NAME to `Layout` in
+`diffrect/data/source_options.py`. The module defines a class that offers what `Source` in base.py
+asks for, and ends with one instance of it: `SOURCE: Source = Name()`. The command line, `detect`
+and every message find it there.
+"""
 
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
+from typing import get_args
 
 from diffrect.checks import one_of
-from diffrect.data.source_options import SourceOptions
-from diffrect.data.sources.acdc import Acdc
+from diffrect.data.source_options import Layout, SourceOptions
 from diffrect.data.sources.base import (
     NO_OPTIONS,
     OnImageGrid,
-    Reference,
-    Report,
+    OnProblem,
     Source,
     SourceListing,
     refuse,
 )
-from diffrect.data.sources.decathlon import Decathlon
 from diffrect.data.sources.files import FileCase
-from diffrect.data.sources.folder import Folder
-from diffrect.data.sources.mscmr19 import Mscmr19
-from diffrect.data.sources.ssl4mis import Ssl4mis
 from diffrect.errors import InputError
 
-__all__ = [
-    "SOURCES",
-    "Reference",
-    "Source",
-    "SourceListing",
-    "SourceOptions",
-    "detect",
-    "find_source",
-    "list_cases",
-]
-
-# In the order in which they are tried: the more a layout asks for, the earlier.
-_ALL: tuple[Source, ...] = (Decathlon(), Acdc(), Ssl4mis(), Mscmr19(), Folder())
-SOURCES: dict[str, Source] = {source.name: source for source in _ALL}
+SOURCES: dict[str, Source] = {
+    name: import_module(f"{__name__}.{name}").SOURCE for name in get_args(Layout)
+}
+"""The layouts by name, in the order in which they are tried."""
 
 
 def find_source(path: Path, format: str = "auto", options: SourceOptions = NO_OPTIONS) -> Source:
-    """The source called ``format``, or for "auto" the one that recognises the folder.
+    """Return the source called `format`, or for "auto" the one that recognises the folder.
 
-    A table of cases is enough for "auto" to take the folder as one's own.
+    If the options name a table of cases, "auto" is the layout "folder".
+
+    Args:
+        path: folder of the data set.
+        format: the name of a layout, or "auto".
+        options: what the user says about the layout.
 
     Raises:
-        InputError: no such folder, an empty one, an unknown format or none that fits.
+        InputError: the folder is missing or empty, the format is unknown, or no layout fits.
     """
     one_of("--format", format, ("auto", *SOURCES))
     if not path.is_dir():
         found = "a file" if path.exists() else "nothing"
-        raise InputError(f"{path}: expected a folder with a data set, found {found}")
+        raise InputError(path, "a folder with a data set", found=found)
     if not any(path.iterdir()):
-        raise InputError(f"{path}: expected a folder with a data set, found an empty folder")
+        raise InputError(path, "a folder with a data set", found="an empty folder")
     if format == "auto":
-        format = Folder.name if options.table is not None else detect(path)
+        format = "folder" if options.table is not None else detect(path)
     return SOURCES[format]
 
 
 def list_cases(
-    source: Source, path: Path, options: SourceOptions = NO_OPTIONS, report: Report = refuse
+    source: Source,
+    path: Path,
+    options: SourceOptions = NO_OPTIONS,
+    on_problem: OnProblem = refuse,
 ) -> SourceListing:
-    """What the source lists, with the options that hold for every layout.
+    """List the cases of a folder, with the options that hold for every layout.
+
+    Args:
+        source: the layout of the folder.
+        path: folder of the data set.
+        options: what the user says about the layout.
+        on_problem: called with the problem of each case that cannot be listed.
 
     Raises:
-        InputError: as `Source.list`, or an option that the layout does not take.
+        InputError: as `Source.list`; or the layout does not take an option.
     """
     options.check(source.name, source.accepted)
-    listing = source.list(path, options, report)
+    listing = source.list(path, options, on_problem)
     if not options.trust_image_geometry:
         return listing
     trusting = [
@@ -77,7 +83,7 @@ def list_cases(
 
 
 def detect(path: Path) -> str:
-    """The name of the first source that recognises the folder.
+    """Return the name of the first layout that recognises the folder.
 
     Raises:
         InputError: none does.
@@ -85,8 +91,6 @@ def detect(path: Path) -> str:
     for name, source in SOURCES.items():
         if source.detect(path):
             return name
-    layouts = (
-        "Decathlon (dataset.json), ACDC (patient folders), SSL4MIS (data/*.h5), "
-        "MS-CMRSeg (subjectN_DE.nii.gz) or a folder images/"
-    )
-    raise InputError(f"{path}: expected the layout of {layouts}, found none of them")
+    *layouts, last = (source.recognised_by for source in SOURCES.values())
+    expected = f"the layout of {', '.join(layouts)} or {last}"
+    raise InputError(path, expected, found="none of them")

@@ -1,14 +1,14 @@
 """ACDC as published: patientXXX/ with Info.cfg, patientXXX_frameYY.nii.gz and their _gt.nii.gz.
 
 Each patient has two cases, named as the SSL4MIS benchmark names them: _frame01 is end-diastole (ED)
-and _frame02 end-systole (ES). Which frames of the film these are stands in Info.cfg; ED is not
-always frame 01 of the film.
+and _frame02 end-systole (ES). Info.cfg says which frames of the film these are; ED is not always
+frame 01 of the film.
 """
 
 from pathlib import Path
 
 from diffrect.data.source_options import SourceOptions
-from diffrect.data.sources.base import NO_OPTIONS, Report, SourceListing, refuse
+from diffrect.data.sources.base import NO_OPTIONS, OnProblem, Source, SourceListing, refuse
 from diffrect.data.sources.files import FileCase
 from diffrect.data.split import acdc_split, restrict_to
 from diffrect.errors import InputError
@@ -26,14 +26,15 @@ class Acdc:
     """
 
     name = "acdc"
+    recognised_by = "ACDC (patient folders)"
     accepted: frozenset[str] = frozenset()
 
     def detect(self, path: Path) -> bool:
-        """Whether there is a patient folder with an Info.cfg."""
+        """Return whether there is a patient folder with an Info.cfg."""
         return any((folder / "Info.cfg").is_file() for folder in _patient_folders(path))
 
     def list(
-        self, path: Path, options: SourceOptions = NO_OPTIONS, report: Report = refuse
+        self, path: Path, options: SourceOptions = NO_OPTIONS, on_problem: OnProblem = refuse
     ) -> SourceListing:
         """List ED and ES of every patient, in the order of their ids."""
         cases = []
@@ -41,9 +42,9 @@ class Acdc:
             try:
                 cases += _cases(folder)
             except InputError as error:
-                report(str(error))
+                on_problem(error)
         if not cases:
-            raise InputError(f"{path}: expected patient folders with an Info.cfg, found none")
+            raise InputError(path, "patient folders with an Info.cfg", found="none")
         split, missing = restrict_to(acdc_split(), {case.patient for case in cases})
         return SourceListing(
             references=sorted(cases, key=lambda case: case.id),
@@ -75,7 +76,7 @@ def _cases(folder: Path) -> list[FileCase]:
         stem = f"{patient}_frame{frames[phase]:02d}"
         image = _find(folder, stem)
         if image is None:
-            raise InputError(f"{folder / stem}.nii.gz: expected the {phase} frame, no such file")
+            raise InputError(f"{folder / stem}.nii.gz", f"the {phase} frame", found="no such file")
         cases.append(FileCase(f"{patient}_{name}", patient, (image,), _find(folder, f"{stem}_gt")))
     return cases
 
@@ -86,18 +87,21 @@ def _find(folder: Path, stem: str) -> Path | None:
 
 
 def _frames(file: Path) -> dict[str, int]:
-    """The frame numbers of ED and ES."""
+    """Return the frame numbers of ED and ES."""
     try:
         lines = file.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError as error:
         reason = error.strerror or type(error).__name__
-        raise InputError(f"{file}: expected the patient's Info.cfg: {reason}") from None
+        raise InputError(file, "the patient's Info.cfg", reason=reason) from None
     entries = dict(line.split(":", 1) for line in lines if ":" in line)
     values = {key.strip(): value.strip() for key, value in entries.items()}
     for phase, _ in _PHASES:
         if not values.get(phase, "").isdecimal():
             found = values.get(phase, "none")
-            raise InputError(f"{file}: expected a frame number '{phase}: N', found {found}")
+            raise InputError(file, f"a frame number '{phase}: N'", found=found)
     if int(values["ED"]) == int(values["ES"]):
-        raise InputError(f"{file}: expected ED and ES in two frames, both are {values['ED']}")
+        raise InputError(file, "ED and ES in two frames", found=f"both in {values['ED']}")
     return {phase: int(values[phase]) for phase, _ in _PHASES}
+
+
+SOURCE: Source = Acdc()

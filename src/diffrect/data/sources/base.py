@@ -1,4 +1,4 @@
-"""What every layout of files must offer."""
+"""The interface of a layout of files: what it lists, and how a listed case is loaded."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -12,13 +12,13 @@ from diffrect.errors import InputError
 
 NO_OPTIONS = SourceOptions()
 
-Report = Callable[[str], None]
-"""Is told what is wrong with one case; if it returns, the case is left out."""
+OnProblem = Callable[[InputError], None]
+"""Called with the problem of one case. Return to leave the case out, raise to stop."""
 
 
-def refuse(problem: str) -> None:
-    """The `Report` of everyone who needs all cases: stops at the first problem."""
-    raise InputError(problem)
+def refuse(problem: InputError) -> None:
+    """Stop at the first problem: the `OnProblem` of callers that need all cases."""
+    raise problem
 
 
 class Reference(Protocol):
@@ -36,7 +36,7 @@ class Reference(Protocol):
         """Read the case's files.
 
         Raises:
-            InputError: a file that is missing, unreadable or does not hold what it should.
+            InputError: a file is missing, unreadable or does not hold what it should.
         """
 
 
@@ -67,14 +67,14 @@ class OnImageGrid:
 
 @dataclass(frozen=True)
 class SourceListing:
-    """What a source holds, found by reading as little as possible.
+    """The contents of a source, found by reading as little as possible.
 
     Attributes:
         references: the cases, in the order in which they are stored.
         classes: names of the label codes 0..C-1; the first is "background".
         channels: image channels of every case.
-        official_split: the data set's own split, of the patients that are there; None if it has
-            none.
+        official_split: the data set's own split, restricted to the patients that are there; None if
+            it has none.
         missing_patients: patients of the official lists that are not there.
         axis: how volumes are cut unless the user says otherwise, see `choose_slicing`; "auto" suits
             layouts of any geometry, "2" is the third axis of every file as it is.
@@ -92,20 +92,28 @@ class Source(Protocol):
     """A layout of files.
 
     Attributes:
-        name: what --format calls it.
+        name: the value of --format that selects it.
+        recognised_by: what a folder of this layout is or has, for the message about a folder that
+            no layout recognises.
         accepted: the fields of `SourceOptions` that it takes.
     """
 
     name: str
+    recognised_by: str
     accepted: frozenset[str]
 
     def detect(self, path: Path) -> bool:
-        """Whether the folder looks like this layout."""
+        """Return whether the folder looks like this layout."""
 
     def list(
-        self, path: Path, options: SourceOptions = NO_OPTIONS, report: Report = refuse
+        self, path: Path, options: SourceOptions = NO_OPTIONS, on_problem: OnProblem = refuse
     ) -> SourceListing:
-        """List the folder's cases; ``report`` is told of each that cannot be listed.
+        """List the folder's cases.
+
+        Args:
+            path: folder of the data set.
+            options: what the user says about the layout.
+            on_problem: called with the problem of each case that cannot be listed.
 
         Raises:
             InputError: the folder does not hold what the layout asks for.

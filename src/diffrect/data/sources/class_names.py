@@ -1,4 +1,4 @@
-"""Names of label codes from a small file: YAML (code: name) or CSV (columns code and name)."""
+"""Read the names of label codes from YAML (code: name) or CSV (columns code and name)."""
 
 import csv
 import io
@@ -9,13 +9,14 @@ from typing import Any
 import yaml
 
 from diffrect.errors import InputError
+from diffrect.labels import IGNORED_NAMES
 
 
 class _EachOnce(yaml.SafeLoader):
-    """YAML in which a key that comes twice is an error, instead of the last one counting."""
+    """YAML in which a repeated key is an error, where YAML itself keeps the last one."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        """The mapping.
+        """Return the mapping of a node.
 
         Raises:
             YAMLError: a key is there twice.
@@ -28,37 +29,38 @@ class _EachOnce(yaml.SafeLoader):
 
 
 def read_class_names(file: Path) -> dict[int, str]:
-    """Label code -> name; the name "ignored" is for pixels that nobody annotated.
+    """Return label code -> name; the name "ignored" is for pixels that nobody annotated.
 
     YAML may also be a list of names in the order of their codes, or map names to codes.
 
     Raises:
-        InputError: unreadable, or codes and names that are not what they should be.
+        InputError: the file is unreadable, a code is not a whole number from 0 to 65535 or is there
+            twice, or a name is not text.
     """
     try:
         text = file.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
-        raise InputError(f"{file}: expected names of classes, found no such file") from None
+        raise InputError(file, "names of classes", found="no such file") from None
     except (OSError, ValueError) as error:
-        raise InputError(f"{file}: expected readable text in UTF-8: {error}") from None
+        raise InputError(file, "readable text in UTF-8", reason=str(error)) from None
     pairs = _from_csv(file, text) if file.suffix.lower() == ".csv" else _from_yaml(file, text)
     names: dict[int, str] = {}
     for code, name in pairs:
         if not str(code).strip().isdecimal() or int(code) > 65535:
-            raise InputError(f"{file}: expected whole codes from 0 to 65535, got {code!r}")
+            raise InputError(file, "whole codes from 0 to 65535", got=repr(code))
         if int(code) in names:
-            raise InputError(f"{file}: expected each code once, got {int(code)} twice")
+            raise InputError(file, "each code once", got=f"{int(code)} twice")
         names[int(code)] = _clean(file, name)
     if not any(code and name != "ignored" for code, name in names.items()):
-        raise InputError(f"{file}: expected a name for a code above 0, got none")
+        raise InputError(file, "a name for a code above 0", got="none")
     return names
 
 
 def _clean(file: Path, name: Any) -> str:
     text = name.strip() if isinstance(name, str) else ""
     if not text:
-        raise InputError(f"{file}: expected names as text, got {name!r}")
-    return "ignored" if text.casefold() in ("ignore", "ignored") else text
+        raise InputError(file, "names as text", got=repr(name))
+    return "ignored" if text.casefold() in IGNORED_NAMES else text
 
 
 def _from_yaml(file: Path, text: str) -> Iterable[tuple[Any, Any]]:
@@ -66,12 +68,12 @@ def _from_yaml(file: Path, text: str) -> Iterable[tuple[Any, Any]]:
         content = yaml.load(text, _EachOnce)
     except yaml.YAMLError as error:
         reason = " ".join(str(error).split())
-        raise InputError(f"{file}: expected readable YAML: {reason}") from None
+        raise InputError(file, "readable YAML", reason=reason) from None
     if isinstance(content, list):
         return list(enumerate(content))
     if not isinstance(content, dict):
         found = type(content).__name__
-        raise InputError(f"{file}: expected lines of the form 'code: name', got {found}")
+        raise InputError(file, "lines of the form 'code: name'", got=found)
     turned = all(type(value) is int for value in content.values())
     return [(value, key) if turned else (key, value) for key, value in content.items()]
 
@@ -80,21 +82,21 @@ def _from_csv(file: Path, text: str) -> Iterable[tuple[str, str]]:
     try:
         (_, header), *rows = read_rows(text) or [(1, [])]
     except csv.Error as error:
-        raise InputError(f"{file}: expected a readable table: {error}") from None
+        raise InputError(file, "a readable table", reason=str(error)) from None
     places = {name.strip().casefold(): number for number, name in enumerate(header)}
     if not {"code", "name"} <= places.keys():
-        raise InputError(f"{file}: expected the columns code and name, got {', '.join(header)}")
+        raise InputError(file, "the columns code and name", got=", ".join(header))
     wide = max(places["code"], places["name"])
     for number, row in rows:
         if len(row) <= wide:
-            raise InputError(f"{file}, line {number}: expected a code and a name, got {row}")
+            raise InputError(f"{file}, line {number}", "a code and a name", got=row)
     return [(row[places["code"]], row[places["name"]]) for _, row in rows]
 
 
 def read_rows(text: str) -> list[tuple[int, list[str]]]:
-    """Number and fields of the lines of a CSV file that are not empty.
+    """Return line number and fields of each line of a CSV file that is not empty.
 
-    Fields are parted by commas, or by semicolons or tabs where the first line has no comma.
+    Fields are separated by commas, or by semicolons or tabs if the first line has no comma.
     """
     header = text.partition("\n")[0]
     delimiter = next((one for one in ",;\t" if one in header), ",")

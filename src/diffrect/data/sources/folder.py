@@ -1,4 +1,4 @@
-"""Any folder with images/ and maybe labels/, matched by name; or a table that lists the cases."""
+"""Any folder with images/ and maybe labels/, matched by name, or with a table of the cases."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -6,58 +6,60 @@ from pathlib import Path
 import numpy as np
 
 from diffrect.data.source_options import SourceOptions
-from diffrect.data.sources.base import NO_OPTIONS, Report, SourceListing, refuse
+from diffrect.data.sources.base import NO_OPTIONS, OnProblem, Source, SourceListing, refuse
 from diffrect.data.sources.class_names import read_class_names
 from diffrect.data.sources.files import FileCase, by_stem, choose_patient, find_scans
 from diffrect.data.sources.table import read_table
 from diffrect.data.split import Split
 from diffrect.errors import InputError
-from diffrect.imaging.volume import read_image, read_label
+from diffrect.imaging.read import read_image, read_label
 from diffrect.labels import IGNORED
 
 
 class Folder:
-    """Images and labels of any format that can be read, of one's own choice of names."""
+    """Images and labels of any readable format, under names of the user's choice."""
 
     name = "folder"
+    recognised_by = "a folder images/"
     accepted = frozenset({"patients", "table", "classes"})
 
     def detect(self, path: Path) -> bool:
-        """Whether there is a folder images/."""
+        """Return whether there is a folder images/."""
         return (path / "images").is_dir()
 
     def list(
-        self, path: Path, options: SourceOptions = NO_OPTIONS, report: Report = refuse
+        self, path: Path, options: SourceOptions = NO_OPTIONS, on_problem: OnProblem = refuse
     ) -> SourceListing:
         """List the cases in the order of their ids, or in that of the table."""
         split: Split | None = None
         if options.table is None:
-            cases = _by_name(path, options.patients, report)
+            cases = _by_name(path, options.patients, on_problem)
         else:
-            cases, split = read_table(options.table, options.patients, report)
+            cases, split = read_table(options.table, options.patients, on_problem)
         if not cases:
-            raise InputError(f"{path}: expected at least one image, found none")
-        classes, codes = _classes(path, cases, options.classes, report)
+            raise InputError(path, "at least one image", found="none")
+        classes, codes = _classes(path, cases, options.classes, on_problem)
         return SourceListing(
             references=[replace(case, codes=codes) for case in cases],
             classes=classes,
-            channels=_channels(cases, report),
+            channels=_channels(cases, on_problem),
             official_split=split,
             axis="auto",
         )
 
 
-def _by_name(path: Path, patients: str | None, report: Report) -> list[FileCase]:
-    """Every image, with the label of the same name."""
+def _by_name(path: Path, patients: str | None, on_problem: OnProblem) -> list[FileCase]:
+    """Return every image with the label of the same name."""
     folder = path / "images"
     if not folder.is_dir():
-        raise InputError(f"{folder}: expected a folder of images, or a list by --table; found none")
-    images = by_stem(find_scans(folder, report), "image", report)
+        raise InputError(folder, "a folder of images, or a list by --table", found="none")
+    images = by_stem(find_scans(folder, on_problem), "image", on_problem)
     labels: dict[str, Path] = {}
     if (path / "labels").is_dir():
-        labels = by_stem(find_scans(path / "labels", report), "label", report)
+        labels = by_stem(find_scans(path / "labels", on_problem), "label", on_problem)
     for stem in labels.keys() - images.keys():
-        report(f"{labels[stem]}: expected an image of the same name in {folder}, found none")
+        expected = f"an image of the same name in {folder}"
+        on_problem(InputError(labels[stem], expected, found="none"))
     return [
         FileCase(stem, choose_patient(patients, stem), (images[stem],), labels.get(stem))
         for stem in sorted(images)
@@ -65,20 +67,28 @@ def _by_name(path: Path, patients: str | None, report: Report) -> list[FileCase]
 
 
 def _classes(
-    path: Path, cases: list[FileCase], file: Path | None, report: Report
+    path: Path, cases: list[FileCase], file: Path | None, on_problem: OnProblem
 ) -> tuple[tuple[str, ...], dict[int, int]]:
-    """Names of the classes, and the class of each code: from the file, or from the labels."""
+    """Return the names of the classes, and label code -> class code.
+
+    Args:
+        path: folder of the data set, for messages.
+        cases: the cases, whose labels are read if there is no file.
+        file: names of the label codes.
+        on_problem: called with each label that cannot be read.
+    """
     if file is not None:
         names = read_class_names(file)
     else:
-        found = _codes_in_labels(cases, report)
+        found = _codes_in_labels(cases, on_problem)
         if not found - {0}:
-            expected = "expected labels with classes, or their names by --classes"
-            raise InputError(f"{path}: {expected}, found none")
-        # A mask is often stored as 0 and 255; beside other codes 255 may mean anything.
+            expected = "labels with classes, or their names by --classes"
+            raise InputError(path, expected, found="none")
+        # A mask is often stored as 0 and 255. Beside other codes, 255 may mean anything.
         if IGNORED in found and found != {0, IGNORED}:
-            expected = "expected --classes to say whether label code 255 is a class or 'ignored'"
-            raise InputError(f"{path}: {expected}; found {', '.join(map(str, sorted(found)))}")
+            expected = "--classes to say whether label code 255 is a class or 'ignored'"
+            listed = ", ".join(map(str, sorted(found)))
+            raise InputError(path, expected, found=f"codes {listed}")
         names = {code: f"class {code}" for code in sorted(found - {0})}
     ignored = {code for code, name in names.items() if name == "ignored"}
     ordered = [code for code in sorted(names) if code not in ignored and code != 0]
@@ -87,7 +97,7 @@ def _classes(
     return ("background", *(names[code] for code in ordered)), codes
 
 
-def _codes_in_labels(cases: list[FileCase], report: Report) -> set[int]:
+def _codes_in_labels(cases: list[FileCase], on_problem: OnProblem) -> set[int]:
     found: set[int] = set()
     for case in cases:
         if case.label is None:
@@ -95,20 +105,23 @@ def _codes_in_labels(cases: list[FileCase], report: Report) -> set[int]:
         try:
             found |= {int(code) for code in np.unique(read_label(case.label).array)}
         except InputError as error:
-            report(str(error))
+            on_problem(error)
         if len(found) > 256:
-            expected = "expected label codes of at most 255 classes, or their names by --classes"
-            raise InputError(f"{case.label}: {expected}, found more")
+            expected = "label codes of at most 255 classes, or their names by --classes"
+            raise InputError(case.label, expected, found="more")
     return found
 
 
-def _channels(cases: list[FileCase], report: Report) -> int:
-    """How many channels the first readable image has; the others are held to it."""
+def _channels(cases: list[FileCase], on_problem: OnProblem) -> int:
+    """Return the number of channels of the first readable image; the others must have as many."""
     for case in cases:
         try:
             array = read_image(case.images[0]).array
         except InputError as error:
-            report(str(error))
+            on_problem(error)
             continue
         return int(array.shape[3]) if array.ndim == 4 else 1
     return 1
+
+
+SOURCE: Source = Folder()

@@ -1,12 +1,12 @@
-"""MS-CMRSeg 2019: late-enhancement MR of the heart, one scan a patient.
+"""MS-CMRSeg 2019: late-enhancement MR of the heart, one scan per patient.
 
     subjectN_DE.nii.gz, patientN_LGE.nii.gz                  the scan
     ..._manual.nii.gz                                        its label, in raw codes or 1, 2, 3
     ..._scribble.nii.gz                                      scribbles; 4: not annotated
 
-in any folders below the one given, as the files have been published in several arrangements. The
-other sequences of the challenge (C0, T2) are not read. A case with both kinds of labels is read
-with the full one. Folders named train, val and test make a split.
+The files may lie in any folders below the one given, because they have been published in several
+arrangements. The other sequences of the challenge (C0, T2) are not read. A case with both kinds of
+labels is read with the full one. Folders named train, val and test make a split.
 """
 
 import re
@@ -15,7 +15,7 @@ from pathlib import Path
 
 from diffrect.data.source_options import SourceOptions
 from diffrect.data.sources.acdc import ACDC_CLASSES
-from diffrect.data.sources.base import NO_OPTIONS, Report, SourceListing, refuse
+from diffrect.data.sources.base import NO_OPTIONS, OnProblem, Source, SourceListing, refuse
 from diffrect.data.sources.files import FileCase, walk_files
 from diffrect.data.split import Split
 from diffrect.errors import InputError
@@ -26,7 +26,7 @@ _NAME = re.compile(
     r"(?:_(?P<kind>manual|gt|scribble))?\.nii(?:\.gz)?$"
 )
 _PARTS = ("train", "val", "test")
-# Right ventricle, myocardium, left ventricle: as published, and renumbered as ACDC.
+# Right ventricle, myocardium and left ventricle, as published and renumbered as in ACDC.
 _MANUAL = {0: 0, 600: 1, 200: 2, 500: 3, 1: 1, 2: 2, 3: 3}
 _SCRIBBLE = {**_MANUAL, 4: IGNORED}
 
@@ -35,15 +35,16 @@ class Mscmr19:
     """Late-enhancement scans and their labels, wherever they lie."""
 
     name = "mscmr19"
+    recognised_by = "MS-CMRSeg (subjectN_DE.nii.gz)"
     accepted: frozenset[str] = frozenset()
 
     def detect(self, path: Path) -> bool:
-        """Whether there is a scan of that name."""
+        """Return whether there is a scan with a name of this layout."""
         matches = (_NAME.match(file.name) for file in walk_files(path))
         return any(match and not match["kind"] for match in matches)
 
     def list(
-        self, path: Path, options: SourceOptions = NO_OPTIONS, report: Report = refuse
+        self, path: Path, options: SourceOptions = NO_OPTIONS, on_problem: OnProblem = refuse
     ) -> SourceListing:
         """List the scans in the order of their ids."""
         found: dict[str, dict[str, Path]] = defaultdict(dict)
@@ -55,16 +56,18 @@ class Mscmr19:
                 patients[match["scan"]] = match["patient"]
                 other = found[match["scan"]].setdefault(kind, file)
                 if other != file:
-                    report(f"{file}: expected one such file for each case, found {other} too")
+                    expected = "one such file for each case"
+                    on_problem(InputError(file, expected, found=f"{other} too"))
         cases = []
         for scan, files in found.items():
             if "image" in files:
                 cases.append(_case(scan, patients[scan], files))
             else:
                 label = next(iter(files.values()))
-                report(f"{label}: expected its image {scan}.nii.gz, found none in {path}")
+                expected = f"its image {scan}.nii.gz"
+                on_problem(InputError(label, expected, found=f"none in {path}"))
         if not cases:
-            raise InputError(f"{path}: expected scans named subjectN_DE.nii.gz, found none")
+            raise InputError(path, "scans named subjectN_DE.nii.gz", found="none")
         return SourceListing(
             references=sorted(cases, key=lambda case: (len(case.id), case.id)),
             classes=ACDC_CLASSES,
@@ -81,7 +84,10 @@ def _case(scan: str, patient: str, files: dict[str, Path]) -> FileCase:
 
 
 def _split(path: Path, cases: list[FileCase]) -> Split | None:
-    """The patients below train, val and test; None unless all are in one and two are there."""
+    """Return the patients below train, val and test.
+
+    None if a case lies outside them, or if there is no case for train or for val.
+    """
     parts: dict[str, list[str]] = {name: [] for name in _PARTS}
     for case in cases:
         first = case.images[0].relative_to(path).parts[0].lower()
@@ -89,3 +95,6 @@ def _split(path: Path, cases: list[FileCase]) -> Split | None:
             return None
         parts[first].append(case.patient)
     return Split.from_dict(parts) if parts["train"] and parts["val"] else None
+
+
+SOURCE: Source = Mscmr19()

@@ -2,7 +2,7 @@
 
     data/slices/ID_slice_N.h5   training cases, (H, W) each, N from 1
     data/ID.h5                  validation and test cases, (Z, H, W)
-    train_slices.list, val.list, test.list      the split, one case or slice a line
+    train_slices.list, val.list, test.list      the split, one case or slice per line
 
 Intensities are scaled to [0, 1] already; the voxel spacing is not recorded.
 """
@@ -18,10 +18,11 @@ import numpy as np
 from diffrect.data.case import Case
 from diffrect.data.source_options import SourceOptions
 from diffrect.data.sources.acdc import ACDC_CLASSES
-from diffrect.data.sources.base import NO_OPTIONS, Report, SourceListing, refuse
+from diffrect.data.sources.base import NO_OPTIONS, OnProblem, Source, SourceListing, refuse
 from diffrect.data.split import Split, acdc_split, restrict_to
 from diffrect.errors import InputError
-from diffrect.imaging.volume import Volume, whole_numbers
+from diffrect.imaging.label_codes import whole_numbers
+from diffrect.imaging.volume import Volume
 
 _SLICE = re.compile(r"(?P<case>.+)_slice_(?P<number>\d+)$")
 
@@ -39,14 +40,14 @@ class Ssl4misCase:
         parts = [_read(file) for file in self.files]
         for file, (image, _) in zip(self.files, parts, strict=True):
             if image.shape[1:] != parts[0][0].shape[1:]:
-                expected = f"expected slices of {parts[0][0].shape[1:]} as in {self.files[0].name}"
-                raise InputError(f"{file}: {expected}, got {image.shape[1:]}")
+                expected = f"slices of {parts[0][0].shape[1:]} as in {self.files[0].name}"
+                raise InputError(file, expected, got=image.shape[1:])
         labels = [label for _, label in parts if label is not None]
         if labels and len(labels) != len(parts):
             without = next(
                 file for file, (_, label) in zip(self.files, parts, strict=True) if label is None
             )
-            raise InputError(f"{without}: expected a label in every slice or in none, found none")
+            raise InputError(without, "a label in every slice or in none", found="none")
         return Case(
             self.id,
             self.patient,
@@ -64,25 +65,26 @@ class Ssl4misCase:
 
 
 class Ssl4mis:
-    """The benchmark's folder, with its lists or, without them, with ACDC's official ones."""
+    """The benchmark's folder, split by its lists or, without them, by ACDC's official ones."""
 
     name = "ssl4mis"
+    recognised_by = "SSL4MIS (data/*.h5)"
     accepted: frozenset[str] = frozenset()
 
     def detect(self, path: Path) -> bool:
-        """Whether there are HDF5 files under data/."""
+        """Return whether there are HDF5 files under data/."""
         data = path / "data"
         return any(data.glob("*.h5")) or any((data / "slices").glob("*_slice_*.h5"))
 
     def list(
-        self, path: Path, options: SourceOptions = NO_OPTIONS, report: Report = refuse
+        self, path: Path, options: SourceOptions = NO_OPTIONS, on_problem: OnProblem = refuse
     ) -> SourceListing:
         """List the cases in the order of their ids."""
         volumes = {file.stem: (file,) for file in (path / "data").glob("[!.]*.h5")}
-        # A case that is there as slices and as a volume is read as the reference trains on it.
+        # Of a case with slices and a volume, the reference trains on the slices.
         files = {**volumes, **_grouped_slices(path / "data" / "slices")}
         if not files:
-            raise InputError(f"{path}: expected HDF5 files under data/, found none")
+            raise InputError(path, "HDF5 files under data/", found="none")
         cases = [Ssl4misCase(name, _patient(name), files[name]) for name in sorted(files)]
         lists = _own_lists(path) or acdc_split()
         split, missing = restrict_to(lists, {case.patient for case in cases})
@@ -100,23 +102,24 @@ def _patient(case: str) -> str:
 
 
 def _grouped_slices(folder: Path) -> dict[str, tuple[Path, ...]]:
-    """The slice files of each case in the order of their numbers, which must be 1, 2, 3 ..."""
+    """Return the slice files of each case in the order of their numbers, which are 1, 2, 3 ..."""
     groups: dict[str, dict[int, Path]] = defaultdict(dict)
     for file in folder.glob("[!.]*.h5"):
         match = _SLICE.match(file.stem)
         if match is None:
-            raise InputError(f"{file}: expected a name of the form CASE_slice_N.h5")
+            raise InputError(file, "a name of the form CASE_slice_N.h5")
         groups[match["case"]][int(match["number"])] = file
     for case, slices in groups.items():
         absent = sorted(set(range(1, max(slices) + 1)) - set(slices))
         if absent:
             file = folder / f"{case}_slice_{absent[0]}.h5"
-            raise InputError(f"{file}: expected slices 1 to {max(slices)} of {case}, no such file")
+            expected = f"slices 1 to {max(slices)} of {case}"
+            raise InputError(file, expected, found="no such file")
     return {case: tuple(slices[n] for n in sorted(slices)) for case, slices in groups.items()}
 
 
 def _own_lists(path: Path) -> Split | None:
-    """The split of the folder's own lists, None where they are not complete."""
+    """Return the split of the folder's own lists, or None if they are not complete."""
     train, val, test = path / "train_slices.list", path / "val.list", path / "test.list"
     if not train.is_file():
         train = path / "train.list"
@@ -127,43 +130,46 @@ def _own_lists(path: Path) -> Split | None:
 
 
 def _listed_patients(file: Path) -> tuple[str, ...]:
-    """Patients in the order in which they first appear."""
+    """Return the patients of a list in the order in which they first appear."""
     try:
         lines = file.read_text(encoding="utf-8-sig").split()
     except (OSError, ValueError) as error:
-        raise InputError(f"{file}: expected a readable list of cases: {error}") from None
+        raise InputError(file, "a readable list of cases", reason=str(error)) from None
     return tuple(dict.fromkeys(_patient(line) for line in lines))
 
 
 def _read(file: Path) -> tuple[np.ndarray, np.ndarray | None]:
-    """Image and label of one file, both (Z, H, W); a single slice has Z = 1."""
+    """Return image and label of one file, both (Z, H, W); a single slice has Z = 1."""
     try:
         with h5py.File(file, "r") as content:
             image = _array(content, "image")
             label = _array(content, "label") if "label" in content else None
     except (OSError, KeyError, ValueError, TypeError, RuntimeError) as error:
         reason = " ".join(str(error).split())
-        raise InputError(f"{file}: expected HDF5 with image and label: {reason}") from None
+        raise InputError(file, "HDF5 with image and label", reason=reason) from None
     if image.ndim not in (2, 3) or 0 in image.shape or image.dtype.kind not in "iuf":
-        expected = "expected a slice (H, W) or a volume (Z, H, W) of numbers"
-        raise InputError(f"{file}: {expected}, got {image.dtype} {image.shape}")
+        expected = "a slice (H, W) or a volume (Z, H, W) of numbers"
+        raise InputError(file, expected, got=f"{image.dtype} {image.shape}")
     if not np.isfinite(image).all():
-        raise InputError(f"{file}: expected finite intensities, found NaN or infinity")
+        raise InputError(file, "finite intensities", found="NaN or infinity")
     if label is None:
         return _as_volume(image), None
     if label.shape != image.shape:
-        expected = f"expected a label of the image's shape, {image.shape}"
-        raise InputError(f"{file}: {expected}, got {label.shape}")
+        expected = f"a label of the image's shape, {image.shape}"
+        raise InputError(file, expected, got=label.shape)
     return _as_volume(image), _as_volume(whole_numbers(label, file))
 
 
 def _array(content: h5py.File, key: str) -> np.ndarray:
-    """What lies under a key in the file itself; HDF5 could point to any other file."""
+    """Return the array under a key, only from the file itself: HDF5 can point to any other file."""
     dataset = content[key] if isinstance(content.get(key, getlink=True), h5py.HardLink) else None
     if not isinstance(dataset, h5py.Dataset) or dataset.external or dataset.is_virtual:
-        raise ValueError(f"{key} is no array in the file itself")
+        raise ValueError(f"{key} is not an array in the file itself")
     return np.asarray(dataset)
 
 
 def _as_volume(array: np.ndarray) -> np.ndarray:
     return array if array.ndim == 3 else array[np.newaxis]
+
+
+SOURCE: Source = Ssl4mis()
