@@ -5,7 +5,6 @@ Segmentation", MIDL 2023: its SSPA and USCL are two `ClassHead`s.
 """
 
 from collections.abc import Sequence
-from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -108,8 +107,8 @@ class ClassAttention(nn.Module):
             attended = attended.transpose(1, 2)  # (B, K, heads, C / heads)
         answer = self.output(attended.reshape(len(tokens), scores.shape[2], tokens.shape[2]))
         answer = answer + self.drop_path(answer)
-        answer = answer + self.drop_path(self.query_mlp(answer))
-        return cast(Tensor, answer)
+        answered: Tensor = answer + self.drop_path(self.query_mlp(answer))
+        return answered
 
     def _split(self, x: Tensor, raw: bool = False) -> Tensor:
         """Split channels into heads: (B, n, C) -> (B, heads, n, C / heads)."""

@@ -6,6 +6,7 @@ written first. Results are the same up to rounding; dropout draws from another r
 devices and layouts use PyTorch's own.
 """
 
+from collections.abc import Callable
 from typing import Any, cast
 
 import numpy as np
@@ -15,6 +16,7 @@ from torch.nn import functional as F
 
 _LEVELS = 1 << 16  # a keep-or-drop decision takes 16 random bits
 _PART = 1 << 18  # decisions drawn at once: they stay in the cache until they are compared
+_is_tracing: Callable[[], bool] = cast(Any, torch.jit).is_tracing  # torch.jit declares no types
 
 
 class Dropout(nn.Dropout):
@@ -25,7 +27,7 @@ class Dropout(nn.Dropout):
         dense = x.is_contiguous() or x.is_contiguous(memory_format=torch.channels_last)
         if not self.training or self.p == 0 or x.device.type != "cpu" or not dense:
             return F.dropout(x, self.p, self.training)
-        return cast(Tensor, _Drop.apply(x, self.p))
+        return _drop(x, self.p)
 
 
 def convolve_both(conv: nn.Conv2d, first: Tensor, second: Tensor) -> Tensor:
@@ -34,9 +36,10 @@ def convolve_both(conv: nn.Conv2d, first: Tensor, second: Tensor) -> Tensor:
     A convolution of a concatenation is the sum of two convolutions, so nothing is copied, neither
     here nor in the backward pass.
     """
-    traced = torch.jit.is_tracing() or torch.compiler.is_compiling()  # type: ignore[attr-defined]  # torch.jit lists no names
+    traced = _is_tracing() or torch.compiler.is_compiling()
     if traced or first.device.type != "cpu" or second.is_contiguous():
-        return cast(Tensor, conv(torch.cat([first, second], dim=1)))
+        both: Tensor = conv(torch.cat([first, second], dim=1))
+        return both
     channels = first.shape[1]
     total: Tensor = conv._conv_forward(first, conv.weight[:, :channels], conv.bias)
     return total.add_(conv._conv_forward(second, conv.weight[:, channels:], None))
@@ -67,6 +70,9 @@ class _Drop(torch.autograd.Function):
         return _scaled_where(kept, gradients[0], ctx.scale), None
 
 
+_drop: Callable[[Tensor, float], Tensor] = _Drop.apply
+
+
 def _scaled_where(kept: Tensor, x: Tensor, scale: float) -> Tensor:
     """Return `x` times `scale` where it is kept, else 0.
 
@@ -82,5 +88,7 @@ def _random_booleans(count: int, p: float) -> Tensor:
     kept = torch.empty(count, dtype=torch.bool)
     for part in kept.split(_PART):
         bits = generator.random_raw(-(-len(part) // 4)).view(np.int16)[: len(part)]
-        np.greater_equal(bits, threshold, out=part.numpy())  # torch's own comparison takes eight times as long
+        np.greater_equal(
+            bits, threshold, out=part.numpy()
+        )  # torch's own comparison takes eight times as long
     return kept
