@@ -1,4 +1,4 @@
-"""Synthetic hearts with slices of the size that ACDC's have."""
+"""Synthetic hearts with slices of the size that ACDC's have; shared by the benchmarks."""
 
 from pathlib import Path
 

@@ -1,8 +1,9 @@
-"""Asks the OSV database for known vulnerabilities of the pinned packages.
+"""The pinned packages have no known vulnerability, by the OSV database.
 
     python benchmarks/audit.py constraints.txt
 
-Ends with 1 if there are any, and with 0, saying so, where the database cannot be reached.
+Prints every advisory, or the number of packages that have none. Exits with 1 if there is an
+advisory, and with 0, saying so, if the database cannot be reached.
 """
 
 import json

@@ -1,13 +1,16 @@
-"""How the time of an iteration grows with size, batch and number of classes, as one figure.
+"""The cost of an iteration follows the number of pixels and hardly depends on that of classes.
 
     python benchmarks/cost_growth.py [--out docs/reports/cost_growth] [--rounds 2]
                                      [--axes size batch classes] [--processor-time] [--only-plot]
 
-Writes OUT.json, each measurement as soon as it is made, and OUT.png from all that is in it; what is
-in it already is not measured again. While one grows the others stay at 128 x 128, 3 + 3 slices
-and 4 classes. Loading and augmentation included; data are random images with bands as classes.
-On a machine that others use too, `--processor-time` on one thread (OMP_NUM_THREADS=1) is steadier
-than the clock.
+Prints the seconds per iteration of each setting, writes them to OUT.json as soon as they are
+measured, and draws OUT.png from all that is in that file. What is in it already is not measured
+again.
+
+While one of size, batch and classes grows, the others stay at 128 x 128, 3 + 3 slices and 4
+classes. Loading and augmentation are included; the data are random images with bands as classes. On
+a machine that others use too, `--processor-time` on one thread (OMP_NUM_THREADS=1) is steadier than
+the clock.
 """
 
 import argparse

@@ -1,11 +1,14 @@
-"""Kills prepare, train, predict and compare with SIGKILL, lets them go on, compares the ends.
+"""prepare, train, predict and compare end as if never killed, however often SIGKILL hits them.
 
     python benchmarks/crash_matrix.py --kills 60 --folder crash
 
+Prints a table of kills, by command and moment, and of the runs that survived. Exits with 1 if the
+end of a run differs from that of the same command left alone.
+
 Half of the kills come at random moments, half at chosen ones: in the middle of a file, between a
-file and its name, in a validation, between two checkpoints. Everything runs in forks of one process
-that has imported torch already, so a kill costs no start. Prints a table and ends with 1 if
-anything that survived is not what a run left alone has.
+file and its name, in a validation, between two checkpoints. After each kill the command is started
+again and resumes. Everything runs in forks of one process that has imported torch already, so a
+kill costs no start.
 """
 
 import argparse

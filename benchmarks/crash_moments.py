@@ -1,4 +1,4 @@
-"""Moments at which `crash_matrix.py` has a process kill itself."""
+"""Moments at which `crash_matrix.py` makes a process kill itself."""
 
 import json
 import os

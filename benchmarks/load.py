@@ -1,9 +1,12 @@
-"""Time per case and memory of prepare, and the start of a training, over many volumes.
+"""Preparing a case and starting a training cost about the same, however many volumes there are.
 
     python benchmarks/load.py --volumes 200 2000 --folder load --figure docs/reports/load.png
 
-Volumes are synthetic, 20 slices of 128 x 128. Each measurement runs in a process of its own; its
-processor time says what the work costs where others use the machine too.
+Prints a row per number of volumes: time per case and peak memory of prepare, time to open the
+store, and time and peak memory of a training's start. Draws them as a figure.
+
+The volumes are synthetic, 20 slices of 128 x 128. Each measurement runs in a process of its own;
+its processor time says what the work costs on a machine that others use too.
 """
 
 import argparse

@@ -1,9 +1,9 @@
-"""Draws validation slices with the truth and the predictions of several runs.
+"""Draw validation slices with the truth and the predictions of several runs.
 
     python benchmarks/look_at_predictions.py OUT.png RUN [RUN ...] [--slices 10] [--seed 0]
 
-The slices are drawn at random, one a case, among those of the validation patients that show every
-structure.
+Writes the picture OUT.png: one row per slice, one column per run. The slices are drawn at random,
+one per case, among those of the validation patients that show every structure.
 """
 
 import argparse
@@ -14,7 +14,8 @@ import numpy as np
 from diffrect.data.split import Split
 from diffrect.data.store import Store
 from diffrect.inference.model import Model
-from diffrect.showcase.pictures import Panel, Row, draw_rows
+from diffrect.showcase.panels import Panel, PictureRow
+from diffrect.showcase.pictures import draw_rows
 
 
 def main() -> None:
@@ -48,7 +49,9 @@ def main() -> None:
         for name, model in models.items():
             prediction = model.predict_slices(image[None])[0]
             panels.append(Panel(name, prediction, scored=True))
-        rows.append(Row(f"{case.id}\nslice {index + 1}", image[0], truth[index], spacing, panels))
+        rows.append(
+            PictureRow(f"{case.id}\nslice {index + 1}", image[0], truth[index], spacing, panels)
+        )
     caption = "Validation slices drawn at random among those that show every structure."
     draw_rows(rows, store.classes, caption, arguments.out)
 

@@ -1,17 +1,20 @@
-"""Peak memory of a training iteration over what its networks need.
+"""Training needs hardly more memory than its networks do.
 
     python benchmarks/memory.py [--size 256] [--batch 3] [--presets reference default]
 
-Need = tensors that the forward pass of the largest update keeps for its backward pass + weights
-and buffers of all networks + state of all optimisers + gradients of the largest optimiser. What is
-kept is counted by autograd's hooks: every storage once, weights left out.
+Prints per preset, in MB, what is kept, weights, optimisers, gradients, their sum (the need), the
+peak, the ratio of peak to need, and RSS.
 
-Peak = the most bytes that are allocated at once by PyTorch during an iteration, scratch memory
-inside its operations included; what there was before (weights, optimisers) is counted
-with it. On a CPU these are the profiler's records of the allocator, on a GPU
-`torch.cuda.max_memory_allocated`. What libraries allocate on their own (oneDNN's scratch memory,
-the interpreter) is not in it; RSS is the largest resident set of the process after an iteration, of
-a second preset only if it is larger.
+Need is the sum of the tensors that the forward pass of the largest update keeps for its backward
+pass, the weights and buffers of all networks, the state of all optimisers, and the gradients of the
+largest optimiser. What is kept is counted by autograd's hooks: every storage once, without weights.
+
+Peak is the most bytes that PyTorch has allocated at once during an iteration. It includes scratch
+memory inside PyTorch's operations, and what was there before (weights, optimisers). On a CPU it is
+read from the profiler's records of the allocator, on a GPU from `torch.cuda.max_memory_allocated`.
+It leaves out what libraries allocate on their own, such as oneDNN's scratch memory and the
+interpreter. RSS is the largest resident set of the process after an iteration; that of a second
+preset shows only if it is larger.
 """
 
 import argparse

@@ -1,13 +1,15 @@
-"""Time of a training iteration of every method in units of a supervised one.
+"""An iteration of every method costs at most a few times a supervised one.
 
     python benchmarks/method_cost.py [--size 64] [--rounds 30] [--threads 1] [--precision 32-true]
                                      [--processor-time]
 
-Iterations of all methods take turns, late in their schedules: BCP is past its pre-training,
-DiffRect rectifies. Reading slices and making views is part of one. Where the kinds of updates come
-again every k iterations, a turn is k of them and their mean counts. Medians of the wall clock, or
-on a CPU with `--processor-time` of the processor time of all threads. The data are synthetic
-hearts.
+Prints per method the milliseconds of an iteration, and how many supervised ones that is.
+
+Iterations of all methods take turns, late in their schedules: BCP is past its pre-training, and
+DiffRect rectifies. An iteration includes reading slices and making views. If the kinds of updates
+come again every k iterations, a turn is k of them and their mean counts. The times are medians of
+the wall clock or, on a CPU with `--processor-time`, of the processor time of all threads. The data
+are synthetic hearts.
 """
 
 import argparse

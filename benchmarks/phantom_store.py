@@ -1,4 +1,4 @@
-"""A prepared store of synthetic hearts."""
+"""A prepared store of synthetic hearts; shared by the benchmarks."""
 
 import tempfile
 from collections.abc import Iterator

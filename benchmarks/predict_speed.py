@@ -1,15 +1,18 @@
-"""A volume from NIfTI to NIfTI, model loaded: the reference's way, ours, and ONNX Runtime.
+"""A volume is predicted, NIfTI to NIfTI, faster than the reference's way and with equal labels.
 
     python benchmarks/predict_speed.py [--rounds 7] [--size 256] [--preset default]
                                        [--run RUN --image scan.nii.gz]
 
-The yardstick predicts like the reference: one slice at a time, resized by scipy's zoom of order 0
-there and back, PyTorch's default layout, batch norms as they are; files by SimpleITK. Without a
-RUN, a segmenter is trained for a moment on synthetic hearts, one of which, resized to the size of
-an ACDC volume, is the image. All take turns in one process. "Others" counts the voxels that
-another way labels otherwise: ours against the same network in the default layout with
-one slice at a time, the exported model against ours. The exported one runs on the CPU, the others
-on a GPU where there is one; there sums differ in their last digits, and so may labels.
+Prints the milliseconds of the reference's way, of ours and of ONNX Runtime, their ratios, and how
+many voxels get another label: from ours if the same network runs in the default layout on one slice
+at a time, from the exported model, and from the reference's way.
+
+The reference's way predicts one slice at a time, resized by scipy's zoom of order 0 there and back,
+in PyTorch's default layout, with batch norms as they are; SimpleITK reads and writes the files.
+Without a RUN, a segmenter is trained for a moment on synthetic hearts; the image is one more,
+resized to the size of an ACDC volume. All take turns in one process with the model loaded. The
+exported model runs on the CPU, the others on a GPU if there is one; there sums differ in their last
+digits, and labels may differ too.
 """
 
 import argparse

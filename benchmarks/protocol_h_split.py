@@ -1,8 +1,9 @@
-"""Writes the split of protocol H: first 3 cases labelled, last 25 validation, the rest unlabelled.
+"""Write the split of protocol H: first 3 cases labelled, last 25 validation, the rest unlabelled.
 
     python benchmarks/protocol_h_split.py HIPPOCAMPUS SPLIT.json
 
-HIPPOCAMPUS is the Decathlon folder Task04_Hippocampus; its cases are sorted by name.
+Prints how many cases train and validate. HIPPOCAMPUS is the Decathlon folder Task04_Hippocampus;
+its cases are sorted by name.
 """
 
 import argparse

@@ -1,9 +1,10 @@
-"""Records numbers in the format that reference_parity.py reads, from this package.
+"""Record numbers of this package in the format that `reference_parity.py` reads.
 
     python benchmarks/record_parity.py FOLDER
 
-Wrote tests/golden, when the package agreed with the authors' numbers: a small problem of 3 classes,
-2 channels, 1 labelled and 1 unlabelled row of 64 x 64, two iterations.
+Writes the four files of FOLDER and prints nothing. tests/golden was written in this way when the
+package agreed with the authors' numbers. It holds a small problem: 3 classes, 2 channels, 1
+labelled and 1 unlabelled row of 64 x 64, two iterations.
 """
 
 import argparse

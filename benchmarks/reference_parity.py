@@ -1,15 +1,15 @@
-"""Does diffrect compute what the authors' code computes?
+"""With preset `reference`, this package computes what the authors' code computes.
 
     python benchmarks/reference_parity.py GOLDEN_DIR [--device cuda]
 
-Compares our networks, the sampling and whole training iterations (preset `reference`, float64,
-channels-last layout as in training) with numbers recorded from the authors' code, and prints the
-largest difference per quantity as a share of the quantity's largest magnitude. Exits with 1 if one
-is over 1e-6.
+Prints the largest difference per quantity, as a share of the quantity's largest magnitude. Exits
+with 1 if one is over 1e-6.
 
-GOLDEN_DIR holds reference_checkpoint_keys.json (names and shapes of their checkpoints, from which
-the weights are made by rule), segmenter.npz, rectifier.npz and training_steps.npz. Channels,
-classes, sizes, batch and number of iterations are read from the files.
+Networks, sampling and whole training iterations (float64, channels-last layout as in training) are
+compared with numbers recorded from the authors' code. GOLDEN_DIR holds
+reference_checkpoint_keys.json (names and shapes of their checkpoints, from which the weights are
+made by rule), segmenter.npz, rectifier.npz and training_steps.npz. Channels, classes, sizes, batch
+and number of iterations are read from the files.
 """
 
 import argparse

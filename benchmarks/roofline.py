@@ -1,18 +1,20 @@
-"""What the machine can do for the segmenter, the work of an iteration, and where the time goes.
+"""The segmenter's convolutions run about as fast as the machine can.
 
     python benchmarks/roofline.py [--size 256] [--batch 3] [--parts bandwidth shapes presets]
+
+Prints one block per part:
 
 bandwidth  bytes per second of a copy and of c = a + b on arrays far larger than the caches.
 shapes     floating point operations per second of the segmenter's 3 x 3 convolutions, forward and
            backward (gradients of input and weights), in PyTorch's default layout and channels-last,
-           float32 and bfloat16; the sum of each column is the time that the convolutions of one
+           float32 and bfloat16. The sum of each column is the time that the convolutions of one
            forward and backward pass of the segmenter take.
-presets    counted operations of an iteration, the least time at the throughput
-           that "shapes" found for the whole segmenter in channels-last, the time taken, and the
-           share of each kind of operation in it, from a profile.
+presets    counted operations of an iteration, the least time at the throughput that "shapes" found
+           for the whole segmenter in channels-last, the time taken, and the share of each kind of
+           operation in it, from a profile.
 
-On a GPU one measurement of the first two parts is many calls in a row, so that it holds the work of
-one and not its start, and the time in which no operation runs is among the shares.
+On a GPU, one measurement of the first two parts is many calls in a row, so that it shows the work
+of a call and not its start; the time in which no operation runs is among the shares.
 """
 
 import argparse

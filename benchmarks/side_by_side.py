@@ -1,4 +1,4 @@
-"""What the timings share: taking turns, medians, the device and a line about the machine."""
+"""Turns, medians, the device, the clock and a line about the machine; shared by the timings."""
 
 import argparse
 import platform

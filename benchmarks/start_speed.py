@@ -1,8 +1,10 @@
-"""How long `diffrect --help` and `import diffrect` take, and whether they load torch.
+"""`diffrect --help` and `import diffrect` take a fraction of a second and do not load torch.
 
     python benchmarks/start_speed.py [--rounds 7]
 
-Each is a process of its own; an empty one is timed beside them. They take turns; medians.
+Prints the seconds of each, of an empty interpreter beside them, and whether torch is loaded.
+
+Each call is a process of its own. They take turns; the times are medians.
 """
 
 import argparse

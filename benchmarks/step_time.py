@@ -1,14 +1,18 @@
-"""Time of a training iteration in units of U, with loading and augmentation, both presets.
+"""An iteration costs a few U, and nearly all of it is the work of the networks.
 
     python benchmarks/step_time.py [--size 256] [--rounds 5] [--batch 3] [--precision 32-true]
 
-U = forward + backward of the plain segmenter on as many slices as a batch has, in PyTorch's default
-layout and float32. U and the iterations take turns; medians are compared. Where the rectifier
-learns every k-th iteration only, a turn is k of them and their mean counts. "Counted" is the
-floating point work of one iteration over that of U. "Outside" is the share of an iteration that is
-neither a network's forward nor a backward pass nor an optimiser's step: loading, augmentation,
-colouring, losses, pseudo-labels. It has turns of its own, because a GPU is waited for wherever one
-of these begins or ends. The data are synthetic hearts, slices of 256 x 256 and less.
+Prints, for U and each preset, the seconds, their number of U, the counted number of U, GFLOP/s and
+the share outside the networks.
+
+U is one forward and backward pass of the plain segmenter on as many slices as a batch has, in
+PyTorch's default layout and float32. U and the iterations, which include loading and augmentation,
+take turns; medians are compared. If the rectifier learns only every k-th iteration, a turn is k of
+them and their mean counts. "Counted" is the floating point work of one iteration over that of U.
+"Outside" is the share of an iteration that is neither a network's forward or backward pass nor an
+optimiser's step: loading, augmentation, colouring, losses, pseudo-labels. It is measured in turns
+of its own, because there a GPU is waited for wherever such a part begins or ends. The data are
+synthetic hearts, slices of up to 256 x 256.
 """
 
 import argparse

@@ -8,17 +8,14 @@ import pytest
 
 from diffrect.cli import main as cli
 from diffrect.cli.compare import Compare
-from diffrect.comparison.matrix import (
+from diffrect.comparison.matrix import build_matrix, parse_shard, running_order, take_shard
+from diffrect.comparison.request import make_cells
+from diffrect.comparison.variants import (
     Variant,
-    build_matrix,
     choose_variants,
-    parse_shard,
     preset_variants,
     read_variants,
-    running_order,
-    take_shard,
 )
-from diffrect.comparison.run import make_cells
 from diffrect.config import TrainConfig
 from diffrect.errors import InputError
 from diffrect.methods.registry import resolve

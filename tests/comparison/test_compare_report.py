@@ -16,12 +16,14 @@ from matplotlib.image import imread
 from diffrect.cli import main as cli
 from diffrect.comparison.report import report as report_module
 from diffrect.comparison.report.boxes import by_class
-from diffrect.comparison.report.formats import escape_latex
+from diffrect.comparison.report.export import export_cells
+from diffrect.comparison.report.latex import escape_latex
 from diffrect.comparison.report.plots import PLOTS
-from diffrect.comparison.report.report import compare_table, export_cells, read_report
+from diffrect.comparison.report.report import compare_table, read_comparison
+from diffrect.comparison.report.screen import print_report
 from diffrect.comparison.report.statistics import (
     MEAN,
-    Group,
+    Condition,
     holm,
     paired_values,
     spread,
@@ -86,7 +88,7 @@ def test_wilcoxon_by_hand() -> None:
 
 
 def test_pairs_are_cases_averaged_over_common_seeds(folder: Path) -> None:
-    report = read_report(folder, "val", None)
+    report = read_comparison(folder, "val", None)
     ours = [r for r in report.results if r.name == "diffrect" and r.count == 1]
     theirs = [r for r in report.results if r.name == "supervised" and r.count == 1]
     one, other = paired_values(ours, theirs, "dice")
@@ -100,7 +102,7 @@ def test_pairs_are_cases_averaged_over_common_seeds(folder: Path) -> None:
 def test_pairs_without_a_value_are_left_out(tmp_path: Path) -> None:
     write_cell(tmp_path, "diffrect", {"v1_a": (0.0, 0.0), "v1_b": (0.9, None)})
     write_cell(tmp_path, "supervised", {"v1_a": (0.5, 0.5), "v1_b": (0.6, 0.8)})
-    results = read_report(tmp_path, "val", None).results
+    results = read_comparison(tmp_path, "val", None).results
     one, other = paired_values(results[:1], results[1:], "hd95_mm")
     assert (one.tolist(), other.tolist()) == ([pytest.approx(1.0)], [pytest.approx(3.0)])
     one, _ = paired_values(results[:1], results[1:], "dice")
@@ -111,16 +113,16 @@ def test_pairs_without_a_value_are_left_out(tmp_path: Path) -> None:
 
 
 def test_numbers_are_worked_out_from_the_cases(folder: Path) -> None:
-    report = read_report(folder, "val", None)
-    rows = {row.group: row for row in report.rows}
+    report = read_comparison(folder, "val", None)
+    rows = {row.condition: row for row in report.rows}
     assert list(rows) == [
-        Group(1, False, "diffrect"),
-        Group(1, False, "supervised"),
-        Group(3, False, "diffrect"),
-        Group(3, False, "supervised"),
-        Group(4, True, "supervised"),
+        Condition(1, False, "diffrect"),
+        Condition(1, False, "supervised"),
+        Condition(3, False, "diffrect"),
+        Condition(3, False, "supervised"),
+        Condition(4, True, "supervised"),
     ]
-    row = rows[Group(1, False, "diffrect")]
+    row = rows[Condition(1, False, "diffrect")]
     assert row.seeds == (0, 1)
     # inner: seed means .8 and .5; outer: .6 and .5; mean of classes: .7 and .5
     assert row.scores["inner"]["dice"] == pytest.approx((0.65, 0.3 / math.sqrt(2), 2))
@@ -169,8 +171,8 @@ def test_what_the_page_says(folder: Path) -> None:
         "- Checkpoint: best by mean validation Dice (iteration 400).",
         "95HD and ASD in mm",
         "Training: slices resized to 256 x 256 pixels, 30000 iterations, batches of 3 labelled and",
-        "- Labelled, 3: p1, p2, p3.",
-        "- Cost: by the clock, other work on the machine and halts included",
+        "- 3 labelled patients: p1, p2, p3.",
+        "- Cost: times by the clock include halts and other work on the machine",
         "Processor minutes are what the threads of the training process computed",
         "(0123456789ab)",
         "- Machine: a machine.",
@@ -184,9 +186,9 @@ def test_what_the_page_says(folder: Path) -> None:
 def test_tests_are_corrected_over_all_labels(folder: Path) -> None:
     report = compare_table(folder, against="diffrect")
     dice = [test for test in report.tests if test.metric == "dice"]
-    assert [test.group for test in dice] == [
-        Group(1, False, "supervised"),
-        Group(3, False, "supervised"),
+    assert [test.condition for test in dice] == [
+        Condition(1, False, "supervised"),
+        Condition(3, False, "supervised"),
     ]
     first, second = dice
     # three pairs, all worse: 2 of 8 sign patterns; no difference at all: 1
@@ -300,8 +302,8 @@ def test_settings_that_differ_are_told(tmp_path: Path) -> None:
         ({"metrics": {"checkpoint": "last"}}, "checkpoint best against last"),
         ({"metrics": {"empty": "reference"}}, "empty undefined against reference"),
         ({"classes": ("a", "b")}, "classes inner, outer against a, b"),
-        ({"labelled_patients": ["p4"]}, "split: patient p1 is labelled in one alone"),
-        ({"dice": {"v1_a": (0.1, 0.1)}}, "split: case v1_b is in one alone"),
+        ({"labelled_patients": ["p4"]}, "split: patient p1 is labelled in only one"),
+        ({"dice": {"v1_a": (0.1, 0.1)}}, "split: case v1_b is in only one"),
     ],
 )
 def test_cells_of_different_protocols_are_not_mixed(
@@ -323,10 +325,10 @@ def test_patients_may_differ_by_seed_where_no_file_names_them(tmp_path: Path) ->
     write_cell(tmp_path / "drawn", "diffrect", others, seed=1, labelled_patients=["p3"])
     compare_table(tmp_path / "drawn")
     page = (tmp_path / "drawn" / "report_val" / "table.md").read_text()
-    assert "- Labelled, 1: drawn by seed." in page
+    assert "- 1 labelled patient: drawn by the seed." in page
     write_cell(tmp_path / "file", "diffrect", HIGH, split_file="one.json")
     write_cell(tmp_path / "file", "diffrect", others, seed=1, split_file="other.json")
-    with pytest.raises(InputError, match="split: case v1_a is in one alone"):
+    with pytest.raises(InputError, match="split: case v1_a is in only one"):
         compare_table(tmp_path / "file")
 
 
@@ -392,7 +394,7 @@ def test_exported_cells_make_the_same_table(folder: Path, tmp_path: Path, capsys
         one, other = (path / "report_val" / name for path in (folder, copy))
         assert one.read_text() == other.read_text()
     with pytest.raises(InputError, match="--export: expected a new or empty folder"):
-        export_cells(folder, copy, read_report(folder, "val", None))
+        export_cells(folder, copy, read_comparison(folder, "val", None))
 
 
 def test_planned_cells_that_are_missing_are_named(folder: Path) -> None:
@@ -400,9 +402,12 @@ def test_planned_cells_that_are_missing_are_named(folder: Path) -> None:
     (folder / "matrix.json").write_text(json.dumps({"format": 1, "cells": cells}))
     report = compare_table(folder)
     assert report.missing == ["fixmatch-labelled1-seed0"]
-    assert [row.group.name for row in report.rows][:2] == ["supervised", "diffrect"]  # as planned
+    assert [row.condition.name for row in report.rows][:2] == [
+        "supervised",
+        "diffrect",
+    ]  # as planned
     page = (folder / "report_val" / "table.md").read_text()
-    assert "- Planned and not there: fixmatch-labelled1-seed0." in page
+    assert "- Planned but missing: fixmatch-labelled1-seed0." in page
 
 
 def test_plots_of_many_classes_keep_to_the_page(tmp_path: Path) -> None:
@@ -410,7 +415,7 @@ def test_plots_of_many_classes_keep_to_the_page(tmp_path: Path) -> None:
     for count in (1, 2):
         dice = {case: [0.5 + count / 10] * 7 for case in HIGH}
         write_cell(tmp_path, "diffrect", dice, classes=names, labelled=count)
-    figure = by_class(read_report(tmp_path, "val", None))
+    figure = by_class(read_comparison(tmp_path, "val", None))
     shown = [axes for axes in figure.axes if axes.get_visible()]
     assert len(figure.axes) == 2 * 8  # two side by side, four lines a number of labelled patients
     assert [axes.get_title(loc="left") for axes in shown] == names * 2
@@ -455,7 +460,7 @@ def rename_class(folder: Path, name: str) -> None:
 
 def test_names_are_neither_html_nor_links(folder: Path) -> None:
     rename_class(folder, "<img src=x onerror=alert(1)>|[a](javascript:b)[/]")
-    report_module.print_report(folder, compare_table(folder))
+    print_report(folder, compare_table(folder))
     text = (folder / "report_val" / "table.md").read_text()
     assert "&lt;img src=x" in text
     assert "<img" not in text
@@ -465,7 +470,7 @@ def test_names_are_neither_html_nor_links(folder: Path) -> None:
 
 def test_names_of_other_cells_can_be_shown(folder: Path) -> None:
     rename_class(folder, "a\x1b[2J")
-    with pytest.raises(InputError, match=r"metrics_val\.json: .* is no name that can be shown"):
+    with pytest.raises(InputError, match=r"metrics_val\.json: .* is not a name that can be shown"):
         compare_table(folder)
 
 

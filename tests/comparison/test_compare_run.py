@@ -19,12 +19,14 @@ from diffrect.cli import main as cli
 from diffrect.comparison import cell as cell_module
 from diffrect.comparison import run as run_module
 from diffrect.comparison.cell import Outcome
-from diffrect.comparison.cost import code_version, training_cost
-from diffrect.comparison.estimate import print_plan
-from diffrect.comparison.locks import LOCKS_FOLDER, CellLock, lock_owner
+from diffrect.comparison.cell_process import read_outcome
+from diffrect.comparison.cost import training_cost
+from diffrect.comparison.estimate import print_estimates
+from diffrect.comparison.locks import CellLock, lock_owner
+from diffrect.comparison.names import LOCKS_FOLDER
+from diffrect.comparison.provenance import code_version
 from diffrect.comparison.report import report as report_module
 from diffrect.comparison.run import CompareError, plan_comparison
-from diffrect.comparison.worker import read_outcome
 from diffrect.config import TrainConfig
 from diffrect.data.store import Store
 from diffrect.errors import InputError
@@ -139,7 +141,7 @@ def test_a_failed_cell_does_not_stop_the_others(
         again(store, tmp_path)
     assert (tmp_path / CELLS[1] / "metrics_val.json").is_file()
     page = (tmp_path / "report_val" / "table.md").read_text()
-    assert "- Planned and not there: supervised-seed0." in page
+    assert "- Planned but missing: supervised-seed0." in page
 
 
 def run_cli(store: Store, folder: Path, *more: str, wait: bool = True) -> Any:
@@ -286,7 +288,7 @@ def test_a_dry_run_writes_nothing_and_says_where_its_times_come_from(
     plans = plan_comparison(store.path, folder, **matrix)
     assert sorted(tmp_path.rglob("*")) == before
     assert [(p.cell.folder, p.state, p.source) for p in plans] == [
-        ("supervised-seed0", "finished", "is done"),
+        ("supervised-seed0", "finished", "finished"),
         ("diffrect-seed0", "new", "3 timed steps"),
         ("supervised-seed9", "new", "finished cells"),
         ("diffrect-seed9", "new", "3 timed steps"),
@@ -294,7 +296,7 @@ def test_a_dry_run_writes_nothing_and_says_where_its_times_come_from(
     assert [plans[0].minutes, plans[2].minutes] == [0.0, 6.0]
     assert plans[1].minutes == plans[3].minutes > 0
     assert len(plan_comparison(store.path, folder, **matrix, shard=(1, 4))) == 1
-    print_plan(plans)
+    print_estimates(plans)
     printed = capsys.readouterr().out
     assert "4 cells" in printed
     assert "one after another" in printed
@@ -325,7 +327,7 @@ def test_how_a_worker_ended() -> None:
 
 
 def test_the_commit_is_the_package_s() -> None:
-    commit = code_version()["commit"]
+    commit = code_version().commit
     assert commit is None or len(commit.removesuffix("+")) == 12
 
 
@@ -352,5 +354,5 @@ def test_minutes_add_up_over_sessions(counted: bool, store: Store, tmp_path: Pat
     else:  # half of it would be worse than none
         assert "processor_minutes" not in end
     cost = training_cost(run, "best")
-    assert cost["minutes"] == end["minutes"]
-    assert cost["processor_minutes"] == end.get("processor_minutes")
+    assert cost.minutes == end["minutes"]
+    assert cost.processor_minutes == end.get("processor_minutes")

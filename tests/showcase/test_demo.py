@@ -23,9 +23,11 @@ from diffrect.evaluation.evaluate import evaluate
 from diffrect.evaluation.result import CaseScores, Evaluation
 from diffrect.inference.load import load_method
 from diffrect.runs.checkpoint import checkpoint_path, load_checkpoint
-from diffrect.showcase.demo import ENTRIES, METHODS, REPORT_FILE, DemoSettings, demo, start_folder
+from diffrect.showcase.demo import ENTRIES, REPORT_FILE, demo, start_folder
+from diffrect.showcase.rectification import rectify_unlabelled
 from diffrect.showcase.report import claim, table_rows, undefined_notes
-from diffrect.showcase.slices import complete_slices, median_case, rectify_unlabelled, slice_dice
+from diffrect.showcase.settings import METHODS, DemoSettings
+from diffrect.showcase.slices import complete_slices, median_case, slice_dice
 
 SETTINGS = DemoSettings(
     patients=5,

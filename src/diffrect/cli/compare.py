@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from tyro.conf import Fixed, Positional, UseAppendAction, arg
 
-from diffrect.comparison.matrix import parse_seeds, parse_shard, split_list
+from diffrect.comparison.matrix import MatrixArguments, parse_seeds, parse_shard, split_list
 from diffrect.config import Preset, TrainConfig
 from diffrect.errors import InputError
 
@@ -85,28 +85,30 @@ class Compare:
             self._run()
 
     def _table(self) -> None:
-        from diffrect.comparison.report.report import compare_table, export_cells, print_report
+        from diffrect.comparison.report.export import export_cells
+        from diffrect.comparison.report.report import compare_table
+        from diffrect.comparison.report.screen import print_report
 
         (folder,) = self.places
-        report = compare_table(folder, split=self.split, against=self.against)
+        comparison = compare_table(folder, split=self.split, against=self.against)
         if self.export is not None:
-            export_cells(folder, self.export, report)
+            export_cells(folder, self.export, comparison)
         if not self.quiet:
-            print_report(folder, report)
+            print_report(folder, comparison)
 
     def _list(self) -> None:
-        from diffrect.comparison.estimate import print_plan
+        from diffrect.comparison.estimate import print_estimates
         from diffrect.comparison.run import plan_comparison
 
         store, folder = self.places
-        print_plan(plan_comparison(store, folder, **self._task(), **self._matrix()))
+        print_estimates(plan_comparison(store, folder, **self._task(), **self._matrix()))
 
     def _run(self) -> None:
-        from diffrect.comparison.report.report import print_report
+        from diffrect.comparison.report.screen import print_report
         from diffrect.comparison.run import compare
 
         store, folder = self.places
-        report = compare(
+        comparison = compare(
             store,
             folder,
             **self._task(),
@@ -114,8 +116,8 @@ class Compare:
             against=self.against,
             progress=not self.quiet,
         )
-        if report is not None and not self.quiet:
-            print_report(folder, report)
+        if comparison is not None and not self.quiet:
+            print_report(folder, comparison)
 
     def _task(self) -> dict[str, Any]:
         return {
@@ -124,7 +126,7 @@ class Compare:
             "checkpoint": self.checkpoint,
         }
 
-    def _matrix(self) -> dict[str, Any]:
+    def _matrix(self) -> MatrixArguments:
         values = {each.name: getattr(self.settings, each.name) for each in fields(TrainConfig)}
         config = TrainConfig(**values)
         if self.preset == "reference":

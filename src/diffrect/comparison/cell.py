@@ -1,14 +1,15 @@
-"""One cell: whether it is done, and doing it: train, evaluate, write cell.json."""
+"""One cell: find out how far it is, and do the rest: train, evaluate, write cell.json."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from diffrect.comparison.cost import code_version, training_cost
-from diffrect.comparison.files import CELL_FORMAT
+from diffrect.comparison.cost import training_cost
 from diffrect.comparison.locks import CellLock, LockedError
 from diffrect.comparison.matrix import Cell
+from diffrect.comparison.names import CELL_FORMAT
+from diffrect.comparison.provenance import code_version
 from diffrect.config import Role, config_from_dict, config_to_dict, names_with, read_config
 from diffrect.errors import InputError
 from diffrect.evaluation.evaluate import evaluate
@@ -22,20 +23,20 @@ from diffrect.runs.resume import has_state
 from diffrect.training.train import train
 
 State = Literal["finished", "started", "new"]
-# A cell may have been trained in another place, its patients are compared themselves, and options
-# among those of the methods that have them.
+# A cell may have been trained on another machine; its patients are compared by their lists, and
+# options only if both methods have them.
 _FREE = {*names_with(Role.MACHINE, Role.PATIENTS), "options"}
 
 
 @dataclass(frozen=True)
-class Task:
+class CellJob:
     """What is asked of every cell.
 
     Attributes:
         store: the prepared data.
         folder: where the cells are.
         split: patients to score, "val" or "test".
-        checkpoint: of each training, "best" by validation or "last".
+        checkpoint: the checkpoint of each training to score, "best" by validation or "last".
         progress: show progress bars on stderr.
     """
 
@@ -48,24 +49,26 @@ class Task:
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a cell ended: "finished", "failed", "taken" by another process, or "stopped".
+    """How a cell ended.
 
-    `reason` says why, in one line.
+    Attributes:
+        kind: "finished", "failed", "stopped", or "taken" by another process.
+        reason: why, in one line; empty if the cell is finished.
     """
 
     kind: str
     reason: str = ""
 
 
-def do_cell(task: Task, cell: Cell) -> Outcome:
-    """Trains, or goes on training, and scores a cell; an error of its own becomes an outcome.
+def do_cell(job: CellJob, cell: Cell) -> Outcome:
+    """Train and score a cell, or do what is left of it; bad input and a full disk are outcomes.
 
     Raises:
-        KeyboardInterrupt: a stop was asked for; the training's state is saved.
+        KeyboardInterrupt: a stop was asked for; the state of the training is saved.
     """
     try:
-        with CellLock(Path(task.folder), cell.folder):
-            finish_cell(task, cell)
+        with CellLock(Path(job.folder), cell.folder):
+            finish_cell(job, cell)
     except LockedError as taken:
         return Outcome("taken", str(taken))
     except InputError as error:
@@ -75,65 +78,67 @@ def do_cell(task: Task, cell: Cell) -> Outcome:
     return Outcome("finished")
 
 
-def finish_cell(task: Task, cell: Cell) -> None:
-    """What is left to do of a cell, by whoever holds its lock.
+def finish_cell(job: CellJob, cell: Cell) -> None:
+    """Do what is left of a cell; the caller holds its lock.
 
     Raises:
-        InputError: its training or evaluation says what is wrong.
+        InputError: its training or its evaluation refuses something.
     """
-    run = Path(task.folder) / cell.folder
-    if cell_state(run, task) == "finished":  # by another process, a moment ago
+    run = Path(job.folder) / cell.folder
+    if cell_state(run, job) == "finished":  # by another process, a moment ago
         return
     clear_unusable(run)
-    train(task.store, run, cell.config, resume=True, progress=task.progress)
+    train(job.store, run, cell.config, resume=True, progress=job.progress)
     evaluate(
         run,
-        split=task.split,
-        checkpoint=task.checkpoint,
+        split=job.split,
+        checkpoint=job.checkpoint,
         device=cell.config.accelerator,
-        store=task.store,
-        progress=task.progress,
+        store=job.store,
+        progress=job.progress,
     )
-    facts = {"name": cell.name, "labelled": cell.config.labelled, "seed": cell.config.seed}
-    cost = training_cost(run, task.checkpoint)
-    write_json(run / CELL_FILE, {"format": CELL_FORMAT, **facts, **code_version(), "cost": cost})
+    content = {
+        "format": CELL_FORMAT,
+        "name": cell.name,
+        "labelled": cell.config.labelled,
+        "seed": cell.config.seed,
+        **asdict(code_version()),
+        "cost": training_cost(run, job.checkpoint).to_dict(),
+    }
+    write_json(run / CELL_FILE, content)
 
 
-def cell_state(run: Path, task: Task) -> State:
-    """Whether a cell is scored, has begun, or is yet to be begun."""
-    scores = run / metrics_file(task.split)
+def cell_state(run: Path, job: CellJob) -> State:
+    """Return whether a cell is scored as the job asks, has been started, or is new."""
+    scores = run / metrics_file(job.split)
     if scores.is_file() and (run / CELL_FILE).is_file():
         found = read_json(scores)
-        if found.get("checkpoint") == task.checkpoint and found.get("empty") == "undefined":
+        if found.get("checkpoint") == job.checkpoint and found.get("empty") == "undefined":
             return "finished"
     return "started" if (run / CONFIG_FILE).is_file() or scores.is_file() else "new"
 
 
 def steps_done(run: Path) -> int:
-    """Iterations that need not be repeated when the training goes on, as far as its log tells."""
+    """Return how many iterations need not be repeated when the training resumes, by its log."""
     if not checkpoint_path(run, "last").is_file():
         return 0
-    steps = [
-        line.get("step", 0)
-        for line in read_log(run / LOG_FILE)
-        if line.get("kind") in ("val", "end")
-    ]
-    return max(steps, default=0)
+    lines = read_log(run / LOG_FILE)
+    return max((line["step"] for line in lines if line["kind"] in ("val", "end")), default=0)
 
 
 def clear_unusable(run: Path) -> None:
-    """Removes what a training left that was killed before it had anything to go on from.
+    """Remove what a training left that was killed before it had anything to resume from.
 
     A finished training that lost its last checkpoint is not touched.
     """
     begun = (run / CONFIG_FILE).is_file() and not has_state(run)
-    ended = any(line.get("kind") == "end" for line in read_log(run / LOG_FILE))
+    ended = any(line["kind"] == "end" for line in read_log(run / LOG_FILE))
     if begun and not ended and not any((run / metrics_file(split)).is_file() for split in SPLITS):
         remove_run(run)
 
 
 def check_cell(run: Path, cell: Cell, split: str) -> None:
-    """A cell that is there already was trained as this matrix asks.
+    """Check that a cell that exists already was trained as this matrix asks.
 
     Raises:
         InputError: naming the first option that differs.
@@ -148,13 +153,15 @@ def check_cell(run: Path, cell: Cell, split: str) -> None:
     wanted = config_to_dict(complete(cell.config))
     for name, (before, now) in differences(found, wanted).items():
         raise InputError(
-            f"{run}: expected a cell with {name} {now} as this comparison asks, found one with "
-            f"{before}; compare in another folder, or remove this one"
+            run,
+            f"a cell with {name} {now} as this comparison asks",
+            found=f"one with {before}",
+            hint="compare in another folder, or remove this one",
         )
 
 
 def differences(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
-    """Settings that both name and that differ: name -> (found, wanted)."""
+    """Return the settings that both name and that differ: name -> (found, wanted)."""
     differing = {}
     for one, other in (
         ({k: found[k] for k in found.keys() - _FREE}, wanted),
@@ -166,11 +173,11 @@ def differences(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> dict[str
     return differing
 
 
-def to_dict(task: Task, cell: Cell) -> dict[str, Any]:
-    """Plain values, for another process."""
-    return {"task": asdict(task), "name": cell.name, "config": config_to_dict(cell.config)}
+def to_dict(job: CellJob, cell: Cell) -> dict[str, Any]:
+    """Return job and cell as plain values, for another process."""
+    return {"job": asdict(job), "name": cell.name, "config": config_to_dict(cell.config)}
 
 
-def from_dict(values: Mapping[str, Any]) -> tuple[Task, Cell]:
-    """The inverse of `to_dict`."""
-    return Task(**values["task"]), Cell(values["name"], config_from_dict(values["config"]))
+def from_dict(values: Mapping[str, Any]) -> tuple[CellJob, Cell]:
+    """Return the job and the cell that `to_dict` made plain."""
+    return CellJob(**values["job"]), Cell(values["name"], config_from_dict(values["config"]))

@@ -1,46 +1,85 @@
-"""What a cell cost, and which code computed it: the facts beside its scores in cell.json."""
+"""What the training of a cell cost: time, memory and size, as cell.json holds them."""
 
-import json
-import os
 import platform
-import subprocess
-from importlib.metadata import PackageNotFoundError, distribution
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
 
+from diffrect.console import count
 from diffrect.inference.load import load_method
 from diffrect.runs.log import read_log
 from diffrect.runs.names import LOG_FILE
-from diffrect.version import package_version
 
 
-def training_cost(run: Path, checkpoint: Literal["best", "last"]) -> dict[str, Any]:
-    """Time, memory and size of a finished training.
+@dataclass(frozen=True)
+class TrainingCost:
+    """The cost of a finished training; what a run does not say is None.
 
-    Returns:
-        "minutes" by the clock and "processor_minutes" (all sessions, validation included),
-        "seconds_per_iteration" (without validation), "peak_memory_mib" (of the GPU, else of the
-        process), "parameters" (of the network that predicts), "trained_parameters" (of all networks
-        that training holds and optimises) and "machine". What the run does not tell is None.
+    Attributes:
+        minutes: time by the clock of all sessions, validation included.
+        processor_minutes: what the threads of the training process computed in that time.
+        seconds_per_iteration: time by the clock of an iteration, validation excluded.
+        peak_memory_mib: largest memory, in MiB, of the GPU, or of the process if there is none.
+        parameters: parameters of the network that predicts.
+        trained_parameters: parameters of all networks that the method holds and optimises.
+        machine: the device that computed.
+    """
+
+    minutes: float | None = None
+    processor_minutes: float | None = None
+    seconds_per_iteration: float | None = None
+    peak_memory_mib: float | None = None
+    parameters: float | None = None
+    trained_parameters: float | None = None
+    machine: str | None = None
+
+    @property
+    def numbers(self) -> dict[str, float]:
+        """The numbers that are known, by name."""
+        return {k: float(v) for k, v in asdict(self).items() if isinstance(v, int | float)}
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what cell.json holds."""
+        return asdict(self)
+
+
+def cost_from_dict(values: Mapping[str, Any]) -> TrainingCost:
+    """Return the cost that a cell.json holds, perhaps one of another version of the package."""
+    known: dict[str, Any] = {}
+    for field in fields(TrainingCost):
+        value = values.get(field.name)
+        kinds: tuple[type, ...] = (str,) if field.name == "machine" else (int, float)
+        known[field.name] = value if isinstance(value, kinds) else None
+    return TrainingCost(**known)
+
+
+def training_cost(run: Path, checkpoint: Literal["best", "last"]) -> TrainingCost:
+    """Return what a finished training cost, by its log and its checkpoint.
+
+    Raises:
+        InputError: the run holds no readable checkpoint of that name.
     """
     end: dict[str, Any] = {}
     for line in read_log(run / LOG_FILE):
         if "minutes" in line or line.get("kind") == "end":
             end = {**end, **line}
     method = load_method(run, checkpoint).method
-    names = ("minutes", "processor_minutes", "seconds_per_iteration", "peak_memory_mib")
-    return {
-        **{name: end.get(name) for name in names},
-        "parameters": sum(p.numel() for p in method.predictor.parameters()),
-        "trained_parameters": sum(p.numel() for p in method.parameters() if p.requires_grad),
-        "machine": machine(),
-    }
+    return TrainingCost(
+        minutes=end.get("minutes"),
+        processor_minutes=end.get("processor_minutes"),
+        seconds_per_iteration=end.get("seconds_per_iteration"),
+        peak_memory_mib=end.get("peak_memory_mib"),
+        parameters=sum(p.numel() for p in method.predictor.parameters()),
+        trained_parameters=sum(p.numel() for p in method.parameters() if p.requires_grad),
+        machine=machine(),
+    )
 
 
 def machine() -> str:
-    """The device that trains here and, of a processor, how many threads compute."""
+    """Return the device that trains here and, of a processor, how many threads compute."""
     if torch.cuda.is_available():
         return torch.cuda.get_device_name()
     name = platform.processor() or platform.machine()
@@ -49,44 +88,4 @@ def machine() -> str:
         name = next(line.partition(":")[2] for line in lines if line.startswith("model name"))
     except (OSError, StopIteration):
         pass
-    threads = torch.get_num_threads()
-    return f"{name.strip()}, {threads} thread{'' if threads == 1 else 's'}"
-
-
-def code_version() -> dict[str, str | None]:
-    """The package's version, and the commit of its source where that is known."""
-    return {"diffrect": package_version(), "commit": _commit_of_source() or _commit_of_install()}
-
-
-def _commit_of_source() -> str | None:
-    """HEAD of the repository that holds this package, with "+" if the package differs from it."""
-    folder = Path(__file__).parents[1]
-    if _git(folder, "ls-files", "--error-unmatch", "__init__.py") is None:
-        return None  # not in a repository, or in one that is not the package's
-    commit = _git(folder, "rev-parse", "--short=12", "HEAD")
-    changed = commit and _git(folder, "status", "--porcelain", "--", ".")
-    return f"{commit}+" if changed else commit
-
-
-def _git(folder: Path, *arguments: str) -> str | None:
-    environment = {**os.environ, "GIT_OPTIONAL_LOCKS": "0"}
-    try:
-        done = subprocess.run(
-            ["git", "-C", str(folder), *arguments],
-            capture_output=True,
-            text=True,
-            timeout=20,
-            env=environment,
-        )
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return done.stdout.strip() if done.returncode == 0 else None
-
-
-def _commit_of_install() -> str | None:
-    """The commit that pip installed from, where it was a repository."""
-    try:
-        text = distribution("diffrect").read_text("direct_url.json") or "{}"
-        return str(json.loads(text)["vcs_info"]["commit_id"])[:12]
-    except (PackageNotFoundError, KeyError, TypeError, ValueError):
-        return None
+    return f"{name.strip()}, {count(torch.get_num_threads(), 'thread')}"

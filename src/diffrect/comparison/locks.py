@@ -1,8 +1,8 @@
 """A lock per cell, so that no two processes train one, on one machine or on several.
 
-A lock is a file that its process creates, keeps young while it works, and removes. It is left over
-where its process is dead on the same machine, or, seen from another machine, has not touched it
-for `STALE_SECONDS`; then the next process takes it over.
+A lock is a file that its owner creates, touches every 20 seconds while it works, and removes. It is
+left over if its owner is dead on the same machine or, seen from another machine, has not touched
+the file for `STALE_SECONDS`; then the next process takes it over.
 """
 
 import json
@@ -13,21 +13,29 @@ import threading
 import time
 from pathlib import Path
 from types import TracebackType
+from typing import NamedTuple
 
 from diffrect.atomic import naming
+from diffrect.comparison.names import LOCKS_FOLDER
 from diffrect.distributed.signals import stop_self
 
-LOCKS_FOLDER = ".locks"
 BEAT_SECONDS = 20.0
 STALE_SECONDS = 900.0
 
 
 class LockedError(Exception):
-    """The lock is another process's; the message says whose."""
+    """Another process holds the lock; the message says which."""
+
+
+class LockText(NamedTuple):
+    """What a lock file says about its owner, and how many seconds ago the owner touched it."""
+
+    text: str
+    age: float
 
 
 class CellLock:
-    """Holds the lock of a cell while the context lasts.
+    """Hold the lock of a cell while the context lasts.
 
     A process that finds its lock lost (it was halted for so long that another machine took over)
     asks itself to stop, as SIGTERM does.
@@ -39,19 +47,19 @@ class CellLock:
         self.stopped = threading.Event()
 
     def __enter__(self) -> "CellLock":
-        """Takes the lock.
+        """Take the lock.
 
         Raises:
             LockedError: another process holds it.
         """
         self.path.parent.mkdir(parents=True, exist_ok=True)
         while not self._create():
-            owner = self._owner()
-            if owner is None:  # gone in the meantime
+            found = read_lock(self.path)
+            if found is None:  # gone in the meantime
                 continue
-            if not is_stale(owner[0], owner[1] + self._clock_difference()):
-                raise LockedError(_whose(owner[0], self.path))
-            self._put_aside(owner[0])
+            if not is_stale(found.text, found.age + self._clock_difference()):
+                raise LockedError(_describe_owner(found.text, self.path))
+            self._put_aside(found.text)
         threading.Thread(target=self._beat, daemon=True).start()
         return self
 
@@ -62,11 +70,11 @@ class CellLock:
         trace: TracebackType | None,
     ) -> None:
         self.stopped.set()
-        owner = self._owner()
-        if owner is not None and owner[0] == self.text:
+        if self._is_mine():
             self.path.unlink(missing_ok=True)
 
     def _create(self) -> bool:
+        """Make the lock file; return whether it was not there yet."""
         try:
             handle = os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
         except FileExistsError:
@@ -79,16 +87,12 @@ class CellLock:
             raise
         return True
 
-    def _owner(self) -> tuple[str, float] | None:
-        """What the lock file says and its age in seconds; None if there is no such file."""
-        try:
-            age = time.time() - self.path.stat().st_mtime
-            return self.path.read_text("utf-8", "replace"), age
-        except FileNotFoundError:
-            return None
+    def _is_mine(self) -> bool:
+        found = read_lock(self.path)
+        return found is not None and found.text == self.text
 
     def _clock_difference(self) -> float:
-        """Seconds by which the file system's clock, by which locks are dated, is ahead of ours."""
+        """Return by how many seconds the file system's clock, which dates locks, is ahead."""
         probe = self.path.with_name(f".{self.path.name}.{secrets.token_hex(4)}.clock")
         try:
             probe.touch()
@@ -97,7 +101,7 @@ class CellLock:
             probe.unlink(missing_ok=True)
 
     def _put_aside(self, stale: str) -> None:
-        """Removes a lock that is left over, unless another process was faster and locked anew."""
+        """Remove a lock that is left over, unless another process was faster and locked anew."""
         aside = self.path.with_name(f".{self.path.name}.{socket.gethostname()}.{os.getpid()}")
         try:
             self.path.rename(aside)
@@ -108,33 +112,43 @@ class CellLock:
         aside.unlink(missing_ok=True)
 
     def _beat(self) -> None:
+        """Touch the file again and again; stop this process if the lock is another's."""
         while not self.stopped.wait(BEAT_SECONDS):
-            owner = self._owner()
+            mine = self._is_mine()
             if self.stopped.is_set():
                 return
-            if owner is None or owner[0] != self.text:
+            if not mine:
                 stop_self()
                 return
             os.utime(self.path)
 
 
+def read_lock(path: Path) -> LockText | None:
+    """Return what a lock file says and how old it is, by our clock; None if there is none."""
+    try:
+        age = time.time() - path.stat().st_mtime
+        return LockText(path.read_text("utf-8", "replace"), age)
+    except FileNotFoundError:
+        return None
+
+
 def is_stale(text: str, age: float) -> bool:
-    """Whether a lock of `age` seconds that says `text` is left over from a dead process."""
+    """Return whether a lock of `age` seconds that says `text` is left over from a dead process."""
     try:
         owner = json.loads(text)
         here = describe_process(owner["pid"])
     except (ValueError, KeyError, TypeError):  # being written just now, or damaged
         return age > STALE_SECONDS
     if owner.get("host") == here["host"]:
-        return owner.get("started") != here["started"]
+        return bool(owner.get("started") != here["started"])
     return age > STALE_SECONDS
 
 
 def describe_process(pid: int) -> dict[str, object]:
-    """Machine, id and start of a process; "started" is None of a dead one.
+    """Return machine, id and start of a process; "started" is None if it is dead.
 
-    The start tells a process from a later one of the same id, the machine's name includes the
-    process namespace: ids mean nothing between containers.
+    The start distinguishes a process from a later one with the same id. The machine's name includes
+    the process namespace, because ids mean nothing between containers.
     """
     host = socket.gethostname()
     try:
@@ -142,7 +156,8 @@ def describe_process(pid: int) -> dict[str, object]:
     except OSError:
         return {"host": host, "pid": pid, "started": "running" if _is_running(pid) else None}
     try:
-        # after the name in brackets: state, then 18 fields to the start, in ticks since boot
+        # After the name in brackets come the state, then 18 fields, then the start in ticks since
+        # boot.
         fields = Path(f"/proc/{pid}/stat").read_text("utf-8", "replace").rpartition(")")[2].split()
     except OSError:
         return {"host": host, "pid": pid, "started": None}
@@ -150,8 +165,8 @@ def describe_process(pid: int) -> dict[str, object]:
 
 
 def _is_running(pid: int) -> bool:
-    """On systems without /proc; where it cannot be asked (Windows), a process counts as running."""
-    if os.name == "nt":
+    """Return whether a process runs, on systems without /proc; on Windows always True."""
+    if os.name == "nt":  # os.kill would end the process
         return True
     try:
         os.kill(pid, 0)
@@ -163,13 +178,13 @@ def _is_running(pid: int) -> bool:
 
 
 def lock_owner(folder: Path, cell: str) -> str | None:
-    """Who works on a cell at present, None if nobody does."""
-    lock = CellLock(folder, cell)
-    owner = lock._owner()
-    return None if owner is None or is_stale(*owner) else _whose(owner[0], lock.path)
+    """Return which process works on a cell at present, None if none does."""
+    path = folder / LOCKS_FOLDER / f"{cell}.json"
+    found = read_lock(path)
+    return None if found is None or is_stale(*found) else _describe_owner(found.text, path)
 
 
-def _whose(text: str, path: Path) -> str:
+def _describe_owner(text: str, path: Path) -> str:
     try:
         owner = json.loads(text)
         return f"taken by process {owner['pid']} on {str(owner['host']).split()[0]} ({path})"

@@ -14,8 +14,8 @@ one or to all of them.
     cell of a comparison     as a training        as a training        stops (`stop_with_parent`)
 
 The handlers are set in `cli.main`, `training.stop`, `data.loader`, `data.workers` and
-`comparison.worker`. A comparison that is interrupted sends its cell SIGTERM, and a cell that finds
-its lock lost sends it to itself (`comparison.locks`).
+`comparison.cell_process`. A comparison that is interrupted sends its cell SIGTERM, and a cell that
+finds its lock lost sends it to itself (`comparison.locks`).
 
 A training, and with it a cell, needs its readers until it has saved, so these must not hear the
 signals that go to all.

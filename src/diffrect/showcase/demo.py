@@ -2,12 +2,13 @@
 
 import shutil
 import time
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 
 from rich.console import Console
 
-from diffrect.config import TrainConfig
+from diffrect.console import stderr_console
 from diffrect.data.prepare import prepare
 from diffrect.data.split import Split
 from diffrect.data.store import Store
@@ -19,74 +20,14 @@ from diffrect.json_files import write_json
 from diffrect.phantom import write_phantom
 from diffrect.showcase.pictures import draw_rows
 from diffrect.showcase.report import print_comparison, write_report
-from diffrect.showcase.slices import median_case, rectification, rows_of_case
+from diffrect.showcase.settings import METHODS, DemoSettings
+from diffrect.showcase.slices import median_case, rows_of_case, show_rectification
 from diffrect.training.train import train
 
-METHODS = ("supervised", "diffrect")
 SETTINGS_FILE = "demo.json"
 # All that the demo makes; SETTINGS_FILE comes first and marks the folder as the demo's.
 ENTRIES = (SETTINGS_FILE, "data", "store", "split.json", *METHODS, "predictions", "demo.png")
 REPORT_FILE = "demo.md"
-
-
-@dataclass(frozen=True)
-class DemoSettings:
-    """What the demo does; chosen so that it takes a few minutes on two cores."""
-
-    patients: int = 24
-    """Synthetic patients, two scans each."""
-    validation: int = 4
-    """Patients by which checkpoints are chosen."""
-    test: int = 6
-    """Held-out patients that are reported. All others train, the first of them labelled."""
-    phantom_seed: int = 0
-    """Seed of the synthetic patients."""
-    size: int = 64
-    """Slices are resized to size x size pixels."""
-    iterations: int = 900
-    """Length of both trainings."""
-    rectify_from: int = 300
-    """First iteration that learns from rectified pseudo-labels."""
-    validate_every: int = 150
-    """Iterations between validations."""
-    batch_labelled: int = 3
-    """Labelled slices per batch; the supervised method takes labelled slices only."""
-    batch_unlabelled: int = 3
-    """Unlabelled slices per batch."""
-    seed: int = 1337
-    """Seed of both trainings."""
-
-    def __post_init__(self) -> None:
-        least = self.validation + self.test + 2
-        if min(self.validation, self.test) < 1 or self.patients < least:
-            raise InputError(
-                f"patients: expected at least {least}, to validate, to test and two to train, "
-                f"got {self.patients}"
-            )
-
-    def lasting(self, iterations: int) -> "DemoSettings":
-        """The same with another length of the trainings, and the rest of the schedule scaled."""
-        scale = iterations / self.iterations
-        return replace(
-            self,
-            iterations=iterations,
-            rectify_from=round(self.rectify_from * scale),
-            validate_every=max(1, round(self.validate_every * scale)),
-        )
-
-    def train_config(self, method: str, split_file: Path) -> TrainConfig:
-        """How one of the two methods is trained."""
-        return TrainConfig(
-            method=method,
-            split_file=split_file,
-            size=self.size,
-            iterations=self.iterations,
-            validate_every=self.validate_every,
-            batch_labelled=self.batch_labelled,
-            batch_unlabelled=self.batch_unlabelled,
-            seed=self.seed,
-            options={"rectify_from": self.rectify_from} if method == "diffrect" else {},
-        )
 
 
 def demo(
@@ -106,20 +47,20 @@ def demo(
         iterations: length of both trainings, in place of the settings' (the schedule scales).
         settings: everything else; the defaults take a few minutes on two cores.
         overwrite: replace what an earlier demo left in `folder`.
-        progress: show what is going on, and the table at the end.
+        progress: report progress, and print the table at the end.
 
     Returns:
         The folder.
 
     Raises:
-        InputError: the folder holds something already, or settings that do not fit each other.
+        InputError: the folder holds something already, or settings do not fit each other.
     """
     settings = settings or DemoSettings()
     if iterations is not None:
         settings = settings.lasting(iterations)
     folder = Path(folder)
     start_folder(folder, settings, overwrite)
-    console = Console(stderr=True, quiet=not progress, highlight=False, soft_wrap=True)
+    console = stderr_console(quiet=not progress)
     try:
         store, split = make_data(folder, settings, console)
         minutes = {
@@ -136,20 +77,20 @@ def demo(
 
 
 def start_folder(folder: Path, settings: DemoSettings, overwrite: bool) -> None:
-    """An empty folder that remembers its settings.
+    """Make an empty folder that remembers its settings.
 
     Raises:
         InputError: it holds something; with `overwrite`, something that is not of a demo.
     """
     if folder.exists() and not folder.is_dir():
-        raise InputError(f"{folder}: expected a folder to make, found a file")
+        raise InputError(folder, "a folder to make", found="a file")
     found = sorted(path.name for path in folder.iterdir()) if folder.exists() else []
     if found and not overwrite:
-        raise InputError(f"{folder}: expected a new or empty folder, it holds {found[0]} already")
+        raise InputError(folder, f"a new or empty folder, it holds {found[0]} already")
     strange = [name for name in found if name not in (*ENTRIES, REPORT_FILE)]
     if found and (strange or SETTINGS_FILE not in found):
         other = (strange or found)[0]
-        raise InputError(f"{folder}: expected nothing but an earlier demo to replace, got {other}")
+        raise InputError(folder, "nothing but an earlier demo to replace", got=other)
     for name in found:
         path = folder / name
         shutil.rmtree(path) if path.is_dir() else path.unlink()
@@ -158,7 +99,7 @@ def start_folder(folder: Path, settings: DemoSettings, overwrite: bool) -> None:
 
 
 def make_data(folder: Path, settings: DemoSettings, console: Console) -> tuple[Store, Split]:
-    """Draws the patients, prepares the store and writes the split.
+    """Draw the patients, prepare the store and write the split.
 
     The first patients train, the first of all labelled; then come those that validate and test.
     Diagnoses take turns, so every part holds several.
@@ -185,7 +126,15 @@ def make_data(folder: Path, settings: DemoSettings, console: Console) -> tuple[S
 def train_method(
     folder: Path, method: str, settings: DemoSettings, console: Console, progress: bool
 ) -> float:
-    """Trains one of the methods; returns the minutes it took."""
+    """Train one of the methods; return the minutes it took.
+
+    Args:
+        folder: folder of the demo.
+        method: name of the method, which is also that of its RUN folder.
+        settings: length and kind of the training.
+        console: where to say which method trains.
+        progress: show a progress bar.
+    """
     console.print(f"training {method}, {settings.iterations} iterations")
     started = time.perf_counter()
     config = settings.train_config(method, folder / "split.json")
@@ -194,7 +143,7 @@ def train_method(
 
 
 def evaluate_methods(folder: Path, console: Console, progress: bool) -> dict[str, Evaluation]:
-    """Evaluate each method on the test patients."""
+    """Return the evaluation of each method on the test patients."""
     console.print("evaluating both on the test patients")
     return {
         method: evaluate(folder / method, split="test", progress=progress) for method in METHODS
@@ -205,17 +154,26 @@ def show_slices(
     folder: Path,
     store: Store,
     split: Split,
-    results: dict[str, Evaluation],
+    results: Mapping[str, Evaluation],
     console: Console,
     progress: bool,
 ) -> str:
-    """Writes label files of a test patient and the picture; returns the picture's caption."""
+    """Write label files of a test patient, and the picture; return the picture's caption.
+
+    Args:
+        folder: folder of the demo.
+        store: its store.
+        split: its patients.
+        results: the evaluation of each method.
+        console: where to say what takes time.
+        progress: show progress bars.
+    """
     case = store.cases[median_case(results["supervised"], results["diffrect"])]
     images = sorted((folder / "data" / case.patient).glob("*_frame??.nii.gz"))
     predict(folder / "diffrect", folder / "predictions", images, progress=progress)
     with console.status("rectifying the pseudo-labels of the unlabelled slices"):
         tests = rows_of_case(store, case, {method: folder / method for method in METHODS})
-        shown = rectification(folder / "diffrect", store, split)
+        shown = show_rectification(folder / "diffrect", store, split)
     caption = (
         "Upper rows: the test scan with the median change in Dice from supervised to DiffRect. "
         "Last row: of the unlabelled training slices that show every structure, the one whose "

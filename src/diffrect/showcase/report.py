@@ -3,7 +3,6 @@
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from rich.console import Console
@@ -12,11 +11,9 @@ from rich.table import Table
 from diffrect.data.split import Split
 from diffrect.evaluation.metrics import METRICS
 from diffrect.evaluation.result import Evaluation
-from diffrect.showcase.slices import NAMES, mean_dice
+from diffrect.showcase.settings import METHODS, DemoSettings
+from diffrect.showcase.slices import mean_dice
 from diffrect.version import package_version
-
-if TYPE_CHECKING:
-    from diffrect.showcase.demo import DemoSettings
 
 Results = Mapping[str, Evaluation]
 """The evaluation of each method, by its name."""
@@ -25,7 +22,7 @@ COLUMNS = [metric for metric in METRICS.values() if metric.unit != "voxel"]
 
 
 def claim(results: Results) -> str:
-    """Which method is better by mean Dice on the test patients, and in how many of them."""
+    """Say which method is better by mean Dice on the test patients, and in how many of them."""
     base, ours = (results[name].mean["dice"] for name in ("supervised", "diffrect"))
     if math.isnan(base) or math.isnan(ours):
         return "The methods cannot be compared: the test patients show none of the structures."
@@ -41,7 +38,7 @@ def claim(results: Results) -> str:
 
 
 def patient_dice(result: Evaluation) -> dict[str, float]:
-    """Mean Dice of each patient's cases."""
+    """Return the mean Dice of each patient's cases, in [0, 1]."""
     patients: dict[str, list[float]] = {}
     for case in result.cases:
         patients.setdefault(case.patient, []).append(mean_dice(case.classes))
@@ -49,23 +46,23 @@ def patient_dice(result: Evaluation) -> dict[str, float]:
 
 
 def table_rows(results: Results) -> Iterator[tuple[str, ...]]:
-    """Structure, method and the metrics as text: each structure by method, then means."""
+    """Yield structure, method and metrics as text: each structure by method, then the means."""
     first = next(iter(results.values()))
     for structure in (*first.classes, "mean"):
         for method, result in results.items():
             scores = result.mean if structure == "mean" else result.classes[structure]
             cells = (m.text(scores[m.name], decimals=1 if m.percent else 2) for m in COLUMNS)
-            yield structure, NAMES[method], *cells
+            yield structure, METHODS[method], *cells
 
 
 def undefined_notes(results: Results) -> list[str]:
-    """One line for every method and structure with distances that are undefined."""
+    """Return one line per method and structure with distances that are undefined."""
     notes = []
     for method, result in results.items():
         for structure, counts in result.undefined.items():
             if counts["hd95_mm"]:
                 notes.append(
-                    f"{NAMES[method]}: {structure} missing from prediction or truth in "
+                    f"{METHODS[method]}: {structure} missing from prediction or truth in "
                     f"{counts['hd95_mm']} of {len(result.cases)} scans; their distances are "
                     "undefined and left out."
                 )
@@ -73,7 +70,7 @@ def undefined_notes(results: Results) -> list[str]:
 
 
 def print_comparison(folder: Path, results: Results) -> None:
-    """The table and where everything is, on stdout."""
+    """Print the table, and where everything is, on stdout."""
     table = Table(title=f"test patients, {len(results['diffrect'].cases)} scans")
     for name in ("structure", "method"):
         table.add_column(name)
@@ -101,11 +98,20 @@ def write_report(
     path: Path,
     results: Results,
     split: Split,
-    settings: "DemoSettings",
+    settings: DemoSettings,
     minutes: Mapping[str, float],
     caption: str,
 ) -> None:
-    """Writes claim, picture, table and protocol as Markdown."""
+    """Write claim, picture, table and protocol as Markdown.
+
+    Args:
+        path: file to write.
+        results: the evaluation of each method.
+        split: the patients.
+        settings: what the demo did.
+        minutes: how long each training took.
+        caption: caption of the picture.
+    """
     heading = ["structure", "method", *(metric.heading for metric in COLUMNS)]
     lines = ["# DiffRect on synthetic hearts", "", claim(results), ""]
     lines += ["![image, truth, predictions, rectification](demo.png)", "", caption, ""]
@@ -119,11 +125,18 @@ def write_report(
 
 
 def protocol(
-    results: Results, split: Split, settings: "DemoSettings", minutes: Mapping[str, float]
+    results: Results, split: Split, settings: DemoSettings, minutes: Mapping[str, float]
 ) -> list[str]:
-    """The facts without which the numbers mean nothing, one line each."""
-    steps = ", ".join(f"{NAMES[name]} iteration {r.step}" for name, r in results.items())
-    spent = ", ".join(f"{NAMES[name]} {value:.1f}" for name, value in minutes.items())
+    """Return the facts without which the numbers mean nothing, one line each.
+
+    Args:
+        results: the evaluation of each method.
+        split: the patients.
+        settings: what the demo did.
+        minutes: how long each training took.
+    """
+    steps = ", ".join(f"{METHODS[name]} iteration {r.step}" for name, r in results.items())
+    spent = ", ".join(f"{METHODS[name]} {value:.1f}" for name, value in minutes.items())
     rows = settings.batch_labelled + settings.batch_unlabelled
     return [
         f"Version: diffrect {package_version()}, preset default, one training of each method.",

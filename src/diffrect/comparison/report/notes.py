@@ -1,120 +1,131 @@
-"""The facts that stand below every table: split, checkpoint, units, training, code."""
+"""The facts below every table: split, checkpoint, units, training, code."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from diffrect.comparison.report.results import Result
-from diffrect.comparison.report.sections import SPLIT_NAMES, Report
+from diffrect.comparison.report.comparison import SPLIT_NAMES, Comparison
+from diffrect.comparison.report.results import CellResult
+from diffrect.console import count
+
+_MOST_NAMES = 10
 
 
-def notes(report: Report) -> list[str]:
-    """The facts without which the numbers mean nothing, one line each."""
-    first = report.results[0]
-    told = first.protocol
-    steps = sorted({result.step for result in report.results})
-    reached = (
-        f"iteration {steps[0]}" if len(steps) == 1 else f"iterations {steps[0]} to {steps[-1]}"
-    )
-    chosen = "best by mean validation Dice" if told["checkpoint"] == "best" else "last"
-    same = ""
-    if report.split == "val" and told["checkpoint"] == "best":
-        same = " The same patients chose the checkpoint and are reported."
-    seeds = ", ".join(map(str, sorted({result.seed for result in report.results})))
+def notes(comparison: Comparison) -> list[str]:
+    """Return the facts without which the numbers mean nothing, one line each."""
+    protocol = comparison.protocol
+    seeds = ", ".join(map(str, sorted({result.seed for result in comparison.results})))
     lines = [
-        f"Split: {SPLIT_NAMES[report.split]} ({report.split}), "
-        f"{_some(len(first.cases), 'case')} of "
-        f"{_some(first.patients, 'patient')}.{same}",
-        f"Checkpoint: {chosen} ({reached}).",
+        _split_note(comparison),
+        _checkpoint_note(comparison),
         f"Values: mean ± standard deviation over seeds ({seeds}) of the mean over cases; the mean "
         "of the classes is the mean of their values. One seed has no spread.",
-        f"Units: {_unit_words(report)}; the best value for a number of labelled patients is bold.",
-        _empty_words(str(told["empty"])),
-        f"Training: {_pixels(told)}, {told['iterations']} iterations, "
-        f"batches of {told['batch_labelled']} labelled and {told['batch_unlabelled']} unlabelled "
-        f"slices, validation every {told['validate_every']}, learning rate "
-        f"{told['learning_rate']}, {told['precision']}, devices: {told['devices']}.",
-        *_labelled_notes(report.results),
-        *_test_notes(report),
-        *_cost_notes(report),
-        *_setting_notes(report.results),
-        f"Code: diffrect {', '.join(sorted({result.version for result in report.results}))}.",
+        f"Units: {_unit_words(comparison)}; the best value for a number of labelled patients is "
+        "bold.",
+        _empty_words(str(protocol["empty"])),
+        f"Training: {_pixels(protocol)}, {protocol['iterations']} iterations, "
+        f"batches of {protocol['batch_labelled']} labelled and {protocol['batch_unlabelled']} "
+        f"unlabelled slices, validation every {protocol['validate_every']}, learning rate "
+        f"{protocol['learning_rate']}, {protocol['precision']}, devices: {protocol['devices']}.",
+        *_labelled_notes(comparison.results),
+        *_test_notes(comparison),
+        *_cost_notes(comparison),
+        *_setting_notes(comparison.results),
+        f"Code: diffrect {', '.join(sorted({r.version for r in comparison.results}))}.",
     ]
-    machines = sorted({str(r.cost["machine"]) for r in report.results if "machine" in r.cost})
+    machines = sorted({r.cost.machine for r in comparison.results if r.cost.machine is not None})
     if machines:
         lines.append(f"Machine: {'; '.join(machines)}.")
-    if report.missing:
-        lines.append(f"Planned and not there: {', '.join(report.missing)}.")
+    if comparison.missing:
+        lines.append(f"Planned but missing: {', '.join(comparison.missing)}.")
     return lines
 
 
-def _some(number: int, what: str) -> str:
-    return f"{number} {what}{'' if number == 1 else 's'}"
+def _split_note(comparison: Comparison) -> str:
+    first = comparison.results[0]
+    cases, patients = count(len(first.cases), "case"), count(first.patients, "patient")
+    line = f"Split: {SPLIT_NAMES[comparison.split]} ({comparison.split}), {cases} of {patients}."
+    if comparison.split == "val" and comparison.protocol["checkpoint"] == "best":
+        line += " The same patients chose the checkpoint and are reported."
+    return line
 
 
-def _unit_words(report: Report) -> str:
-    """Return which metrics are shown in which unit: "Dice and Jaccard in per cent, ..."."""
+def _checkpoint_note(comparison: Comparison) -> str:
+    best = comparison.protocol["checkpoint"] == "best"
+    chosen = "best by mean validation Dice" if best else "last"
+    steps = sorted({result.step for result in comparison.results})
+    one = len(steps) == 1
+    reached = f"iteration {steps[0]}" if one else f"iterations {steps[0]} to {steps[-1]}"
+    return f"Checkpoint: {chosen} ({reached})."
+
+
+def _unit_words(comparison: Comparison) -> str:
+    """Return which metrics are shown in which unit, such as "Dice and Jaccard in per cent"."""
     titles: dict[str, list[str]] = {}
-    for metric in report.metrics:
+    for metric in comparison.metrics:
         unit = "per cent" if metric.percent else metric.shown_unit
         titles.setdefault(unit, []).append(metric.title)
     return ", ".join(f"{' and '.join(names)} in {unit}" for unit, names in titles.items())
 
 
-def _pixels(told: Mapping[str, Any]) -> str:
-    if told["crop"] is None:
-        return f"slices resized to {told['size']} x {told['size']} pixels"
-    crop = told["crop"]
-    return f"slices resampled to pixels of {told['spacing']} mm and cropped to {crop} x {crop}"
-
-
 def _empty_words(empty: str) -> str:
     if empty == "undefined":
         return (
-            "A class missing from prediction or truth has no distance; these values are in no "
-            'mean and are counted under "no distance".'
+            "A class missing from prediction or truth has no distance; such values enter no mean "
+            'and are counted under "no distance".'
         )
-    return "A class missing from a case counts Dice 0, Jaccard 0, 95HD 50, ASD 10."
+    return "A class missing from a case counts as Dice 0, Jaccard 0, 95HD 50 and ASD 10."
 
 
-def _labelled_notes(results: Sequence[Result]) -> list[str]:
-    """Who is labelled, for each number of patients."""
+def _pixels(protocol: Mapping[str, Any]) -> str:
+    if protocol["crop"] is None:
+        return f"slices resized to {protocol['size']} x {protocol['size']} pixels"
+    spacing, crop = protocol["spacing"], protocol["crop"]
+    return f"slices resampled to pixels of {spacing} mm and cropped to {crop} x {crop}"
+
+
+def _labelled_notes(results: Sequence[CellResult]) -> list[str]:
+    """Return who is labelled, for each number of patients."""
     lines = []
-    for count in sorted({result.count for result in results}):
-        lists = {result.labelled for result in results if result.count == count}
+    for number in sorted({result.count for result in results}):
+        lists = {result.labelled for result in results if result.count == number}
         names = next(iter(lists))
-        shown = ", ".join(names[:10]) + (f" and {count - 10} more" if count > 10 else "")
-        lines.append(f"Labelled, {count}: {shown if len(lists) == 1 else 'drawn by seed'}.")
+        shown = ", ".join(names[:_MOST_NAMES])
+        if number > _MOST_NAMES:
+            shown += f" and {number - _MOST_NAMES} more"
+        which = shown if len(lists) == 1 else "drawn by the seed"
+        lines.append(f"{count(number, 'labelled patient')}: {which}.")
     return lines
 
 
-def _test_notes(report: Report) -> list[str]:
-    if report.against is None:
+def _test_notes(comparison: Comparison) -> list[str]:
+    if comparison.against is None:
         return []
     return [
-        f"p: two-sided Wilcoxon signed-rank test against {report.against}, paired by case (means "
-        "over classes and common seeds), Holm's correction over all tests of the metric."
+        f"p: two-sided Wilcoxon signed-rank test against {comparison.against}, paired by case "
+        "(means over classes and common seeds), with Holm's correction over all tests of the "
+        "metric."
     ]
 
 
-def _cost_notes(report: Report) -> list[str]:
-    """Which time is told: that of the wall clock runs on while a machine does other work."""
-    if not any("minutes" in row.cost for row in report.rows):
+def _cost_notes(comparison: Comparison) -> list[str]:
+    """Return which clock is reported; wall-clock time includes the machine's other work."""
+    if not any("minutes" in row.cost for row in comparison.rows):
         return []
     line = (
-        "Cost: by the clock, other work on the machine and halts included; minutes are those of "
-        "all sessions, validation included, ms per iteration without it."
+        "Cost: times by the clock include halts and other work on the machine; minutes cover all "
+        "sessions with their validations, ms per iteration leaves validation out."
     )
-    if any("processor_minutes" in row.cost for row in report.rows):
+    if any("processor_minutes" in row.cost for row in comparison.rows):
         line += (
-            " Processor minutes are what the threads of the training process computed, "
-            "on which other work has little influence; a GPU's work is not in them."
+            " Processor minutes are what the threads of the training process computed; other work "
+            "has little influence on them, and they leave out the work of a GPU."
         )
     return [line]
 
 
-def _setting_notes(results: Sequence[Result]) -> list[str]:
-    """Settings of methods and views that variants do not share; the most common value goes last."""
+def _setting_notes(results: Sequence[CellResult]) -> list[str]:
+    """Return the settings that variants do not share; the most common value comes last."""
     by_name = {result.name: result.options for result in results}
     lines = []
     for option in sorted({name for options in by_name.values() for name in options}):

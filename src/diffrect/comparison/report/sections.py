@@ -1,35 +1,35 @@
-"""What a report says, before it becomes Markdown, LaTeX or CSV: tables of text cells."""
+"""What a report says before it becomes Markdown, LaTeX or CSV: tables of text."""
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from diffrect.comparison.report.results import Result
-from diffrect.comparison.report.statistics import (
-    MEAN,
-    Group,
-    Row,
-    Spread,
-    Test,
-    paired_tests,
-    summarise_rows,
-)
+from diffrect.comparison.report.comparison import Comparison
+from diffrect.comparison.report.statistics import MEAN, Condition, PairedTest, Spread, TableRow
 from diffrect.evaluation.metrics import METRICS, Metric
 
-SPLIT_NAMES = {"val": "validation", "test": "test"}
+
+class CostColumn(NamedTuple):
+    """How a number of `TrainingCost` is shown: heading, factor and number of decimals."""
+
+    heading: str
+    factor: float
+    decimals: int
+
+
 COSTS = {
-    "minutes": ("minutes by the clock", 1.0, 1),
-    "processor_minutes": ("processor minutes", 1.0, 1),
-    "seconds_per_iteration": ("ms per iteration by the clock", 1000.0, 0),
-    "peak_memory_mib": ("peak memory MiB", 1.0, 0),
-    "parameters": ("parameters, predicting", 1.0, 0),
-    "trained_parameters": ("parameters, training", 1.0, 0),
+    "minutes": CostColumn("minutes by the clock", 1.0, 1),
+    "processor_minutes": CostColumn("processor minutes", 1.0, 1),
+    "seconds_per_iteration": CostColumn("ms per iteration by the clock", 1000.0, 0),
+    "peak_memory_mib": CostColumn("peak memory MiB", 1.0, 0),
+    "parameters": CostColumn("parameters, predicting", 1.0, 0),
+    "trained_parameters": CostColumn("parameters, training", 1.0, 0),
 }
 
 
-class Entry(NamedTuple):
-    """A cell of a table; the best of its column stands out."""
+class TableEntry(NamedTuple):
+    """The text at one place of a table; the best of its column is shown in bold."""
 
     text: str
     best: bool = False
@@ -37,137 +37,83 @@ class Entry(NamedTuple):
 
 @dataclass(frozen=True)
 class Section:
-    """A titled table; the first `names` columns are text, the rest numbers."""
+    """A table with a title; the first `names` columns are text, the others numbers."""
 
     title: str
     heading: Sequence[str]
-    rows: Sequence[Sequence[Entry]]
+    rows: Sequence[Sequence[TableEntry]]
     names: int = 2
 
-
-@dataclass(frozen=True)
-class Report:
-    """Everything that tables and plots are made of.
-
-    Attributes:
-        results: the cells.
-        rows: their means and spreads.
-        tests: every variant against `against`.
-        against: the variant that others are tested against; None if it has no rival.
-        unit: of the distances shown, "mm" where it is known, else "voxel".
-        missing: planned cells that are not there.
-    """
-
-    results: Sequence[Result]
-    rows: Sequence[Row]
-    tests: Sequence[Test]
-    against: str | None
-    unit: str
-    missing: Sequence[str]
-
-    @property
-    def split(self) -> str:
-        """The split's name, such as val."""
-        return str(self.results[0].protocol["split"])
-
-    @property
-    def split_words(self) -> str:
-        """Such as "validation split"; every title has it."""
-        return f"{SPLIT_NAMES[self.split]} split"
-
-    @property
-    def metrics(self) -> list[Metric]:
-        """The metrics shown: the overlaps, and the distances in `unit`."""
-        return [m for m in METRICS.values() if m.percent or m.unit == self.unit]
+    def starts_block(self, index: int) -> bool:
+        """Return whether a row has another first entry than the one above it."""
+        return index > 0 and self.rows[index][0].text != self.rows[index - 1][0].text
 
 
-def make_report(
-    results: Sequence[Result], against: str | None = None, missing: Sequence[str] = ()
-) -> Report:
-    """Works out rows and tests.
-
-    `against` defaults to diffrect where it is there, else to the first variant.
-    """
-    names = [result.name for result in results]
-    against = against or ("diffrect" if "diffrect" in names else names[0])
-    tests = paired_tests(results, against)
-    rows = summarise_rows(results)
-    known = any(not math.isnan(row.scores[MEAN]["hd95_mm"].mean) for row in rows)
-    return Report(
-        results, rows, tests, against if tests else None, "mm" if known else "voxel", missing
-    )
-
-
-def sections(report: Report) -> list[Section]:
-    """The tables of a report: mean of the classes, each class, cost, tests."""
-    names = [MEAN, *report.results[0].classes]
-    found = [_scores_section(report, name) for name in names]
-    if any(row.cost for row in report.rows):
-        found.append(_cost_section(report))
-    if report.tests:
-        found.append(_tests_section(report))
+def sections(comparison: Comparison) -> list[Section]:
+    """Return the tables of a report: mean of the classes, each class, cost, tests."""
+    names = [MEAN, *comparison.results[0].classes]
+    found = [_scores_section(comparison, name) for name in names]
+    if any(row.cost for row in comparison.rows):
+        found.append(_cost_section(comparison))
+    if comparison.tests:
+        found.append(_tests_section(comparison))
     return found
 
 
-def _scores_section(report: Report, name: str) -> Section:
-    metrics = report.metrics
+def _scores_section(comparison: Comparison, name: str) -> Section:
+    metrics = comparison.metrics
     title = "Mean of the classes" if name == MEAN else f"Class {name}"
-    tested = [m for m in metrics if any(t.metric == m.name for t in report.tests)]
+    tested = [m for m in metrics if any(t.metric == m.name for t in comparison.tests)]
     if name != MEAN:
         tested = []
     rows = []
-    for row in report.rows:
-        entries = [Entry(labelled_words(row.group)), Entry(row.group.name)]
-        entries.append(Entry(str(len(row.seeds))))
-        entries += [
-            Entry(format_score(m, row.scores[name][m.name]), _is_best(report.rows, row, name, m))
-            for m in metrics
-        ]
-        entries.append(Entry(_undefined(row, name, f"hd95_{report.unit}")))
-        entries += [Entry(_p_value(report.tests, row.group, metric.name)) for metric in tested]
+    for row in comparison.rows:
+        entries = [*_first_entries(row.condition), TableEntry(str(len(row.seeds)))]
+        for metric in metrics:
+            text = format_score(metric, row.scores[name][metric.name])
+            entries.append(TableEntry(text, _is_best(comparison.rows, row, name, metric)))
+        entries.append(TableEntry(_undefined(row, name, f"hd95_{comparison.unit}")))
+        entries += [TableEntry(_p_value(comparison.tests, row.condition, m.name)) for m in tested]
         rows.append(entries)
-    p = [f"p {metric.title}" for metric in tested]
-    headings = [metric.heading for metric in metrics]
-    heading = ["labelled", "method", "seeds", *headings, "no distance", *p]
-    return Section(f"{title}, {report.split_words}", heading, rows)
+    heading = ["labelled", "method", "seeds", *(metric.heading for metric in metrics)]
+    heading += ["no distance", *(f"p {metric.title}" for metric in tested)]
+    return Section(f"{title}, {comparison.split_words}", heading, rows)
 
 
-def _cost_section(report: Report) -> Section:
-    known = [name for name in COSTS if any(name in row.cost for row in report.rows)]
+def _cost_section(comparison: Comparison) -> Section:
+    known = [name for name in COSTS if any(name in row.cost for row in comparison.rows)]
     rows = []
-    for row in report.rows:
-        entries = [Entry(labelled_words(row.group)), Entry(row.group.name)]
+    for row in comparison.rows:
+        entries = _first_entries(row.condition)
         for name in known:
             _, factor, decimals = COSTS[name]
             value = row.cost.get(name, Spread(math.nan, math.nan, 0))
-            entries.append(Entry(_format(value, factor, decimals)))
+            entries.append(TableEntry(_format(value, factor, decimals)))
         rows.append(entries)
-    heading = ["labelled", "method", *(COSTS[name][0] for name in known)]
+    heading = ["labelled", "method", *(COSTS[name].heading for name in known)]
     return Section("Cost of training", heading, rows)
 
 
-def _tests_section(report: Report) -> Section:
+def _tests_section(comparison: Comparison) -> Section:
     rows = []
-    for test in report.tests:
+    for test in comparison.tests:
         metric = METRICS[test.metric]
-        if metric not in report.metrics:
+        if metric not in comparison.metrics:
             continue
-        entries = [labelled_words(test.group), test.group.name, metric.heading]
-        entries += [f"{test.cases}", f"{metric.scale * test.difference:+.2f}"]
-        entries += [f"{test.better} of {test.cases}", format_p(test.p), format_p(test.p_holm)]
-        rows.append([Entry(entry) for entry in entries])
+        texts = [metric.heading, f"{test.cases}", f"{metric.scale * test.difference:+.2f}"]
+        texts += [f"{test.better} of {test.cases}", format_p(test.p), format_p(test.p_holm)]
+        rows.append([*_first_entries(test.condition), *map(TableEntry, texts)])
     heading = ["labelled", "method", "metric", "cases", "median difference", "better in"]
-    title = f"Against {report.against}, case by case, {report.split_words}"
+    title = f"Against {comparison.against}, case by case, {comparison.split_words}"
     return Section(title, [*heading, "p", "p Holm"], rows, names=3)
 
 
-def labelled_words(group: Group) -> str:
-    """Number of labelled patients as text, such as "3" or "70 (all)"."""
-    return f"{group.labelled} (all)" if group.complete else str(group.labelled)
+def _first_entries(condition: Condition) -> list[TableEntry]:
+    return [TableEntry(condition.labelled_words), TableEntry(condition.name)]
 
 
 def format_score(metric: Metric, value: Spread) -> str:
-    """ "80.12 ± 0.34", without a spread for one seed; overlaps in per cent."""
+    """Return such as "80.12 ± 0.34", without a spread for one seed; overlaps in per cent."""
     return _format(value, metric.scale, 2)
 
 
@@ -182,25 +128,25 @@ def _format(value: Spread, factor: float, decimals: int) -> str:
 
 
 def format_p(p: float) -> str:
-    """Three decimals, or that it is smaller."""
+    """Return p with three decimals, or that it is smaller."""
     return "< 0.001" if p < 0.001 else f"{p:.3f}"
 
 
-def _p_value(tests: Sequence[Test], group: Group, metric: str) -> str:
-    found = [test.p_holm for test in tests if (test.group, test.metric) == (group, metric)]
+def _p_value(tests: Sequence[PairedTest], condition: Condition, metric: str) -> str:
+    found = [t.p_holm for t in tests if (t.condition, t.metric) == (condition, metric)]
     return format_p(found[0]) if found else "–"
 
 
-def _undefined(row: Row, name: str, metric: str) -> str:
-    """In how many values a distance is undefined, of how many."""
+def _undefined(row: TableRow, name: str, metric: str) -> str:
+    """Return in how many values, and of how many, a distance is undefined."""
     classes = list(row.undefined) if name == MEAN else [name]
     count = sum(row.undefined[each][metric] for each in classes)
     return f"{count} of {row.values * len(classes)}"
 
 
-def _is_best(rows: Sequence[Row], row: Row, name: str, metric: Metric) -> bool:
-    """Whether no other row with as many labels shows a better number; False without a rival."""
-    rivals = [r for r in rows if r.group[:2] == row.group[:2]]
+def _is_best(rows: Sequence[TableRow], row: TableRow, name: str, metric: Metric) -> bool:
+    """Return whether no row with as many labels shows a better number; False without a rival."""
+    rivals = [r for r in rows if r.condition.labels == row.condition.labels]
     shown = [round(r.scores[name][metric.name].mean, 4) for r in rivals]
     shown = [value for value in shown if not math.isnan(value)]
     if len(shown) < 2:

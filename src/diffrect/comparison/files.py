@@ -1,4 +1,0 @@
-"""Names and formats of a comparison's files, without anything heavy."""
-
-MATRIX_FILE = "matrix.json"
-CELL_FORMAT = 1

@@ -1,0 +1,116 @@
+"""What a comparison was asked for: cells and job, checked before anything is trained."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from diffrect.checks import one_of
+from diffrect.comparison.cell import CellJob, check_cell
+from diffrect.comparison.matrix import Cell, build_matrix
+from diffrect.comparison.report.results import protocol_of, read_result
+from diffrect.comparison.variants import (
+    PRESETS,
+    Variants,
+    check_variants,
+    choose_variants,
+    preset_variants,
+    read_variants,
+)
+from diffrect.config import TrainConfig, config_to_dict
+from diffrect.data.names import STORE_FILE
+from diffrect.data.store import Store
+from diffrect.errors import InputError
+from diffrect.methods.registry import resolve
+from diffrect.runs.names import CONFIG_FILE, metrics_file
+
+
+def make_cells(
+    methods: Sequence[str] = (),
+    labelled: Sequence[str | int] = (),
+    seeds: Sequence[int] = (1337,),
+    config: TrainConfig | None = None,
+    variants: Path | str | Mapping[str, Any] | None = None,
+    preset: str | None = None,
+) -> list[Cell]:
+    """Return the matrix that the arguments of `compare` describe; check every method and option.
+
+    Args:
+        methods: names of methods or variants, see `choose_variants`.
+        labelled: numbers of labelled patients, as `TrainConfig.labelled`.
+        seeds: seeds of the trainings.
+        config: what all cells have in common.
+        variants: named variants, or the YAML file that holds them.
+        preset: one of `PRESETS`, for variants that the package ships.
+
+    Raises:
+        InputError: one of them is wrong.
+    """
+    if preset is not None:
+        one_of("--preset", preset, PRESETS)
+    known: Variants = preset_variants(preset) if preset else {}
+    if isinstance(variants, Mapping):
+        known = {**known, **check_variants(variants, "variants")}
+    elif variants is not None:
+        known = {**known, **read_variants(Path(variants))}
+    chosen = choose_variants(methods, known)
+    cells = build_matrix(chosen, [str(count) for count in labelled], seeds, config or TrainConfig())
+    for cell in {cell.name: cell for cell in cells}.values():
+        try:
+            resolve(cell.config)
+        except InputError as error:
+            raise error.about(f"--methods {cell.name}: {error.subject}") from None
+    return cells
+
+
+def make_job(
+    store: Path | str,
+    folder: Path | str,
+    split: str,
+    checkpoint: Literal["best", "last"],
+    progress: bool,
+) -> CellJob:
+    """Return what is asked of every cell, after a look at the store and the folder.
+
+    Args:
+        store: folder made by `prepare`.
+        folder: folder for the cells, which need not exist.
+        split: patients to score.
+        checkpoint: the checkpoint of each training to score.
+        progress: show progress bars.
+
+    Raises:
+        InputError: no such store, or a folder that is a file or holds something else.
+    """
+    Store(store)
+    path = Path(folder)
+    if path.exists() and not path.is_dir():
+        raise InputError(path, "a folder for the cells", found="a file")
+    for name, kind in ((STORE_FILE, "store"), (CONFIG_FILE, "run")):
+        if (path / name).exists():
+            raise InputError(path, "a folder for the cells", found=f"a {kind}")
+    return CellJob(str(store), str(folder), split, checkpoint, progress)
+
+
+def check_before(cells: Sequence[Cell], job: CellJob) -> None:
+    """Check that what the folder holds already fits this comparison.
+
+    Raises:
+        InputError: naming a cell and what differs.
+    """
+    folder = Path(job.folder)
+    for cell in cells:
+        check_cell(folder / cell.folder, cell, job.split)
+    asked = {
+        **protocol_of(config_to_dict(cells[0].config)),
+        **{"split": job.split, "checkpoint": job.checkpoint, "empty": "undefined"},
+    }
+    own = {cell.folder for cell in cells}
+    for file in sorted(folder.glob(f"*/{metrics_file(job.split)}")):
+        found = {} if file.parent.name in own else read_result(file).protocol
+        for name in sorted(found.keys() & asked.keys()):
+            if found[name] != asked[name]:
+                raise InputError(
+                    file.parent,
+                    "cells of one protocol in a folder",
+                    got=f"{name} {found[name]} where this comparison asks for {asked[name]}",
+                )

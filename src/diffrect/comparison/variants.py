@@ -1,0 +1,106 @@
+"""Variants: methods with settings, each under a name of its own, from YAML or from a caller."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from fnmatch import fnmatchcase
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from diffrect.checks import update_dataclass
+from diffrect.config import Preset
+from diffrect.errors import InputError
+
+PRESETS = ("ablation",)
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A method with settings, under a name that the variants' file or the method itself gives."""
+
+    method: str = "diffrect"
+    """As `--method` of train."""
+    preset: Preset | None = None
+    """Preset of the settings; None takes that of the whole comparison."""
+    labelled: str | None = None
+    """Labelled patients, as `--labelled` of train; None takes all values of the comparison."""
+    options: Mapping[str, Any] = field(default_factory=dict)
+    """Settings that differ from the preset."""
+
+
+Variants = Mapping[str, Variant]
+
+
+def choose_variants(names: Sequence[str], known: Variants) -> Variants:
+    """Return the variants that names stand for: known ones, with wildcards, or methods themselves.
+
+    NAME@LABELLED trains a variant only with that many labelled patients, whatever the matrix says.
+    No name at all stands for all `known`.
+
+    Raises:
+        InputError: no name and nothing known, or a wildcard that fits none.
+    """
+    if not names and not known:
+        raise InputError(
+            "--methods", "names such as supervised,diffrect", got="none", setting="methods"
+        )
+    chosen: dict[str, Variant] = {} if names else dict(known)
+    for entry in names:
+        name, at, labelled = entry.partition("@")
+        found = {key: known[key] for key in known if fnmatchcase(key, name)}
+        if not found and re.search(r"[*?[]", name):
+            listed = ", ".join(known) or "none"
+            expected = f"to fit a variant, there are {listed}"
+            raise InputError(f"--methods {name}", expected, setting="methods")
+        for key, variant in (found or {name: Variant(method=name)}).items():
+            if at:
+                chosen[f"{key}@{labelled}"] = replace(variant, labelled=labelled)
+            else:
+                chosen[key] = variant
+    return chosen
+
+
+def read_variants(path: Path) -> Variants:
+    """Return the variants of a YAML file: name -> method, preset, labelled, options.
+
+    Raises:
+        InputError: no such file, not YAML, or fields that do not exist or have the wrong type.
+    """
+    try:
+        content = yaml.safe_load(path.read_text("utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        reason = " ".join(str(error).split())
+        raise InputError(path, "a readable YAML file", reason=reason) from None
+    return check_variants(content, str(path))
+
+
+def check_variants(content: Any, where: str) -> Variants:
+    """Return variants as YAML or a caller gives them, each one checked.
+
+    Args:
+        content: name -> a `Variant`, or its fields by name.
+        where: what messages call the place that they come from, such as the file.
+
+    Raises:
+        InputError: not a mapping, or fields that do not exist or have the wrong type.
+    """
+    if not isinstance(content, Mapping) or not content:
+        raise InputError(where, "variants by name", got=type(content).__name__)
+    variants = {}
+    for name, values in content.items():
+        if isinstance(values, Variant):
+            variants[str(name)] = values
+            continue
+        if not isinstance(values or {}, Mapping):
+            raise InputError(f"{where}: {name}", "method and options", got=repr(values))
+        variants[str(name)] = update_dataclass(Variant(), values or {}, f"{where}: {name}")
+    return variants
+
+
+def preset_variants(name: str) -> Variants:
+    """Return the variants that the package ships under a name of `PRESETS`."""
+    file = resources.files("diffrect.comparison") / f"{name}.yaml"
+    return check_variants(yaml.safe_load(file.read_text("utf-8")), name)

@@ -1,0 +1,59 @@
+"""What all figures share: colours, size of type, a canvas of their own, and writing in one step.
+
+Figures are made without matplotlib's global state (no `pyplot`), so a caller's own figures and
+settings stay as they are.
+"""
+
+import io
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Literal
+
+from matplotlib import rc_context
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from diffrect.atomic import write_atomic
+
+# The colours of Okabe & Ito (2008), which colour-blind readers can tell apart.
+BLACK = "#000000"
+BLUE = "#0072b2"
+GREEN = "#009e73"
+ORANGE = "#e69f00"
+PURPLE = "#cc79a7"
+SKY_BLUE = "#56b4e9"
+VERMILION = "#d55e00"
+YELLOW = "#f0e442"
+
+TEXT_POINTS = 8.5
+DOTS_PER_INCH = 200
+
+
+def new_figure(width: float, height: float, layout: Literal["constrained"] | None = None) -> Figure:
+    """Return a white figure of width x height inches.
+
+    Args:
+        width: inches.
+        height: inches.
+        layout: "constrained" lets the parts of the figure find their own room; None leaves them
+            where the caller puts them.
+    """
+    figure = Figure(figsize=(width, height), facecolor="white", layout=layout)
+    FigureCanvasAgg(figure)
+    return figure
+
+
+@contextmanager
+def literal_names() -> Iterator[None]:
+    """Draw class and method names as they are within this context: none is parsed as TeX."""
+    with rc_context({"text.parse_math": False}):
+        yield
+
+
+def save_figure(figure: Figure, path: Path) -> None:
+    """Write a figure in one step as PNG or PDF, by suffix: the same bytes for the same numbers."""
+    content = io.BytesIO()
+    metadata = {"CreationDate": None} if path.suffix == ".pdf" else {"Software": None}
+    figure.savefig(content, format=path.suffix[1:], dpi=DOTS_PER_INCH, metadata=metadata)
+    write_atomic(path, content.getbuffer())
