@@ -5,8 +5,9 @@ from typing import Any, Literal
 
 import numpy as np
 
+from diffrect.checks import one_of
 from diffrect.config import config_to_dict
-from diffrect.console import progress_bar
+from diffrect.console import count, progress_bar
 from diffrect.data.record import CaseRecord
 from diffrect.data.split import Split
 from diffrect.data.store import Store
@@ -68,17 +69,17 @@ def evaluate(
             the model's, or normalised or cut in another way, or a split without labelled cases.
     """
     run = Path(run)
-    _check_choice("--split", split, SPLITS)
-    _check_choice("--empty", empty, EMPTY_CONVENTIONS)
+    one_of("--split", split, SPLITS)
+    one_of("--empty", empty, EMPTY_CONVENTIONS)
     model = Model.load(run, checkpoint=checkpoint, device=device)
     data = _open_store(run, model, None if store is None else Path(store))
     parts = _read_split(run)
-    patients = _all_patients(data, parts, store) if split == "all" else getattr(parts, split)
+    patients = _patients(split, parts, data, another=store is not None)
     records = _labelled_cases(data, patients, split)
     with together() as ranks:
         mine = progress_bar(ranks.share(records), f"evaluating {split}", progress and ranks.first)
         cases = ranks.gather([_score(model, data, record, empty) for record in mine])
-    classes, mean, undefined = summarise(case.classes for case in cases)
+    summary = summarise(case.classes for case in cases)
     scored = {case.patient for case in cases}
     result = Evaluation(
         split=split,
@@ -91,9 +92,9 @@ def evaluate(
         format=METRICS_FORMAT,
         protocol=_protocol(model, parts),
         missing_patients=[patient for patient in patients if patient not in scored],
-        mean=mean,
-        classes=classes,
-        undefined=undefined,
+        mean=summary.mean,
+        classes=summary.classes,
+        undefined=summary.undefined,
         cases=cases,
     )
     if ranks.first:
@@ -110,7 +111,11 @@ def _score(model: Model, store: Store, record: CaseRecord, empty: EmptyConventio
 
 
 def _open_store(run: Path, model: Model, given: Path | None) -> Store:
-    """Open the store given, or the one the run was trained on; it must hold the model's task."""
+    """Open the store given, or the one that the run was trained on, and compare the tasks.
+
+    Raises:
+        InputError: no such store, or the model was trained for another task than it holds.
+    """
     store = Store(given or _remembered_store(run))
     if store.task != model.task:
         wanted, found = vars(model.task), vars(store.task)
@@ -122,11 +127,12 @@ def _open_store(run: Path, model: Model, given: Path | None) -> Store:
 
 
 def _remembered_store(run: Path) -> Path:
+    """Return the store that a run was trained on, as its folder names it."""
     file = run / STORE_LINK_FILE
     path = Path(file.read_text("utf-8", "replace").strip()) if file.is_file() else None
     if path is None or not path.is_dir():
-        found = "does not say where" if path is None else f"{path} is not there"
-        raise InputError(f"{run}: expected the store it was trained on, {found}; give --store")
+        reason = f"{STORE_LINK_FILE} does not say where" if path is None else f"{path} is not there"
+        raise InputError(run, f"the store it was trained on, {reason}", hint="give --store")
     return path
 
 
@@ -135,31 +141,46 @@ def _read_split(run: Path) -> Split:
     try:
         return Split.from_json(file.read_text("utf-8"))
     except (OSError, ValueError, TypeError, AttributeError) as error:
-        raise InputError(f"{file}: expected the split of the run: {error}") from None
+        raise InputError(file, "the split of the run", reason=error) from None
 
 
-def _all_patients(data: Store, parts: Split, given: Path | str | None) -> tuple[str, ...]:
-    """The patients of another store; none of them may have been trained on."""
-    if given is None:
-        raise InputError("--split all: expected --store with another store than that of the run")
-    patients = data.patients
-    known = set(parts.train).intersection(patients)
+def _patients(split: str, parts: Split, store: Store, *, another: bool) -> tuple[str, ...]:
+    """Return the patients to score.
+
+    Args:
+        split: one of `SPLITS`.
+        parts: how the run's patients were split.
+        store: the store that will be read.
+        another: whether it is another one than that of the run.
+
+    Raises:
+        InputError: with `all`, the store is the run's or holds patients that it was trained on.
+    """
+    if split != "all":
+        return parts.val if split == "val" else parts.test
+    if not another:
+        raise InputError("--split all", "--store with another store than that of the run")
+    known = set(parts.train).intersection(store.patients)
     if known:
-        raise InputError(
-            f"--split all: expected patients that were not trained on in {data.path}, "
-            f"found {len(known)}, such as {min(known)}"
-        )
-    return patients
+        expected = f"patients that were not trained on in {store.path}"
+        raise InputError("--split all", expected, found=f"{len(known)}, such as {min(known)}")
+    return store.patients
 
 
 def _labelled_cases(store: Store, patients: tuple[str, ...], split: str) -> list[CaseRecord]:
+    """Return the labelled cases of some patients; of a patient without any, none.
+
+    Raises:
+        InputError: there are no patients, or none of them has a labelled case.
+    """
     if not patients:
-        raise InputError(f"--split {split}: expected patients in it, the run's split has none")
+        raise InputError(f"--split {split}", "patients in it, the run's split has none")
     records = [record for record in store.cases.values() if record.patient in set(patients)]
     labelled = [record for record in records if record.labelled]
     if not labelled:
-        found = f"{len(records)} cases without labels" if records else "none of its patients"
-        raise InputError(f"{store.path}: expected labelled cases of split {split}, found {found}")
+        unlabelled = f"{count(len(records), 'case')} without labels"
+        found = unlabelled if records else "none of its patients"
+        raise InputError(store.path, f"labelled cases of split {split}", found=found)
     return labelled
 
 
@@ -170,8 +191,3 @@ def _protocol(model: Model, parts: Split) -> dict[str, Any]:
         "labelled_patients": list(parts.labelled),
         "unlabelled_patients": len(parts.unlabelled),
     }
-
-
-def _check_choice(option: str, value: str, choices: tuple[str, ...]) -> None:
-    if value not in choices:
-        raise InputError(f"{option}: expected one of {', '.join(choices)}, got {value!r}")

@@ -1,15 +1,15 @@
 """Overlap and surface distances of masks: stateless, in voxels or mm, undefined is NaN.
 
 Dice, Jaccard, 95 % Hausdorff distance and average surface distance follow the definitions that the
-papers of this field use (a voxel is on the surface if one of its face neighbours, or the outside of
-the volume, is not in the mask). Voxels that the truth leaves open (`IGNORED`) belong to no mask and
-make no surface. Nothing here knows about torch, stores or runs.
+papers of this field use. A voxel is on the surface of a mask if one of its face neighbours is not
+in the mask, or lies outside the volume. Voxels that the truth leaves open (`IGNORED`) belong to no
+mask and make no surface. Nothing here knows about torch, stores or runs.
 """
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal, NamedTuple, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -25,8 +25,11 @@ from diffrect.evaluation.surfaces import (
 from diffrect.labels import IGNORED
 
 Labels = npt.NDArray[np.integer]
+"""Class codes; 0 is the background, `IGNORED` is not annotated."""
 Scores = dict[str, float]
+"""The value of each metric by its name; NaN where it is undefined."""
 EmptyConvention = Literal["undefined", "reference"]
+"""What a class counts that is missing from a case, see `case_metrics`."""
 
 
 @dataclass(frozen=True)
@@ -83,30 +86,35 @@ METRICS: Mapping[str, Metric] = {
         Metric("asd_voxel", "ASD", "voxel"),
     )
 }
-"""By name, in the order of tables and files."""
+"""By name, in the order of tables and files; `case_metrics` computes each of them."""
 
 EMPTY_CONVENTIONS: tuple[str, ...] = get_args(EmptyConvention)
-# What the reference reports when a class is missing in a prediction.
+# The values that the reference reports when a class is missing from a prediction.
 REFERENCE_EMPTY = {"dice": 0.0, "jaccard": 0.0, "hd95": 50.0, "asd": 10.0}
 
 
 def dice(prediction: Mask, truth: Mask) -> float:
-    """2 |P and T| / (|P| + |T|), in [0, 1]; NaN if both masks are empty."""
+    """Return 2 |P and T| / (|P| + |T|), in [0, 1]; NaN if both masks are empty."""
     both = int(np.count_nonzero(prediction & truth))
     return _dice(both, int(np.count_nonzero(prediction)), int(np.count_nonzero(truth)))
 
 
 def jaccard(prediction: Mask, truth: Mask) -> float:
-    """|P and T| / |P or T|, in [0, 1]; NaN if both masks are empty."""
+    """Return |P and T| / |P or T|, in [0, 1]; NaN if both masks are empty."""
     both = int(np.count_nonzero(prediction & truth))
     return _jaccard(both, int(np.count_nonzero(prediction)), int(np.count_nonzero(truth)))
 
 
 def hausdorff95(prediction: Mask, truth: Mask, spacing: Spacing | None = None) -> float:
-    """95th percentile of the surface distances of both directions taken together.
+    """Return the 95th percentile of the surface distances of both directions taken together.
 
-    `spacing` is the voxel size along each axis (the result has its unit); None counts in voxels.
-    NaN if a mask is empty.
+    Args:
+        prediction: the one mask P.
+        truth: the other mask T, of the same shape.
+        spacing: voxel size along each axis, whose unit the result has; None counts in voxels.
+
+    Returns:
+        The distance; NaN if a mask is empty.
     """
     there, back = surface_distances(prediction, truth, spacing)
     return _hausdorff95(there, back)
@@ -115,20 +123,30 @@ def hausdorff95(prediction: Mask, truth: Mask, spacing: Spacing | None = None) -
 def average_surface_distance(
     prediction: Mask, truth: Mask, spacing: Spacing | None = None
 ) -> float:
-    """Mean distance from the surface of `prediction` to that of `truth` (one direction only).
+    """Return the mean distance from the surface of `prediction` to that of `truth`, not back.
 
-    `spacing` is the voxel size along each axis (the result has its unit); None counts in voxels.
-    NaN if a mask is empty.
+    Args:
+        prediction: the mask P from whose surface the distances are taken.
+        truth: the mask T, of the same shape.
+        spacing: voxel size along each axis, whose unit the result has; None counts in voxels.
+
+    Returns:
+        The distance; NaN if a mask is empty.
     """
     there, _ = surface_distances(prediction, truth, spacing)
     return _mean(there)
 
 
 def case_dice(prediction: Labels, truth: Labels, classes: Sequence[str]) -> Scores:
-    """Dice of every foreground class of one case, the cheap part of `case_metrics`.
+    """Return the Dice of every foreground class of one case, the cheap part of `case_metrics`.
 
-    `prediction` and `truth` hold class numbers and have one shape; `classes` names them, background
-    first. A class that is in neither is NaN; voxels that the truth leaves open do not count.
+    Args:
+        prediction: class codes.
+        truth: class codes of the same shape; voxels that are `IGNORED` in it do not count.
+        classes: names of the codes, background first.
+
+    Returns:
+        Dice in [0, 1] by class; NaN for a class that is in neither.
     """
     prediction, truth = _foreground(prediction, truth)
     sizes = _sizes(prediction, truth, len(classes))
@@ -142,14 +160,25 @@ def case_metrics(
     spacing: Spacing | None,
     empty: EmptyConvention = "undefined",
 ) -> dict[str, Scores]:
-    """All of METRICS for every foreground class of one case.
+    """Return all of METRICS for every foreground class of one case.
 
-    `prediction` and `truth` are label volumes (Z, H, W), or of any other dimension; `classes` names
-    their numbers, background first; `spacing` is in mm along the same axes, None if unknown (the
-    values in mm are then NaN). A class missing from both has NaN everywhere, one missing from
-    either has Dice and Jaccard 0 and NaN distances; with `empty="reference"` both become 0, 0, 50
-    and 10, as in the reference's code. Where the truth is `IGNORED`, nothing counts: neither
-    overlap nor a surface that is there only because the annotation ends.
+    Where the truth is `IGNORED`, nothing counts: neither overlap nor a surface that is there only
+    because the annotation ends.
+
+    Args:
+        prediction: class codes (Z, H, W), or of any other number of dimensions.
+        truth: class codes of the same shape.
+        classes: names of the codes, background first.
+        spacing: mm along the same axes; None if unknown, which makes the values in mm NaN.
+        empty: with `undefined`, a class missing from both has NaN everywhere, and one missing from
+            either has Dice and Jaccard 0 and NaN distances; with `reference`, both have 0, 0, 50
+            and 10, as in the reference's code.
+
+    Returns:
+        The scores of each class by its name.
+
+    Raises:
+        ValueError: shapes that differ, or a code that has no name.
     """
     prediction, truth = _foreground(prediction, truth)
     sizes = _sizes(prediction, truth, len(classes))
@@ -170,12 +199,22 @@ def case_metrics(
     return scores
 
 
-def summarise(cases: Iterable[dict[str, Scores]]) -> tuple[dict[str, Scores], Scores, dict]:
-    """Means over cases, and over classes, with undefined values left out and counted.
+class Summary(NamedTuple):
+    """Means of the scores of several cases, without undefined values; a mean of nothing is NaN.
 
-    Returns the mean over cases per class, the mean of those over the classes, and per class how
-    many cases are undefined: `{class: {metric: count}}`. A mean of nothing is NaN.
+    Attributes:
+        classes: per class the mean over the cases.
+        mean: the mean of those over the classes.
+        undefined: per class and metric the number of cases in which it is undefined.
     """
+
+    classes: dict[str, Scores]
+    mean: Scores
+    undefined: dict[str, dict[str, int]]
+
+
+def summarise(cases: Iterable[Mapping[str, Scores]]) -> Summary:
+    """Return the means over cases, and over classes, of what `case_metrics` says of each case."""
     cases = list(cases)
     names = list(cases[0]) if cases else []
     classes: dict[str, Scores] = {}
@@ -192,12 +231,12 @@ def summarise(cases: Iterable[dict[str, Scores]]) -> tuple[dict[str, Scores], Sc
         metric: _mean(_defined(np.array([classes[name][metric] for name in names])))
         for metric in metrics
     }
-    return classes, mean, undefined
+    return Summary(classes, mean, undefined)
 
 
 def _distances(prediction: Mask, truth: Mask, ignored: Mask, spacing: Spacing | None) -> Scores:
-    """The four distances of two masks, neither of them empty."""
-    # With a margin: a mask may end in the box because the voxel beyond it is ignored.
+    """Return the four distances of two masks, neither of them empty."""
+    # The box has a margin, because a mask may end where the voxel beyond it is ignored.
     box = bounding_box(prediction | truth, margin=1 if ignored.any() else 0)
     surfaces = find_surfaces(prediction[box], truth[box], ignored[box])
     found = surfaces.distances([None] if spacing is None else [None, spacing])
@@ -211,17 +250,17 @@ def _distances(prediction: Mask, truth: Mask, ignored: Mask, spacing: Spacing | 
 
 
 def _empty_scores(overlap: Scores, spacing: Spacing | None, empty: EmptyConvention) -> Scores:
-    """Scores of a class that is missing from the prediction, the truth or both."""
+    """Return the scores of a class that is missing from the prediction, the truth or both."""
     if empty == "undefined":
         return overlap | {metric: float("nan") for metric in METRICS if metric not in overlap}
     scores = {metric: REFERENCE_EMPTY[metric.split("_")[0]] for metric in METRICS}
-    if spacing is None:  # no millimetres anywhere: a mean of nothing but conventions misleads
+    if spacing is None:  # Without millimetres anywhere, a mean of mere conventions would mislead.
         scores |= {"hd95_mm": float("nan"), "asd_mm": float("nan")}
     return scores
 
 
 def _foreground(prediction: Labels, truth: Labels) -> tuple[Labels, Labels]:
-    """The smallest part of both outside which both are background, which no score looks at."""
+    """Cut both to the smallest box outside which both are background, at which no score looks."""
     if prediction.shape != truth.shape:
         raise ValueError(f"labels of one shape expected, got {prediction.shape} and {truth.shape}")
     either = (prediction != 0) | (truth != 0)
@@ -230,9 +269,9 @@ def _foreground(prediction: Labels, truth: Labels) -> tuple[Labels, Labels]:
 
 
 def _sizes(prediction: Labels, truth: Labels, classes: int) -> list[tuple[int, int, int]]:
-    """Voxels per class in both, in the prediction and in the truth, in one pass.
+    """Count the voxels of each class in both, in the prediction and in the truth, in one pass.
 
-    Those of the background are the ones that were not cut off.
+    The background's counts are those of the box, not of the volume.
     """
     counted = truth != IGNORED
     if not counted.all():

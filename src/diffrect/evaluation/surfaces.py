@@ -15,9 +15,19 @@ Spacing = Sequence[float]
 def surface_distances(
     prediction: Mask, truth: Mask, spacing: Spacing | None = None
 ) -> tuple[Distances, Distances]:
-    """Distances from every surface voxel of one mask to the nearest of the other, both ways.
+    """Return the distances from every surface voxel of one mask to the nearest of the other.
 
-    Returns (prediction to truth, truth to prediction), 1-D; both are empty if a mask is empty.
+    Args:
+        prediction: the one mask.
+        truth: the other mask, of the same shape.
+        spacing: voxel size along each axis, whose unit the result has; None counts in voxels.
+
+    Returns:
+        Distances from prediction to truth, and from truth to prediction, 1-D; both are empty if a
+        mask is empty.
+
+    Raises:
+        ValueError: shapes that differ.
     """
     if prediction.shape != truth.shape:
         raise ValueError(f"masks of one shape expected, got {prediction.shape} and {truth.shape}")
@@ -30,14 +40,15 @@ def surface_distances(
 
 
 class Surfaces(NamedTuple):
-    """The surface voxels of two masks in one grid, worked out once for every spacing."""
+    """The surface voxels of two masks in one grid, worked out once for all spacings."""
 
     prediction: Mask
     truth: Mask
 
     def distances(self, spacings: Sequence[Spacing | None]) -> list[tuple[Distances, Distances]]:
-        """Both directions, for each spacing."""
-        if not (self.prediction.any() and self.truth.any()):  # every border lies at ignored voxels
+        """Return the distances of both directions, for each spacing."""
+        # A mask has no surface if all its borders lie at ignored voxels.
+        if not (self.prediction.any() and self.truth.any()):
             return [(np.empty(0), np.empty(0)) for _ in spacings]
         there = _nearest(self.prediction, self.truth, spacings)
         back = _nearest(self.truth, self.prediction, spacings)
@@ -45,8 +56,8 @@ class Surfaces(NamedTuple):
 
 
 def find_surfaces(prediction: Mask, truth: Mask, ignored: Mask) -> Surfaces:
-    """The surfaces of two masks; `ignored` voxels belong to neither and make none."""
-    # Outside the grid counts as outside the mask, so cropping to the joint bounding box changes
+    """Return the surfaces of two masks; `ignored` voxels belong to neither and make no surface."""
+    # What lies outside the grid is outside the mask, so cropping to the joint bounding box changes
     # no surface. A neighbour that is ignored may be in the mask or not.
     return Surfaces(
         prediction & ~_inner(prediction | ignored),
@@ -55,8 +66,8 @@ def find_surfaces(prediction: Mask, truth: Mask, ignored: Mask) -> Surfaces:
 
 
 def _inner(mask: Mask) -> Mask:
-    """Voxels of a mask whose face neighbours are all in it, none outside the grid."""
-    inside = (slice(1, -1),) * mask.ndim  # has two neighbours along every axis, if there is any
+    """Return the voxels of a mask whose face neighbours all exist and are in it."""
+    inside = (slice(1, -1),) * mask.ndim  # These voxels have two neighbours along every axis.
     inner = np.zeros_like(mask)
     inner[inside] = mask[inside]
     for axis in range(mask.ndim):
@@ -67,15 +78,16 @@ def _inner(mask: Mask) -> Mask:
 
 
 def _nearest(sources: Mask, targets: Mask, spacings: Sequence[Spacing | None]) -> list[Distances]:
-    """Distance from every voxel of `sources` to the nearest one of `targets`, for each spacing.
+    """Return the distance from every voxel of `sources` to the nearest of `targets`, per spacing.
 
-    First the nearest in each plane, then across planes. Spacings that differ by a factor in the
-    planes, such as voxels and mm of square pixels, share the first, which is most of the work.
+    The nearest in each plane is found first, then the nearest across planes. Spacings that differ
+    by a factor in the planes, such as voxels and mm of square pixels, share the first step, which
+    is most of the work.
     """
     found, known, squares = [], None, np.empty(0)
     for spacing in spacings:
         steps = np.ones(sources.ndim) if spacing is None else np.array(spacing, np.float64)
-        if sources.ndim < 3:  # is one plane
+        if sources.ndim < 3:  # a single plane
             between, inside, planes = 1.0, steps, (sources[np.newaxis], targets[np.newaxis])
         else:
             between, inside, planes = float(steps[0]), steps[1:], (sources, targets)
@@ -87,7 +99,10 @@ def _nearest(sources: Mask, targets: Mask, spacings: Sequence[Spacing | None]) -
 
 
 def _squares_in_planes(targets: Mask, steps: Distances) -> Distances:
-    """Squared distance of every voxel to the nearest target in its plane; infinite without any."""
+    """Return the squared distance of every voxel to the nearest target in its plane.
+
+    It is infinite in a plane without targets.
+    """
     squares = np.full(targets.shape, np.inf)
     for plane, square in zip(targets, squares, strict=True):
         if plane.any():
@@ -96,19 +111,20 @@ def _squares_in_planes(targets: Mask, steps: Distances) -> Distances:
 
 
 def _across_planes(sources: Mask, squares: Distances, step: float) -> Distances:
-    """Distance of every source to the nearest target of all planes, which lie a step apart."""
+    """Return the distance of every source to the nearest target of all planes, a step apart."""
     heights = step * np.arange(len(sources))
     nearest = []
     for height, plane in zip(heights, sources, strict=True):
-        columns = squares[:, plane]  # (planes, sources in this one)
+        columns = squares[:, plane]  # (planes, sources in this plane)
         nearest.append((columns + (heights - height)[:, np.newaxis] ** 2).min(axis=0))
-    return np.sqrt(np.concatenate(nearest))
+    distances: Distances = np.sqrt(np.concatenate(nearest))
+    return distances
 
 
 def bounding_box(mask: Mask, margin: int = 0) -> tuple[slice, ...]:
-    """The smallest box around a mask that is not empty, and a margin inside the grid."""
+    """Return the smallest box around a mask that is not empty, with a margin inside the grid."""
     box = []
-    for _ in range(mask.ndim):  # the first axis goes each time, so that little is left to look at
+    for _ in range(mask.ndim):  # Each round drops the first axis, so little is left to look at.
         inside = np.flatnonzero(mask.any(axis=tuple(range(1, mask.ndim))))
         box.append(slice(max(int(inside[0]) - margin, 0), int(inside[-1]) + 1 + margin))
         mask = np.asarray(mask.any(axis=0))

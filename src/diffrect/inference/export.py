@@ -1,6 +1,6 @@
 """A trained segmenter as one ONNX file, for ONNX Runtime and whatever else reads ONNX.
 
-Needs the optional dependencies: `pip install 'diffrect[onnx]'`.
+It needs the optional dependencies: `pip install 'diffrect[onnx]'`.
 """
 
 import copy
@@ -22,7 +22,8 @@ from diffrect.inference.onnx import METADATA_FORMAT, METADATA_KEY, STRIDE, OnnxN
 from diffrect.networks.folding import fold_batch_norm
 from diffrect.networks.unet import UNet
 
-TOLERANCE = 1e-3  # largest difference of logits between PyTorch and ONNX Runtime, relative
+TOLERANCE = 1e-3
+"""Largest relative difference of logits between PyTorch and ONNX Runtime that is accepted."""
 
 
 def export(
@@ -39,29 +40,35 @@ def export(
     the convolutions. Its metadata hold the configuration, the classes and the intensity
     normalisation, so that `predict` needs nothing else.
 
+    Example:
+        >>> import diffrect
+        >>> file = diffrect.export("run", "model.onnx")
+        >>> diffrect.Model.load(file).classes[0]
+        'background'
+
     Args:
         run: folder made by `train`.
         path: file to write, ending in .onnx.
-        checkpoint: best by validation, or the last.
+        checkpoint: `best` by validation, or `last`.
         overwrite: replace a file that exists already.
 
     Returns:
         The file.
 
     Raises:
-        InputError: no such checkpoint, a file that exists, ONNX is not installed, a method whose
+        InputError: no such checkpoint, a file that exists, a missing package, a method whose
             predictor is not a U-Net, or results that differ from PyTorch's.
     """
     path = Path(path)
     require("onnx", "onnxscript", "onnxruntime")
     if path.suffix != ".onnx":
-        raise InputError(f"{path}: expected a file name that ends in .onnx")
+        raise InputError(path, "a file name that ends in .onnx")
     if path.exists() and not overwrite:
-        raise InputError(f"{path}: exists already; --overwrite replaces it")
+        raise InputError(path, problem="exists already", hint="--overwrite replaces it")
     model = Model.load(run, checkpoint=checkpoint, device="cpu")
     if not isinstance(model.network, UNet):
         kind = type(model.network).__name__
-        raise InputError(f"{run}: expected a U-Net to export, its predictor is a {kind}")
+        raise InputError(run, f"a U-Net to export, its predictor is a {kind}")
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
@@ -81,8 +88,9 @@ def _write(model: Model, path: Path) -> None:
     network = fold_batch_norm(model.network).float()
     images = torch.zeros(2, model.channels, 4 * STRIDE, 6 * STRIDE)
     sides = {2: STRIDE * torch.export.Dim("rows"), 3: STRIDE * torch.export.Dim("columns")}
-    logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # remarks about packages not needed
-    with warnings.catch_warnings():  # and of the exporter about itself
+    # Silence remarks about packages that are not needed, and the exporter's about itself.
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+    with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         program = torch.onnx.export(
             network,
@@ -107,7 +115,16 @@ def _write(model: Model, path: Path) -> None:
 
 @torch.inference_mode()
 def _compare(model: Model, exported: OnnxNetwork, path: Path) -> None:
-    """Refuses to deliver a file that computes something else, on other sizes than it was traced."""
+    """Compare an exported model with PyTorch's on other sizes than it was traced with.
+
+    Args:
+        model: the trained model.
+        exported: the same, exported.
+        path: the file that is to be delivered, for the message.
+
+    Raises:
+        InputError: their logits differ by more than `TOLERANCE`.
+    """
     network = copy.deepcopy(model.network).float()
     generator = torch.Generator().manual_seed(0)
     for rows, height, width in ((1, STRIDE, 2 * STRIDE), (3, 5 * STRIDE, 4 * STRIDE)):
@@ -116,6 +133,5 @@ def _compare(model: Model, exported: OnnxNetwork, path: Path) -> None:
         found = exported(images).numpy()
         largest = np.abs(expected - found).max() / max(1.0, np.abs(expected).max())
         if not largest <= TOLERANCE:
-            raise InputError(
-                f"{path}: expected logits equal to PyTorch's to {TOLERANCE:g}, got {largest:g}"
-            )
+            expected = f"logits equal to PyTorch's to {TOLERANCE:g}"
+            raise InputError(path, expected, got=f"{largest:g}")

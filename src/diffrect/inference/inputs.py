@@ -1,4 +1,7 @@
-"""What predict is given -> the scans to read: files, folders, patterns, a file a channel."""
+"""The inputs of `predict` -> the scans to read.
+
+An input is a file, a folder or a pattern; a scan is one file, or one file per channel.
+"""
 
 import glob
 from collections.abc import Collection, Sequence
@@ -12,17 +15,19 @@ from diffrect.imaging.read import read_image
 from diffrect.imaging.volume import Volume
 
 Scan = tuple[Path, ...]
-"""The file of a scan, or its files of one channel each."""
+"""The file of a scan, or the files of its channels, one each."""
 
 
 def list_scans(inputs: Sequence[Path], channels: int) -> dict[str, list[Scan]]:
-    """The scans named by what their label files are called; one of each name unless inputs clash.
+    """Return the scans by the names of their label files; several of one name if inputs clash.
 
-    For a model of several ``channels``, CASE_0000, CASE_0001 and so on in one folder are the scan
-    CASE, as in nnU-Net.
+    Args:
+        inputs: see `list_images`.
+        channels: image channels of the model. With several, CASE_0000, CASE_0001 and so on in one
+            folder are the scan CASE, as in nnU-Net.
 
     Raises:
-        InputError: as `list_images`, or a channel that is missing.
+        InputError: see `list_images`; or a channel that is missing.
     """
     files = list_images(inputs)
     if channels == 1:
@@ -48,36 +53,47 @@ def _by_name(scans: Sequence[tuple[str, Scan]]) -> dict[str, list[Scan]]:
 
 
 def _complete(name: str, group: dict[int | None, list[Path]], channels: int) -> Scan:
+    """Return the files of a scan's channels in their order, once they are all there, and once."""
     (first, *_) = group[0]
     if sorted(group, key=lambda number: number or 0) != list(range(channels)):
         found = ", ".join(f"{number:04d}" for number in sorted(n or 0 for n in group))
-        expected = f"expected channels 0000 to {channels - 1:04d} of {name}"
-        raise InputError(f"{first}: {expected}, found {found}")
+        raise InputError(first, f"channels 0000 to {channels - 1:04d} of {name}", found=found)
     twice = next((files for files in group.values() if len(files) > 1), None)
     if twice is not None:
-        raise InputError(f"{twice[1]}: expected one file for each channel, found {twice[0]} too")
+        raise InputError(twice[1], "one file for each channel", found=f"{twice[0]} too")
     return tuple(group[number][0] for number in range(channels))
 
 
 def read_scan(scan: Scan, channel: int | None = None) -> Volume:
-    """The image (X, Y, Z[, C]) of all files; or one channel of it, from 0.
+    """Read the image of all files of a scan.
+
+    Args:
+        scan: its files.
+        channel: read only this channel, from 0; None reads all.
+
+    Returns:
+        The image (X, Y, Z[, C]).
 
     Raises:
-        InputError: as `read_image`, files that do not lie in the same place, or no such channel.
+        InputError: see `read_image`; or files that do not lie in the same place, or no such
+            channel.
     """
     image = stack_channels([read_image(file) for file in scan])
     return image if channel is None else only_channel(image, channel)
 
 
 def list_images(inputs: Sequence[Path]) -> list[Path]:
-    """The images named, matched, or directly inside the folders named, each once.
+    """Return the images that are named, matched, or directly inside a folder named, each once.
+
+    Args:
+        inputs: image files, folders of images or of a DICOM series, or patterns.
 
     Raises:
-        InputError: an input that does not exist or is no image by its name, or a folder without
-            any.
+        InputError: an input that does not exist or is not an image by its name, or a folder without
+            images.
     """
     if not inputs:
-        raise InputError("INPUT: expected at least one image file or folder, got none")
+        raise InputError("INPUT", "at least one image file or folder", got="none")
     files: dict[Path, Path] = {}
     for path in inputs:
         for file in _images_of(path):
@@ -91,21 +107,21 @@ def _images_of(path: Path) -> list[Path]:
         names = {file.name for file in found}
         found = [file for file in found if not _is_label_beside(file.name, names)]
         if not found:
-            raise InputError(f"{path}: expected images ({EXPECTED}) in it, found none")
+            raise InputError(path, f"images ({EXPECTED}) in it", found="none")
         return found
     if path.is_file():
         if kind_of(path) is None:
-            raise InputError(f"{path}: expected an image by its name ({EXPECTED})")
+            raise InputError(path, f"an image by its name ({EXPECTED})")
         return [path]
     if glob.has_magic(str(path)):
         matches = sorted(Path(name) for name in glob.glob(str(path), recursive=True))  # noqa: PTH207
         images = [match for match in matches if kind_of(match)]
         if not images:
-            raise InputError(f"{path}: expected images ({EXPECTED}) to match, found none")
+            raise InputError(path, f"images ({EXPECTED}) to match", found="none")
         return images
-    raise InputError(f"{path}: expected an image file or a folder of them, found neither")
+    raise InputError(path, "an image file or a folder of them", found="neither")
 
 
 def _is_label_beside(name: str, files: Collection[str]) -> bool:
-    """Whether a file is the truth of another one in its folder, as ACDC names them."""
+    """Return whether a file is the truth of an image in its folder, as ACDC names them."""
     return "_gt.nii" in name and name.replace("_gt.nii", ".nii") in files

@@ -1,4 +1,4 @@
-"""Exported models: ONNX Runtime in place of PyTorch's network."""
+"""Exported models, which ONNX Runtime runs in place of PyTorch."""
 
 import importlib
 import json
@@ -13,30 +13,29 @@ from diffrect.errors import InputError
 
 METADATA_KEY = "diffrect"
 METADATA_FORMAT = 1
-STRIDE = 16  # sides of an exported network's input are multiples of this
+STRIDE = 16  # The sides of an exported network's input are multiples of this.
 
 
 def require(*modules: str) -> None:
-    """Asks for the optional dependencies.
+    """Check that optional dependencies are installed.
 
     Raises:
-        InputError: one of them is not installed.
+        InputError: one of them is not.
     """
     for module in modules:
         try:
             importlib.import_module(module)
         except ImportError:
-            raise InputError(
-                f"ONNX: expected the package {module}, it is not installed; "
-                "pip install 'diffrect[onnx]'"
-            ) from None
+            expected = f"the package {module}, it is not installed"
+            raise InputError("ONNX", expected, hint="pip install 'diffrect[onnx]'") from None
 
 
 class OnnxNetwork(nn.Module):
-    """An exported network that is called like the PyTorch one, on the CPU.
+    """An exported network that is called as PyTorch's is, on the CPU.
 
     Attributes:
-        metadata: what `export` wrote beside the weights.
+        session: ONNX Runtime's session.
+        metadata: the plain values that `export` wrote beside the weights.
 
     Raises:
         InputError: not a file that `export` wrote, or ONNX Runtime is not installed.
@@ -49,11 +48,11 @@ class OnnxNetwork(nn.Module):
 
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = torch.get_num_threads()
-        # threads that wait busily would hold up what PyTorch does with the logits
+        # Threads that wait busily would delay what PyTorch does with the logits.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         options.log_severity_level = 3  # errors
         if not path.is_file():
-            raise InputError(f"{path}: expected a model made by export, found no such file")
+            raise InputError(path, "a model made by export", found="no such file")
         try:
             self.session = onnxruntime.InferenceSession(
                 path, options, providers=["CPUExecutionProvider"]
@@ -62,13 +61,13 @@ class OnnxNetwork(nn.Module):
             self.metadata: dict[str, Any] = json.loads(text)
         except Exception as error:  # ONNX Runtime's own exceptions have no common base
             reason = " ".join(str(error).split())[:200]
-            raise InputError(f"{path}: expected a model made by export: {reason}") from None
+            raise InputError(path, "a model made by export", reason=reason) from None
         if self.metadata.get("format") != METADATA_FORMAT:
             found = self.metadata.get("format")
-            raise InputError(f"{path}: expected format {METADATA_FORMAT}, got {found}")
+            raise InputError(path, f"format {METADATA_FORMAT}", got=found)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Images (B, channels, H, W) of any size -> logits (B, classes, H, W)."""
+        """Turn images (B, channels, H, W) of any size into logits (B, classes, H, W)."""
         height, width = images.shape[-2:]
         padded = F.pad(images, (0, -width % STRIDE, 0, -height % STRIDE))
         (logits,) = self.session.run(None, {"images": padded.float().numpy()})

@@ -2,7 +2,7 @@
 
 import math
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,14 +15,12 @@ from diffrect.atomic import SUFFIX, naming, private_file, remove_unfinished, res
 from diffrect.console import progress_bar, tell
 from diffrect.distributed.ranks import together
 from diffrect.errors import InputError, PartialFailure
-from diffrect.imaging.kinds import kind_of, suffix_of
 from diffrect.imaging.slicing import check_policy
 from diffrect.imaging.write import write_labels, write_probabilities
 from diffrect.inference.inputs import Scan, list_scans, read_scan
 from diffrect.inference.model import Model
+from diffrect.inference.outputs import Format, Output, name_outputs
 from diffrect.inference.segment import segment
-
-Format = Literal["nifti", "same"]
 
 
 @dataclass(frozen=True)
@@ -105,21 +103,22 @@ def predict(
     list_scans(paths, 1)  # Refuse inputs that do not exist before a model is loaded.
     model = Model.load(Path(run), checkpoint=checkpoint, device=device)
     scans = list_scans(paths, model.channels)
-    outputs = _name_outputs(Path(out), scans, format, probabilities, overwrite)
+    outputs = name_outputs(
+        Path(out), scans, format, probabilities=probabilities, overwrite=overwrite
+    )
     with together() as ranks:
-        mine = progress_bar(
-            ranks.share(list(outputs.items())), "predicting", progress and ranks.first
-        )
-        results = ranks.gather([_try(model, file, *paths, options) for file, paths in mine])
-    faults = [fault for fault, _ in results]
-    if len(outputs) == 1 and faults[0] is not None:
-        raise InputError(faults[0])
+        share = ranks.share(list(outputs.items()))
+        mine = progress_bar(share, "predicting", progress and ranks.first)
+        results = ranks.gather([_try(model, scan, output, options) for scan, output in mine])
+    faults = {scan[0]: fault for scan, (fault, _) in zip(outputs, results, strict=True) if fault}
+    if len(outputs) == 1 and faults:
+        raise next(iter(faults.values()))
     if progress and ranks.first:
         for line in (line for _, remarks in results for line in remarks):
             tell(line)
-    failures = {scan[0]: fault for scan, fault in zip(outputs, faults, strict=True) if fault}
-    written = [output for scan, (output, _) in outputs.items() if scan[0] not in failures]
-    if failures:
+    written = [output.labels for scan, output in outputs.items() if scan[0] not in faults]
+    if faults:
+        failures = {file: str(fault) for file, fault in faults.items()}
         found = "; ".join(failures.values())
         summary = f"{len(failures)} of {len(outputs)} inputs failed: {found}"
         raise PartialFailure(summary, written, failures)
@@ -127,21 +126,18 @@ def predict(
 
 
 def _try(
-    model: Model,
-    scan: Scan,
-    output: Path,
-    probabilities: Path | None,
-    options: PredictOptions,
-) -> tuple[str | None, list[str]]:
+    model: Model, scan: Scan, output: Output, options: PredictOptions
+) -> tuple[InputError | None, list[str]]:
     """Return what is wrong with a scan, None if its labels were written, and remarks about it."""
     try:
-        return None, predict_file(model, scan, output, probabilities, options)
+        return None, predict_file(model, scan, output.labels, output.probabilities, options)
     except InputError as error:
-        return str(error), []
+        return error, []
     except (MemoryError, torch.OutOfMemoryError):
-        return f"{scan[0]}: needs more memory than there is", []
-    except OSError as error:  # such as a full disk; the next file may be smaller
-        return f"{error.filename or output}: {error.strerror or error}", []
+        return InputError(scan[0], problem="needs more memory than there is"), []
+    except OSError as error:  # A full disk, for example, may have room for the next, smaller file.
+        place = error.filename or output.labels
+        return InputError(place, reason=error.strerror or error), []
 
 
 def predict_file(
@@ -189,7 +185,12 @@ def predict_file(
 
 @contextmanager
 def _array_on_disk(beside: Path | None, shape: tuple[int, ...]) -> Iterator[np.ndarray | None]:
-    """Room for the probabilities, many times a volume, that takes none in memory."""
+    """Lend room on the disk for probabilities, which take many times the memory of a volume.
+
+    Args:
+        beside: the file that they will be written to; None lends nothing.
+        shape: (X, Y, Z, classes).
+    """
     if beside is None:
         yield None
         return
@@ -204,56 +205,8 @@ def _array_on_disk(beside: Path | None, shape: tuple[int, ...]) -> Iterator[np.n
         yield shares
     except (InputError, OSError):
         scratch.unlink(missing_ok=True)
-        for folder in made:  # nothing is left of an image that could not be read
+        for folder in made:  # Leave nothing behind of an image that could not be read.
             folder.rmdir()
         raise
     finally:
         scratch.unlink(missing_ok=True)
-
-
-def _name_outputs(
-    out: Path,
-    scans: Mapping[str, Sequence[Scan]],
-    format: Format,
-    probabilities: bool,
-    overwrite: bool,
-) -> dict[Scan, tuple[Path, Path | None]]:
-    """The label and probability file of every image, checked before anything is read or written."""
-    if format not in ("nifti", "same"):
-        raise InputError(f"--format: expected nifti or same, got {format!r}")
-    if out.exists() and not out.is_dir():
-        raise InputError(f"{out}: expected a folder for the label files, found a file")
-    outputs: dict[Scan, tuple[Path, Path | None]] = {}
-    sources: dict[Path, Path] = {}
-    images = {file.resolve() for named in scans.values() for scan in named for file in scan}
-    for stem, scan in ((stem, scan) for stem, named in scans.items() for scan in named):
-        file = scan[0]
-        shares = out / f"{stem}_probabilities.nii.gz" if probabilities else None
-        outputs[scan] = (out / f"{stem}{_suffix(file, format)}", shares)
-        for output in (path for path in outputs[scan] if path is not None):
-            if output in sources:
-                raise InputError(
-                    f"{file}: expected inputs of different names, {sources[output]} "
-                    f"would be written to {output} too"
-                )
-            if output.resolve() in images:
-                raise InputError(f"{out}: expected another folder than that of the inputs")
-            if output.exists() and not overwrite:
-                raise InputError(f"{output}: exists already; --overwrite replaces it")
-            sources[output] = file
-    return outputs
-
-
-def _suffix(file: Path, format: Format) -> str:
-    """What the label file of an image is called."""
-    if format == "nifti":
-        return ".nii.gz"
-    if kind_of(file) == "dicom":
-        raise InputError(
-            f"{file}: expected another format than DICOM for --format same; give --format nifti"
-        )
-    suffix = suffix_of(file)
-    if suffix.lower() == ".hdr":
-        return ".nii"
-    # JPEG changes values, which for labels are other classes.
-    return ".png" if suffix.lower() in (".jpg", ".jpeg") else suffix

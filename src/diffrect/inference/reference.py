@@ -16,10 +16,18 @@ def load_reference_checkpoint(
     """Return a segmenter trained with the authors' code, ready to predict as their code does.
 
     Example:
-        >>> import diffrect
-        >>> diffrect.load_reference_checkpoint("unet_best_model.pth")
-        Traceback (most recent call last):
-        diffrect.errors.InputError: unet_best_model.pth: expected a checkpoint file, found nothing
+        Here the weights of a RUN folder, under the authors' names, serve as their checkpoint.
+
+        >>> import diffrect, torch
+        >>> from diffrect.networks.reference import reference_names
+        >>> network = diffrect.Model.load("run").network
+        >>> weights = network.state_dict()
+        >>> named = {theirs: weights[ours] for theirs, ours in reference_names(network).items()}
+        >>> torch.save(named, "unet_best_model.pth")
+
+        >>> model = diffrect.load_reference_checkpoint("unet_best_model.pth")
+        >>> model.predict("scan.nii.gz").ndim
+        3
 
     Args:
         path: the .pth file that their training wrote.

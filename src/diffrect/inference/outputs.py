@@ -1,0 +1,91 @@
+"""Scans to read -> the files to write for them, checked before anything is read or written."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+from diffrect.checks import one_of
+from diffrect.errors import InputError
+from diffrect.imaging.kinds import kind_of, suffix_of
+from diffrect.inference.inputs import Scan
+
+Format = Literal["nifti", "same"]
+"""Whether label files are NIfTI, or in the format of their image."""
+
+
+class Output(NamedTuple):
+    """The files to write for a scan.
+
+    Attributes:
+        labels: the label file.
+        probabilities: the file of the probabilities; None if they are not wanted.
+    """
+
+    labels: Path
+    probabilities: Path | None
+
+    @property
+    def files(self) -> Iterable[Path]:
+        """All files to write."""
+        return (file for file in self if file is not None)
+
+
+def name_outputs(
+    out: Path,
+    scans: Mapping[str, Sequence[Scan]],
+    format: Format,
+    *,
+    probabilities: bool,
+    overwrite: bool,
+) -> dict[Scan, Output]:
+    """Return the files to write for every scan.
+
+    Args:
+        out: folder for them.
+        scans: the scans by the names of their label files, see `list_scans`.
+        format: of the label files.
+        probabilities: whether probabilities are wanted too.
+        overwrite: whether files that exist already are replaced.
+
+    Raises:
+        InputError: two scans of the same name, or a file that would replace one of the scans or,
+            without `overwrite`, any other.
+    """
+    one_of("--format", format, ("nifti", "same"))
+    if out.exists() and not out.is_dir():
+        raise InputError(out, "a folder for the label files", found="a file")
+    outputs = {
+        scan: Output(
+            out / f"{stem}{_suffix(scan[0], format)}",
+            out / f"{stem}_probabilities.nii.gz" if probabilities else None,
+        )
+        for stem, named in scans.items()
+        for scan in named
+    }
+    images = {file.resolve() for scan in outputs for file in scan}
+    sources: dict[Path, Path] = {}
+    for scan, output in outputs.items():
+        for file in output.files:
+            if file in sources:
+                clash = f"{sources[file]} would be written to {file} too"
+                raise InputError(scan[0], f"inputs of different names, {clash}")
+            if file.resolve() in images:
+                raise InputError(out, "another folder than that of the inputs")
+            if file.exists() and not overwrite:
+                raise InputError(file, problem="exists already", hint="--overwrite replaces it")
+            sources[file] = scan[0]
+    return outputs
+
+
+def _suffix(file: Path, format: Format) -> str:
+    """Return the suffix of the label file of an image."""
+    if format == "nifti":
+        return ".nii.gz"
+    if kind_of(file) == "dicom":
+        expected = "another format than DICOM for --format same"
+        raise InputError(file, expected, hint="give --format nifti")
+    suffix = suffix_of(file)
+    if suffix.lower() == ".hdr":
+        return ".nii"
+    # JPEG changes values, which turns labels into other classes.
+    return ".png" if suffix.lower() in (".jpg", ".jpeg") else suffix
