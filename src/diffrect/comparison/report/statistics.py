@@ -28,7 +28,7 @@ class Spread(NamedTuple):
 
 
 class Condition(NamedTuple):
-    """What cells that differ only in their seed share.
+    """The facts that cells share if they differ only in their seed.
 
     Attributes:
         labelled: number of labelled patients.
@@ -42,7 +42,7 @@ class Condition(NamedTuple):
 
     @property
     def labels(self) -> tuple[int, bool]:
-        """What the rivals of this condition share with it: number of labelled patients, and all."""
+        """Number of labelled patients, and whether these are all; the same for all rivals."""
         return self.labelled, self.complete
 
     @property
@@ -75,7 +75,7 @@ class TableRow:
 
 @dataclass(frozen=True)
 class PairedTest:
-    """A variant against another on the same cases, by one metric.
+    """The test of a variant against another on the same cases, by one metric.
 
     Attributes:
         condition: labelled patients and variant.
@@ -183,7 +183,7 @@ def _test(
 def paired_values(
     one: Sequence[CellResult], other: Sequence[CellResult], metric: str
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return the values of two variants on the cases of both, (N,) each, see `paired_tests`."""
+    """Return the values of two variants on their common cases, (N,) each, see `paired_tests`."""
     first, second = case_values(one, metric), case_values(other, metric)
     pairs: dict[str, list[tuple[float, float]]] = {}
     for key in sorted(first.keys() & second.keys()):  # sums depend on the order
