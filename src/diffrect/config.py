@@ -1,7 +1,7 @@
 """Training configuration: frozen dataclasses that check themselves, and YAML in and out.
 
-This module imports no torch, so that `diffrect --help` is quick; docstrings of one line, because
-they are the help.
+The command line prints the docstrings of fields as its help, so they are short. This module does
+not import torch, so that the help appears at once.
 """
 
 import dataclasses
@@ -102,7 +102,7 @@ class TrainConfig:
     """Options of the method and of the views that differ from the preset, by name."""
 
     def __post_init__(self) -> None:
-        # what is natural to write in Python: labelled=3, split_file="split.json"
+        # In Python it is natural to write labelled=3, split_file="split.json".
         if self.labelled is not None:
             object.__setattr__(self, "labelled", str(self.labelled))
         if self.split_file is not None:
@@ -209,7 +209,7 @@ def names_with(*roles: Role) -> tuple[str, ...]:
 
 
 def read_config(path: Path, base: TrainConfig | None = None) -> TrainConfig:
-    """The configuration in a YAML file; fields it leaves out keep the values of `base`.
+    """Return the configuration in a YAML file; fields it leaves out keep the values of `base`.
 
     Raises:
         InputError: no such file, not YAML, or a field that does not exist or has the wrong type.
@@ -218,9 +218,9 @@ def read_config(path: Path, base: TrainConfig | None = None) -> TrainConfig:
         content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         reason = " ".join(str(error).split())
-        raise InputError(f"{path}: expected a readable YAML file: {reason}") from None
+        raise InputError(path, "a readable YAML file", reason=reason) from None
     if not isinstance(content, dict):
-        raise InputError(f"{path}: expected a mapping of options, got {type(content).__name__}")
+        raise InputError(path, "a mapping of options", got=type(content).__name__)
     base = base or TrainConfig()
     return update_dataclass(
         base, _with_moved_settings(content, base.options, f"{path}: "), str(path)
@@ -228,12 +228,12 @@ def read_config(path: Path, base: TrainConfig | None = None) -> TrainConfig:
 
 
 def write_config(config: TrainConfig, path: Path) -> None:
-    """Writes every field as YAML."""
+    """Write every field as YAML."""
     write_atomic(path, yaml.safe_dump(config_to_dict(config), sort_keys=False, allow_unicode=True))
 
 
 def config_to_dict(config: TrainConfig) -> dict[str, Any]:
-    """Plain values only: what YAML and checkpoints hold."""
+    """Return every field as a plain value, as YAML and checkpoints hold them."""
     values = {f.name: getattr(config, f.name) for f in dataclasses.fields(config)}
     values["split_file"] = None if config.split_file is None else str(config.split_file)
     values["options"] = dict(config.options)
@@ -241,7 +241,11 @@ def config_to_dict(config: TrainConfig) -> dict[str, Any]:
 
 
 def config_from_dict(values: Mapping[str, Any]) -> TrainConfig:
-    """The inverse of `config_to_dict`."""
+    """Return the configuration that `config_to_dict` turned into plain values.
+
+    Raises:
+        InputError: a field does not exist or has the wrong type.
+    """
     return update_dataclass(TrainConfig(), _with_moved_settings(values, {}), "config")
 
 
@@ -257,7 +261,7 @@ def _with_moved_settings(
         options: the options that hold where `values` names none.
         where: what to put before the name of a wrong setting.
     """
-    moved = dict(values)
+    moved = dict(values.items())
     start = moved.pop("rectify_from", None)
     if isinstance(start, int) and start < 0:
         raise InputError(f"{where}rectify_from", "at least 0", got=start, setting="rectify_from")
@@ -268,18 +272,18 @@ def _with_moved_settings(
 
 
 def parse_options(pairs: list[str]) -> dict[str, Any]:
-    """NAME=VALUE strings -> plain values, read as YAML does (true, 0.5, null, text).
+    """Return what NAME=VALUE strings say, values read as YAML reads them (true, 0.5, null, text).
 
     Raises:
-        InputError: a string without '='.
+        InputError: a string has no '=', or its value is not plain.
     """
     options = {}
     for pair in pairs:
         name, equals, value = pair.partition("=")
         if not equals:
-            raise InputError(f"--option {pair}: expected NAME=VALUE")
+            raise InputError(f"--option {pair}", "NAME=VALUE")
         try:
             options[name.strip().replace("-", "_")] = yaml.safe_load(value)
         except yaml.YAMLError:
-            raise InputError(f"--option {pair}: expected a plain value after '='") from None
+            raise InputError(f"--option {pair}", "a plain value after '='") from None
     return options

@@ -21,7 +21,7 @@ CONFIG = TrainConfig(
 
 
 def test_sums_are_shared_within_the_context_only(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sums._AllReduce, "apply", lambda values: 2 * values)
+    monkeypatch.setattr(sums, "_all_reduce", lambda values: 2 * values)
     values = torch.tensor([1.0, 3.0])
     with shared_statistics(2):
         assert torch.equal(shared_sum(values), 2 * values)

@@ -13,7 +13,7 @@ from diffrect.methods.registry import METHODS, find_method
 from diffrect.methods.supervised import Supervised
 from diffrect.runs.checkpoint import checkpoint_path, load_checkpoint
 
-PAGE = Path(__file__).parents[2] / "docs" / "reference" / "methods.md"
+PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "add-a-method.md"
 
 
 @pytest.fixture

@@ -9,7 +9,6 @@ import pytest
 import torch
 from lightning_fabric.plugins.precision import MixedPrecision
 
-import diffrect.training.trainer as trainer_module
 from diffrect.cli import main as cli
 from diffrect.config import TrainConfig
 from diffrect.data.batch import Batch
@@ -124,7 +123,7 @@ def test_a_run_that_stopped_goes_on_with_skipping(
 
 
 def test_skipping_has_an_end(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(trainer_module, "LIMIT", 2)
+    monkeypatch.setattr("diffrect.training.finite.LIMIT", 2)
     monkeypatch.setattr(Exploding, "steps", {1, 2, 3, 4, 5, 6})
     config = TrainConfig(**{**vars(CONFIG), "nonfinite": "skip", "iterations": 7})
     with pytest.raises(InputError, match="at iteration 3 "):

@@ -1,4 +1,4 @@
-"""Averages over the processes of a training, which see the same numbers afterwards."""
+"""Averages over the processes of a training, which all see the same numbers afterwards."""
 
 from collections.abc import Mapping
 from typing import cast
@@ -10,9 +10,12 @@ from torch.optim import Optimizer
 
 
 def average_gradients(fabric: Fabric, optimizer: Optimizer, loss: Tensor) -> Tensor:
-    """Mean of the gradients over all processes; returns that of the loss, without its graph.
+    """Average an optimiser's gradients over the processes, in place.
 
-    All processes see the same numbers after it, so that they judge them alike.
+    All processes see the same numbers afterwards, so that they judge them alike.
+
+    Returns:
+        The average of the loss, without its graph.
     """
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
     loss = loss.detach().clone()
@@ -21,10 +24,10 @@ def average_gradients(fabric: Fabric, optimizer: Optimizer, loss: Tensor) -> Ten
 
 
 def average_statistics(fabric: Fabric, network: nn.Module) -> None:
-    """Mean of batch norm's running statistics over all processes.
+    """Average batch norm's running statistics over the processes, in place.
 
     Each process sees other slices. Without this, validation and the pseudo-labels of networks in
-    eval mode would differ between processes, and a resumed training from an uninterrupted one.
+    eval mode would differ between processes, and so would a resumed and an uninterrupted training.
     """
     norms = [m for m in network.modules() if isinstance(m, nn.BatchNorm2d)]
     statistics = [s for norm in norms for s in (norm.running_mean, norm.running_var)]
@@ -32,17 +35,17 @@ def average_statistics(fabric: Fabric, network: nn.Module) -> None:
 
 
 def average_logs(fabric: Fabric, logs: Mapping[str, Tensor | float]) -> dict[str, float]:
-    """Mean of what is reported over all processes, each of which reports the same names."""
+    """Return the averages of what the processes report, each of them under the same names."""
     values = torch.tensor([float(v) for v in logs.values()], dtype=torch.float64)
     if fabric.device.type == "mps":
-        values = values.float()  # it has no doubles
+        values = values.float()  # this device has no doubles
     values = values.to(fabric.device)
     _average(fabric, [values])
     return dict(zip(logs, values.tolist(), strict=True))
 
 
 def any_process(fabric: Fabric, here: bool) -> bool:
-    """Whether `here` is true on any process; all of them have to ask."""
+    """Return whether `here` is true on any process; all of them have to ask."""
     if fabric.world_size == 1:
         return here
     count = fabric.all_reduce(torch.tensor(float(here), device=fabric.device), reduce_op="sum")
@@ -50,10 +53,11 @@ def any_process(fabric: Fabric, here: bool) -> bool:
 
 
 def _average(fabric: Fabric, tensors: list[Tensor]) -> None:
-    """Replaces tensors by their mean over all processes, as one message."""
+    """Replace tensors by their averages over the processes, in one message."""
     if fabric.world_size == 1 or not tensors:
         return
     flat = torch.cat([tensor.flatten().to(tensors[0].dtype) for tensor in tensors])
     flat = cast(Tensor, fabric.all_reduce(flat, reduce_op="mean"))
-    for tensor, part in zip(tensors, flat.split([t.numel() for t in tensors]), strict=True):
+    parts = torch.split(flat, [tensor.numel() for tensor in tensors])
+    for tensor, part in zip(tensors, parts, strict=True):
         tensor.copy_(part.view_as(tensor))

@@ -1,7 +1,8 @@
-"""Several processes that share one job: which one this is, sharing cases out, ending together.
+"""Several processes that do one job: who speaks, who does which part, how they end together.
 
-Fabric starts the processes of a training, or torchrun or srun did before. Evaluating and predicting
-take part when torchrun or srun started them. Imports no torch, so that the command line may ask.
+Lightning Fabric starts the processes of a training, unless torchrun or srun have done so.
+Evaluation and prediction are shared out if torchrun or srun started them. This module does not
+import torch, so that the command line can ask it without delay.
 """
 
 import os
@@ -49,7 +50,7 @@ def leave_after_parent(seconds: float = 10) -> None:
 
 @dataclass(frozen=True)
 class Ranks:
-    """This process among all that evaluate or predict together."""
+    """This process among all that evaluate or predict together, numbered from 0."""
 
     rank: int = 0
     world: int = 1
@@ -60,11 +61,11 @@ class Ranks:
         return self.rank == 0
 
     def share(self, items: Sequence[Item]) -> list[Item]:
-        """This process's part of the items: every `world`th."""
+        """Return this process's part of the items: every `world`th."""
         return list(items[self.rank :: self.world])
 
     def gather(self, mine: Sequence[Item]) -> list[Item]:
-        """What all processes made of their shares, in the order of the items that were shared."""
+        """Return what all processes made of their shares, in the order of the items shared."""
         if self.world == 1:
             return list(mine)
         import torch.distributed
@@ -77,13 +78,13 @@ class Ranks:
 
 @contextmanager
 def together() -> Iterator[Ranks]:
-    """Joins the processes that torchrun or srun started, for as long as the block takes."""
+    """Join the processes that torchrun or srun started while the context lasts."""
     rank, world = rank_and_world()
     if world == 1:
         yield Ranks()
         return
     import torch.distributed
-    from lightning_fabric.plugins.environments import SLURMEnvironment
+    from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
 
     if "MASTER_ADDR" not in os.environ:  # srun
         os.environ["MASTER_ADDR"] = SLURMEnvironment(auto_requeue=False).main_address

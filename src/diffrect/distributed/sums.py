@@ -8,10 +8,10 @@ The loss of each process is then that of the whole batch, and the mean over the 
 gradients is its gradient: the backward pass of a sum over processes is the sum of its gradients.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any, cast
+from typing import Any
 
 import torch
 import torch.distributed
@@ -54,11 +54,14 @@ class _AllReduce(torch.autograd.Function):
         return total
 
 
+_all_reduce: Callable[[Tensor], Tensor] = _AllReduce.apply
+
+
 def shared_sum(values: Tensor) -> Tensor:
-    """The sum over processes of a tensor of any shape, the same on all of them."""
-    return values if processes() == 1 else cast(Tensor, _AllReduce.apply(values))
+    """Return the sum over processes of a tensor of any shape, the same on all of them."""
+    return values if processes() == 1 else _all_reduce(values)
 
 
 def shared_mean(values: Tensor) -> Tensor:
-    """The mean over processes, where each has the same number of rows."""
+    """Return the mean over processes, of which each has the same number of rows."""
     return values if processes() == 1 else shared_sum(values) / processes()

@@ -1,4 +1,4 @@
-"""Batch norm over the rows of all processes, on any device; torch's own needs CUDA."""
+"""Batch norm over the rows of all processes, on any device; that of torch needs CUDA."""
 
 import torch
 from torch import Tensor, nn
@@ -11,11 +11,12 @@ OVER_ROWS_AND_PIXELS = (0, 2, 3)
 class SyncBatchNorm(nn.BatchNorm2d):
     """`nn.BatchNorm2d` whose batch is that of all processes (Ioffe & Szegedy, ICML 2015).
 
-    In eval mode, and where statistics are not shared, the same as `nn.BatchNorm2d`. Half precision
-    is normalised in single, as torch does.
+    In eval mode, and where statistics are not shared, it is the same as `nn.BatchNorm2d`. Half
+    precision is normalised in single precision, as torch does it.
     """
 
     def forward(self, x: Tensor) -> Tensor:
+        """Normalise maps (B, C, H, W) by the mean and variance of each channel."""
         if not self.training or processes() == 1:
             return super().forward(x)
         values = x if x.dtype == torch.float64 else x.float()
@@ -29,7 +30,10 @@ class SyncBatchNorm(nn.BatchNorm2d):
 
     @torch.no_grad()
     def remember(self, mean: Tensor, variance: Tensor) -> None:
-        """Moves the running statistics; their variance is the unbiased one."""
+        """Move the running statistics towards those of a batch, each of shape (C,).
+
+        The variance that is remembered is the unbiased one.
+        """
         assert self.running_mean is not None
         assert self.running_var is not None
         assert self.num_batches_tracked is not None
@@ -40,7 +44,7 @@ class SyncBatchNorm(nn.BatchNorm2d):
 
 
 def synchronise(network: nn.Module) -> None:
-    """Replaces every batch norm in a network by one that shares its weights and statistics."""
+    """Replace every batch norm in a network by a `SyncBatchNorm` of its weights and statistics."""
     for module in list(network.modules()):
         for name, child in list(module.named_children()):
             if type(child) is nn.BatchNorm2d:

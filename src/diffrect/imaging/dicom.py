@@ -71,10 +71,10 @@ def _alike(here: object, there: object, rtol: float = 0.0, atol: float = 0.0) ->
 
 
 def _in_order(path: Path, slices: list[Slice]) -> tuple[list[Slice], np.ndarray | None]:
-    """Return the slices by their positions, and the vector from one to the next or None.
+    """Return the slices in the order of their positions, and the vector from one to the next.
 
-    Frames without positions of their own, such as a film of ultrasound, stay in their order; their
-    vector is unknown.
+    Frames without positions of their own, such as a film of ultrasound, stay in their order, and
+    the vector is None.
     """
     frames = slices[0].frame is not None
     if len(slices) == 1 or (frames and all(one.position is None for one in slices[1:])):

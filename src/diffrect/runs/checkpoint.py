@@ -1,9 +1,8 @@
 """Checkpoints: written atomically, read without unpickling code, and only as they were written.
 
-A checkpoint is one dict of tensors and plain values: format version, next step, best score,
-configuration, task (channels, classes, intensity), and the state of the method (segmenter,
-rectifier, moving averages) and of its optimisers. Its file is a zip archive with a checksum of each
-entry; torch writes them and does not look at them, so they are compared here.
+A checkpoint is one dict of tensors and plain values, see `runs.resume.TrainingState`. Its file is a
+zip archive with a checksum of each entry; torch writes the checksums but never reads them, so they
+are compared here.
 """
 
 import contextlib
@@ -23,7 +22,7 @@ from diffrect.errors import InputError
 from diffrect.runs.names import CHECKPOINTS_FOLDER, checkpoint_file
 
 FORMAT_VERSION = 1
-# what torch.load raises for files that are foreign or hostile
+# These are what torch.load raises for files that are foreign or hostile.
 _FOREIGN = (
     RuntimeError,
     pickle.UnpicklingError,
@@ -34,22 +33,22 @@ _FOREIGN = (
     AttributeError,
     TypeError,
 )
-REQUIRED = {"format", "step", "config", "task", "method"}
+REQUIRED = {"format", "step", "config", "task", "method"}  # for prediction; resuming needs more
 
 
 class DamagedCheckpointError(InputError):
-    """A checkpoint that is cut short or has changed since it was written."""
+    """Report a checkpoint that is cut short or has changed since it was written."""
 
 
 def checkpoint_path(run: Path, name: str) -> Path:
-    """Where the checkpoint called `name` ("last", "previous" or "best") of a run lies."""
+    """Return the path of a checkpoint of a run, called "last", "previous" or "best"."""
     return run / CHECKPOINTS_FOLDER / checkpoint_file(name)
 
 
 def save_checkpoint(state: dict[str, Any], path: Path, before: Path | None = None) -> None:
-    """Writes `state` so that `path` holds either the old content or all of the new one.
+    """Write `state` so that `path` holds either the old content or all of the new content.
 
-    The old one is kept as `before` where that is given.
+    The old content is kept as `before` if that is given.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     buffer = io.BytesIO()
@@ -60,7 +59,7 @@ def save_checkpoint(state: dict[str, Any], path: Path, before: Path | None = Non
 
 
 def _keep(path: Path, before: Path) -> None:
-    """A second name for a file, which outlives its replacement."""
+    """Give a file a second name, under which it outlives its replacement."""
     link = before.with_name(f".{before.name}.link.partial")
     link.unlink(missing_ok=True)
     with naming(before):
@@ -70,61 +69,66 @@ def _keep(path: Path, before: Path) -> None:
             path.replace(before)
             return
         link.replace(before)
-        link.unlink(missing_ok=True)  # it stays where both were one file already
+        link.unlink(missing_ok=True)  # it is still there if both were one file already
 
 
 def load_checkpoint(path: Path, device: torch.device | str = "cpu") -> dict[str, Any]:
-    """The dict written by `save_checkpoint`, tensors on `device`.
+    """Return the dict written by `save_checkpoint`, its tensors on `device`.
 
     Raises:
         InputError: no such file, not a checkpoint of this package, or of another format version.
-        DamagedCheckpointError: what is there is not what was written.
+        DamagedCheckpointError: the content is not what was written.
     """
     if not path.is_file():
-        raise InputError(f"{path}: expected a checkpoint, found no such file")
+        raise InputError(path, "a checkpoint", found="no such file")
     content = path.read_bytes()
     _check_archive(path, content)
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # what is strange is refused in one line
+            warnings.simplefilter("ignore")  # anything strange is refused below, in one line
             state = torch.load(io.BytesIO(content), map_location=device, weights_only=True)
     except _FOREIGN as error:
-        raise InputError(f"{path}: {_foreign(str(error))}") from None
+        raise _foreign(path, str(error)) from None
     if not isinstance(state, dict) or not state.keys() >= REQUIRED:
-        raise InputError(f"{path}: expected a diffrect checkpoint, it lacks its entries")
+        raise InputError(path, problem="expected a diffrect checkpoint, it lacks its entries")
     if state["format"] != FORMAT_VERSION:
         raise InputError(
-            f"{path}: expected checkpoint format {FORMAT_VERSION}, got {state['format']}; "
-            "read it with the version of diffrect that wrote it, or a later one"
+            path,
+            f"checkpoint format {FORMAT_VERSION}",
+            got=state["format"],
+            hint="read it with the version of diffrect that wrote it, or a later one",
         )
     return state
 
 
 def _check_archive(path: Path, content: bytes) -> None:
-    """Compares every entry of the file with its checksum."""
-    # a pickle without an archive around it: not ours, and perhaps code
+    """Compare every entry of the file with its checksum."""
+    # A pickle without an archive around it is not ours, and may be code.
     if content[:1] == b"\x80":
-        raise InputError(f"{path}: {_foreign('a bare pickle')}")
+        raise _foreign(path, "a bare pickle")
     broken: str | None = "the archive"
     # Changed bytes make the reader stumble in more ways than it documents.
     with contextlib.suppress(Exception), zipfile.ZipFile(io.BytesIO(content)) as archive:
-        # torch compresses nothing: little that unfolds to a lot is not ours, and is not unfolded
+        # torch compresses nothing; a small file that would unfold to a large one is not unfolded.
         stored = all(entry.compress_type == zipfile.ZIP_STORED for entry in archive.filelist)
         honest = sum(entry.file_size for entry in archive.filelist) <= len(content)
         broken = archive.testzip() if stored and honest else "an entry"
     if broken is not None:
         raise DamagedCheckpointError(
-            f"{path}: expected a checkpoint as it was written, the file is damaged: "
-            "cut short, changed since, or something else"
+            path,
+            problem="expected a checkpoint as it was written, the file is damaged",
+            reason="cut short, changed since, or something else",
         )
 
 
-def _foreign(reason: str) -> str:
+def _foreign(path: Path, reason: str) -> InputError:
+    """Return the error for a file that holds more than tensors and plain values."""
     named = re.search(r"GLOBAL (\S+)", reason)
     what = f"the function {named[1]}" if named else "something else"
     if reason == "a bare pickle":
         what = reason
-    return (
-        f"expected a checkpoint of tensors and plain values, it holds {what}, which could run code "
-        "and was not loaded"
+    return InputError(
+        path,
+        problem=f"expected a checkpoint of tensors and plain values, it holds {what}, which could "
+        "run code and was not loaded",
     )

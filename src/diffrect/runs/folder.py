@@ -1,14 +1,14 @@
-"""The RUN folder: what a training writes there, when it may start, go on or be replaced.
+"""The RUN folder: what a training writes there, and when it may start, resume or be replaced.
 
 RUN/config.yaml             the configuration, written when a training starts
-RUN/options.yaml            every setting of the method and the views that it amounts to
+RUN/options.yaml            every option of the method and the views, the preset filled in
 RUN/split.json              patients of each part
-RUN/store.txt               where the store was
-RUN/metrics.jsonl           losses and validation scores, a line each
+RUN/store.txt               path of the store
+RUN/metrics.jsonl           losses and validation scores, one line per report
 RUN/tensorboard/            the same numbers
-RUN/checkpoints/            best.pt, last.pt and the one before it, previous.pt
-RUN/metrics_SPLIT.json      what `evaluate` found
-RUN/cell.json               which cell of a comparison it is and what it cost
+RUN/checkpoints/            best.pt, last.pt, and previous.pt, the one before it
+RUN/metrics_SPLIT.json      the scores that `evaluate` found
+RUN/cell.json               the name of the cell in a comparison, and its cost
 RUN/.replaced/              an earlier run, until the one that replaces it has a checkpoint
 """
 
@@ -44,25 +44,25 @@ from diffrect.runs.names import (
 
 
 def check_start(run: Path, *, resume: bool, overwrite: bool) -> None:
-    """Whether a training may start from its first iteration in this folder.
+    """Check that a training may start from its first iteration in this folder.
 
     Raises:
-        InputError: the folder holds a run and neither flag is given, or something that is no run,
+        InputError: the folder holds a run and neither flag is given, or it holds anything else,
             which is never removed.
     """
     if run.exists() and not run.is_dir():
-        raise InputError(f"{run}: expected a folder to make, found a file")
+        raise InputError(run, "a folder to make", found="a file")
     found = sorted(path.name for path in run.iterdir()) if run.exists() else []
     if not found:
         return
     if not _is_run(run):
-        raise InputError(f"{run}: expected a new folder or a run, found one that holds {found[0]}")
+        raise InputError(run, "a new folder or a run", found=f"one that holds {found[0]}")
     if not (resume or overwrite):
-        raise InputError(f"{run}: exists already; expected --resume or --overwrite")
+        raise InputError(run, problem="exists already", hint="expected --resume or --overwrite")
 
 
 def _is_run(run: Path) -> bool:
-    """Whether a training has begun here; also one that was killed while its first files came."""
+    """Return whether a training has begun here, even if it was killed while it wrote its files."""
     if all((run / name).is_file() for name in (CONFIG_FILE, SPLIT_FILE)):
         return True
     first = (CONFIG_FILE, OPTIONS_FILE, SPLIT_FILE)
@@ -74,7 +74,14 @@ def _is_run(run: Path) -> bool:
 
 
 def start_run(run: Path, config: TrainConfig, options: Mapping[str, Any], split: Split) -> None:
-    """A fresh RUN folder with what the training was told; an earlier run's is put aside in it."""
+    """Make a RUN folder that holds what the training was given; put an earlier run aside in it.
+
+    Args:
+        run: the folder.
+        config: the configuration, as it was given.
+        options: every option of the method and of the views.
+        split: the patients.
+    """
     run.mkdir(parents=True, exist_ok=True)
     _put_aside(run)
     write_config(config, run / CONFIG_FILE)
@@ -83,9 +90,9 @@ def start_run(run: Path, config: TrainConfig, options: Mapping[str, Any], split:
 
 
 def _put_aside(run: Path) -> None:
-    """Moves an earlier run into the folder REPLACED, from where it comes back if the new one fails.
+    """Move an earlier run into the folder REPLACED, from where it returns if the new one fails.
 
-    A run without a checkpoint is worth nothing, and is removed.
+    A run without a checkpoint has nothing to lose, and is removed.
     """
     moving, replaced = run / MOVING, run / REPLACED
     if has_checkpoint(run):
@@ -101,15 +108,16 @@ def _put_aside(run: Path) -> None:
 
 
 def forget_replaced(run: Path) -> None:
-    """Removes the run that was put aside: the new one has a checkpoint."""
+    """Remove the run that was put aside, once the new one has a checkpoint."""
     if (run / REPLACED).exists():
         shutil.rmtree(run / REPLACED)
 
 
 def take_back(run: Path, *, remove: bool) -> None:
-    """After a training that failed before its first checkpoint: the earlier run as it was.
+    """Restore the run that `--overwrite` set aside, after a training that failed early.
 
-    Without an earlier run, `remove` says whether what was begun goes.
+    That is, before its first checkpoint. If no run was set aside, delete the partial run, provided
+    that `remove` is true.
     """
     replaced = run / REPLACED
     if not (remove or replaced.exists()):
@@ -123,24 +131,24 @@ def take_back(run: Path, *, remove: bool) -> None:
 
 
 def has_checkpoint(run: Path) -> bool:
-    """Whether a training got as far as a checkpoint."""
+    """Return whether a training got as far as a checkpoint."""
     return any((run / CHECKPOINTS_FOLDER).glob("[!.]*.pt"))
 
 
 def remember_store(run: Path, store: Store) -> None:
-    """Notes where the store is, for `evaluate`; it may have moved since the run was started."""
+    """Note where the store is, for `evaluate`; it may have moved since the run was started."""
     write_atomic(run / STORE_LINK_FILE, f"{store.path.resolve()}\n")
 
 
 def remove_run(run: Path) -> None:
-    """Removes what trainings write, and the folder if nothing else is in it."""
+    """Remove what trainings write, and the folder if nothing else is in it."""
     _remove_entries(run)
     if run.exists() and not any(run.iterdir()):
         run.rmdir()
 
 
 def tidy(run: Path) -> None:
-    """Removes what a killed training left of files that it was writing."""
+    """Remove what a killed training left of files that it was writing."""
     remove_unfinished(run, CONFIG_FILE, OPTIONS_FILE, SPLIT_FILE, STORE_LINK_FILE, LOG_FILE)
     remove_unfinished(run / CHECKPOINTS_FOLDER, *map(checkpoint_file, (LAST, PREVIOUS, BEST)))
 

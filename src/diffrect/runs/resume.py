@@ -91,12 +91,12 @@ def has_state(run: Path) -> bool:
 
 
 def newest_state(run: Path, store: Store, *, tell: bool = True) -> TrainingState:
-    """Return the state of the last checkpoint, or if that is damaged of one before.
+    """Return the state in the last checkpoint or, if that is damaged, in the one before.
 
     Args:
         run: the RUN folder.
         store: the store to train on, whose task has to be that of the checkpoint.
-        tell: say so if it is not the last one, and remove the damaged file. Of several processes
+        tell: warn if it is not the last one, and remove the damaged file; of several processes
             only one may do that.
 
     Raises:

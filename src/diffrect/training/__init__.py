@@ -1,0 +1,1 @@
+"""The training loop, where it runs, what it reports, and how it stops."""

@@ -18,11 +18,15 @@ DTYPES = {"64-true": torch.float64}  # of weights and images; float32 in all oth
 
 
 def make_fabric(config: TrainConfig) -> Fabric:
-    """Device, precision and processes."""
+    """Return Lightning Fabric with the device, precision and processes of a configuration.
+
+    Raises:
+        InputError: this machine does not have them.
+    """
     make_deterministic(config.deterministic)
     try:
         with warnings.catch_warnings():
-            # a precision that a CPU lacks is refused below, not replaced
+            # A precision that a CPU lacks is refused below; Fabric would replace it.
             warnings.filterwarnings("ignore", ".*AMP with fp16 is not supported on CPU")
             fabric = Fabric(
                 accelerator=config.accelerator,
@@ -32,31 +36,38 @@ def make_fabric(config: TrainConfig) -> Fabric:
                 precision=config.precision,
             )
     except (RuntimeError, ValueError) as error:
-        reason = str(error).splitlines()[0]
         raise InputError(
-            f"--accelerator {config.accelerator} --devices {config.devices}: expected what this "
-            f"machine has: {reason}",
+            f"--accelerator {config.accelerator} --devices {config.devices}",
+            "what this machine has",
+            reason=_first_line(error),
             setting="accelerator",
         ) from None
-    if fabric.device.type == "cpu" and config.precision == "16-mixed":
-        raise InputError(
-            "--precision 16-mixed: expected a GPU, a CPU has no loss scaling; "
-            "give 32-true or bf16-mixed",
-            setting="precision",
-        )
-    processors = os.cpu_count() or 1
-    if fabric.device.type == "cpu" and config.devices > processors:
-        raise InputError(
-            f"--devices: expected at most the {processors} processors of this machine, "
-            f"got {config.devices}",
-            setting="devices",
-        )
+    _check_cpu(fabric, config)
     return fabric
 
 
+def _check_cpu(fabric: Fabric, config: TrainConfig) -> None:
+    """Refuse a precision or a number of processes that make no sense on a CPU."""
+    if fabric.device.type != "cpu":
+        return
+    if config.precision == "16-mixed":
+        raise InputError(
+            "--precision 16-mixed",
+            problem="expected a GPU, a CPU has no loss scaling",
+            hint="give 32-true or bf16-mixed",
+            setting="precision",
+        )
+    processors = os.cpu_count() or 1
+    if config.devices > processors:
+        expected = f"at most the {processors} processors of this machine"
+        raise InputError("--devices", expected, got=config.devices, setting="devices")
+
+
 def make_deterministic(wanted: bool) -> None:
-    """Make torch use deterministic algorithms; see docs/explain/reproducibility.md."""
-    # Those that have no such algorithm are named in a warning.
+    """Make torch use deterministic algorithms.
+
+    Operations that have no such algorithm are named in a warning.
+    """
     torch.use_deterministic_algorithms(wanted, warn_only=True)
     torch.backends.cudnn.benchmark = False
     if wanted:
@@ -64,7 +75,7 @@ def make_deterministic(wanted: bool) -> None:
 
 
 def launch(fabric: Fabric, config: TrainConfig) -> None:
-    """Starts the other processes, or joins those that torchrun or srun started.
+    """Start the other processes, or join those that torchrun or srun started.
 
     Raises:
         InputError: their number is not what the options say.
@@ -74,45 +85,57 @@ def launch(fabric: Fabric, config: TrainConfig) -> None:
     world = config.devices * config.nodes
     if started_outside() and rank_and_world()[1] != world:
         raise InputError(
-            f"--devices {config.devices} --nodes {config.nodes}: expected the processes that were "
-            f"started, {rank_and_world()[1]} in all, got {world}",
+            f"--devices {config.devices} --nodes {config.nodes}",
+            f"the processes that were started, {rank_and_world()[1]} in all",
+            got=world,
             setting="devices",
         )
     if config.nodes > 1 and not started_outside():
-        raise InputError(
-            f"--nodes {config.nodes}: expected processes started by torchrun or srun, found one",
-            setting="nodes",
-        )
+        expected = "processes started by torchrun or srun"
+        raise InputError(f"--nodes {config.nodes}", expected, found="one", setting="nodes")
     try:
         fabric.launch()
     except (RuntimeError, ValueError) as error:
-        reason = str(error).splitlines()[0]
         raise InputError(
-            f"--devices {config.devices}: expected processes: {reason}", setting="devices"
+            f"--devices {config.devices}",
+            "processes",
+            reason=_first_line(error),
+            setting="devices",
         ) from None
 
 
 @contextmanager
 def batch_explained(config: TrainConfig, fabric: Fabric) -> Iterator[None]:
-    """Says in one line that a batch is too large for memory, or too small for its statistics."""
-    size = "--size" if config.crop is None else "--crop"
+    """Explain in one line a batch that is too large for memory, or too small for batch norm.
+
+    Raises:
+        InputError: the batch is one of these.
+    """
+    size = "size" if config.crop is None else "crop"
+    subject = (
+        f"--{size} {config.side} --batch-labelled {config.batch_labelled} --batch-unlabelled "
+        f"{config.batch_unlabelled}"
+    )
     try:
         yield
     except ValueError as error:
         if "more than 1 value per channel" not in str(error):
             raise
         raise InputError(
-            f"{size} {config.side} --batch-labelled {config.batch_labelled} --batch-unlabelled "
-            f"{config.batch_unlabelled}: expected at least 2 slices of 16 x 16 pixels or fewer in "
-            f"each pass of method {config.method}, one pixel has no batch statistics",
-            setting="size" if config.crop is None else "crop",
+            subject,
+            problem="expected at least 2 slices of 16 x 16 pixels or fewer in each pass of method "
+            f"{config.method}, one pixel has no batch statistics",
+            setting=size,
         ) from None
     except RuntimeError as error:
         if not isinstance(error, torch.OutOfMemoryError) and "CPUAllocator" not in str(error):
             raise
         raise InputError(
-            f"{size} {config.side} --batch-labelled {config.batch_labelled} --batch-unlabelled "
-            f"{config.batch_unlabelled}: expected batches that fit into the memory of "
-            f"{fabric.device}, they do not",
-            setting="size" if config.crop is None else "crop",
+            subject,
+            problem=f"expected batches that fit into the memory of {fabric.device}, they do not",
+            setting=size,
         ) from None
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).splitlines()[0]

@@ -6,7 +6,7 @@ if all of them are.
 
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -26,7 +26,8 @@ def gradient_norm(optimizer: Optimizer) -> Tensor:
     gradients = [p.grad for p in parameters if p.grad is not None]
     if not gradients:
         return torch.zeros(())
-    return torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
+    norms = torch.stack(torch._foreach_norm(gradients))
+    return cast(Tensor, torch.linalg.vector_norm(norms))
 
 
 def find_blow_up(loss: Tensor, optimizer: Optimizer) -> str | None:
@@ -107,3 +108,62 @@ class Buffers:
         """Put back what was remembered last."""
         if self.live:
             torch._foreach_copy_(self.live, self.kept)
+
+
+class Guard:
+    """Checks the numbers of every update, and counts the iterations that are left out.
+
+    Attributes:
+        blow_up: why the rest of this iteration is skipped, None if it is not.
+        skipped: iterations left out because a loss or gradient was not finite.
+        in_a_row: how many of these were the last ones.
+        overflows: optimiser steps that the loss scaler of precision 16-mixed left out.
+    """
+
+    def __init__(self, network: nn.Module, run: Path, skip: bool) -> None:
+        self.run = run
+        self.buffers = Buffers(network) if skip else None
+        self.blow_up: str | None = None
+        self.skipped = self.in_a_row = self.overflows = 0
+
+    def begin(self) -> None:
+        """Start an iteration: remember what a skipped one returns to."""
+        self.blow_up = None
+        if self.buffers:
+            self.buffers.keep()
+
+    def judge(self, loss: Tensor, optimizer: Optimizer, scale: float) -> str | None:
+        """Return what forbids an optimiser step, "loss" or "gradient"; None if nothing does.
+
+        `scale` is the loss scale, 0 if there is none. With one, gradients may overflow now and
+        then; its scaler then skips the step and halves the scale.
+        """
+        what = find_blow_up(loss, optimizer)
+        if what == "gradient" and scale > SMALLEST_SCALE:
+            self.overflows += 1
+            return None
+        return what
+
+    def skip(self, what: str, update: str, step: int, cases: Iterable[str]) -> None:
+        """Have the rest of the iteration skipped; the arguments are those of `blow_up`.
+
+        Raises:
+            InputError: skipping is off, or `LIMIT` iterations in a row were skipped.
+        """
+        error = blow_up(self.run, what, update, step, cases)
+        if self.buffers is None or self.in_a_row >= LIMIT:
+            raise error
+        self.blow_up = str(error)
+
+    def end(self) -> None:
+        """End an iteration: take back what a skipped one has moved, and count it."""
+        if self.blow_up and self.buffers:
+            self.buffers.restore()
+        self.in_a_row = self.in_a_row + 1 if self.blow_up else 0
+        self.skipped += bool(self.blow_up)
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """What was left out so far, by name, for the log; nothing if nothing was."""
+        counts = {"skipped": self.skipped, "overflows": self.overflows}
+        return {name: count for name, count in counts.items() if count}

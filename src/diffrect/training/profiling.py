@@ -1,41 +1,43 @@
 """Where the time and the memory of a training go: `diffrect train --profile`."""
 
 from collections.abc import Iterable
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 import torch
-from rich.console import Console
 from rich.table import Table
-from torch.autograd import DeviceType
 from torch.profiler import ProfilerActivity, profile, schedule
+
+from diffrect.console import stderr_console
 
 WARM_UP, RECORDED = 3, 5  # iterations; the first ones allocate memory and choose kernels
 LARGEST = 10
 
 
 def operations(events: Iterable[Any]) -> list[Any]:
-    """The rows of a profile that are operations, so that every microsecond counts once.
+    """Return the rows of a profile that are operations, so that every microsecond counts once.
 
-    What a GPU does is in a profile twice: as the work of an operation and as its kernels.
+    The work of a GPU is in a profile twice: as that of an operation and as that of its kernels.
     """
     return [
         event
         for event in events
-        if event.device_type == DeviceType.CPU and not event.key.startswith("ProfilerStep")
+        if event.device_type.name == "CPU" and not event.key.startswith("ProfilerStep")
     ]
 
 
 class StepProfiler:
-    """Records a few iterations; call `step` after each one.
+    """Records a few iterations while the context lasts; call `step` after each one.
 
-    Writes a trace into `folder`, for chrome://tracing, Perfetto or TensorBoard's profiler plugin,
-    and prints the operations that took most time, with the memory they allocated.
+    The trace is for chrome://tracing, Perfetto or TensorBoard's profiler plugin. At the end, the
+    operations that took most time are printed, with the memory they allocated.
     """
 
     def __init__(self, folder: Path, device: torch.device) -> None:
         self.folder, self.device, self.iterations = folder, device, 0
+        self.recording = ExitStack()
         activities = [ProfilerActivity.CPU]
         if device.type == "cuda":
             activities.append(ProfilerActivity.CUDA)
@@ -47,7 +49,7 @@ class StepProfiler:
         )
 
     def __enter__(self) -> "StepProfiler":
-        self.profiler.__enter__()
+        self.recording.enter_context(self.profiler)
         return self
 
     def __exit__(
@@ -56,25 +58,25 @@ class StepProfiler:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self.profiler.__exit__(kind, error, traceback)
+        self.recording.__exit__(kind, error, traceback)
 
     def step(self) -> None:
-        """An iteration has ended."""
+        """Note that an iteration has ended."""
         self.iterations += 1
         self.profiler.step()
 
     def finish(self, recorded: profile) -> None:
-        """Writes the trace and prints the table."""
+        """Write the trace and print the table."""
         self.folder.mkdir(parents=True, exist_ok=True)
         path = self.folder / "trace.pt.trace.json.gz"
         recorded.export_chrome_trace(str(path))
         iterations = max(1, min(RECORDED, self.iterations - WARM_UP))
-        console = Console(stderr=True, highlight=False, soft_wrap=True)
+        console = stderr_console()
         console.print(self.table(recorded.key_averages(), iterations))
-        console.print(f"{path}: open it in Perfetto, chrome://tracing or TensorBoard", markup=False)
+        console.print(f"{path}: open it in Perfetto, chrome://tracing or TensorBoard")
 
     def table(self, events: Any, iterations: int) -> Table:
-        """The operations with the most time of their own, per iteration."""
+        """Return the operations with the most time of their own, per iteration."""
         where = "device" if self.device.type == "cuda" else "cpu"
         ranked = sorted(operations(events), key=lambda e: -getattr(e, f"self_{where}_time_total"))
         total = sum(getattr(e, f"self_{where}_time_total") for e in ranked) or 1

@@ -1,4 +1,4 @@
-"""A store in, a trained run out: starts a training or goes on with one."""
+"""A store in, a trained run out: start a training, or resume one."""
 
 from contextlib import ExitStack
 from dataclasses import replace
@@ -30,13 +30,13 @@ def train(
     progress: bool = True,
     profile: bool = False,
 ) -> Path:
-    """Trains a method on a prepared store and writes everything into the folder `run`.
+    """Train a method on a prepared store and write everything into the folder `run`.
 
     Args:
         store: folder made by `prepare`.
-        run: folder to write: configuration, split, metrics, checkpoints.
+        run: folder to write: configuration, split, log, checkpoints.
         config: what to train; the defaults train DiffRect as on ACDC.
-        resume: go on from the last checkpoint of `run` (start where there is none).
+        resume: continue from the last checkpoint of `run`, or start if there is none.
         overwrite: replace an existing `run`.
         progress: show a progress bar and one line per validation.
         profile: record the first iterations and print where their time and memory go.
@@ -50,46 +50,62 @@ def train(
     """
     opened, run, config = Store(store), Path(run), config or TrainConfig()
     if resume and overwrite:
-        raise InputError("--overwrite and --resume: expected one of them, got both")
+        raise InputError("--overwrite and --resume", "one of them", got="both")
     for case in opened.cases:
-        opened.zoom(case, config.spacing)  # refuses a case without spacing, if one is needed
+        opened.zoom(case, config.spacing)  # refuses a case without spacing if one is needed
+
+    # Everything is checked and in memory before the first file is written.
     resuming = resume and has_state(run)
     if resuming:
-        state = newest_state(run, opened, tell=not is_launched())
-        split = state.split
-        check_split(split, opened, str(run / SPLIT_FILE))
-        check_same_training(run, config, opened, split)
-        full = replace(config, options=state.config.options)
+        trainer = _resumed(opened, run, config)
     else:
-        full = complete(config)
-        split = resolve_split(
-            opened, split_file=config.split_file, labelled=config.labelled, seed=config.seed
-        )
-        check_start(run, resume=resume, overwrite=overwrite)
-    trainer = Trainer(opened, run, full, split)
-    if resuming:
-        trainer.load(state)
+        trainer = _started(opened, run, config, resume=resume, overwrite=overwrite)
+
+    # One process writes the folder, and the others wait until it is there.
     if trainer.fabric.is_global_zero:
         tidy(run)
         if not resuming:
-            start_run(run, config, full.options, split)
+            start_run(run, config, trainer.config.options, trainer.split)
         remember_store(run, opened)
     trainer.fabric.barrier()
     try:
-        monitor = Monitor(run, config.iterations, trainer.step, progress, trainer.fabric)
-        with (
-            monitor,
-            workers_explained(config.workers),
-            StopRequest() as stop,
-            ExitStack() as extras,
-        ):
-            if profile and trainer.fabric.is_global_zero:
-                profiler = StepProfiler(run / PROFILE_FOLDER, trainer.fabric.device)
-                trainer.profiler = extras.enter_context(profiler)
-            trainer.fit(monitor, stop)
+        _fit(trainer, progress, profile)
     except BaseException as error:
-        # Without a checkpoint there is nothing to go on from: nothing is left half-written.
+        # Without a checkpoint there is nothing to resume from, so nothing is left half-written.
         if trainer.fabric.is_global_zero and not has_state(run):
             take_back(run, remove=isinstance(error, InputError))
         raise
     return run
+
+
+def _started(
+    store: Store, run: Path, config: TrainConfig, *, resume: bool, overwrite: bool
+) -> Trainer:
+    """Return a training that starts from its first iteration, if the folder `run` allows it."""
+    full = complete(config)
+    split = resolve_split(
+        store, split_file=config.split_file, labelled=config.labelled, seed=config.seed
+    )
+    check_start(run, resume=resume, overwrite=overwrite)
+    return Trainer(store, run, full, split)
+
+
+def _resumed(store: Store, run: Path, config: TrainConfig) -> Trainer:
+    """Return a training in the state of its last checkpoint."""
+    state = newest_state(run, store, tell=not is_launched())
+    check_split(state.split, store, str(run / SPLIT_FILE))
+    check_same_training(run, config, store, state.split)
+    trainer = Trainer(store, run, replace(config, options=state.config.options), state.split)
+    trainer.load(state)
+    return trainer
+
+
+def _fit(trainer: Trainer, progress: bool, profile: bool) -> None:
+    """Train with everything that watches a training: its reports, signals and profiler."""
+    run, config, fabric = trainer.run, trainer.config, trainer.fabric
+    monitor = Monitor(run, config.iterations, trainer.step, progress, fabric)
+    with monitor, workers_explained(config.workers), StopRequest() as stop, ExitStack() as extras:
+        if profile and fabric.is_global_zero:
+            profiler = StepProfiler(run / PROFILE_FOLDER, fabric.device)
+            trainer.profiler = extras.enter_context(profiler)
+        trainer.fit(monitor, stop)

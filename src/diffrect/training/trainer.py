@@ -35,14 +35,7 @@ from diffrect.runs.folder import forget_replaced
 from diffrect.runs.names import BEST, LAST, PREVIOUS
 from diffrect.runs.resume import TrainingState
 from diffrect.training.fabric import DTYPES, batch_explained, launch, make_fabric
-from diffrect.training.finite import (
-    LIMIT,
-    SMALLEST_SCALE,
-    Buffers,
-    blow_up,
-    check_state,
-    find_blow_up,
-)
+from diffrect.training.finite import Guard, check_state
 from diffrect.training.monitor import Monitor
 from diffrect.training.profiling import StepProfiler
 from diffrect.training.stop import StopRequest
@@ -57,10 +50,7 @@ class Trainer:
         best: the highest Dice of a validation so far, in [0, 1]; -inf before the first.
         last_dice: the Dice of the last validation; NaN before the first.
         validated: iterations done at the last validation.
-        skipped: iterations left out because a loss or gradient was not finite.
-        in_a_row: how many of these were the last ones.
-        overflows: optimiser steps that the loss scaler of precision 16-mixed left out.
-        blow_up: why the last iteration was skipped, None if it was not.
+        guard: checks losses and gradients, and counts the iterations that were left out.
     """
 
     def __init__(self, store: Store, run: Path, config: TrainConfig, split: Split) -> None:
@@ -88,9 +78,7 @@ class Trainer:
         self.best = -math.inf
         self.last_dice = math.nan
         self.validated = 0
-        self.skipped = self.in_a_row = self.overflows = 0
-        self.blow_up: str | None = None
-        self.buffers = Buffers(self.method) if config.nonfinite == "skip" else None
+        self.guard = Guard(self.method, run, skip=config.nonfinite == "skip")
 
     def make_method(self, resolved: Resolved) -> Method:
         """Return the method on its device, with the same initial weights on every process."""
@@ -102,9 +90,10 @@ class Trainer:
         method.check_batch(config.batch_labelled, config.batch_unlabelled)
         if config.sync_batchnorm:
             synchronise(method)
-        method = method.to(self.fabric.device, self.dtype)
-        # the memory layout in which convolutions run fastest, see docs/reports/speed.md
-        return method.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        method.to(self.fabric.device, self.dtype)
+        # Convolutions run fastest in this memory layout, see docs/reports/speed.md.
+        method.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub
+        return method
 
     # ---- one iteration ------------------------------------------------------------------------
 
@@ -128,26 +117,19 @@ class Trainer:
         self.method.train()
         self.method.set_rates(self.optimizers, self.step)
 
-        # Batch norm's statistics move in the forward pass, so a skipped iteration takes them back.
-        if self.buffers:
-            self.buffers.keep()
-
         # The method takes one or several optimiser steps.
+        self.guard.begin()
         with shared_statistics(self.fabric.world_size if self.config.sync_batchnorm else 1):
             logs = self.take_updates(batch, raw)
 
-        # All processes continue with the same statistics, or with those from before.
+        # All processes continue with the same statistics of batch norm.
         average_statistics(self.fabric, self.method)
-        if self.blow_up and self.buffers:
-            self.buffers.restore()
+        self.guard.end()
 
-        # Moving averages follow the weights, and the counters tell of what was left out.
-        self.in_a_row = self.in_a_row + 1 if self.blow_up else 0
-        self.skipped += bool(self.blow_up)
+        # Moving averages follow the weights.
         self.method.after_step(self.step)
         self.step += 1
-        counts = {"skipped": self.skipped, "overflows": self.overflows}
-        return logs | {name: count for name, count in counts.items() if count}
+        return logs | self.guard.counts
 
     def take_updates(self, batch: Batch, raw: RawBatch) -> dict[str, Any]:
         """Take the optimiser steps that the method asks for, up to the first that cannot be taken.
@@ -157,22 +139,18 @@ class Trainer:
         """
         logs: dict[str, Any] = {}
         updates = self.method.updates(batch, self.step)
-        self.blow_up = None
-        while self.blow_up is None:
+        while self.guard.blow_up is None:
             # The method computes up to its next loss; then it waits for the step to be taken.
             with self.fabric.autocast():
                 update = next(updates, None)
             if update is None:
                 break
-            self.blow_up = self.descend(update, raw)
+            self.descend(update, raw)
             logs |= update.logs
         return logs
 
-    def descend(self, update: Update, raw: RawBatch) -> str | None:
-        """Take one optimiser step.
-
-        Returns:
-            None, or why the step cannot be taken: a value is not finite, and skipping is on.
+    def descend(self, update: Update, raw: RawBatch) -> None:
+        """Take one optimiser step, or note in the guard why it cannot be taken.
 
         Raises:
             InputError: a value is not finite and skipping is off, or `LIMIT` iterations in a row
@@ -183,27 +161,18 @@ class Trainer:
                 f"--method {self.config.method}",
                 f"updates of {', '.join(self.optimizers)}",
                 got=repr(update.name),
+                setting="method",
             )
         # The gradients are averaged over the processes, which then judge them alike.
         optimizer = self.optimizers[update.name]
         optimizer.zero_grad(set_to_none=True)
         self.fabric.backward(update.loss)
         loss = average_gradients(self.fabric, optimizer, update.loss)
-
-        # With a loss scale, gradients may overflow now and then: its scaler skips the step and
-        # halves the scale.
-        what = find_blow_up(loss, optimizer)
-        if what == "gradient" and self.loss_scale > SMALLEST_SCALE:
-            what, self.overflows = None, self.overflows + 1
+        what = self.guard.judge(loss, optimizer, self.loss_scale)
         if what is None:
             optimizer.step()
-            return None
-
-        # Anything else that is not finite stops the training, or ends this iteration.
-        error = blow_up(self.run, what, update.name, self.step, raw.cases)
-        if self.config.nonfinite == "stop" or self.in_a_row >= LIMIT:
-            raise error
-        return str(error)
+        else:
+            self.guard.skip(what, update.name, self.step, raw.cases)
 
     @property
     def loss_scale(self) -> float:
@@ -224,8 +193,8 @@ class Trainer:
             best=self.best,
             last_dice=self.last_dice,
             validated=self.validated,
-            skipped=self.skipped,
-            overflows=self.overflows,
+            skipped=self.guard.skipped,
+            overflows=self.guard.overflows,
             config=self.config,
             task=self.store.task,
             split=self.split,
@@ -243,7 +212,7 @@ class Trainer:
             self.fabric.strategy.precision.load_state_dict(dict(state.loss_scale))
         self.step, self.best, self.last_dice = state.step, state.best, state.last_dice
         self.validated = state.validated
-        self.skipped, self.overflows = state.skipped, state.overflows
+        self.guard.skipped, self.guard.overflows = state.skipped, state.overflows
 
     def save(self, name: str) -> None:
         """Write the checkpoint called `name` on the first process; the others wait for it.
@@ -297,8 +266,8 @@ class Trainer:
                 self.profiler.step()
 
             # Report it.
-            if self.blow_up:
-                monitor.skipped(self.step, self.blow_up, raw.cases)
+            if self.guard.blow_up:
+                monitor.skipped(self.step, self.guard.blow_up, raw.cases)
             if monitor.is_logged(self.step):
                 monitor.iteration(self.step, average_logs(self.fabric, logs), self.last_dice)
 

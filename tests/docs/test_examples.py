@@ -1,0 +1,49 @@
+"""The examples in the docstrings of the public names, run as they are written."""
+
+import doctest
+import inspect
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import diffrect
+from diffrect.data.store import Store
+
+
+@pytest.fixture
+def examples_folder(
+    acdc_folder: Path,
+    store: Store,
+    tiny_run: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Path:
+    """The current folder, with what the examples name: ACDC, a store, a run and a scan."""
+    shutil.copytree(acdc_folder, tmp_path / "ACDC")
+    shutil.copytree(store.path, tmp_path / "store")
+    shutil.copytree(tiny_run, tmp_path / "run")
+    (tmp_path / "run" / "store.txt").write_text(str(tmp_path / "store"))
+    scan = next((tmp_path / "ACDC" / "patient011").glob("*_frame01.nii.gz"))
+    shutil.copy(scan, tmp_path / "scan.nii.gz")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def examples(name: str) -> list[doctest.DocTest]:
+    """The examples of a public name: of its docstring and, for a class, of its methods."""
+    value: Any = getattr(diffrect, name)
+    module = inspect.getmodule(value)
+    found = doctest.DocTestFinder(recurse=True).find(value, name, module=module, globs={})
+    return [one for one in found if one.examples]
+
+
+@pytest.mark.parametrize("name", diffrect.__all__)
+def test_the_examples_of_public_names_run(
+    name: str, examples_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for example in examples(name):
+        runner = doctest.DocTestRunner(optionflags=doctest.ELLIPSIS)
+        runner.run(example)
+        assert runner.summarize(verbose=False).failed == 0, capsys.readouterr().out
