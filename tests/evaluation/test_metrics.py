@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from diffrect.evaluation import metrics
+from diffrect.evaluation.summary import summarise
 from diffrect.evaluation.surfaces import find_surfaces
 
 NAN = float("nan")
@@ -176,7 +177,7 @@ def test_summary_leaves_out_and_counts_what_is_undefined():
         {"a": {"dice": 0.5, "hd95_mm": 2.0}, "b": {"dice": 0.0, "hd95_mm": NAN}},
         {"a": {"dice": 1.0, "hd95_mm": NAN}, "b": {"dice": 0.5, "hd95_mm": NAN}},
     ]
-    classes, mean, undefined = metrics.summarise(cases)
+    classes, mean, undefined = summarise(cases)
     assert classes["a"] == {"dice": 0.75, "hd95_mm": 2.0}
     assert classes["b"] == pytest.approx({"dice": 0.25, "hd95_mm": NAN}, nan_ok=True)
     assert mean == {"dice": 0.5, "hd95_mm": 2.0}
@@ -184,7 +185,7 @@ def test_summary_leaves_out_and_counts_what_is_undefined():
 
 
 def test_summary_of_nothing():
-    assert metrics.summarise([]) == ({}, {}, {})
+    assert summarise([]) == ({}, {}, {})
 
 
 def test_voxels_that_nobody_annotated_count_nowhere():
