@@ -2,12 +2,14 @@
 
 import pickle
 import shutil
+from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from diffrect.data.case import check_case
+from diffrect.data.source_options import SourceOptions
 from diffrect.data.sources import SOURCES, detect, find_source
 from diffrect.errors import InputError
 from support.tiny import (
@@ -55,6 +57,14 @@ def test_folders_refused(tmp_path: Path, acdc_folder: Path) -> None:
         with pytest.raises(InputError, match=r"other.*: expected"):
             source.list(tmp_path / "other")
     assert find_source(acdc_folder, "ssl4mis").name == "ssl4mis"
+
+
+def test_each_layout_is_the_module_of_its_name() -> None:
+    options = {field.name for field in fields(SourceOptions)}
+    for name, source in SOURCES.items():
+        assert source.name == name
+        assert type(source).__module__ == f"diffrect.data.sources.{name}"
+        assert source.accepted <= options
 
 
 def test_acdc_frames_come_from_the_info_file(acdc_folder: Path) -> None:

@@ -132,7 +132,7 @@ def test_labelled_from_a_text_file(tmp_path: Path) -> None:
     for text, message in {
         "p77": "expected patients of the store, got p77",
         "p10": "expected training patients, got p10",
-        "": "labelled.txt: expected one patient id a line, found none",
+        "": "labelled.txt: expected one patient id per line, found none",
     }.items():
         file.write_text(text)
         with pytest.raises(InputError, match=message):

@@ -1,5 +1,8 @@
 """Weak and strong views, resizing and batches."""
 
+import shutil
+from pathlib import Path
+
 import numpy as np
 import pytest
 import scipy.ndimage
@@ -208,6 +211,19 @@ def test_batches_do_not_depend_on_workers_or_start(store: Store, workers: int) -
     data = batches(store)
     resumed = [rows(b) for b in iterate(data, 3, 5, workers)]
     assert resumed == [rows(data[3]), rows(data[4])]
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_errors_keep_their_parts_when_another_process_reads(
+    store: Store, tmp_path: Path, workers: int
+) -> None:
+    copy = Store(shutil.copytree(store.path, tmp_path / "store"))
+    file = copy.path / "cases" / next(iter(copy.cases)) / "image.b2nd"
+    file.write_bytes(b"damaged")
+    with pytest.raises(InputError) as caught:
+        next(iterate(batches(copy), 0, 1, workers))
+    assert caught.value.subject == file
+    assert str(caught.value.parts["hint"]).endswith("--repair")
 
 
 def test_slices_are_padded_to_the_largest(store: Store) -> None:

@@ -87,7 +87,7 @@ PREPARE = {
     "two minds": ("source new --resume --overwrite", ".* expected one of them, got 2", nothing),
     "nothing to repair": (
         "source new --repair",
-        ".*new: --repair: expected a finished",
+        ".*new: --repair: expected a finished store, found no store.json",
         nothing,
     ),
     "a repair from elsewhere": (

@@ -1,4 +1,4 @@
-"""What a training iteration works on: slices as the store holds them, then views of them."""
+"""The data of one training iteration: slices as the store holds them, then views of them."""
 
 from dataclasses import dataclass
 
@@ -10,7 +10,7 @@ from diffrect.labels import IGNORED
 
 @dataclass(frozen=True)
 class RawBatch:
-    """Slices as the store holds them, zero-padded to a common shape; labelled rows first.
+    """Slices as the store holds them, zero-padded to a common shape; labelled rows come first.
 
     Attributes:
         images: (B, C, H, W) float32 in [0, 1].
@@ -28,7 +28,7 @@ class RawBatch:
     zooms: Tensor | None = None
 
     def to(self, device: torch.device) -> "RawBatch":
-        """The same on another device; the shapes stay on the CPU."""
+        """Return the batch with images and labels on another device; the rest stays on the CPU."""
         return RawBatch(
             self.images.to(device, non_blocking=True),
             self.labels.to(device, non_blocking=True),
@@ -40,12 +40,13 @@ class RawBatch:
 
 @dataclass(frozen=True)
 class Batch:
-    """One training batch on its device; labelled rows come first.
+    """What a method reads: views of the slices on its device; labelled rows come first.
 
     Attributes:
         weak: (B, channels, H, W) in [0, 1], geometry changed only.
         strong: the same rows and geometry with changed intensities.
-        label: (L, H, W) int64 class maps of the L labelled rows; `IGNORED` counts nowhere.
+        label: (L, H, W) int64 class maps of the L labelled rows; pixels that are `IGNORED` count
+            nowhere.
         pasted: (B, H, W) bool, where the strong view shows a box of row `partner` instead (CutMix).
         partner: (B,) int64.
         second: the same rows with another, independent strong view, see `Method.strong_views`.
@@ -64,19 +65,23 @@ class Batch:
         return len(self.label)
 
     def with_labels(self, maps: Tensor) -> Tensor:
-        """Class maps (B, H, W) with the true labels in the labelled rows."""
+        """Return class maps (B, H, W) with the true labels in the labelled rows."""
         return torch.cat([self.label, maps[self.labelled :]])
 
     def completed(self, maps: Tensor) -> Tensor:
-        """The same, and where the true labels are open (`IGNORED`) the given maps as well.
+        """Return `with_labels`, with the given maps also where the true labels are `IGNORED`.
 
-        For networks that look at class maps, which know no such code.
+        Networks that look at class maps know no such code.
         """
         labels = self.with_labels(maps)
         return torch.where(labels == IGNORED, maps, labels)
 
     def as_strong(self, maps: Tensor) -> Tensor:
-        """Maps of the weak view, (B, H, W) or (B, ?, H, W), as the strong view shows them."""
+        """Return maps of the weak view as the strong view shows them, boxes pasted in.
+
+        Args:
+            maps: (B, H, W) or (B, ?, H, W).
+        """
         if self.pasted is None or self.partner is None:
             return maps
         pasted = self.pasted if maps.ndim == 3 else self.pasted[:, None]

@@ -15,9 +15,9 @@ from diffrect.errors import InputError
 def resolve_split(
     store: Store, *, split_file: Path | None = None, labelled: str | None = None, seed: int = 1337
 ) -> Split:
-    """The split to train with, checked against the store.
+    """Return the split to train with, checked against the store.
 
-    The parts come from ``split_file``, else from the store's official split, else from the seed:
+    The parts come from `split_file`, else from the store's official split, else from the seed:
     20 per cent of the patients with labels for testing, 10 for validation, everyone else for
     training.
 
@@ -25,8 +25,12 @@ def resolve_split(
         store: the prepared data set.
         split_file: JSON with the lists train, val, and optionally test and labelled.
         labelled: a count of patients ("3"), a percentage of the training patients rounded down
-            ("5%"), or a text file with one patient id a line. None takes the file's list, else 1.
-        seed: draws the split where there is none.
+            ("5%"), or a text file with one patient id per line. None takes the file's list, else
+            one patient.
+        seed: draws the split if neither a file nor the data set gives one.
+
+    Returns:
+        The split with its labelled patients.
 
     Raises:
         InputError: an id that is unknown or in two parts, an empty part, a patient to be
@@ -49,7 +53,7 @@ def resolve_split(
 
 
 def check_split(split: Split, store: Store, origin: str) -> None:
-    """Whether a split suits a store; ``origin`` says in messages where the split comes from.
+    """Check that a split suits a store; `origin` says in messages where the split comes from.
 
     Raises:
         InputError: as `resolve_split`.
@@ -60,7 +64,7 @@ def check_split(split: Split, store: Store, origin: str) -> None:
 
 
 def _patients_by_label(store: Store) -> dict[str, bool]:
-    """Every patient of the store, and whether all of the patient's cases have labels."""
+    """Return for every patient of the store whether all of the patient's cases have labels."""
     patients: dict[str, bool] = {}
     for case in store.cases.values():
         patients[case.patient] = patients.get(case.patient, True) and case.labelled
@@ -71,16 +75,16 @@ def _read_split(file: Path) -> Split:
     try:
         return Split.from_json(Path(file).read_text(encoding="utf-8-sig"))
     except InputError as error:
-        raise InputError(f"{file}: {error}") from None
+        raise error.about(file) from None
     except (OSError, ValueError) as error:
-        raise InputError(f"{file}: expected a readable split file: {error}") from None
+        raise InputError(file, "a readable split file", reason=error) from None
 
 
 def _draw_split(store: Store, patients: dict[str, bool], seed: int) -> Split:
     with_labels = sorted(patient for patient, labelled in patients.items() if labelled)
     count = len(with_labels)
     if count < 3:
-        raise InputError(f"{store.path}: expected at least 3 patients with labels, got {count}")
+        raise InputError(store.path, "at least 3 patients with labels", got=count)
     shuffled = [with_labels[i] for i in np.random.default_rng(seed).permutation(count)]
     val = max(1, round(0.1 * count))
     held_out = val + max(1, round(0.2 * count))
@@ -95,7 +99,13 @@ def _draw_split(store: Store, patients: dict[str, bool], seed: int) -> Split:
 def _choose_labelled(
     labelled: str, train: tuple[str, ...], patients: dict[str, bool]
 ) -> tuple[str, ...]:
-    """The first ``labelled`` of the training patients, or those named in a file."""
+    """Return the first training patients with labels, or those named in a file.
+
+    Args:
+        labelled: how many, as a count or a percentage, or the file.
+        train: the training patients in the order in which they are chosen.
+        patients: whether each patient has labels.
+    """
     text = labelled.strip()
     share = text.removesuffix("%")
     if text.isdecimal():
@@ -105,12 +115,16 @@ def _choose_labelled(
     else:
         return _listed(Path(labelled))
     if count < 1:
-        raise InputError(f"--labelled: expected at least 1 patient, got {text}", setting="labelled")
+        raise _bad_labelled("at least 1 patient", text)
     available = [patient for patient in train if patients[patient]]
     if count > len(available):
-        expected = f"expected at most the {len(available)} training patients with labels"
-        raise InputError(f"--labelled: {expected}, got {text}", setting="labelled")
+        expected = f"at most the {len(available)} training patients with labels"
+        raise _bad_labelled(expected, text)
     return tuple(available[:count])
+
+
+def _bad_labelled(expected: str, got: object) -> InputError:
+    return InputError("--labelled", expected, got=got, setting="labelled")
 
 
 def _percentage(share: str) -> Fraction:
@@ -119,26 +133,21 @@ def _percentage(share: str) -> Fraction:
     except (ValueError, ZeroDivisionError):
         fraction = Fraction(0)
     if not 0 < fraction <= 1:
-        raise InputError(
-            f"--labelled: expected a percentage above 0, up to 100, got {share}%",
-            setting="labelled",
-        )
+        raise _bad_labelled("a percentage above 0, up to 100", f"{share}%")
     return fraction
 
 
 def _listed(file: Path) -> tuple[str, ...]:
     if not file.is_file():
-        raise InputError(
-            f"--labelled: expected a count, a percentage or a text file, got {file}",
-            setting="labelled",
-        )
+        raise _bad_labelled("a count, a percentage or a text file", file)
+    expected = "one patient id per line"
     try:
         lines = file.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, ValueError) as error:
-        raise InputError(f"{file}: expected one patient id a line: {error}") from None
+        raise InputError(file, expected, reason=error) from None
     patients = tuple(dict.fromkeys(line.strip() for line in lines if line.strip()))
     if not patients:
-        raise InputError(f"{file}: expected one patient id a line, found none")
+        raise InputError(file, expected, found="none")
     return patients
 
 
@@ -147,11 +156,11 @@ def _check_parts(split: Split, patients: dict[str, bool], origin: str) -> None:
     for name in ("train", "val", "test"):
         part: tuple[str, ...] = getattr(split, name)
         if not part and name != "test":
-            raise InputError(f"{origin}: expected at least one patient under '{name}', got none")
+            raise InputError(origin, f"at least one patient under '{name}'", got="none")
         for patient in part:
             if patient in seen:
-                where = f"under '{seen[patient]}' and '{name}'"
-                raise InputError(f"{origin}: expected each patient once, got {patient} {where}")
+                got = f"{patient} under '{seen[patient]}' and '{name}'"
+                raise InputError(origin, "each patient once", got=got)
             seen[patient] = name
         _check_known(part, patients, origin)
     _check_have_labels((*split.val, *split.test), patients, origin)
@@ -161,20 +170,20 @@ def _check_labelled(split: Split, patients: dict[str, bool], origin: str) -> Non
     _check_known(split.labelled, patients, origin)
     outside = set(split.labelled).difference(split.train)
     if outside:
-        raise InputError(f"{origin}: expected training patients, got {_brief(outside)}")
+        raise InputError(origin, "training patients", got=_brief(outside))
     _check_have_labels(split.labelled, patients, origin)
 
 
 def _check_known(part: Iterable[str], patients: dict[str, bool], origin: str) -> None:
     unknown = set(part).difference(patients)
     if unknown:
-        raise InputError(f"{origin}: expected patients of the store, got {_brief(unknown)}")
+        raise InputError(origin, "patients of the store", got=_brief(unknown))
 
 
 def _check_have_labels(part: Iterable[str], patients: dict[str, bool], origin: str) -> None:
     without = {patient for patient in part if not patients[patient]}
     if without:
-        raise InputError(f"{origin}: expected labels of {_brief(without)}, the store has none")
+        raise InputError(origin, f"labels of {_brief(without)}, the store has none")
 
 
 def _brief(patients: Collection[str]) -> str:

@@ -1,7 +1,7 @@
 """Two-stream batches: labelled slices first, then unlabelled ones, resumable at any step.
 
-Which slices an iteration gets is a function of (seed, step, rank) alone: each stream is an endless
-row of shuffled passes over its slices, and iteration `step` of rank r takes the next few of them.
+The slices of an iteration depend only on (seed, step, rank): each stream is an endless row of
+shuffled passes over its slices, and iteration `step` of rank r takes the next few of them.
 """
 
 from collections.abc import Iterator, Sequence
@@ -13,6 +13,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from diffrect.config import TrainConfig
+from diffrect.console import count
 from diffrect.data.batch import RawBatch
 from diffrect.data.record import SliceIndex
 from diffrect.data.split import Split
@@ -22,13 +23,31 @@ from diffrect.errors import InputError
 
 
 @lru_cache(maxsize=8)
-def shuffled(count: int, seed: int, stream: int, epoch: int) -> np.ndarray:
-    """The order of one pass over `count` slices."""
-    return np.random.default_rng((seed, stream, epoch)).permutation(count)
+def shuffled(slices: int, seed: int, stream: int, epoch: int) -> np.ndarray:
+    """Return the order of one pass over some slices.
+
+    Args:
+        slices: number of slices of the stream.
+        seed: seed of the training.
+        stream: 0 for labelled slices, 1 for unlabelled ones.
+        epoch: number of the pass.
+    """
+    return np.random.default_rng((seed, stream, epoch)).permutation(slices)
 
 
 class Batches(Dataset[RawBatch]):
-    """Item `step` is the batch of that iteration on one rank."""
+    """Item `step` is the batch of that iteration on one rank.
+
+    Args:
+        store: the prepared data set.
+        labelled: the slices whose labels are used.
+        unlabelled: the other training slices.
+        sizes: number of labelled and of unlabelled slices per batch and rank.
+        seed: draws the order of the slices.
+        rank: number of this process.
+        world: number of processes.
+        spacing: millimetres per pixel of the network's input; None resizes slices to fit.
+    """
 
     def __init__(
         self,
@@ -76,7 +95,16 @@ class Batches(Dataset[RawBatch]):
 def training_batches(
     store: Store, split: Split, config: TrainConfig, unlabelled: bool, rank: int, world: int
 ) -> Batches:
-    """The batches of a configuration; without `unlabelled` all rows are labelled ones.
+    """Return the batches of a configuration.
+
+    Args:
+        store: the prepared data set.
+        split: patients of each part.
+        config: batch sizes, seed and spacing.
+        unlabelled: whether the method learns from unlabelled slices; otherwise all rows of a batch
+            are labelled.
+        rank: number of this process.
+        world: number of processes.
 
     Raises:
         InputError: a semi-supervised method has no unlabelled patients to learn from.
@@ -87,8 +115,9 @@ def training_batches(
         sizes = (sum(sizes), 0)
     elif not others or not sizes[1]:
         raise InputError(
-            f"--method {config.method}: expected unlabelled training patients and "
-            f"--batch-unlabelled of at least 1, got {len(others)} patients and {sizes[1]}",
+            f"--method {config.method}",
+            "unlabelled training patients and --batch-unlabelled of at least 1",
+            got=f"{count(len(others), 'patient')} and {sizes[1]}",
             setting="method",
         )
     labelled_slices, other_slices = store.slices(split.labelled), store.slices(others)
@@ -98,9 +127,19 @@ def training_batches(
 
 
 def iterate(batches: Batches, start: int, stop: int, workers: int) -> Iterator[RawBatch]:
-    """Batches of iterations `start` to `stop` - 1, read ahead by `workers` processes."""
-    loader: DataLoader[RawBatch] = DataLoader(
-        batches,
+    """Yield the batches of iterations `start` to `stop` - 1.
+
+    Args:
+        batches: the batches of all iterations.
+        start: first iteration.
+        stop: iteration after the last.
+        workers: number of processes that read ahead; 0 reads in this one.
+
+    Raises:
+        InputError: a file of the store is damaged.
+    """
+    loader: DataLoader[RawBatch | InputError] = DataLoader(
+        _ErrorsAsItems(batches),
         batch_size=None,
         sampler=range(start, stop),
         num_workers=workers,
@@ -111,27 +150,48 @@ def iterate(batches: Batches, start: int, stop: int, workers: int) -> Iterator[R
     with held() if workers else nullcontext():
         batches_ahead = iter(loader)
     try:
-        yield from batches_ahead
-    except InputError as error:  # from a worker it comes wrapped in its traceback
-        raise InputError(str(error).splitlines()[-1].rpartition("InputError: ")[2]) from None
+        for item in batches_ahead:
+            if isinstance(item, InputError):
+                raise item
+            yield item
+    finally:
+        del batches_ahead  # ends the readers, even while a traceback keeps this frame
+
+
+class _ErrorsAsItems(Dataset[RawBatch | InputError]):
+    """The same batches, but an InputError is an item: torch would raise the text of its traceback.
+
+    An item crosses from the process that reads to the one that trains with all its parts.
+    """
+
+    def __init__(self, batches: Batches) -> None:
+        self.batches = batches
+
+    def __getitem__(self, step: int) -> RawBatch | InputError:
+        try:
+            return self.batches[step]
+        except InputError as error:
+            return error
 
 
 @contextmanager
 def workers_explained(workers: int) -> Iterator[None]:
-    """Says in one line that a reading process died; torch says so from a signal handler."""
+    """Raise an InputError if a reading process died; torch says so from a signal handler."""
     try:
         yield
     except RuntimeError as error:
         if "DataLoader worker" not in str(error):
             raise
         raise InputError(
-            f"--workers {workers}: expected processes that last, one was killed, perhaps for lack "
-            "of (shared) memory; try fewer, or 0, which --resume takes too"
+            f"--workers {workers}",
+            "processes that last, one was killed, perhaps for lack of (shared) memory",
+            hint="try fewer, or 0, which --resume takes too",
+            setting="workers",
         ) from None
 
 
 def _pad(array: np.ndarray, shape: Sequence[int]) -> np.ndarray:
-    """Zero-pads (..., H, W) at the bottom and right to `shape`."""
+    """Pad (..., H, W) with zeros at the bottom and right to `shape`."""
     height, width = array.shape[-2:]
     if (height, width) == tuple(shape):
         return array

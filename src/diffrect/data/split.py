@@ -14,13 +14,21 @@ _PARTS = ("train", "val", "test", "labelled")
 
 @dataclass(frozen=True)
 class Split:
-    """Patient ids of each part.
+    """Patient ids of each part; the scans of one patient are never in two parts.
+
+    Example:
+        >>> import diffrect
+        >>> split = diffrect.Split(train=("a", "b", "c"), val=("d",), labelled=("a",))
+        >>> split.unlabelled
+        ('b', 'c')
+        >>> diffrect.Split.from_json(split.to_json()) == split
+        True
 
     Attributes:
         train: in the order in which labelled patients are chosen.
         val: the patients by which a checkpoint is chosen.
-        test: reported once, at the end; may be empty.
-        labelled: the part of ``train`` whose labels are used.
+        test: the patients on which a result is reported, once, at the end; may be empty.
+        labelled: the part of `train` whose labels are used.
     """
 
     train: tuple[str, ...]
@@ -30,59 +38,65 @@ class Split:
 
     @property
     def unlabelled(self) -> tuple[str, ...]:
-        """The patients of ``train`` that are not labelled."""
+        """The patients of `train` that are not labelled."""
         labelled = set(self.labelled)
         return tuple(patient for patient in self.train if patient not in labelled)
 
     def to_json(self) -> str:
-        """JSON text with one list per part."""
+        """Return JSON text with one list per part."""
         return json.dumps(self.to_dict(), indent=1)
 
     def to_dict(self) -> dict[str, list[str]]:
-        """The parts by name, as JSON knows them."""
+        """Return the parts by name, as JSON holds them."""
         return {name: list(patients) for name, patients in asdict(self).items()}
 
     @classmethod
     def from_json(cls, text: str) -> "Split":
-        """The split written by ``to_json``; "test" and "labelled" may be left out.
+        """Return the split that `to_json` wrote; "test" and "labelled" may be left out.
 
         Raises:
-            InputError: not JSON, another part, or a part that is not a list of ids.
+            InputError: the text is not JSON, has another part, or a part is not a list of ids.
         """
         try:
             parts = json.loads(text)
-        except ValueError as error:
-            raise InputError(f"expected a split as JSON: {error}") from None
+        except (ValueError, RecursionError) as error:
+            raise InputError("split", "a split as JSON", reason=error) from None
         if not isinstance(parts, dict) or not {"train", "val"} <= parts.keys() <= set(_PARTS):
-            found = ", ".join(parts) if isinstance(parts, dict) else type(parts).__name__
-            raise InputError(f"expected the lists train, val, test and labelled, got {found}")
+            got = ", ".join(parts) if isinstance(parts, dict) else type(parts).__name__
+            raise InputError("split", "the lists train, val, test and labelled", got=got)
         for name, patients in parts.items():
             if not isinstance(patients, list) or not all(isinstance(p, str) for p in patients):
-                raise InputError(f"expected a list of patient ids under '{name}', got {patients!r}")
+                expected = f"a list of patient ids under '{name}'"
+                raise InputError("split", expected, got=repr(patients))
         return cls.from_dict(parts)
 
     @classmethod
     def from_dict(cls, parts: dict[str, Any]) -> "Split":
-        """The split whose parts are lists of ids."""
+        """Return the split whose parts are lists of ids, as `to_dict` returns them."""
         return cls(**{name: tuple(patients) for name, patients in parts.items()})
 
 
 @cache
 def acdc_split() -> Split:
-    """ACDC's official lists in the order of the SSL4MIS benchmark: 70, 10 and 20 patients.
+    """Return ACDC's official lists in the order of the SSL4MIS benchmark: 70, 10 and 20 patients.
 
-    With 1, 3 or 7 labelled patients they are the first ones of ``train``.
+    With 1, 3 or 7 labelled patients they are the first of `train`.
     """
     file = resources.files("diffrect.data").joinpath("acdc_split.json")
     return Split.from_json(file.read_text(encoding="utf-8"))
 
 
 def restrict_to(split: Split, present: Collection[str]) -> tuple[Split | None, list[str]]:
-    """The part of a split that is there, and the sorted ids of the patients that are not.
+    """Restrict a split to the patients that a data set holds.
 
-    The split is None where its training or its validation part is not there at all; then, and
-    where no patient of it is there, it is of no use. In the latter case nothing counts as missing:
-    the data set is another one.
+    Args:
+        split: an official split.
+        present: the patients of the data set.
+
+    Returns:
+        The restricted split, None if no patient of its training or of its validation part is
+        present; and the sorted ids of its patients that are missing. If no patient at all is
+        present, none counts as missing: this is another data set.
     """
     kept = {
         name: [patient for patient in patients if patient in present]

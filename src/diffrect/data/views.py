@@ -1,4 +1,4 @@
-"""Weak and strong views of a batch, made on the batch's device in one pass each.
+"""Make the weak and strong views of a batch, on the batch's device and in one pass each.
 
 The weak view changes geometry only; the strong view changes the weak view's intensities. All draws
 are made with torch's CPU generator, which training seeds from (seed, rank, step).
@@ -19,7 +19,16 @@ from diffrect.imaging.resample import crop_centre
 def make_batch(
     raw: RawBatch, size: int, options: ViewOptions, dtype: torch.dtype, strong_views: int = 1
 ) -> Batch:
-    """The weak view and up to two strong ones, on the slices' device, in channels-last layout."""
+    """Return the weak view and up to two strong ones, on the slices' device, channels last.
+
+    Args:
+        raw: the slices.
+        size: height and width of the views, pixels.
+        options: how views are made.
+        dtype: number type of the views.
+        strong_views: how many strong views the method reads, 0 to 2; with 0, `Batch.strong` is the
+            weak view.
+    """
     weak, label = weak_view(raw, size, options)
     shown = weak.to(dtype).contiguous(memory_format=torch.channels_last)
     plain = Batch(shown, shown, label)
@@ -30,7 +39,7 @@ def make_batch(
 
 
 def _with_strong(plain: Batch, weak: Tensor, options: ViewOptions) -> Batch:
-    """The same rows with a strong view of their own, and with boxes pasted in where asked for."""
+    """Return the rows with a new strong view, with boxes pasted in if the options ask for them."""
     strong = strong_view(weak, options).to(plain.weak.dtype)
     pasted = partner = None
     if options.cutmix_probability:
@@ -42,7 +51,16 @@ def _with_strong(plain: Batch, weak: Tensor, options: ViewOptions) -> Batch:
 
 
 def weak_view(raw: RawBatch, size: int, options: ViewOptions) -> tuple[Tensor, Tensor]:
-    """Resized slices (B, C, size, size), turned or rotated, and their labels (L, size, size)."""
+    """Return resized slices (B, C, size, size), turned or rotated, and labels (L, size, size).
+
+    Args:
+        raw: the slices.
+        size: height and width of the view, pixels.
+        options: how views are made.
+
+    Returns:
+        The images in [0, 1], and the labels of the labelled rows as int64.
+    """
     shapes = torch.full_like(raw.shapes, size) if raw.zooms is not None else raw.shapes
     grid = sampling_grid(raw, random_geometry(shapes, options), size)
     mode = "bilinear" if options.interpolation == "linear" else "nearest"
@@ -57,16 +75,23 @@ def weak_view(raw: RawBatch, size: int, options: ViewOptions) -> tuple[Tensor, T
 
 
 def strong_view(weak: Tensor, options: ViewOptions) -> Tensor:
-    """The weak view with changed intensities, before boxes of other rows are pasted in."""
+    """Return the weak view with changed intensities, before boxes of other rows are pasted in."""
     strong = change_intensities(weak, options)
     return eight_bit(strong) if options.eight_bit else strong
 
 
 def random_geometry(shapes: Tensor, options: ViewOptions) -> Tensor:
-    """Per row a matrix (B, 2, 2), (x, y) order, from output to input in coordinates of [-1, 1].
+    """Draw a matrix per row that maps output to input, in coordinates of [-1, 1].
 
-    With `turn_probability` a random multiple of 90 degrees and a flip along a random axis, else a
+    With `turn_probability` it is a multiple of 90 degrees and a flip along a random axis, else a
     rotation by up to `rotation_degrees`, rigid on the slice's own pixels.
+
+    Args:
+        shapes: (B, 2) int64, height and width of each slice.
+        options: how views are made.
+
+    Returns:
+        (B, 2, 2) in (x, y) order.
     """
     rows = len(shapes)
     quarter = torch.rand(rows) < options.turn_probability
@@ -77,26 +102,33 @@ def random_geometry(shapes: Tensor, options: ViewOptions) -> Tensor:
     turned = rotation(turns)
     turned = turned.round()  # exact quarter turns
     turned[torch.arange(rows), flip] *= -1
-    # a rotation of the slice's own pixels, seen in coordinates that both run from -1 to 1
+    # Rotate the slice's own pixels, in coordinates that run from -1 to 1 along both axes.
     half = (shapes.flip(1).float() - 1).clamp(min=1) / 2  # (width, height)
     rotated = rotation(angle) * half[:, None, :] / half[:, :, None]
     return torch.where(quarter[:, None, None], turned, rotated)
 
 
 def rotation(angle: Tensor) -> Tensor:
-    """Rotation matrices (B, 2, 2) for angles (B,) in radians."""
+    """Return rotation matrices (B, 2, 2) for angles (B,) in radians."""
     cos, sin = angle.cos(), angle.sin()
     return torch.stack([torch.stack([cos, -sin], 1), torch.stack([sin, cos], 1)], 1)
 
 
 def sampling_grid(raw: RawBatch, geometry: Tensor, size: int) -> Tensor:
-    """Where each output pixel looks in the padded slices: (B, size, size, 2) for grid_sample.
+    """Return where each output pixel looks in the padded slices, for `grid_sample`.
 
     Resizing, geometry and the removal of the padding are one affine map, so pixels are
     interpolated once.
 
-    Resized, `geometry` maps to the slice's own coordinates. With zooms it maps the square of
-    `size` pixels to itself, rigid in millimetres, and the slice's middle lies under its own.
+    Args:
+        raw: the slices. Without zooms they are resized, and `geometry` maps to the slice's own
+            coordinates. With zooms it maps the square of `size` pixels to itself, rigid in
+            millimetres, and the middle of the square lies on the middle of the slice.
+        geometry: (B, 2, 2), see `random_geometry`.
+        size: height and width of the output, pixels.
+
+    Returns:
+        (B, size, size, 2), coordinates of [-1, 1] in (x, y) order.
     """
     # pixel = (u + 1) / 2 (extent - 1);  padded coordinate = 2 pixel / (padded - 1) - 1
     extent = (raw.shapes.flip(1).float() - 1).clamp(min=0)  # (B, 2): width, height
@@ -118,9 +150,16 @@ def sampling_grid(raw: RawBatch, geometry: Tensor, size: int) -> Tensor:
 
 
 def change_intensities(images: Tensor, options: ViewOptions) -> Tensor:
-    """Contrast, brightness and sharpness in random order per row, then blur; stays in [0, 1].
+    """Change contrast, brightness and sharpness in random order per row, then blur.
 
-    Row by row, because that does only the work that was drawn for a row.
+    It goes row by row, and so does only the work that was drawn for a row.
+
+    Args:
+        images: (B, C, H, W) in [0, 1].
+        options: how views are made.
+
+    Returns:
+        Images of the same shape, in [0, 1].
     """
     rows = len(images)
     order = torch.rand(3, rows).argsort(dim=0)  # (3, B): which of the three comes when
@@ -140,18 +179,18 @@ def change_intensities(images: Tensor, options: ViewOptions) -> Tensor:
 
 
 def change_contrast(image: Tensor, factor: float) -> Tensor:
-    """Away from (factor > 1) or towards the mean of each channel (C, H, W)."""
+    """Move an image (C, H, W) away from (factor > 1) or towards the mean of each channel."""
     mean = image.mean(dim=(1, 2), keepdim=True)
     return (image - mean).mul_(factor).add_(mean)
 
 
 def change_brightness(image: Tensor, factor: float) -> Tensor:
-    """Away from or towards black."""
+    """Move an image away from (factor > 1) or towards black."""
     return image * factor
 
 
 def change_sharpness(image: Tensor, factor: float) -> Tensor:
-    """Away from or towards the smoothed image."""
+    """Move an image (C, H, W) away from (factor > 1) or towards the smoothed image."""
     return smooth(image).lerp_(image, factor)
 
 
@@ -159,7 +198,7 @@ _CHANGES = (change_contrast, change_brightness, change_sharpness)
 
 
 def smooth(image: Tensor) -> Tensor:
-    """(C, H, W) through the filter (1, 1, 1; 1, 5, 1; 1, 1, 1) / 13; edges are repeated."""
+    """Filter an image (C, H, W) by (1, 1, 1; 1, 5, 1; 1, 1, 1) / 13; edges are repeated."""
     padded = F.pad(image[None], (1, 1, 1, 1), mode="replicate")[0]
     columns = padded[:, :-2] + padded[:, 1:-1]
     columns += padded[:, 2:]
@@ -169,7 +208,7 @@ def smooth(image: Tensor) -> Tensor:
 
 
 def gaussian_blur(image: Tensor, sigma: float) -> Tensor:
-    """(C, H, W) blurred by a Gaussian of `sigma` pixels, cut at three of them; edges repeated."""
+    """Blur an image (C, H, W) by a Gaussian of `sigma` pixels, cut at 3 sigma; edges repeat."""
     radius = math.ceil(3 * sigma)
     if radius == 0:
         return image
@@ -187,18 +226,24 @@ def gaussian_blur(image: Tensor, sigma: float) -> Tensor:
 
 
 def eight_bit(images: Tensor) -> Tensor:
-    """[0, 1] cut to 256 levels."""
+    """Round images in [0, 1] down to 256 levels."""
     return (images * 255).floor() / 255
 
 
 def random_boxes(
     rows: int, labelled: int, size: int, options: ViewOptions
 ) -> tuple[Tensor, Tensor]:
-    """CutMix into the unlabelled rows, from another row (Yun et al., ICCV 2019).
+    """Draw a box per unlabelled row that will show another row (CutMix; Yun et al., ICCV 2019).
+
+    Args:
+        rows: number of rows, B.
+        labelled: number of labelled rows, which come first.
+        size: height and width of the images, pixels.
+        options: how views are made.
 
     Returns:
-        Where each row shows its partner, (B, size, size) bool, and the partner's row (B,). Labelled
-        rows show nobody else, so their labels stay as they are.
+        Where each row shows its partner, (B, size, size) bool, and the partner's row, (B,) int64.
+        Labelled rows show no other row, so their labels stay as they are.
     """
     area = torch.empty(rows).uniform_(0.02, options.cutmix_area)
     aspect = torch.empty(rows).uniform_(math.log(0.3), math.log(1 / 0.3)).exp()

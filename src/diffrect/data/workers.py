@@ -1,4 +1,4 @@
-"""Calls shared out over processes that end with the one that started them."""
+"""Share calls out over processes that end with the one that started them."""
 
 import multiprocessing
 from collections.abc import Callable, Iterator, Sequence
@@ -13,16 +13,21 @@ Result = TypeVar("Result")
 
 
 class WorkerDiedError(InputError):
-    """A process was killed, which says nothing about the input."""
+    """Report that a process was killed, which says nothing about the input."""
 
 
 def in_parallel(
     function: Callable[..., Result], calls: Sequence[tuple[Any, ...]], workers: int
 ) -> Iterator[Result]:
-    """The results of some calls of a function of a module, as they come.
+    """Yield the results of several calls of a function, in the order in which they are done.
+
+    Args:
+        function: a function of a module, so that processes find it.
+        calls: the arguments of each call.
+        workers: number of processes.
 
     Raises:
-        WorkerDiedError: a process was killed; the results before were had.
+        WorkerDiedError: a process was killed; earlier results have been yielded.
     """
     executor = ProcessPoolExecutor(
         workers, multiprocessing.get_context("spawn"), initializer=_start_worker
@@ -33,8 +38,10 @@ def in_parallel(
             yield job.result()
     except BrokenProcessPool:
         raise WorkerDiedError(
-            f"--workers {workers}: expected processes that last, one was killed, perhaps for lack "
-            "of memory; try fewer"
+            f"--workers {workers}",
+            "processes that last, one was killed, perhaps for lack of memory",
+            hint="try fewer",
+            setting="workers",
         ) from None
     finally:
         executor.shutdown(wait=True, cancel_futures=True)

@@ -9,6 +9,8 @@ from pathlib import Path
 
 from diffrect.errors import InputError
 
+LARGEST_GZIP_RATIO = 1032
+"""The most bytes per byte of a gzip file: deflate packs 258 bytes into 2 bits at best."""
 TRUNCATED = "one that seems truncated"
 """What was found in place of a readable file whose end is missing."""
 

@@ -64,17 +64,24 @@ def _check_one_series(path: Path, slices: Sequence[Slice]) -> None:
 
 
 def _alike(here: object, there: object, rtol: float = 0.0, atol: float = 0.0) -> bool:
-    """Return whether two headers agree; both may say nothing."""
+    """Return whether two headers agree in a field.
+
+    Args:
+        here: the value in one header; None if it has none.
+        there: the value in the other.
+        rtol: relative difference that may be rounding.
+        atol: absolute difference that may be rounding.
+    """
     if here is None or there is None:
         return here is there
     return np.allclose(np.asarray(here), np.asarray(there), rtol=rtol, atol=atol)
 
 
 def _in_order(path: Path, slices: list[Slice]) -> tuple[list[Slice], np.ndarray | None]:
-    """Return the slices by their positions, and the vector from one to the next or None.
+    """Return the slices in the order of their positions, and the vector from one to the next.
 
-    Frames without positions of their own, such as a film of ultrasound, stay in their order; their
-    vector is unknown.
+    Frames without positions of their own, such as a film of ultrasound, stay in their order, and
+    the vector is None.
     """
     frames = slices[0].frame is not None
     if len(slices) == 1 or (frames and all(one.position is None for one in slices[1:])):
@@ -107,7 +114,17 @@ def _normal(one: Slice) -> np.ndarray:
 
 
 def _step(path: Path, slices: list[Slice], places: np.ndarray, heights: np.ndarray) -> np.ndarray:
-    """Return the vector from one slice to the next, which is the same for all of them."""
+    """Return the vector (3,) in mm from one slice to the next, the same for all of them.
+
+    Args:
+        path: the series, for messages.
+        slices: its slices in the order of their positions.
+        places: (slices, 3), their positions in mm.
+        heights: (slices,), their positions along the normal of the slices.
+
+    Raises:
+        InputError: a slice is missing, is there twice or is out of line.
+    """
     gaps = np.diff(heights)
     usual = float(np.median(gaps))
     for before, after, gap in zip(slices, slices[1:], gaps, strict=False):

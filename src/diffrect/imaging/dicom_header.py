@@ -115,7 +115,17 @@ def read_slices(file: Path) -> list[Slice]:
 
 
 def _slice(file: Path, frame: int | None, header: Dataset, places: list[Dataset]) -> Slice:
-    """Return a slice; each field is taken from the first of the places that has it."""
+    """Return a slice.
+
+    Args:
+        file: the file that holds it.
+        frame: its number in the file; None if it is the only one.
+        header: the header of the file.
+        places: parts of the header; a field is taken from the first part that has it.
+
+    Raises:
+        InputError: spacing, position or orientation are impossible.
+    """
     pixel = _numbers(places, "PixelSpacing", 2)  # between rows, between columns
     if pixel is not None and not (np.isfinite(pixel).all() and pixel.min() > 0):
         raise InputError(file, "a pixel spacing above 0 mm", got=tuple(pixel.tolist()))

@@ -152,6 +152,17 @@ class Intensity:
     def _limits_of_normalised(
         self, channel: np.ndarray, path: Path | None, low: float, high: float
     ) -> tuple[float, float]:
+        """Return the limits of a channel whose values are in [0, 1] already.
+
+        Args:
+            channel: (Z, H, W).
+            path: the file, for messages.
+            low: the smallest value of the channel.
+            high: the largest value.
+
+        Raises:
+            InputError: values lie outside [0, 1], or a window of raw intensities is asked for.
+        """
         if low < -1e-6 or high > 1 + 1e-6:
             expected = "intensities already scaled to [0, 1]"
             raise InputError(path, expected, found=f"{low:g} to {high:g}")
@@ -190,6 +201,12 @@ def _percentile(channel: np.ndarray, percent: float, low: float, high: float) ->
 
     The values from `low` to `high` are counted in bins. Only the bin that holds the rank is sorted,
     or counted in finer bins if it holds many values.
+
+    Args:
+        channel: (Z, H, W); read one slice at a time.
+        percent: the rank as a percentage, 0 to 100.
+        low: the smallest value of the channel.
+        high: the largest value.
     """
     rank = round(percent / 100 * (channel.size - 1))
     while high > low:

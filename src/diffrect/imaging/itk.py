@@ -11,8 +11,13 @@ import numpy as np
 import SimpleITK as sitk
 
 from diffrect.errors import InputError
-from diffrect.imaging.decode import TRUNCATED, check_file, decoding, silent_stderr
-from diffrect.imaging.nifti import LARGEST_GZIP_RATIO
+from diffrect.imaging.decode import (
+    LARGEST_GZIP_RATIO,
+    TRUNCATED,
+    check_file,
+    decoding,
+    silent_stderr,
+)
 from diffrect.imaging.volume import Spacing, Volume
 
 # ITK counts millimetres towards the left and posterior, NIfTI towards the right and anterior.
@@ -114,7 +119,7 @@ def quiet() -> Iterator[None]:
 
 
 def _release(image: sitk.Image) -> None:
-    """Do nothing: having been passed the image kept it alive until now."""
+    """Do nothing: the reference to the image has kept it alive until now."""
 
 
 def _check_voxel_files(path: Path) -> None:

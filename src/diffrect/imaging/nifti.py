@@ -2,6 +2,7 @@
 
 import contextlib
 import gzip
+import math
 import os
 import zlib
 from collections.abc import Iterator
@@ -14,11 +15,9 @@ import numpy as np
 
 from diffrect.atomic import new_file
 from diffrect.errors import InputError
-from diffrect.imaging.decode import TRUNCATED, check_file, decoding
+from diffrect.imaging.decode import LARGEST_GZIP_RATIO, TRUNCATED, check_file, decoding
 from diffrect.imaging.volume import Spacing, Volume
 
-LARGEST_GZIP_RATIO = 1032
-"""Bytes per byte of a gzip file at most: deflate packs 258 bytes into 2 bits at best."""
 _READABLE = "a readable NIfTI file"
 _VECTOR = 1007  # intent code of a vector in each voxel
 
@@ -32,7 +31,7 @@ def read_nifti(path: Path) -> Volume:
     Raises:
         InputError: the file is unreadable or truncated, or its spacing is not positive.
     """
-    image, header = open_nifti(path)
+    image, header = _open_nifti(path)
     _check_length(path, image)
     with decoding(path, _READABLE, TRUNCATED), np.errstate(all="ignore"):
         array = np.asanyarray(image.dataobj)
@@ -47,7 +46,7 @@ def read_nifti(path: Path) -> Volume:
     return Volume(array, (x, y, z), np.asarray(image.affine, dtype=np.float64), path)
 
 
-def open_nifti(path: Path) -> tuple[Any, Any]:
+def _open_nifti(path: Path) -> tuple[Any, Any]:
     """Return the nibabel image and its header as on disk.
 
     nibabel repairs headers while loading (a spacing of 0 becomes 1, a negative one positive). The
@@ -72,7 +71,7 @@ def label_header(path: Path, shape: tuple[int, ...]) -> Any:
     Raises:
         InputError: the file is unreadable or has another shape.
     """
-    image, header = open_nifti(path)
+    image, header = _open_nifti(path)
     found = (*image.shape, 1)[:3] if len(image.shape) == 2 else tuple(image.shape[:3])
     if shape != found:
         raise InputError(path, f"a grid of {shape} voxels", got=found)
@@ -147,10 +146,8 @@ def _check_length(path: Path, image: Any) -> None:
     holder = image.file_map["image"].filename or str(path)
     size = Path(holder).stat().st_size
     ratio = 1 if str(holder).lower().endswith((".nii", ".img")) else LARGEST_GZIP_RATIO
-    needed = int(np.prod([int(n) for n in image.shape], dtype=object)) * int(
-        image.get_data_dtype().itemsize
-    )
     shape = tuple(int(n) for n in image.shape)
+    needed = math.prod(shape) * int(image.get_data_dtype().itemsize)
     if needed > size * ratio:  # found out before memory is allocated for them
         why = f"its header says {shape}, the file has {size} bytes"
         raise InputError(path, _READABLE, found=TRUNCATED, reason=why)

@@ -38,7 +38,14 @@ def zoom_of(spacing: tuple[float, float, float] | None, target: float | None, na
 
 
 def to_network(images: Tensor, size: int, interpolation: Interpolation, zoom: Zoom) -> Tensor:
-    """Return what the network sees, (B, C, size, size), of slices (B, C, H, W)."""
+    """Return what the network sees, (B, C, size, size).
+
+    Args:
+        images: slices (B, C, H, W).
+        size: side of the network's input, pixels.
+        interpolation: how values between pixels are found.
+        zoom: network pixels per pixel of the slice, see `zoom_of`.
+    """
     if zoom is None:
         return resize(images, (size, size), interpolation)
     shape = images.shape[-2:]
@@ -174,6 +181,15 @@ def _sample(
 def _sample_line(
     images: Tensor, dim: int, places: Tensor, interpolation: Interpolation, padding: str
 ) -> Tensor:
+    """Sample images along one dimension.
+
+    Args:
+        images: (B, C, H, W).
+        dim: -2 for rows, -1 for columns.
+        places: positions in pixels.
+        interpolation: how values between pixels are found.
+        padding: outside the images, zeros or the values of the border.
+    """
     last = images.shape[dim] - 1
     shape = (-1, 1) if dim == -2 else (-1,)
 

@@ -1,8 +1,9 @@
-"""What a training method is: networks, optimisers and a generator of updates.
+"""Define what a training method is: networks, optimisers and a generator of updates.
 
 A method that takes several optimiser steps per batch, and forwards again in between, cannot be
 expressed by one returned loss. So `updates` is a generator: the training loop asks it for an
 `Update`, back-propagates its loss, steps the optimiser it names, and asks again.
+`diffrect.methods` explains the words.
 """
 
 from abc import ABC, abstractmethod
@@ -53,7 +54,10 @@ class Problem:
 class Update:
     """One optimiser step: `loss` moves the parameters of the optimiser called `name`.
 
-    `logs` are numbers to report, kept without their graphs.
+    Attributes:
+        name: one of the names of `Method.optimizers`.
+        loss: scalar with its graph.
+        logs: numbers to report by name; tensors are kept without their graphs.
     """
 
     name: str
@@ -91,7 +95,15 @@ class Method(nn.Module, ABC):
 
     @abstractmethod
     def updates(self, batch: Batch, step: int) -> Iterator[Update]:
-        """Yields the updates of iteration `step`; never inside `no_grad` or `autocast`."""
+        """Yield the updates of iteration `step`, each outside of `no_grad` and `autocast`.
+
+        Args:
+            batch: slices on the method's device, see `Batch`.
+            step: the iteration, from 0.
+
+        Yields:
+            One update per optimiser step, which is taken before the generator resumes.
+        """
 
     def check_batch(self, labelled: int, unlabelled: int) -> None:
         """Refuse batches that are too small to learn from, before the first iteration.
@@ -105,7 +117,7 @@ class Method(nn.Module, ABC):
         """
 
     def after_step(self, step: int) -> None:
-        """Called once after all updates of iteration `step`, e.g. for a moving average."""
+        """Do what follows all updates of iteration `step`, for example a moving average."""
 
     @property
     def predictor(self) -> nn.Module:
@@ -113,16 +125,16 @@ class Method(nn.Module, ABC):
         return self.segmenter
 
     def optimizers(self) -> dict[str, Optimizer]:
-        """The optimisers by the names that `updates` uses."""
+        """Return the optimisers by the names that `updates` uses."""
         return {"segmenter": self.sgd(self.segmenter)}
 
     def set_rates(self, optimizers: Mapping[str, Optimizer], step: int) -> None:
-        """Sets the learning rates of iteration `step`: polynomial decay for all optimisers."""
+        """Set the learning rates of iteration `step`: polynomial decay for all optimisers."""
         for optimizer in optimizers.values():
             self.set_rate(optimizer, poly_rate(self.problem.rate, step, self.problem.iterations))
 
     def sgd(self, network: nn.Module) -> SGD:
-        """SGD with the problem's rate, momentum and weight decay."""
+        """Return SGD of a network's parameters, with the problem's rate, momentum and decay."""
         problem = self.problem
         return SGD(
             network.parameters(),
@@ -133,13 +145,13 @@ class Method(nn.Module, ABC):
 
     @staticmethod
     def set_rate(optimizer: Optimizer, rate: float) -> None:
-        """Sets one learning rate for all parameter groups."""
+        """Set one learning rate for all parameter groups."""
         for group in optimizer.param_groups:
             group["lr"] = rate
 
 
 def make_teacher(student: nn.Module) -> nn.Module:
-    """A copy of `student` in eval mode whose parameters learn nothing."""
+    """Return a copy of `student` in eval mode whose parameters learn nothing."""
     return deepcopy(student).requires_grad_(False).eval()
 
 
@@ -147,10 +159,17 @@ def make_teacher(student: nn.Module) -> nn.Module:
 def move_average(
     teacher: nn.Module, student: nn.Module, decay: float, step: int | None, *, buffers: bool = True
 ) -> None:
-    """teacher = a teacher + (1 - a) student, a = min(1 - 1 / (step + 1), decay).
+    """Move a teacher towards its student: teacher = a teacher + (1 - a) student.
 
-    Tarvainen & Valpola, NeurIPS 2017; the early limit makes the first average a plain copy. With
-    step None, a = decay. `buffers` says whether batch norm's statistics are averaged too.
+    a = min(1 - 1 / (step + 1), decay) (Tarvainen & Valpola, NeurIPS 2017). The early limit makes
+    the first average a plain copy.
+
+    Args:
+        teacher: the network to change.
+        student: a network of the same architecture.
+        decay: a, in [0, 1], once the training is long enough.
+        step: the iteration, from 0; None = no early limit.
+        buffers: whether the statistics of batch norm are averaged too.
     """
     amount = 1 - (decay if step is None else min(1 - 1 / (step + 1), decay))
     mine, theirs = (

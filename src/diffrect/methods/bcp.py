@@ -15,9 +15,9 @@ Segmentation", CVPR 2023.
 That pre-training is 10,000 of 40,000 published iterations: here the first quarter of the training,
 so that BCP gets no more iterations than its rivals (`pretrain_share`). The teacher then starts from
 the last weights, not from the best by validation, which a method does not see. Where the authors
-split a batch in halves, all rows take part in both roles here: batches may be odd. The authors keep
-the learning rate constant: `rate_decay` = false, as in preset `reference`. Up to October 2023 their
-code let the background's Dice loss see both regions; not repeated here.
+split a batch in halves, all rows take part in both roles here, so batches may be odd. The authors
+keep the learning rate constant: `rate_decay` = false, as in preset `reference`. Up to October 2023
+their code let the background's Dice loss see both regions, which is not repeated here.
 """
 
 from collections.abc import Iterator, Mapping
@@ -40,7 +40,7 @@ class BCPOptions:
     """Settings of BCP."""
 
     pretrain_share: float = 0.25
-    """Share of the training that learns labelled slices alone, pasted into each other."""
+    """Share of the training that learns only labelled slices, pasted into each other."""
     box_share: float = 2 / 3
     """Height and width of the box, as shares of the slice's."""
     unlabelled_weight: float = 0.5
@@ -48,7 +48,7 @@ class BCPOptions:
     teacher_decay: float = 0.99
     """Decay of the teacher, a moving average of the segmenter."""
     rate_decay: bool = True
-    """The learning rate decays as in all methods; false keeps it constant, as published."""
+    """Whether the learning rate decays as in all methods; false = constant, as published."""
 
     def __post_init__(self) -> None:
         for name in ("pretrain_share", "box_share", "teacher_decay"):
@@ -57,7 +57,7 @@ class BCPOptions:
 
 
 class BCP(Method):
-    """First labelled slices in each other, then labelled and unlabelled ones both ways."""
+    """Learn labelled slices in each other first, then labelled and unlabelled ones both ways."""
 
     Options = BCPOptions
     presets = {"reference": {"rate_decay": False}}  # noqa: RUF012
@@ -69,6 +69,7 @@ class BCP(Method):
         self.pretrain_until = round(options.pretrain_share * problem.iterations)
 
     def updates(self, batch: Batch, step: int) -> Iterator[Update]:
+        """Yield the update of the pre-training, or that of both mixtures."""
         height, width = batch.weak.shape[-2:]
         outside = random_mask(height, width, self.options.box_share).to(batch.weak.device)
         paste = self.pretraining if step < self.pretrain_until else self.self_training
@@ -78,7 +79,12 @@ class BCP(Method):
         yield Update("segmenter", total, logs)
 
     def pretraining(self, batch: Batch, outside: Tensor) -> tuple[Tensor, Tensor]:
-        """Each labelled row around a box of the next one; nothing unlabelled."""
+        """Return the loss of each labelled row around a box of the next one, and 0.
+
+        Args:
+            batch: the batch.
+            outside: (H, W), false inside the box.
+        """
         images, label = batch.weak[: batch.labelled], batch.label
         logits = self.segmenter(torch.where(outside, images, images.roll(-1, 0)))
         loss = region_loss(logits, label, outside)
@@ -86,13 +92,18 @@ class BCP(Method):
         return loss, torch.zeros_like(loss)
 
     def self_training(self, batch: Batch, outside: Tensor) -> tuple[Tensor, Tensor]:
-        """Losses of the labelled regions and of the unlabelled regions of x_out and x_in."""
+        """Return the losses of the labelled and of the unlabelled regions of x_out and x_in.
+
+        Args:
+            batch: the batch.
+            outside: (H, W), false inside the box.
+        """
         known, unknown = batch.weak[: batch.labelled], batch.weak[batch.labelled :]
         with torch.no_grad():
             guess = self.teacher(unknown).argmax(dim=1)
         guess = largest_components(guess)
         row = torch.arange(max(len(known), len(unknown)), device=known.device)
-        # the two mixtures pair each unlabelled row with different labelled ones
+        # The two mixtures pair each unlabelled row with different labelled ones.
         around, inner, other = row % len(known), (row + 1) % len(known), row % len(unknown)
         out = self.segmenter(torch.where(outside, unknown[other], known[inner]))
         into = self.segmenter(torch.where(outside, known[around], unknown[other]))
@@ -103,17 +114,19 @@ class BCP(Method):
         return supervised, unsupervised
 
     def after_step(self, step: int) -> None:
+        """Copy the segmenter to the teacher while pre-training, then average."""
         pretraining = step < self.pretrain_until
         decay = 0.0 if pretraining else self.options.teacher_decay
         move_average(self.teacher, self.segmenter, decay, None)
 
     def set_rates(self, optimizers: Mapping[str, Optimizer], step: int) -> None:
+        """Let the learning rate decay, or keep it constant as published."""
         if self.options.rate_decay:
             super().set_rates(optimizers, step)
 
 
 def random_mask(height: int, width: int, share: float) -> Tensor:
-    """M (height, width): false inside a box of `share` of both sides, true outside."""
+    """Return M (height, width): false inside a random box of `share` of both sides."""
     tall, wide = int(height * share), int(width * share)
     top, left = (int(torch.randint(max(1, free), ())) for free in (height - tall, width - wide))
     outside = torch.ones(height, width, dtype=torch.bool)
@@ -122,7 +135,7 @@ def random_mask(height: int, width: int, share: float) -> Tensor:
 
 
 def region_loss(logits: Tensor, target: Tensor, region: Tensor) -> Tensor:
-    """1/2 (cross-entropy + Dice) of the pixels in `region` (H, W)."""
+    """Return 1/2 (cross-entropy + Dice) of the pixels in `region` (H, W)."""
     return cross_entropy_dice(logits, torch.where(region, target, IGNORED)) / 2
 
 

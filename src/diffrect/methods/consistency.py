@@ -1,4 +1,4 @@
-"""What methods with a ramped consistency loss share: its weight, a teacher in training mode, noise.
+"""The frame of methods with a ramped consistency loss: its weight, a teacher, input noise.
 
 The frame is that of the SSL4MIS benchmark, in which these methods were carried from classification
 to segmentation: total = 1/2 (CE + Dice) on labelled rows + w(i) consistency on unlabelled rows,
@@ -24,9 +24,9 @@ class ConsistencyOptions:
     consistency_weight: float = 0.1
     """Largest weight of the loss on unlabelled rows."""
     ramp_stairs: int = 200
-    """That weight rises in this many stairs ..."""
+    """Number of stairs in which the weight of the loss on unlabelled rows rises."""
     ramp_share: float = 1.0
-    """... over this share of the training; 0 = it is constant."""
+    """Share of the training over which that weight rises; 0 = it is constant."""
 
     def __post_init__(self) -> None:
         for name in ("supervised_weight", "consistency_weight"):
@@ -35,13 +35,19 @@ class ConsistencyOptions:
         within("ramp_share", self.ramp_share, 0, 1)
 
     def weight(self, step: int, iterations: int) -> float:
-        """w(i), the weight of the consistency loss in iteration `step` of `iterations`."""
+        """Return w(i), the weight of the consistency loss in iteration `step` of `iterations`."""
         rise = round(self.ramp_share * iterations)
         ramp = consistency_ramp(step, rise, self.ramp_stairs) if rise else 1.0
         return self.consistency_weight * ramp
 
     def update(self, supervised: Tensor, consistency: Tensor, weight: float) -> Update:
-        """The update of the weighted sum of both losses."""
+        """Return the update of the weighted sum of both losses.
+
+        Args:
+            supervised: loss on labelled rows.
+            consistency: loss on unlabelled rows.
+            weight: of the second, see `weight`.
+        """
         total = self.supervised_weight * supervised + weight * consistency
         logs: dict[str, Tensor | float] = {
             "supervised": supervised,
@@ -54,7 +60,7 @@ class ConsistencyOptions:
 
 @dataclass(frozen=True)
 class TeacherOptions(ConsistencyOptions):
-    """Those of methods with a moving-average teacher."""
+    """Weights of the two losses, and the teacher's decay."""
 
     teacher_decay: float = 0.99
     """Decay of the teacher, a moving average of the segmenter."""
@@ -78,20 +84,22 @@ class TeacherMethod(Method):
         self.teacher = make_teacher(self.segmenter)
 
     def after_step(self, step: int) -> None:
+        """Move the teacher's parameters towards the student's."""
         decay = self.options.teacher_decay
         move_average(self.teacher, self.segmenter, decay, step, buffers=False)
 
     @torch.no_grad()
     def teach(self, images: Tensor) -> Tensor:
-        """The teacher's probabilities (B, classes, H, W)."""
-        return self.teacher(images).softmax(dim=1)
+        """Return the teacher's probabilities (B, classes, H, W) of images (B, channels, H, W)."""
+        logits: Tensor = self.teacher(images)
+        return logits.softmax(dim=1)
 
 
 def with_noise(images: Tensor) -> Tensor:
-    """Images plus Gaussian noise of standard deviation 0.1, cut to +-0.2 (UA-MT, MICCAI 2019)."""
+    """Return images plus Gaussian noise, standard deviation 0.1, cut to +-0.2 (UA-MT, 2019)."""
     return images + (0.1 * torch.randn_like(images)).clamp(-0.2, 0.2)
 
 
 def squared_difference(probabilities: Tensor, target: Tensor) -> Tensor:
-    """Mean over rows, classes and pixels of (p - q)^2."""
+    """Return the mean over rows, classes and pixels of (p - q)^2."""
     return (probabilities - target).square().mean()

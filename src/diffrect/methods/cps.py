@@ -7,12 +7,13 @@ CVPR 2021.
 - L_cps = CE(p_1, y_2) + CE(p_2, y_1), y_k = argmax p_k without gradient, no threshold.
 - Total: L_s + w L_cps.
 
-Both networks have the same architecture, a start of their own, and see the same images; the first
-one predicts. Published for natural images with L_cps on labelled images too and a constant w of
-1.5; here, as in the medical benchmark SSL4MIS, L_cps is on unlabelled rows and w rises to 0.1
-(`cross_rows`, `consistency_weight`, `ramp_share` give the former); the publication's CutMix
-variant is left out. Two optimisers after one backward pass are one optimiser of both networks'
-parameters: SGD moves each on its own. The benchmark's rate decays one iteration earlier.
+Both networks have the same architecture, start from weights of their own and see the same images;
+the first one predicts. CPS was published for natural images, with L_cps on labelled images too and
+a constant w of 1.5. Here, as in the medical benchmark SSL4MIS, L_cps is on unlabelled rows and w
+rises to 0.1 (`cross_rows`, `consistency_weight`, `ramp_share` give the former). The publication's
+CutMix variant is left out. Two optimisers after one backward pass are one optimiser of both
+networks' parameters, because SGD moves each parameter on its own. The benchmark's rate decays one
+iteration earlier.
 """
 
 from collections.abc import Iterator
@@ -48,9 +49,11 @@ class CPS(Method):
         self.other = UNet(problem.channels, problem.classes)
 
     def optimizers(self) -> dict[str, Optimizer]:
+        """Return one optimiser of both networks."""
         return {"segmenter": self.sgd(nn.ModuleList([self.segmenter, self.other]))}
 
     def updates(self, batch: Batch, step: int) -> Iterator[Update]:
+        """Yield the update of L_s + w L_cps."""
         rows, options = batch.labelled, self.options
         one, two = self.segmenter(batch.weak), self.other(batch.weak)
         supervised = cross_entropy_dice(one[:rows], batch.label)
@@ -61,6 +64,6 @@ class CPS(Method):
 
 
 def cross_pseudo_supervision(one: Tensor, two: Tensor) -> Tensor:
-    """L_cps of the logits (B, classes, H, W) of two networks."""
+    """Return L_cps of the logits (B, classes, H, W) of two networks."""
     labels = one.detach().argmax(dim=1), two.detach().argmax(dim=1)
     return cross_entropy(one, labels[1]) + cross_entropy(two, labels[0])

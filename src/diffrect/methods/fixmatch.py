@@ -1,4 +1,4 @@
-"""FixMatch: what the network is sure of in the weak view is the label of the strong view.
+"""FixMatch: confident predictions of the weak view are the labels of the strong view.
 
 Sohn, Berthelot, Li, Zhang, Carlini, Cubuk, Kurakin, Zhang, Raffel, "FixMatch: Simplifying
 Semi-Supervised Learning with Consistency and Confidence", NeurIPS 2020. Equation numbers are
@@ -9,15 +9,15 @@ theirs.
   without gradient. Unsure pixels contribute 0 and count in the mean.
 - Total: Eq. 3 + lambda_u Eq. 4, lambda_u = 1, constant; no teacher.
 
-Published with RandAugment and seven unlabelled images to a labelled one; here the strong view is
-the protocol's contrast, brightness, sharpness and blur, without CutMix (`cutmix_probability` is 0
-unless set), and batches are the protocol's. Weak and strong view are forwarded one after the other,
-with batch statistics of their own.
+FixMatch was published with RandAugment and seven unlabelled images per labelled one. Here the
+strong view is the protocol's contrast, brightness, sharpness and blur, without CutMix
+(`cutmix_probability` is 0 unless set), and batches are the protocol's. Weak and strong view are
+forwarded one after the other, each with its own batch statistics.
 
 Preset `reference` is what the SSL4MIS benchmark's script computes instead: a pixel is sure where
-(max - min) / max > 0.8, unsure pixels are taught as background, Dice is added, so is DiffRect's
-complementary loss, the weight rises to 0.1, and the strong view is jitter from 0.2 to 1.8 (theirs
-has no sharpness). Its teacher is never used, so there is none here.
+(max - min) / max > 0.8, unsure pixels are taught as background, Dice and DiffRect's complementary
+loss are added, the weight rises to 0.1, and the strong view is jitter from 0.2 to 1.8 (theirs has
+no sharpness). The script never uses its teacher, so there is none here.
 """
 
 from collections.abc import Iterator
@@ -61,18 +61,21 @@ class FixMatchOptions(ConsistencyOptions):
     """Settings of FixMatch."""
 
     supervised_weight: float = 1.0
+    """Weight of cross-entropy plus Dice on the labelled rows."""
     consistency_weight: float = 1.0
+    """Largest weight of the loss on unlabelled rows: lambda_u."""
     ramp_share: float = 0.0
+    """Share of the training over which that weight rises; 0 = it is constant, as published."""
     threshold: float = 0.95
-    """tau, above which a pixel of the weak view is sure."""
+    """tau, the confidence from which on a pixel of the weak view is sure."""
     confidence: Literal["largest", "spread"] = "largest"
-    """Confidence is the largest probability, or (largest - smallest) / largest."""
+    """Confidence of a pixel: its largest probability, or (largest - smallest) / largest."""
     unsure_pixels: Literal["ignore", "background"] = "ignore"
-    """Unsure pixels contribute nothing, or are taught as background."""
+    """Whether unsure pixels contribute nothing or are taught as background."""
     pseudo_label_loss: Literal["cross_entropy", "cross_entropy_dice"] = "cross_entropy"
     """Loss against pseudo-labels: Eq. 4, or cross-entropy plus Dice over the sure pixels."""
     complementary: bool = False
-    """Add the complementary loss of the two views."""
+    """Whether the complementary loss of the two views is added."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -86,8 +89,10 @@ class FixMatch(Method):
     presets = {"default": {"cutmix_probability": 0.0}, "reference": REFERENCE}  # noqa: RUF012
 
     def updates(self, batch: Batch, step: int) -> Iterator[Update]:
+        """Yield the update of Eq. 3 + lambda_u Eq. 4."""
         rows, options = batch.labelled, self.options
-        first = 0 if options.complementary else rows  # only that loss reads strong labelled rows
+        # Only the complementary loss reads the strong view of labelled rows.
+        first = 0 if options.complementary else rows
         weak = self.segmenter(batch.weak)
         strong = self.segmenter(batch.strong[first:])
         supervised = cross_entropy_dice(weak[:rows], batch.label)
@@ -100,7 +105,7 @@ class FixMatch(Method):
         yield options.update(supervised, consistency, weight)
 
     def sure_labels(self, logits: Tensor) -> Tensor:
-        """Class maps (B, H, W) of the weak view, unsure pixels ignored or background."""
+        """Return class maps (B, H, W) of the weak view; unsure pixels are ignored or background."""
         unsure = IGNORED if self.options.unsure_pixels == "ignore" else 0
         if self.options.confidence == "spread":
             return pseudo_label(logits, self.options.threshold, unsure)
@@ -108,7 +113,7 @@ class FixMatch(Method):
         return torch.where(largest >= self.options.threshold, label, unsure)
 
     def pseudo_label_loss(self, logits: Tensor, target: Tensor) -> Tensor:
-        """Eq. 4, whose mean counts the unsure pixels too; or cross-entropy plus Dice."""
+        """Return Eq. 4, whose mean counts the unsure pixels too, or cross-entropy plus Dice."""
         if self.options.pseudo_label_loss == "cross_entropy":
             return cross_entropy(logits, target) * (target != IGNORED).to(logits.dtype).mean()
         return cross_entropy_dice(logits, target)

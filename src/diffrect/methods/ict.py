@@ -4,11 +4,12 @@ Verma, Lamb, Kannala, Bengio, Lopez-Paz, "Interpolation Consistency Training for
 Learning", IJCAI 2019. With Mix_l(a, b) = l a + (1 - l) b and l ~ Beta(a, a), the consistency is
 mean |f(Mix_l(u_j, u_k)) - Mix_l(f'(u_j), f'(u_k))|^2, f' the mean teacher.
 
-Published for classification; decay 0.99, a = 0.2 and weight 0.1 are those of the SSL4MIS benchmark,
-which mixes the first half of the unlabelled rows into the second. Here, as in the publication, each
-unlabelled row is mixed with another one of the batch, so odd batches will do, with an l per row as
-in the benchmark. Beta(0.2, 0.2) is U-shaped: most mixtures are nearly pure. The student sees
-labelled rows and mixtures in one pass; the teacher gets all clean unlabelled rows in one.
+ICT was published for classification. Decay 0.99, a = 0.2 and weight 0.1 are those of the SSL4MIS
+benchmark, which mixes the first half of the unlabelled rows into the second. Here, as in the
+publication, each unlabelled row is mixed with another row of the batch, so batches may be odd; each
+row has its own l, as in the benchmark. Beta(0.2, 0.2) is U-shaped, so most mixtures are nearly
+pure. The student sees labelled rows and mixtures in one pass, the teacher all clean unlabelled rows
+in another.
 """
 
 from collections.abc import Iterator
@@ -34,7 +35,8 @@ class ICTOptions(TeacherOptions):
     def __post_init__(self) -> None:
         super().__post_init__()
         if not 0 < self.mixing < float("inf"):
-            raise InputError(f"mixing: expected a positive number, got {self.mixing:g}")
+            got = f"{self.mixing:g}"
+            raise InputError("mixing", "a positive number", got=got, setting="mixing")
 
 
 class ICT(TeacherMethod):
@@ -43,6 +45,7 @@ class ICT(TeacherMethod):
     Options = ICTOptions
 
     def updates(self, batch: Batch, step: int) -> Iterator[Update]:
+        """Yield the update of labels and of mixed predictions."""
         rows, images = batch.labelled, batch.weak[batch.labelled :]
         share, partner = draw_mixture(len(images), self.options.mixing)
         share, partner = share.to(images), partner.to(images.device)
@@ -57,13 +60,20 @@ class ICT(TeacherMethod):
 
 
 def draw_mixture(rows: int, mixing: float) -> tuple[Tensor, Tensor]:
-    """Share of the partner (rows,) and the partner of each row, another one where there is."""
+    """Draw the share of the partner (rows,) and the partner of each row.
+
+    The partner is another row, if there is more than one.
+
+    Args:
+        rows: number of rows to mix.
+        mixing: both parameters of the Beta distribution.
+    """
     share = torch.distributions.Beta(mixing, mixing).sample((rows,))
     away = torch.randint(1, max(rows, 2), ())
     return share, (torch.arange(rows) + away) % rows
 
 
 def mix(own: Tensor, other: Tensor, share: Tensor) -> Tensor:
-    """(1 - share) own + share other, with a share per row."""
+    """Return (1 - share) own + share other, with a share per row."""
     share = share[:, None, None, None]
     return (1 - share) * own + share * other

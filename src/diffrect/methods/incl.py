@@ -3,19 +3,20 @@
 Zhu, Yang, Liu, Zhang, "Inherent Consistent Learning for Accurate Semi-supervised Medical Image
 Segmentation", MIDL 2023. Two heads of class-query attention read the decoder's maps in training:
 SSPA draws class maps M_L of labelled and M_C of unlabelled rows with queries of its own; USCL draws
-M_U of unlabelled rows with the queries that SSPA ended with on the labelled rows, meaned over them.
+M_U of unlabelled rows with the mean over the labelled rows of the queries that SSPA ended with.
 
 L = S(p, y) + S(M_L, y) + D(M_U, p_u) + 50 MSE(M_U, M_C), S = cross-entropy + Dice, D = soft Dice
-without squares against the segmenter's own softmax p_u; p_u and M_C without gradient; the last
-three terms are means over the scales. Constant weights, no teacher, no noise. Labelled and
-unlabelled rows go through the network separately. The heads are dropped when predicting.
+without squares against the segmenter's own softmax p_u; p_u and M_C have no gradient; the last
+three terms are means over the scales. Weights are constant; there is no teacher and no noise.
+Labelled and unlabelled rows go through the network separately. The heads are dropped when
+predicting.
 
-The token layers are square in the number of tokens: 2 (N^2 + N) weights a scale, 573 million a head
-at 256 x 256 (about 14 GB in training), 36 million at 128 x 128. `token_grid` = 32 pools the maps to
-at most 32 x 32 tokens first; that departs from the publication and belongs beside its results. The
-released code starts at a learning rate of 0.01, its script at 0.1; here it is the common one.
-Queries split into attention heads by class; the released code mixes classes and heads there
-(`raw_reshape`, on in preset `reference`).
+The token layers are square in the number of tokens: 2 (N^2 + N) weights per scale, 573 million per
+head at 256 x 256 (about 14 GB in training), 36 million at 128 x 128. `token_grid` = 32 pools the
+maps to at most 32 x 32 tokens first, which departs from the publication and must be reported with
+the result. The released code starts at a learning rate of 0.01, its script at 0.1; here it is the
+common one. Queries are split into attention heads class by class; the released code mixes classes
+and heads there (`raw_reshape`, on in preset `reference`).
 """
 
 from collections.abc import Iterator, Sequence
@@ -40,13 +41,15 @@ class INCLOptions:
     """Settings of ICL."""
 
     token_grid: int | None = None
-    """Largest side of the grid of tokens; None = the decoder's maps as they are, as published."""
+    """Largest side of the grid of tokens; None = one token per pixel of the decoder's maps, as
+    published."""
     consistency_weight: float = 50.0
     """Weight of the squared difference of both heads' maps of unlabelled rows."""
     drop_path: float = 0.02
     """Share of rows whose residual branches the heads drop."""
     raw_reshape: bool = False
-    """Reshape queries into attention heads without a transpose, as the released code does."""
+    """Whether queries are reshaped into attention heads without a transpose, as in the released
+    code."""
 
     def __post_init__(self) -> None:
         if self.token_grid is not None:
@@ -79,9 +82,11 @@ class INCL(Method):
         )
 
     def optimizers(self) -> dict[str, Optimizer]:
+        """Return one optimiser of the segmenter and both heads."""
         return {"segmenter": self.sgd(nn.ModuleList(self.children()))}
 
     def updates(self, batch: Batch, step: int) -> Iterator[Update]:
+        """Yield the update of L."""
         known, unknown = batch.weak[: batch.labelled], batch.weak[batch.labelled :]
         logits, features = self.segment(known)
         supervised = cross_entropy_dice(logits, batch.label)
@@ -105,7 +110,7 @@ class INCL(Method):
         yield Update("segmenter", total, logs)
 
     def segment(self, images: Tensor) -> tuple[Tensor, list[Tensor]]:
-        """Logits, and the decoder's maps at 1/8, 1/4 and 1/2 of the resolution."""
+        """Return logits, and the decoder's maps at 1/8, 1/4 and 1/2 of the resolution."""
         features = self.segmenter.decoder.features(self.segmenter.encode(images))
         return crop_like(self.segmenter.decoder.logits(features[-1]), images), features[:3]
 
@@ -113,12 +118,12 @@ class INCL(Method):
 def transfer_loss(
     maps: Sequence[Tensor], targets: Sequence[Tensor], logits: Tensor, weight: float
 ) -> Tensor:
-    """D(M_U, p_u) + weight MSE(M_U, M_C), means over the scales.
+    """Return D(M_U, p_u) + weight MSE(M_U, M_C), means over the scales.
 
     Args:
-        maps: logits of M_U (B, K, h, w) at each scale.
-        targets: logits of M_C.
-        logits: the segmenter's (B, K, H, W).
+        maps: logits of M_U, (B, K, h, w) at each scale.
+        targets: logits of M_C, of the same shapes.
+        logits: the segmenter's logits (B, K, H, W), whose softmax is p_u.
         weight: of the squared difference.
     """
     own = logits.detach().softmax(dim=1)
@@ -131,13 +136,16 @@ def transfer_loss(
 
 
 def enlarge(maps: Tensor, like: Tensor) -> Tensor:
-    """Maps (B, K, h, w) at the size of `like` (B, ?, H, W), padding to multiples of 16 removed."""
+    """Resize maps (B, K, h, w) to `like` (B, ?, H, W), without its padding to multiples of 16."""
     padded = [-(-side // 16) * 16 for side in like.shape[-2:]]
     return crop_like(F.interpolate(maps, padded, mode="bilinear", align_corners=False), like)
 
 
 def soft_dice_loss(probabilities: Tensor, target: Tensor) -> Tensor:
-    """1 - (2 sum p q + e) / (sum p + sum q + e), e = 1e-5, over all rows; mean over classes."""
+    """Return 1 - (2 sum p q + e) / (sum p + sum q + e), e = 1e-5, a mean over classes.
+
+    Sums are over all rows and pixels of probabilities (B, K, H, W).
+    """
     overlap = shared_sum((probabilities * target).sum((0, 2, 3)))
     size = shared_sum((probabilities + target).sum((0, 2, 3)))
     return (1 - (2 * overlap + 1e-5) / (size + 1e-5)).mean()

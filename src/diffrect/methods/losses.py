@@ -1,7 +1,7 @@
 """Losses, pseudo-labels and schedules: pure functions that the methods share.
 
-Shapes: logits and probabilities (B, C, H, W), class maps (B, H, W). A pixel of a target class map
-whose value is `IGNORED` counts in no loss.
+Logits and probabilities are (B, C, H, W), class maps (B, H, W). A pixel of a target class map whose
+value is `IGNORED` counts in no loss. `diffrect.methods` explains the words.
 """
 
 import math
@@ -15,10 +15,11 @@ from diffrect.labels import IGNORED
 
 
 def dice_loss(probabilities: Tensor, target: Tensor) -> Tensor:
-    """Soft Dice loss with squared denominators, pooled over rows and pixels, mean over classes.
+    """Return the soft Dice loss with squared denominators, background included.
 
-    1 - (2 sum(s t) + e) / (sum(s^2) + sum(t^2) + e), e = 1e-5, background included
-    (Milletari et al., 3DV 2016). A class that is absent from the target costs about 1.
+    1 - (2 sum(s t) + e) / (sum(s^2) + sum(t^2) + e), e = 1e-5, with sums over rows and pixels and
+    a mean over classes (Milletari et al., 3DV 2016). A class that is absent from the target costs
+    about 1.
     """
     classes = probabilities.shape[1]
     codes = torch.arange(classes, device=target.device)[None, :, None, None]
@@ -33,25 +34,28 @@ def dice_loss(probabilities: Tensor, target: Tensor) -> Tensor:
 
 
 def cross_entropy(logits: Tensor, target: Tensor) -> Tensor:
-    """Mean cross-entropy over the pixels that are not ignored; 0 where all are."""
+    """Return the mean cross-entropy over the pixels that are not ignored; 0 if all are."""
     total = _pixel_cross_entropy(logits, target.long(), "sum")
     return shared_sum(total) / shared_sum((target != IGNORED).sum()).clamp(min=1)
 
 
 def _pixel_cross_entropy(logits: Tensor, target: Tensor, reduction: str) -> Tensor:
-    """`F.cross_entropy` of maps, by the algorithm for rows where that alone repeats its numbers."""
+    """Return `F.cross_entropy` of maps.
+
+    On a GPU only the algorithm for rows repeats its numbers, so it is used where that is asked for.
+    """
     if logits.is_cuda and torch.are_deterministic_algorithms_enabled():
         logits, target = logits.permute(0, 2, 3, 1).flatten(0, 2), target.flatten()
     return F.cross_entropy(logits, target, ignore_index=IGNORED, reduction=reduction)
 
 
 def cross_entropy_dice(logits: Tensor, target: Tensor) -> Tensor:
-    """CED: cross-entropy plus `dice_loss` of the softmax. Logits (B, C, H, W), target (B, H, W)."""
+    """Return CED: the cross-entropy of logits plus the `dice_loss` of their softmax."""
     return cross_entropy(logits, target) + dice_loss(logits.softmax(dim=1), target)
 
 
 def pseudo_label(logits: Tensor, threshold: float, unsure: int) -> Tensor:
-    """Hard label per pixel where the prediction is confident, `unsure` elsewhere.
+    """Return the hard label of each pixel whose prediction is confident, `unsure` elsewhere.
 
     q = (p - min_c p) / max_c p; a pixel is confident where its best class has q > threshold.
 
@@ -70,43 +74,48 @@ def pseudo_label(logits: Tensor, threshold: float, unsure: int) -> Tensor:
 
 
 def confidence_weight(logits: Tensor) -> Tensor:
-    """w: how concentrated the class maps are, 0 (spread over all pixels) to 1 (one pixel).
+    """Return w, how concentrated the class maps are: 0 (over all pixels) to 1 (in one pixel).
 
-    Mean over batch and class of 1 - H / log(HW), where H is the entropy over *pixels* of each
-    class map of the softmax, normalised to sum to 1. Not detached, as in the reference.
+    w is the mean over batch and class of 1 - H / log(HW), where H is the entropy over *pixels* of
+    each class map of the softmax, normalised to sum to 1. It has a gradient, as in the reference.
     """
     maps = logits.softmax(dim=1).flatten(2)  # (B, C, HW)
-    # limits for classes and pixels whose probability underflows: 0 log 0 has no gradient
+    # The limits hold where the probability of a class or pixel underflows: 0 log 0 has no gradient.
     maps = maps / maps.sum(dim=2, keepdim=True).clamp(min=1e-12)
     entropy = -(maps * maps.clamp(min=torch.finfo(maps.dtype).tiny).log()).sum(dim=2)
     return shared_mean((1 - entropy / math.log(maps.shape[2])).mean())
 
 
 def complementary_loss(weak_logits: Tensor, strong_logits: Tensor) -> tuple[Tensor, Tensor]:
-    """Complementary loss of two views: the strong one must not predict the weak one's least class.
+    """Return the complementary loss of two views and its confidence weight w.
 
-    w * CE(1 - softmax(strong), argmin_c softmax(weak)), all rows; the cross-entropy is fed
-    probabilities as if they were logits, as the reference does.
+    The strong view must not predict the class that is least probable in the weak view:
+    w * CE(1 - softmax(strong), argmin_c softmax(weak)) over all rows. The cross-entropy is fed
+    probabilities as if they were logits, as in the reference.
 
     Returns:
         The loss and the confidence weight w that it contains.
     """
     weight = confidence_weight(strong_logits)
-    # `min` finds it on a CPU in an eighth of the time that `argmin` takes
+    # On a CPU, `min` finds the class in an eighth of the time that `argmin` takes.
     least = weak_logits.detach().softmax(dim=1).min(dim=1).indices
     complementary = _pixel_cross_entropy(1 - strong_logits.softmax(dim=1), least, "mean")
     return weight * shared_mean(complementary), weight
 
 
 def consistency_ramp(step: int, iterations: int, stairs: int) -> float:
-    """exp(-5 (1 - min(1, k / K))^2) with K = `stairs` and k = floor(step K / iterations).
+    """Return the ramp of a weight in iteration `step`, from exp(-5) to 1 in `stairs` stairs.
 
-    (Laine & Aila, ICLR 2017.) With 30,000 iterations and K = 200, k = step // 150.
+    exp(-5 (1 - min(1, k / K))^2) with K = `stairs` and k = floor(step K / iterations)
+    (Laine & Aila, ICLR 2017). With 30,000 iterations and K = 200, k = step // 150.
     """
     k = step * stairs // iterations
     return math.exp(-5.0 * (1.0 - min(1.0, k / stairs)) ** 2)
 
 
 def poly_rate(base: float, step: int, iterations: int) -> float:
-    """Learning rate of `step`: base (1 - i/I)^0.9, set after step i, so 0 and 1 share the base."""
-    return base * (1.0 - max(step - 1, 0) / iterations) ** 0.9
+    """Return the learning rate of `step`: base (1 - i / I)^0.9, polynomial decay.
+
+    The rate changes after step i, so that the first two steps have the base rate.
+    """
+    return base * float((1.0 - max(step - 1, 0) / iterations) ** 0.9)

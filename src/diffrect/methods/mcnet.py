@@ -3,15 +3,15 @@
 Wu, Ge, Zhang, Xu, Zhang, Xia, Cai, "Mutual Consistency Learning for Semi-supervised Medical Image
 Segmentation", Medical Image Analysis 81, 2022 (MC-Net+; MCNetV2 in its code).
 
-- Decoders differ in their upsampling: 1x1 convolution and bilinear, transposed convolution, 1x1
-  convolution and nearest. They share the encoder's maps, dropout included.
+- Decoders differ in how they enlarge maps: 1x1 convolution and bilinear, transposed convolution,
+  1x1 convolution and nearest. They share the encoder's maps, dropout included.
 - Sharpening: s(p) = p^(1/T) / (p^(1/T) + (1 - p)^(1/T)), T = 0.1, for each class on its own: with
   more than two classes the result does not sum to 1.
 - Total: sum_d 1/2 Dice(p_d) on labelled rows + w(i) sum_(d != e) mean |p_d - s(p_e)|^2 on all rows.
   The released Dice loss lacks the factor 2 and so is half the usual one plus 1/2: hence the 1/2.
 
-As in the released code the gradient goes through s(p_e) too; `detach` stops it there. The code
-keeps the learning rate constant: `rate_decay` = false, as in preset `reference`; its w(i) is one
+As in the released code, the gradient goes through s(p_e) too; `detach` stops it there. The code
+keeps the learning rate constant: `rate_decay` = false, as in preset `reference`. Its w(i) is one
 iteration ahead. The first decoder predicts.
 """
 
@@ -38,15 +38,18 @@ class MCNetOptions(ConsistencyOptions):
     temperature: float = 0.1
     """T of the sharpening; above 0, at most 1."""
     detach: bool = False
-    """Sharpened predictions are targets without gradient."""
+    """Whether sharpened predictions are targets without gradient."""
     rate_decay: bool = True
-    """The learning rate decays as in all methods; false keeps it constant, as the code does."""
+    """Whether the learning rate decays as in all methods; false = constant, as in the code."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if not 0 < self.temperature <= 1:
             raise InputError(
-                f"temperature: expected a number above 0, up to 1, got {self.temperature:g}"
+                "temperature",
+                "a number above 0, up to 1",
+                got=f"{self.temperature:g}",
+                setting="temperature",
             )
 
 
@@ -63,13 +66,16 @@ class MCNet(Method):
         self.nearest = Decoder(problem.classes, upsampling="nearest")
 
     def optimizers(self) -> dict[str, Optimizer]:
+        """Return one optimiser of the encoder and all decoders."""
         return {"segmenter": self.sgd(nn.ModuleList(self.children()))}
 
     def set_rates(self, optimizers: Mapping[str, Optimizer], step: int) -> None:
+        """Let the learning rate decay, or keep it constant as the released code does."""
         if self.options.rate_decay:
             super().set_rates(optimizers, step)
 
     def updates(self, batch: Batch, step: int) -> Iterator[Update]:
+        """Yield the update of Dice on labels and of the decoders' mutual consistency."""
         rows, options = batch.labelled, self.options
         maps = self.segmenter.encode(batch.weak)
         decoders = (self.segmenter.decoder, self.transposed, self.nearest)
@@ -81,7 +87,7 @@ class MCNet(Method):
 
 
 def sharpen(probabilities: Tensor, temperature: float) -> Tensor:
-    """s(p) of each class on its own, values in [0, 1]."""
+    """Return s(p) of each class on its own, values in [0, 1]."""
     power = probabilities.pow(1 / temperature)
     return power / (power + (1 - probabilities).pow(1 / temperature))
 
@@ -89,7 +95,13 @@ def sharpen(probabilities: Tensor, temperature: float) -> Tensor:
 def mutual_consistency(
     predictions: Sequence[Tensor], temperature: float, detach: bool = False
 ) -> Tensor:
-    """Sum over ordered pairs d != e of mean (p_d - s(p_e))^2."""
+    """Return the sum over ordered pairs d != e of mean (p_d - s(p_e))^2.
+
+    Args:
+        predictions: p_d, probabilities (B, C, H, W) of each decoder.
+        temperature: T.
+        detach: stop the gradient at s(p_e).
+    """
     sharp = [sharpen(p.detach() if detach else p, temperature) for p in predictions]
     pairs = permutations(range(len(predictions)), 2)
     terms = [squared_difference(predictions[d], sharp[e]) for d, e in pairs]

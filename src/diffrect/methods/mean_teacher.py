@@ -1,4 +1,4 @@
-"""Mean Teacher: agree with a moving average of oneself under noise.
+"""Mean Teacher: a network agrees with the moving average of itself under noise.
 
 Tarvainen, Valpola, "Mean teachers are better role models: Weight-averaged consistency targets
 improve semi-supervised deep learning results", NeurIPS 2017.
@@ -7,10 +7,11 @@ improve semi-supervised deep learning results", NeurIPS 2017.
 - Consistency: J = mean |f(x, theta', noise') - f(x, theta, noise)|^2 of the
   softmaxes, weighted by w(i). The teacher's noise is on its input; both networks use dropout.
 
-Published for classification. Of the ways to carry it to segmentation this is the SSL4MIS
-benchmark's: decay 0.99, weight 0.1, consistency on unlabelled rows only, the student sees the clean
-weak view. Its 2-D script leaves the consistency out for the first 1,000 of 30,000 iterations, where
-w(i) is below 0.001; that is `consistency_from`, on in preset `reference` only.
+Mean Teacher was published for classification. Of the ways to carry it to segmentation, this is that
+of the SSL4MIS benchmark: decay 0.99, weight 0.1, consistency on unlabelled rows only, and a student
+that sees the clean weak view. The benchmark's 2-D script leaves the consistency out for the first
+1,000 of 30,000 iterations, where w(i) is below 0.001: `consistency_from`, on in preset `reference`
+only.
 """
 
 from collections.abc import Iterator
@@ -33,7 +34,7 @@ class MeanTeacherOptions(TeacherOptions):
     """Settings of Mean Teacher."""
 
     consistency_from: float = 0.0
-    """Share of the training after which the consistency loss sets in."""
+    """Share of the training before which the consistency loss has no weight."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -47,6 +48,7 @@ class MeanTeacher(TeacherMethod):
     presets = {"reference": {"consistency_from": 1 / 30}}  # noqa: RUF012
 
     def updates(self, batch: Batch, step: int) -> Iterator[Update]:
+        """Yield the update of labels and of J."""
         rows, iterations = batch.labelled, self.problem.iterations
         weight = self.options.weight(step, iterations)
         if step < self.options.consistency_from * iterations:

@@ -1,4 +1,4 @@
-"""The training methods by name, and how a name and a preset become a method with its options."""
+"""Find a method by its name, and turn a configuration into a method with all its options."""
 
 from dataclasses import fields, is_dataclass, replace
 from importlib import import_module
@@ -32,21 +32,25 @@ _ANY_METHOD_TAKES = {"rectify_from"}
 
 
 class Resolved(NamedTuple):
-    """A configuration's method class and the full settings of the method and the views."""
+    """The method class of a configuration, and all settings of the method and of the views."""
 
     method: type[Method]
     method_options: Any
+    """An instance of `method.Options`."""
     view_options: ViewOptions
 
 
 def find_method(name: str) -> type[Method]:
-    """The method class called `name`: built in, from an entry point, or package.module:Class.
+    """Return the method class called `name`.
+
+    Args:
+        name: of a built-in method, of an entry point, or package.module:Class.
 
     Raises:
-        InputError: there is no such method, or what is there is none.
+        InputError: there is nothing of that name, or it is not a method.
     """
     points = {p.name: f"{p.module}:{p.attr}" for p in entry_points(group=ENTRY_POINT_GROUP)}
-    target = {**points, **METHODS}.get(name, name)  # nobody replaces a built-in method
+    target = {**points, **METHODS}.get(name, name)  # an entry point replaces no built-in method
     module, colon, attribute = target.partition(":")
     try:
         if not colon:
@@ -55,42 +59,47 @@ def find_method(name: str) -> type[Method]:
     except (ImportError, AttributeError, ValueError) as error:
         known = ", ".join([*METHODS, *sorted(points.keys() - METHODS.keys())])
         raise InputError(
-            f"--method {name}: expected one of {known}, or package.module:Class ({error})",
+            f"--method {name}",
+            f"one of {known}, or package.module:Class ({error})",
             setting="method",
         ) from None
-    except Exception as error:  # whatever a module of the user's raises
+    except Exception as error:  # a user's module may raise anything
         frame = extract_tb(error.__traceback__)[-1]
         where = (
             "" if isinstance(error, SyntaxError) else f" ({frame.filename}, line {frame.lineno})"
         )
         reason = " ".join(str(error).split())
         raise InputError(
-            f"--method {name}: expected a module that can be imported, {module} raises "
-            f"{type(error).__name__}: {reason}{where}",
+            f"--method {name}",
+            "a module that can be imported",
+            found=f"{module}, which raises {type(error).__name__}: {reason}{where}",
             setting="method",
         ) from error
-    check_method(found, f"--method {name}")
+    _check_method(found, f"--method {name}")
     return cast(type[Method], found)
 
 
-def check_method(found: Any, where: str) -> None:
-    """Whether a class is a whole method.
+def _check_method(found: object, subject: str) -> None:
+    """Check that what was found is a whole method.
 
     Raises:
-        InputError: no subclass of Method, without `updates` or options of its own.
+        InputError: it is not a subclass of Method, or lacks `updates` or options of its own.
     """
+
+    def refuse(expected: str, got: object = None) -> InputError:
+        return InputError(subject, expected, got=got, setting="method")
+
     if not (isinstance(found, type) and issubclass(found, Method)):
-        raise InputError(f"{where}: expected a subclass of diffrect.methods.base.Method")
+        raise refuse("a subclass of diffrect.methods.base.Method")
     if isabstract(found):
-        lacking = ", ".join(sorted(found.__abstractmethods__))
-        raise InputError(f"{where}: expected a method that defines {lacking}")
+        raise refuse(f"a method that defines {', '.join(sorted(found.__abstractmethods__))}")
     options = getattr(found, "Options", None)
     if not (isinstance(options, type) and is_dataclass(options)):
-        raise InputError(f"{where}: expected Options to be a dataclass, got {options!r}")
+        raise refuse("Options to be a dataclass", got=repr(options))
     of_views = {field.name for field in fields(ViewOptions)}
     for field in fields(options):
         if field.name in of_views:
-            raise InputError(f"{where}: expected another name for {field.name}, an option of views")
+            raise refuse(f"another name for {field.name}, an option of views")
 
 
 def has_option(method: str, option: str) -> bool:
@@ -103,39 +112,34 @@ def has_option(method: str, option: str) -> bool:
 
 
 def resolve(config: TrainConfig) -> Resolved:
-    """Method class and settings of a configuration: preset, then what `options` changes.
+    """Return the method class and all settings of a configuration.
+
+    The settings are those of the preset, changed by the configuration's `options`.
 
     Raises:
         InputError: an unknown method or option, or a value of the wrong type.
     """
     method = find_method(config.method)
-    where, of_views = f"preset {config.preset}", vars(ViewOptions())
-    changes = method.presets.get(config.preset, {})
-    method_options = update_dataclass(
-        method.Options(), {k: v for k, v in changes.items() if k not in of_views}, where
-    )
-    fixed_views = {k: v for k, v in changes.items() if k in of_views}
-    view_options = update_dataclass(
-        ViewOptions(), {**VIEW_PRESETS[config.preset], **fixed_views}, where
-    )
-    known = set(vars(view_options)) | set(vars(method_options))
+    method_options, view_options = method.Options(), ViewOptions()
+    known = vars(method_options).keys() | vars(view_options).keys()
     for name in config.options:
         if name not in known | _ANY_METHOD_TAKES:
             expected = ", ".join(sorted(known))
             raise InputError(f"--option {name}", f"one of {expected}", setting=name)
-    of_views = {k: v for k, v in config.options.items() if k in vars(view_options)}
-    of_method = {k: v for k, v in config.options.items() if k in vars(method_options)}
-    return Resolved(
-        method,
-        update_dataclass(method_options, of_method, "--option"),
-        update_dataclass(view_options, of_views, "--option"),
-    )
+    preset = {**VIEW_PRESETS[config.preset], **method.presets.get(config.preset, {})}
+    given = {name: value for name, value in config.options.items() if name in known}
+    for values, where in ((preset, f"preset {config.preset}"), (given, "--option")):
+        of_views = {k: v for k, v in values.items() if k in vars(view_options)}
+        of_method = {k: v for k, v in values.items() if k not in of_views}
+        method_options = update_dataclass(method_options, of_method, where)
+        view_options = update_dataclass(view_options, of_views, where)
+    return Resolved(method, method_options, view_options)
 
 
 def complete(config: TrainConfig) -> TrainConfig:
-    """The configuration with every setting of method and views among its options.
+    """Return the configuration with every setting of method and views among its options.
 
-    Checkpoints hold this one, so that a later version with other defaults predicts the same.
+    Checkpoints hold it in this form, so that a later version with other defaults predicts the same.
     """
     resolved = resolve(config)
     options = vars(resolved.view_options) | vars(resolved.method_options)

@@ -28,7 +28,7 @@ class SupervisedOptions:
 class Supervised(Method):
     """Cross-entropy and Dice on the labelled rows of the weak view.
 
-    Trained on whole batches of labelled rows (as many as other methods have rows in all), so that
+    Its batches have labelled rows only, as many as those of other methods have rows in all, so that
     it sees as many slices per iteration as its rivals.
     """
 
@@ -38,6 +38,7 @@ class Supervised(Method):
     strong_views = 0
 
     def updates(self, batch: Batch, step: int) -> Iterator[Update]:
+        """Yield the update of the labels."""
         loss = cross_entropy_dice(self.segmenter(batch.weak[: batch.labelled]), batch.label)
         total = self.options.supervised_weight * loss
         yield Update("segmenter", total, {"supervised": loss})

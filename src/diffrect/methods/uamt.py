@@ -1,4 +1,4 @@
-"""UA-MT: a mean teacher that is heard only where it is certain.
+"""UA-MT: a mean teacher whose predictions count only where it is certain.
 
 Yu, Wang, Li, Fu, Heng, "Uncertainty-Aware Self-ensembling Model for Semi-supervised 3D Left Atrium
 Segmentation", MICCAI 2019. Equation numbers are theirs.
@@ -9,11 +9,11 @@ Segmentation", MICCAI 2019. Equation numbers are theirs.
   teacher pass.
 - H rises from 3/4 U_max to U_max: H(i) = (3/4 + 1/4 exp(-5 (1 - i / I)^2)) U_max.
 
-Published for two classes: U_max = ln 2, and the square is a mean over the two classes. Both
-constants stayed when the SSL4MIS benchmark went to more classes, and stay here by default;
-`highest_entropy` = classes takes ln K and K instead. Published in 3-D, with a ramp of 40 stairs and
-a rate divided by 10 every 2,500 of 6,000 iterations; here on slices, with the benchmark's ramp of
-200 stairs and the rate that all methods share.
+UA-MT was published for two classes: U_max = ln 2, and the square is a mean over the two classes.
+Both constants stayed when the SSL4MIS benchmark went to more classes, and stay here by default;
+`highest_entropy` = classes takes ln K and K instead. It was published in 3-D, with a ramp of 40
+stairs and a rate divided by 10 every 2,500 of 6,000 iterations; here it works on slices, with the
+benchmark's ramp of 200 stairs and the rate that all methods share.
 """
 
 import math
@@ -38,7 +38,7 @@ class UAMTOptions(TeacherOptions):
     """Settings of UA-MT."""
 
     passes: int = 8
-    """T, the teacher's passes that the uncertainty is estimated from; even."""
+    """T, the number of the teacher's passes that estimate the uncertainty; even."""
     highest_entropy: Literal["binary", "classes"] = "binary"
     """U_max and the divisor of the squares: ln 2 and 2 as published, or ln K and K."""
 
@@ -46,7 +46,7 @@ class UAMTOptions(TeacherOptions):
         super().__post_init__()
         at_least("passes", self.passes, 2)
         if self.passes % 2:
-            raise InputError(f"passes: expected an even number, got {self.passes}")
+            raise InputError("passes", "an even number", got=self.passes, setting="passes")
 
 
 class UAMT(TeacherMethod):
@@ -55,6 +55,7 @@ class UAMT(TeacherMethod):
     Options = UAMTOptions
 
     def updates(self, batch: Batch, step: int) -> Iterator[Update]:
+        """Yield the update of labels and of Eq. 3."""
         rows, iterations = batch.labelled, self.problem.iterations
         unlabelled = batch.weak[rows:]
         target = self.teach(with_noise(unlabelled))
@@ -69,13 +70,13 @@ class UAMT(TeacherMethod):
         yield Update(update.name, update.loss, {**update.logs, "certain_share": share})
 
     def uncertainty(self, images: Tensor) -> Tensor:
-        """Eq. 2 (B, H, W); two passes at a time, as the official code does."""
+        """Return Eq. 2 (B, H, W), computed in two passes at a time, as the official code does."""
         twice = torch.cat([images, images])
         pairs = [self.teach(with_noise(twice)) for _ in range(self.options.passes // 2)]
         return entropy(torch.stack([half for pair in pairs for half in pair.chunk(2)]).mean(dim=0))
 
     def threshold(self, step: int) -> float:
-        """H of iteration `step`."""
+        """Return H of iteration `step`."""
         iterations = self.problem.iterations
         binary = self.options.highest_entropy == "binary"
         highest = math.log(2 if binary else self.problem.classes)
@@ -83,14 +84,21 @@ class UAMT(TeacherMethod):
 
 
 def entropy(probabilities: Tensor) -> Tensor:
-    """Entropy over the classes, (B, classes, H, W) -> (B, H, W)."""
+    """Return the entropy over the classes, (B, classes, H, W) -> (B, H, W)."""
     return -(probabilities * (probabilities + 1e-6).log()).sum(dim=1)
 
 
 def masked_difference(
     probabilities: Tensor, target: Tensor, certain: Tensor, divisor: int
 ) -> Tensor:
-    """Eq. 3: the squares summed over classes, over `divisor`, meaned over the certain pixels."""
+    """Return Eq. 3: the mean over the certain pixels of the squared difference.
+
+    Args:
+        probabilities: of the student, (B, classes, H, W).
+        target: of the teacher, of the same shape.
+        certain: (B, H, W), where the teacher is certain.
+        divisor: of the squares summed over classes.
+    """
     squares = (probabilities - target).square().sum(dim=1)
     total, pixels = shared_sum((squares * certain).sum()), shared_sum(certain.sum())
     return total / (divisor * pixels).clamp(min=1)

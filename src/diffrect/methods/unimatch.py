@@ -4,21 +4,23 @@ Yang, Qi, Feng, Zhang, Shi, "Revisiting Weak-to-Strong Consistency in Semi-Super
 Segmentation", CVPR 2023. Its total is
 L = 1/2 (L_x + lambda L_fp + mu / 2 (L_s1 + L_s2)), lambda = mu = 1/2, where each unlabelled loss
 counts the pixels whose weak prediction is at least 0.95 sure. For medical images, as here, L_x is
-1/2 (cross-entropy + Dice) and the unlabelled losses are Dice alone; the paper's loss on natural
+1/2 (cross-entropy + Dice) and the unlabelled losses are only Dice; the paper's loss on natural
 images is `pseudo_label_loss` = cross_entropy.
 
 - Strong views: independent draws of jitter, of blur up to 2 pixels (probability 1/2) and of a
   CutMix box of 2 to 40 % of the slice (probability 1/2). The boxes show another unlabelled row of
   the batch, with that row's labels; the authors draw a further batch to fill them and predict it
-  in eval mode. Brightness and contrast by factors of 0.5 to 1.5 as published; sharpness is jittered
-  along, each of them with probability 0.8 (the authors: all or none). Boxes are as often wide as
-  tall: the logarithm of their aspect is uniform, from 0.3 to 1 / 0.3 (the authors': the aspect).
+  in eval mode. Brightness and contrast change by factors of 0.5 to 1.5, as published; so does
+  sharpness here, each of the three with probability 0.8 (the authors: all or none). Boxes are as
+  often wide as tall: the logarithm of their aspect is uniform from 0.3 to 1 / 0.3 (the authors: the
+  aspect itself).
 - Feature view: channel dropout of 1/2 on each of the encoder's five maps, unlabelled rows only
   (the authors decode perturbed labelled rows too and drop the result). Its targets are the row's
   own, without boxes.
 
-These views hold in both presets. No teacher and no ramp. The authors choose the checkpoint on
-validation and test patients together; here as everywhere on validation alone.
+These views hold in both presets. There is no teacher and no ramp. The authors choose the checkpoint
+on validation and test patients together; here it is chosen on validation patients only, as for all
+methods.
 """
 
 from collections.abc import Iterator
@@ -79,7 +81,8 @@ class UniMatch(Method):
     strong_views = 2
 
     def updates(self, batch: Batch, step: int) -> Iterator[Update]:
-        assert batch.second is not None
+        """Yield the update of L."""
+        assert batch.second is not None  # because of `strong_views`
         rows, options = batch.labelled, self.options
         clean, perturbed = self.forward_weak(batch)
         one, two = self.segmenter(
@@ -103,28 +106,32 @@ class UniMatch(Method):
         yield Update("segmenter", total, logs)
 
     def forward_weak(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Logits of the weak view, and of its unlabelled rows with perturbed features."""
+        """Return logits of the weak view, and of its unlabelled rows with perturbed features."""
         maps = self.segmenter.encode(batch.weak)
         both = perturb_features(maps, batch.labelled, self.options.feature_dropout)
         logits = crop_like(self.segmenter.decoder(both), batch.weak)
         return logits[: len(batch.weak)], logits[len(batch.weak) :]
 
     def pseudo_label_loss(self, logits: Tensor, target: Tensor) -> Tensor:
-        """Loss over the pixels that are not ignored; 0 where all are."""
+        """Return the loss over the pixels that are not ignored; 0 if all are."""
         if self.options.pseudo_label_loss == "cross_entropy":
             return cross_entropy(logits, target)
         return dice_loss(logits.softmax(dim=1), target)
 
 
 def confident_labels(logits: Tensor, threshold: float) -> Tensor:
-    """Class maps (B, H, W) without gradient, `IGNORED` where the best class is not sure."""
+    """Return class maps (B, H, W) without gradient, `IGNORED` where confidence is too low."""
     confidence, label = logits.detach().softmax(dim=1).max(dim=1)
     return torch.where(confidence >= threshold, label, IGNORED)
 
 
 def perturb_features(maps: list[Tensor], labelled: int, share: float) -> list[Tensor]:
-    """Maps of all rows, then once more of the unlabelled rows with `share` of the channels dropped.
+    """Repeat the unlabelled rows of maps behind all rows, with channels dropped.
 
-    The channels that stay are scaled by 1 / (1 - share), in each map and row anew.
+    Args:
+        maps: feature maps (B, C, h, w).
+        labelled: number of labelled rows, the first ones.
+        share: share of the channels to drop, drawn for each map and row; those that stay are
+            scaled by 1 / (1 - share).
     """
     return [torch.cat([x, F.dropout2d(x[labelled:], share)]) for x in maps]

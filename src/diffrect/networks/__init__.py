@@ -1,0 +1,1 @@
+"""The networks: segmenter, rectifier and what they are made of, as functions of tensors only."""

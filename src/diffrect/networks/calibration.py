@@ -1,7 +1,7 @@
-"""Label Context Calibration (LCC): what the rectifier is told about a label map.
+"""Label Context Calibration (LCC): how a label map enters the rectifier.
 
-Section 2.1 of DiffRect: semantic colouring (SCS) turns a class map into an image, and the
-calibration guidance (CG) measures how far two label maps are apart.
+DiffRect, Sec. 2.1: semantic colouring (SCS) turns a class map into an image, and the calibration
+guidance (CG) measures how far two label maps are apart.
 """
 
 import math
@@ -17,7 +17,7 @@ GUIDANCE_SCALE = 999.0
 
 @cache
 def palette(classes: int) -> tuple[tuple[float, float, float], ...]:
-    """RGB colours in [0, 1], one a class, as far apart as they can be.
+    """Return RGB colours in [0, 1], one per class, as far apart as they can be.
 
     The first four are the reference's (black, red, green, blue). Each further one is the point of a
     grid over the colour cube that lies farthest from all colours before it; the grid is refined
@@ -53,6 +53,7 @@ class SemanticColouring(nn.Module):
         self.colours: Tensor
 
     def forward(self, label: Tensor) -> Tensor:
+        """Return the image of class maps."""
         # (B, H, W) -> (B, H, W, 3) -> (B, 3, H, W), a channels-last view of the gather
         return F.embedding(label.long(), self.colours).permute(0, 3, 1, 2)
 
@@ -60,8 +61,11 @@ class SemanticColouring(nn.Module):
 class GuidanceEmbedding(nn.Module):
     """A scalar per row -> sinusoidal features -> two linear layers (Sec. 2.1; Ho et al. 2020).
 
-    (B,) -> (B, width); `features` sines and cosines in all, frequencies 10000^(-i / (half - 1)).
-    Serves the calibration guidance and, in the denoiser, the diffusion step.
+    It embeds the calibration guidance and, in the denoiser, the diffusion step.
+
+    Args:
+        features: number of sines and cosines in all, of frequencies 10000^(-i / (half - 1)).
+        width: of the embedding.
     """
 
     def __init__(self, features: int = 128, width: int = 512) -> None:
@@ -71,25 +75,28 @@ class GuidanceEmbedding(nn.Module):
         self.pairs = features // 2
 
     def forward(self, scalar: Tensor) -> Tensor:
-        # float32 at least: in half precision a scalar near 999 has lost its phase
+        """Embed scalars: (B,) -> (B, width)."""
+        # It takes float32 at least: in half precision a scalar near 999 has lost its phase.
         dtype = torch.promote_types(self.first.weight.dtype, torch.float32)
         exponents = torch.arange(self.pairs, dtype=dtype, device=scalar.device) / (self.pairs - 1)
         phase = scalar.to(dtype)[:, None] * 10000.0**-exponents
         features = torch.cat([phase.sin(), phase.cos()], dim=1)
-        return self.second(F.silu(self.first(features.to(self.first.weight.dtype))))
+        embedding: Tensor = self.second(F.silu(self.first(features.to(self.first.weight.dtype))))
+        return embedding
 
 
 def calibration_guidance(
     coarse: Tensor, fine: Tensor, classes: int, per_row: bool, dtype: torch.dtype = torch.float32
 ) -> Tensor:
-    """Calibration guidance tau (CG) of DiffRect, Sec. 2.1, as the reference computes it.
+    """Return the calibration guidance tau (CG) of DiffRect, Sec. 2.1, as the reference does.
 
     The paper writes tau = Dice(coarse, fine); the reference uses the Dice *loss* of the two hard
     label maps, mean over classes, so 0 means that nothing needs correcting. The rectifier scales
     it by `GUIDANCE_SCALE` before embedding it.
 
     Args:
-        coarse, fine: class maps (B, H, W), values 0 to classes - 1.
+        coarse: class maps (B, H, W), values 0 to classes - 1.
+        fine: class maps to compare them with, of the same shape.
         classes: number of classes, background included.
         per_row: one value per row, shape (B,), instead of one pooled over all rows, shape (1,).
         dtype: float type of the result.

@@ -1,4 +1,4 @@
-"""Class-query attention heads of ICL: class queries look at decoder maps and draw class maps.
+"""Class-query attention heads of ICL: class queries attend to decoder maps, draw class maps.
 
 Zhu, Yang, Liu, Zhang, "Inherent Consistent Learning for Accurate Semi-supervised Medical Image
 Segmentation", MIDL 2023: its SSPA and USCL are two `ClassHead`s.
@@ -17,13 +17,14 @@ HEADS = (8, 4, 2)
 
 
 class DropPath(nn.Module):
-    """Drops whole rows with probability `share` in training and scales the others up."""
+    """Dropout of whole rows with probability `share` in training; the others are scaled up."""
 
     def __init__(self, share: float) -> None:
         super().__init__()
         self.share = share
 
     def forward(self, x: Tensor) -> Tensor:
+        """Drop rows of (B, ...)."""
         if not self.training or self.share == 0:
             return x
         shape = (len(x), *[1] * (x.ndim - 1))
@@ -37,9 +38,9 @@ class ClassAttention(nn.Module):
     Args:
         channels: C of the decoder's map.
         heads: attention heads.
-        side: the map is pooled to side x side tokens where it is larger.
-        drop_path: see `DropPath`.
-        answers: gives new queries, besides the maps.
+        side: side of the token grid; a larger map is pooled to side x side tokens.
+        drop_path: share of rows that `DropPath` drops.
+        answers: whether it returns new queries besides the maps.
         raw_reshape: queries and outputs are reshaped between (K, C) and (heads, K, C / heads)
             without a transpose, as the released code does, which mixes classes and heads.
     """
@@ -76,7 +77,12 @@ class ClassAttention(nn.Module):
         )
 
     def forward(self, features: Tensor, query: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Features (B, C, h, w) and queries (B, K, C) -> maps (B, K, side, side), new queries."""
+        """Draw maps (B, K, side, side) and new queries, or None for the latter.
+
+        Args:
+            features: (B, C, h, w).
+            query: (B, K, C).
+        """
         classes, channels = query.shape[1:]
         if features.shape[-2:] != (self.side, self.side):
             features = F.adaptive_avg_pool2d(features, self.side)
@@ -93,7 +99,7 @@ class ClassAttention(nn.Module):
         return drawn.view(-1, classes, self.side, self.side), answer
 
     def _answer(self, scores: Tensor, tokens: Tensor) -> Tensor | None:
-        """New queries (B, K, C) of scores (B, heads, K, N) and tokens (B, N, C)."""
+        """Return new queries (B, K, C) of scores (B, heads, K, N) and tokens (B, N, C)."""
         if self.to_value is None or self.output is None or self.query_mlp is None:
             return None
         attended = scores.softmax(dim=3) @ self._split(self.to_value(tokens))
@@ -101,10 +107,11 @@ class ClassAttention(nn.Module):
             attended = attended.transpose(1, 2)  # (B, K, heads, C / heads)
         answer = self.output(attended.reshape(len(tokens), scores.shape[2], tokens.shape[2]))
         answer = answer + self.drop_path(answer)
-        return answer + self.drop_path(self.query_mlp(answer))
+        answered: Tensor = answer + self.drop_path(self.query_mlp(answer))
+        return answered
 
     def _split(self, x: Tensor, raw: bool = False) -> Tensor:
-        """(B, n, C) -> (B, heads, n, C / heads)."""
+        """Split channels into heads: (B, n, C) -> (B, heads, n, C / heads)."""
         rows, count, channels = x.shape
         if raw:
             return x.reshape(rows, self.heads, count, channels // self.heads)
@@ -117,8 +124,11 @@ class ClassHead(nn.Module):
     Args:
         classes: K.
         sides: side of the token grid at each scale.
-        learns_queries: holds a start query, zero at first, and passes each scale's queries on to
-            the next through a convolution (SSPA); else the queries of every scale are given (USCL).
+        learns_queries: whether it holds a start query, zero at first, and passes each scale's
+            queries on to the next through a convolution (SSPA), or is given the queries of every
+            scale (USCL).
+        drop_path: see `ClassAttention`.
+        raw_reshape: see `ClassAttention`.
     """
 
     def __init__(
@@ -150,11 +160,14 @@ class ClassHead(nn.Module):
     def forward(
         self, features: Sequence[Tensor], given: Sequence[Tensor] | None = None
     ) -> tuple[list[Tensor], list[Tensor]]:
-        """Class maps (B, K, side, side) of each scale; new queries (B, K, C) where learned.
+        """Draw the class maps (B, K, side, side) of each scale.
 
         Args:
             features: the decoder's maps, coarse to fine.
             given: queries (1, K, C) of each scale, for a head that learns none.
+
+        Returns:
+            The maps, and the new queries (B, K, C) of each scale if the head learns them.
         """
         maps: list[Tensor] = []
         queries: list[Tensor] = []

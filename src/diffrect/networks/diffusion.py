@@ -15,9 +15,14 @@ Denoise = Callable[[Tensor, Tensor], Tensor]
 
 
 def cosine_betas(steps: int, offset: float = 0.008, largest: float = 0.999) -> Tensor:
-    """Squared-cosine betas, float64, shape (steps,).
+    """Return squared-cosine betas, float64, shape (steps,).
 
     beta_t = min(1 - f((t + 1) / T) / f(t / T), largest), f(u) = cos^2(pi/2 (u + s) / (1 + s)).
+
+    Args:
+        steps: T, length of the schedule.
+        offset: s, which keeps the first steps from being too small.
+        largest: limit of each beta.
     """
 
     def signal(u: float) -> float:
@@ -30,18 +35,25 @@ def cosine_betas(steps: int, offset: float = 0.008, largest: float = 0.999) -> T
 
 
 def alphas_cumulative(betas: Tensor) -> Tensor:
-    """Share of the signal's variance left after each step: prod(1 - beta), same shape."""
+    """Return the share of the signal's variance left after each step: prod(1 - beta)."""
     return torch.cumprod(1 - betas, dim=0)
 
 
 def add_noise(clean: Tensor, noise: Tensor, step: Tensor, alphas: Tensor) -> Tensor:
-    """z_t = sqrt(a_t) z_0 + sqrt(1 - a_t) noise; clean, noise (B, C, H, W), step (B,)."""
+    """Return z_t = sqrt(a_t) z_0 + sqrt(1 - a_t) noise.
+
+    Args:
+        clean: z_0 (B, C, H, W).
+        noise: standard normal, of the same shape.
+        step: t per row (B,), 0 to T - 1.
+        alphas: a, `alphas_cumulative`, (T,).
+    """
     a = alphas.to(noise)[step][:, None, None, None]
     return a.sqrt() * clean + (1 - a).sqrt() * noise
 
 
 def sampling_steps(steps: int, count: int) -> list[int]:
-    """`count` of the `steps` diffusion steps, from the last to the first, evenly spaced."""
+    """Return `count` of the `steps` diffusion steps, from last to first, evenly spaced."""
     if count == 1:
         return [steps - 1]
     return [round(i * (steps - 1) / (count - 1)) for i in reversed(range(count))]
@@ -50,15 +62,15 @@ def sampling_steps(steps: int, count: int) -> list[int]:
 def ddim_sample(
     denoise: Denoise, noise: Tensor, alphas: Tensor, steps: list[int], clamp: bool
 ) -> Tensor:
-    """Deterministic DDIM (eta 0) from Gaussian noise (B, ...) to a clean latent.
+    """Sample a clean latent from Gaussian noise (B, ...) by deterministic DDIM (eta 0).
 
     Args:
         denoise: the network, conditioned already.
         noise: the starting point, standard normal.
         alphas: `alphas_cumulative`, (T,).
-        steps: diffusion steps to visit, descending; after the last one its z0 is the sample.
-        clamp: limit each predicted z0 to [-1, 1] (reference behaviour; the latents it was trained
-            on are not bounded).
+        steps: diffusion steps to visit, descending; the z0 predicted at the last is the sample.
+        clamp: limit each predicted z0 to [-1, 1], as the reference does, although the latents that
+            the network was trained on are not bounded.
     """
     latent = noise
     alphas = alphas.to(noise)

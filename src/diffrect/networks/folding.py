@@ -1,4 +1,4 @@
-"""Networks as prediction runs them: the same function, less work."""
+"""Fold networks for prediction: the same function with less work."""
 
 import copy
 
@@ -10,30 +10,35 @@ from diffrect.networks.unet import ConvHalf
 
 
 def fold_batch_norm(network: nn.Module) -> nn.Module:
-    """A copy in eval mode whose batch norms have become part of the convolutions before them."""
+    """Return a copy in eval mode whose batch norms are part of the convolutions before them."""
     network = copy.deepcopy(network).eval()
     for module in network.modules():
         if isinstance(module, ConvHalf):
             module.conv = fuse_conv_bn_eval(module.conv, module.norm)
-            module.norm = nn.Identity()  # type: ignore[assignment]
+            module.norm = nn.Identity()  # type: ignore[assignment]  # only here is it no batch norm
     return network
 
 
 def for_prediction(network: nn.Module) -> nn.Module:
-    """A network's copy without batch norms, in the layout in which convolutions run fastest.
+    """Return a copy without batch norms, in the layout in which convolutions run fastest.
 
-    Networks without convolutions of ours, such as exported ones, stay as they are.
+    Networks without blocks of `networks.unet`, such as exported ones, are returned as they are.
     """
     if not any(isinstance(module, ConvHalf) for module in network.modules()):
         return network
     folded = fold_batch_norm(network).requires_grad_(False)
-    return folded.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    folded.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub
+    return folded
 
 
 def slices_at_once(size: int, device: torch.device) -> int:
-    """How many slices of a side a forward pass takes for the least time per slice.
+    """Return how many slices to forward at once for the least time per slice.
 
-    On a CPU the maps of two slices of 256 x 256 fit its caches; a GPU wants to be filled.
+    The maps of two slices of 256 x 256 fit the caches of a CPU; a GPU needs many to be busy.
+
+    Args:
+        size: height and width of the slices.
+        device: where the network runs.
     """
     pixels = 1 << (17 if device.type == "cpu" else 20)
     return max(1, pixels // size**2)

@@ -1,7 +1,8 @@
 """Latent Feature Rectification (LFR): the network that turns a coarse label into a finer one.
 
-DiffRect, Sec. 2.2. A coarse label map, coloured (LCC), is encoded together with its image; the
-deepest features are denoised towards those of the better label; a decoder reads the result.
+DiffRect, Sec. 2.2. A coarse label map, coloured (LCC), is encoded together with its image. Its
+deepest features, the latent, condition a diffusion model, which denoises the latent of the finer
+label. A decoder reads the result.
 """
 
 from collections.abc import Sequence
@@ -29,9 +30,13 @@ DenoiserInput = Literal["noisy", "sum"]
 class LatentDenoiser(nn.Module):
     """Predicts the clean latent from a noisy one, given the coarse label's latent (LFR).
 
-    A small U-Net below the encoder's deepest map: H/16 -> H/32 -> H/64 and back. `sees` is what its
-    down path gets: the "sum" of condition and noisy latent, as described, or the "noisy" latent
-    alone, as the reference does, where only the outermost skip carries the sum.
+    It is a small U-Net below the encoder's deepest map: H/16 -> H/32 -> H/64 and back.
+
+    Args:
+        latent_channels: channels of the latent.
+        sees: input of the down path: "sum" of condition and noisy latent, as the paper describes,
+            or only the "noisy" latent, as in the reference, where only the outermost skip carries
+            the sum.
     """
 
     def __init__(self, latent_channels: int, sees: DenoiserInput) -> None:
@@ -53,24 +58,32 @@ class LatentDenoiser(nn.Module):
         )
 
     def forward(self, noisy: Tensor, step: Tensor, condition: Tensor) -> Tensor:
-        """Latents (B, C, h, w), step (B,) -> (B, C, h, w); h and w multiples of 4."""
+        """Return the clean latent (B, C, h, w); h and w are multiples of 4.
+
+        Args:
+            noisy: latent (B, C, h, w) after `step` steps of noise.
+            step: diffusion step per row (B,).
+            condition: latent (B, C, h, w) of the coarse label.
+        """
         guidance = self.step_embedding(step)
         both = condition + noisy
         inner = self.downs[0](F.max_pool2d(both if self.sees == "sum" else noisy, 2), guidance)
         deepest = self.downs[1](F.max_pool2d(inner, 2), guidance)
-        return self.ups[1](self.ups[0](deepest, inner, guidance), both, guidance)
+        clean: Tensor = self.ups[1](self.ups[0](deepest, inner, guidance), both, guidance)
+        return clean
 
 
 class Rectifier(nn.Module):
     """Image + coarse label + calibration guidance -> logits of a rectified label.
 
-    Any H and W: image and labels are padded with zeros to multiples of 64, the logits cropped back.
+    H and W may be any numbers: image and labels are padded with zeros to multiples of 64, and the
+    logits are cropped back.
 
     Args:
         channels: image channels.
-        classes: classes, background included.
-        colouring: label maps come coloured (LCC), otherwise as grey levels.
-        sees_image: whether the image is shown, otherwise a black one in its place.
+        classes: number of classes, background included.
+        colouring: whether label maps enter coloured (LCC) or as grey levels.
+        sees_image: whether the image enters, or a black one in its place.
         denoiser_input: see `LatentDenoiser`.
         clamp_latent: limit z0 to [-1, 1] while sampling, see `ddim_sample`.
         diffusion_steps: T, length of the noise schedule.
@@ -107,7 +120,7 @@ class Rectifier(nn.Module):
         self.decoder = Decoder(classes, widths, guidance_width=GUIDANCE_WIDTH)
 
     def latent_shape(self, images: Tensor) -> tuple[int, int, int, int]:
-        """Shape of the latents, and so of the noise, for images (B, channels, H, W)."""
+        """Return the shape of the latents, and of the noise, for images (B, channels, H, W)."""
         rows, _, height, width = images.shape
         return rows, self.latent_channels, -(-height // 64) * 4, -(-width // 64) * 4
 
@@ -120,11 +133,12 @@ class Rectifier(nn.Module):
         step: Tensor,
         noise: Tensor,
     ) -> tuple[Tensor, Tensor]:
-        """One training pass: denoise the target's latent given the coarse label, then decode.
+        """Run a training pass: denoise the target's latent given the coarse label, then decode.
 
         Args:
             images: (B, channels, H, W) in [0, 1].
-            coarse, target: class maps (B, H, W): what comes in, what should come out.
+            coarse: class maps (B, H, W) to rectify.
+            target: class maps (B, H, W) to rectify them to.
             guidance: calibration guidance in [0, 1], (B,) or (1,) for all rows.
             step: diffusion step per row (B,), 0 to T - 1.
             noise: standard normal, `latent_shape`.
@@ -136,18 +150,25 @@ class Rectifier(nn.Module):
         embedding = self.embed_guidance(guidance, len(images))
         images = images if self.sees_image else torch.zeros_like(images)
         image_maps = self.image_encoder(pad_to_multiple(images, 64), embedding)
-        # input before target, as the reference: batch norm's running statistics see both
+        # The input goes before the target, as in the reference: running statistics see both.
         maps = self.encode(images, coarse, embedding, image_maps)
         with torch.no_grad():
             clean = self.encode(images, target, embedding, image_maps)[-1]
         noisy = add_noise(clean, noise, step, self.alphas)
         denoised = self.denoiser(noisy, step, maps[-1])
-        logits = self.decoder([*maps[:-1], denoised], embedding)[..., :height, :width]
+        logits: Tensor = self.decoder([*maps[:-1], denoised], embedding)[..., :height, :width]
         return logits, F.mse_loss(denoised, clean)
 
     @torch.no_grad()
     def rectify(self, images: Tensor, coarse: Tensor, guidance: Tensor, noise: Tensor) -> Tensor:
-        """Logits (B, classes, H, W) of the rectified label, sampled with DDIM from `noise`."""
+        """Return logits (B, classes, H, W) of the rectified label, sampled with DDIM.
+
+        Args:
+            images: (B, channels, H, W) in [0, 1].
+            coarse: class maps (B, H, W) to rectify.
+            guidance: calibration guidance in [0, 1], (B,) or (1,) for all rows.
+            noise: standard normal, `latent_shape`, from which sampling starts.
+        """
         height, width = images.shape[-2:]
         embedding = self.embed_guidance(guidance, len(images))
         images = images if self.sees_image else torch.zeros_like(images)
@@ -160,16 +181,26 @@ class Rectifier(nn.Module):
             self.sample_steps,
             self.clamp_latent,
         )
-        return self.decoder([*maps[:-1], latent], embedding)[..., :height, :width]
+        logits: Tensor = self.decoder([*maps[:-1], latent], embedding)[..., :height, :width]
+        return logits
 
     def embed_guidance(self, guidance: Tensor, rows: int) -> Tensor:
-        """Guidance (rows,) or (1,) -> embedding (rows, width)."""
-        return self.guidance_embedding(guidance * GUIDANCE_SCALE).expand(rows, -1)
+        """Embed guidance (rows,) or (1,) -> (rows, width)."""
+        embedding: Tensor = self.guidance_embedding(guidance * GUIDANCE_SCALE)
+        return embedding.expand(rows, -1)
 
     def encode(
         self, images: Tensor, label: Tensor, embedding: Tensor, image_maps: Sequence[Tensor]
     ) -> list[Tensor]:
-        """Feature maps of the coloured label over its image, fine to coarse (LCC)."""
+        """Return feature maps of the coloured label over its image, fine to coarse (LCC).
+
+        Args:
+            images: (B, channels, H, W) in [0, 1].
+            label: class maps (B, H, W).
+            embedding: of the guidance, (B, width).
+            image_maps: maps of the images' own encoder, which are added level by level.
+        """
         coloured = self.colouring(pad_to_multiple(label, 64)).to(images)
         both = torch.cat([pad_to_multiple(images, 64), coloured], dim=1)
-        return self.label_encoder(both, embedding, image_maps)
+        maps: list[Tensor] = self.label_encoder(both, embedding, image_maps)
+        return maps

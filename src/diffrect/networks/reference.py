@@ -1,4 +1,4 @@
-"""The authors' checkpoints: their names of weights -> ours."""
+"""Read the authors' checkpoints: their names of weights become ours."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -45,7 +45,7 @@ _RECTIFIER = [
 
 
 def reference_names(network: nn.Module) -> dict[str, str]:
-    """The authors' name of every entry of a `UNet`'s or `Rectifier`'s state dict -> our name."""
+    """Return the authors' name -> our name of each weight of a `UNet` or `Rectifier`."""
     rules = _RECTIFIER if isinstance(network, Rectifier) else _SEGMENTER
     names = {}
     for ours in network.state_dict():
@@ -57,15 +57,16 @@ def reference_names(network: nn.Module) -> dict[str, str]:
 
 
 def load_reference_state(network: nn.Module, state: Mapping[str, Tensor]) -> None:
-    """Loads a state dict with the authors' names into a `UNet` or `Rectifier`, strictly."""
+    """Load a state dict with the authors' names into a `UNet` or `Rectifier`, strictly."""
     names = reference_names(network)
     network.load_state_dict({names.get(theirs, theirs): v for theirs, v in state.items()})
 
 
 def read_reference_network(path: Path) -> UNet | Rectifier:
-    """The network in a checkpoint of the authors' code, with channels and classes read from it.
+    """Return the network in a checkpoint of the authors' code.
 
-    A rectifier (they never save one, but a user may have) comes with the reference's settings.
+    Channels and classes are read from the file. A rectifier (the authors' code never saves one, but
+    a user may have) has the reference's settings.
 
     Raises:
         InputError: the file is not such a checkpoint.
@@ -84,10 +85,10 @@ def read_reference_network(path: Path) -> UNet | Rectifier:
             network = UNet(channels, classes)
         load_reference_state(network, state)
     except FileNotFoundError:
-        raise InputError(f"{path}: expected a checkpoint file, found nothing") from None
+        raise InputError(path, "a checkpoint file", found="nothing") from None
     except Exception as error:
         reason = str(error).splitlines()[0][:120]
         raise InputError(
-            f"{path}: expected a checkpoint of the reference's code (a state dict); {reason}"
+            path, "a checkpoint of the reference's code (a state dict)", hint=reason
         ) from error
     return network

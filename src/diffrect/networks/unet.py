@@ -19,7 +19,7 @@ Upsampling = Literal["bilinear", "nearest", "transposed"]
 
 
 class ConvHalf(nn.Module):
-    """conv3x3, batch norm, LeakyReLU(0.01); `beside` brings the input's last channels."""
+    """conv3x3, batch norm, LeakyReLU(0.01)."""
 
     def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__()
@@ -27,6 +27,7 @@ class ConvHalf(nn.Module):
         self.norm = nn.BatchNorm2d(out_channels)
 
     def forward(self, x: Tensor, beside: Tensor | None = None) -> Tensor:
+        """Return (B, out_channels, H, W); `beside` holds the last channels of the input."""
         x = self.conv(x) if beside is None else convolve_both(self.conv, x, beside)
         return F.leaky_relu(self.norm(x), 0.01, inplace=True)
 
@@ -34,9 +35,12 @@ class ConvHalf(nn.Module):
 class ConvBlock(nn.Module):
     """Two `ConvHalf`s with dropout between them.
 
-    With `guidance_width` the block also takes a guidance vector (B, guidance_width) and adds
-    linear(swish(vector)) to every pixel after its first half, before the dropout. `beside` is
-    a second map that is concatenated behind the first one.
+    Args:
+        in_channels: channels of the input, of both maps if there are two.
+        out_channels: channels of the output.
+        dropout: probability.
+        guidance_width: width of the guidance vector whose linear(swish(vector)) is added to every
+            pixel after the first half, before the dropout; 0 = the block takes none.
     """
 
     def __init__(
@@ -51,15 +55,30 @@ class ConvBlock(nn.Module):
     def forward(
         self, x: Tensor, guidance: Tensor | None = None, beside: Tensor | None = None
     ) -> Tensor:
+        """Return a map (B, out_channels, H, W).
+
+        Args:
+            x: map (B, C, H, W).
+            guidance: vectors (B, guidance_width).
+            beside: a second map, concatenated behind the first one.
+        """
         x = self.first(x, beside)
         if self.guidance is not None:
             assert guidance is not None
             x = x + self.guidance(F.silu(guidance))[:, :, None, None]
-        return self.second(self.dropout(x))
+        x = self.second(self.dropout(x))
+        return x
 
 
 class Encoder(nn.Module):
-    """One block per level, each level at half the resolution of the one before (max-pool 2)."""
+    """One block per level, each level at half the resolution of the one before (max-pool 2).
+
+    Args:
+        in_channels: channels of the input.
+        widths: channels of each level.
+        dropout: probability in the block of each level.
+        guidance_width: see `ConvBlock`.
+    """
 
     def __init__(
         self,
@@ -78,9 +97,12 @@ class Encoder(nn.Module):
     def forward(
         self, x: Tensor, guidance: Tensor | None = None, added: Sequence[Tensor] | None = None
     ) -> list[Tensor]:
-        """Feature maps from fine to coarse: level k is (B, widths[k], H/2^k, W/2^k).
+        """Return feature maps from fine to coarse: level k is (B, widths[k], H/2^k, W/2^k).
 
-        `added` holds a map per level that is added to the level's own; the sum feeds the next one.
+        Args:
+            x: (B, in_channels, H, W).
+            guidance: vectors (B, guidance_width).
+            added: a map per level, added to the level's own before it feeds the next level.
         """
         maps: list[Tensor] = []
         for level, block in enumerate(self.blocks):
@@ -94,7 +116,13 @@ class Encoder(nn.Module):
 class Up(nn.Module):
     """conv1x1 to the skip's width, x2 (bilinear: aligned corners), concatenate skip first, block.
 
-    "transposed" is one transposed convolution 2x2 instead of both.
+    Args:
+        in_channels: channels of the coarse map.
+        out_channels: channels of the skip and of the output.
+        dropout: probability in the block.
+        guidance_width: see `ConvBlock`.
+        upsampling: how the map is enlarged; "transposed" is one transposed convolution 2x2 in place
+            of conv1x1 and enlarging.
     """
 
     def __init__(
@@ -115,16 +143,32 @@ class Up(nn.Module):
         self.block = ConvBlock(2 * out_channels, out_channels, dropout, guidance_width)
 
     def forward(self, x: Tensor, skip: Tensor, guidance: Tensor | None = None) -> Tensor:
+        """Return a map of the skip's shape.
+
+        Args:
+            x: map (B, in_channels, H/2, W/2).
+            skip: the encoder's map (B, out_channels, H, W).
+            guidance: vectors (B, guidance_width).
+        """
         x = self.reduce(x)
         if self.upsampling == "bilinear":
             x = F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=True)
         elif self.upsampling == "nearest":
             x = F.interpolate(x, scale_factor=2, mode="nearest")
-        return self.block(skip, guidance, beside=x)
+        x = self.block(skip, guidance, beside=x)
+        return x
 
 
 class Decoder(nn.Module):
-    """From the encoder's maps to class logits at the finest level."""
+    """From the encoder's maps to class logits at the finest level.
+
+    Args:
+        classes: number of classes, background included.
+        widths: channels of the encoder's levels.
+        dropout: probability in each block, coarse to fine.
+        guidance_width: see `ConvBlock`.
+        upsampling: see `Up`.
+    """
 
     def __init__(
         self,
@@ -143,15 +187,15 @@ class Decoder(nn.Module):
         self.head = nn.Conv2d(widths[0], classes, 3, padding=1)
 
     def forward(self, maps: Sequence[Tensor], guidance: Tensor | None = None) -> Tensor:
-        """Logits (B, classes, H, W) from `maps`, fine to coarse as `Encoder` gives them."""
+        """Return logits (B, classes, H, W) of `maps`, fine to coarse as `Encoder` returns them."""
         return self.logits(self.features(maps, guidance)[-1])
 
     def logits(self, finest: Tensor) -> Tensor:
-        """Logits of the last of `features`, in single precision at least, as losses need them."""
+        """Return the logits of the last of `features`, in at least single precision for losses."""
         return at_least_single(self.head(finest))
 
     def features(self, maps: Sequence[Tensor], guidance: Tensor | None = None) -> list[Tensor]:
-        """The decoder's own maps, coarse to fine; the head reads the last."""
+        """Return the decoder's own maps, coarse to fine; the head reads the last."""
         x = maps[-1]
         features = []
         for up, skip in zip(self.ups, reversed(maps[:-1]), strict=True):
@@ -163,8 +207,8 @@ class Decoder(nn.Module):
 class UNet(nn.Module):
     """The segmenter: images (B, channels, H, W) -> logits (B, classes, H, W).
 
-    Any H and W: the image is padded with zeros at the bottom and right to the next multiple of 16
-    and the logits are cropped back.
+    H and W may be any numbers: the image is padded with zeros at the bottom and right to the next
+    multiple of 16, and the logits are cropped back.
     """
 
     def __init__(self, channels: int, classes: int, widths: Sequence[int] = WIDTHS) -> None:
@@ -174,21 +218,23 @@ class UNet(nn.Module):
         self.decoder = Decoder(classes, widths)
 
     def forward(self, images: Tensor) -> Tensor:
+        """Return logits (B, classes, H, W)."""
         return crop_like(self.decoder(self.encode(images)), images)
 
     def encode(self, images: Tensor) -> list[Tensor]:
-        """The encoder's maps, fine to coarse, of the padded images."""
-        return self.encoder(pad_to_multiple(images, 16))
+        """Return the encoder's maps, fine to coarse, of the padded images."""
+        maps: list[Tensor] = self.encoder(pad_to_multiple(images, 16))
+        return maps
 
 
 def crop_like(x: Tensor, images: Tensor) -> Tensor:
-    """(..., H', W') without the padding that `images` (..., H, W) got."""
+    """Crop (..., H', W') to `images` (..., H, W), whose padding it still has."""
     height, width = images.shape[-2:]
     return x[..., :height, :width]
 
 
 def pad_to_multiple(x: Tensor, multiple: int) -> Tensor:
-    """Zero-pads (..., H, W) at the bottom and right so that both are multiples of `multiple`."""
+    """Pad (..., H, W) with zeros at the bottom and right so that both are multiples."""
     height, width = x.shape[-2:]
     bottom, right = -height % multiple, -width % multiple
     return F.pad(x, (0, right, 0, bottom)) if bottom or right else x

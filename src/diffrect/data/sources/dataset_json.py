@@ -152,6 +152,14 @@ def _kept(
     read: Callable[[Path, Given], Entry],
     on_problem: OnProblem,
 ) -> list[Entry]:
+    """Return the entries that can be read.
+
+    Args:
+        file: dataset.json, for messages.
+        given: what it lists.
+        read: makes an entry of one item.
+        on_problem: called with the problem of each other item.
+    """
     found = []
     for one in given:
         try:

@@ -76,6 +76,17 @@ def _read_lines(file: Path) -> list[tuple[int, dict[str, str]]]:
 
 
 def _case(file: Path, where: str, fields: Mapping[str, str], patients: str | None) -> FileCase:
+    """Return the case of one line.
+
+    Args:
+        file: the table.
+        where: the line, for messages.
+        fields: its fields by column.
+        patients: a regular expression with a group, see `choose_patient`.
+
+    Raises:
+        InputError: there is no image, or a file is missing or outside the table's folder.
+    """
     if not fields.get("image"):
         raise InputError(where, "the name of an image", got="none")
     image = _there(file, where, fields["image"])
@@ -100,6 +111,17 @@ def _there(file: Path, where: str, name: str) -> Path:
 def _check_new(
     where: str, case: FileCase, cases: Mapping[str, FileCase], seen: Mapping[Path, int]
 ) -> None:
+    """Check that neither the id nor a file of a case is in the table already.
+
+    Args:
+        where: the line of the case, for messages.
+        case: the new case.
+        cases: the cases of the lines above.
+        seen: their files and the lines that name them.
+
+    Raises:
+        InputError: one is.
+    """
     if case.id in cases:
         raise InputError(where, "unique case ids", got=f"{case.id} again")
     for path in (*case.images, case.label):
@@ -109,6 +131,17 @@ def _check_new(
 
 
 def _check_part(where: str, patient: str, name: str, parts: dict[str, str]) -> None:
+    """Check the split of a line, and add it to `parts`.
+
+    Args:
+        where: the line, for messages.
+        patient: the patient of the line.
+        name: the split; empty if the line has none.
+        parts: the splits of the patients so far.
+
+    Raises:
+        InputError: there is no such split, or the patient is in another one.
+    """
     part = name.casefold()
     if part and part not in PARTS:
         raise InputError(where, f"a split of {', '.join(PARTS)}", got=repr(name))

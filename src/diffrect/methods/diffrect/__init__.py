@@ -1,0 +1,1 @@
+"""DiffRect (MICCAI 2024): start reading with `method`, whose updates show one iteration."""

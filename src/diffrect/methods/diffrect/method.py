@@ -62,10 +62,10 @@ class DiffRect(Method):
         self.rectify_from = problem.iterations // 30 if start is None else start
 
     def check_batch(self, labelled: int, unlabelled: int) -> None:
-        """Refuse a single slice so small that the denoiser's deepest maps are one pixel.
+        """Refuse a single slice so small that the denoiser's deepest map is one pixel.
 
-        A pass of all rows has two; only where one transport is left out does a pass see either the
-        labelled or the unlabelled rows.
+        One pixel has no batch statistics. A pass that trains both transports has at least two rows;
+        if one transport is left out, a pass has only the labelled or only the unlabelled rows.
         """
         options = self.options
         one_transport = not (options.coarse_to_fine and options.fine_to_precise)
@@ -202,10 +202,12 @@ class DiffRect(Method):
         self.transports.draws = draws
 
     def after_step(self, step: int) -> None:
+        """Move the teacher towards the segmenter."""
         if self.teacher is not None:
             move_average(self.teacher, self.segmenter, self.options.teacher_decay, step)
 
     def train(self, mode: bool = True) -> "DiffRect":
+        """Switch to training or eval mode; the teacher always stays in eval mode."""
         super().train(mode)
         if self.teacher is not None:
             self.teacher.eval()
@@ -213,12 +215,15 @@ class DiffRect(Method):
 
     @property
     def predictor(self) -> nn.Module:
+        """The teacher, or the segmenter if there is none."""
         return self.segmenter if self.teacher is None else self.teacher
 
     def optimizers(self) -> dict[str, Optimizer]:
+        """Return one optimiser for the segmenter and one for the rectifier."""
         return {"segmenter": self.sgd(self.segmenter), "rectifier": self.sgd(self.rectifier)}
 
     def set_rates(self, optimizers: Mapping[str, Optimizer], step: int) -> None:
+        """Let both rates decay; the rectifier's stays constant without `rectifier_decay`."""
         super().set_rates(optimizers, step)
         if not self.options.rectifier_decay:
             self.set_rate(optimizers["rectifier"], self.problem.rate)
