@@ -16,11 +16,19 @@ from diffrect.training import saving, trainer, validation
 
 
 def die() -> None:
+    """End this process with SIGKILL."""
     os.kill(os.getpid(), signal.SIGKILL)
 
 
 def die_at(owner: Any, name: str, call: int, *, after: bool = False) -> None:
-    """This process kills itself at its `call`th call of a function, before or after it."""
+    """Make this process kill itself at a call of a function.
+
+    Args:
+        owner: module or class that holds the function.
+        name: name of the function.
+        call: number of the call, from 1.
+        after: kill after the call instead of before it.
+    """
     original, calls = getattr(owner, name), iter(range(1, call + 1))
 
     def fatal(*arguments: Any, **named: Any) -> Any:
@@ -36,7 +44,7 @@ def die_at(owner: Any, name: str, call: int, *, after: bool = False) -> None:
 
 
 def die_in_a_line(call: int) -> None:
-    """Half a line of metrics.jsonl is on the disk."""
+    """Make this process kill itself when half a line of metrics.jsonl is on the disk."""
     original, calls = log.Log.append, iter(range(1, call + 1))
 
     def fatal(self: log.Log, line: Any) -> None:
