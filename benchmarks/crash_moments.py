@@ -12,7 +12,7 @@ from diffrect.comparison import cell
 from diffrect.comparison.report import report
 from diffrect.data import write_case
 from diffrect.runs import log
-from diffrect.training import trainer, validation
+from diffrect.training import saving, trainer, validation
 
 
 def die() -> None:
@@ -66,8 +66,8 @@ MOMENTS: dict[str, Callable[[int], None]] = {
     "before a validation": lambda n: die_at(trainer, "validate", n),
     "after a validation": lambda n: die_at(trainer, "validate", n, after=True),
     "in a validation": lambda n: die_at(validation, "case_dice", n),
-    "before a checkpoint": lambda n: die_at(trainer, "save_checkpoint", n),
-    "between two checkpoints": lambda n: die_at(trainer, "save_checkpoint", n, after=True),
+    "before a checkpoint": lambda n: die_at(saving, "save_checkpoint", n),
+    "between two checkpoints": lambda n: die_at(saving, "save_checkpoint", n, after=True),
 }
 MOMENTS_OF_PREPARE: dict[str, Callable[[int], None]] = {
     "in the middle of a case": lambda n: die_at(write_case, "write_sealed", n),
