@@ -13,8 +13,9 @@ from diffrect.data.split import Split
 from diffrect.data.store import Store
 from diffrect.distributed.ranks import together
 from diffrect.errors import InputError
-from diffrect.evaluation.metrics import EMPTY_CONVENTIONS, EmptyConvention, case_metrics, summarise
+from diffrect.evaluation.metrics import EMPTY_CONVENTIONS, EmptyConvention, case_metrics
 from diffrect.evaluation.result import CaseScores, Evaluation
+from diffrect.evaluation.summary import summarise
 from diffrect.inference.model import Model
 from diffrect.json_files import write_json
 from diffrect.labels import IGNORED

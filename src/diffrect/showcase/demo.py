@@ -42,6 +42,14 @@ def demo(
 
     Writes data, store, split, both runs, predicted label files, `demo.png` and `demo.md`.
 
+    Example:
+        >>> import diffrect
+        >>> from diffrect.showcase.settings import DemoSettings
+        >>> few = DemoSettings(patients=5, validation=1, test=2, iterations=4, validate_every=2)
+        >>> folder = diffrect.demo("demo", settings=few, progress=False)
+        >>> sorted(file.name for file in folder.glob("demo.*"))
+        ['demo.json', 'demo.md', 'demo.png']
+
     Args:
         folder: folder to make.
         iterations: length of both trainings, in place of the settings' (the schedule scales).
