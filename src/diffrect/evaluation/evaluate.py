@@ -118,12 +118,11 @@ def _open_store(run: Path, model: Model, given: Path | None) -> Store:
         InputError: no such store, or the model was trained for another task than it holds.
     """
     store = Store(given or _remembered_store(run))
-    if store.task != model.task:
-        wanted, found = vars(model.task), vars(store.task)
-        name = next(name for name in wanted if found[name] != wanted[name])
-        hint = f"prepare it with --{name} {wanted[name]}" if name in _OF_PREPARE else None
-        expected = f"the {name} of {run}, {wanted[name]}"
-        raise InputError(store.path, expected, got=found[name], hint=hint)
+    name = model.task.difference(store.task)
+    if name is not None:
+        wanted, found = (getattr(task, name) for task in (model.task, store.task))
+        hint = f"prepare it with --{name} {wanted}" if name in _OF_PREPARE else None
+        raise InputError(store.path, f"the {name} of {run}, {wanted}", got=found, hint=hint)
     return store
 
 
