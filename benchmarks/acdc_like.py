@@ -6,7 +6,7 @@ import nibabel as nib
 import numpy as np
 from scipy.ndimage import zoom
 
-from diffrect.phantom import write_phantom
+from diffrect.phantom.write import write_phantom
 
 PLANE = (216, 256)  # pixels of a typical slice of ACDC
 SLICES = 10

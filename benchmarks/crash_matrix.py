@@ -39,7 +39,7 @@ from diffrect.comparison.run import compare
 from diffrect.config import TrainConfig
 from diffrect.data.prepare import prepare
 from diffrect.inference.predict import predict
-from diffrect.phantom import write_phantom
+from diffrect.phantom.write import write_phantom
 from diffrect.training.train import train
 
 METHODS = ("supervised", "mean_teacher")

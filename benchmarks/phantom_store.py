@@ -7,7 +7,7 @@ from pathlib import Path
 
 from diffrect.data.prepare import prepare
 from diffrect.data.store import Store
-from diffrect.phantom import write_phantom
+from diffrect.phantom.write import write_phantom
 
 
 @contextmanager

@@ -17,7 +17,7 @@ from diffrect.evaluation.evaluate import evaluate
 from diffrect.evaluation.result import Evaluation
 from diffrect.inference.predict import predict
 from diffrect.json_files import write_json
-from diffrect.phantom import write_phantom
+from diffrect.phantom.write import write_phantom
 from diffrect.showcase.pictures import draw_rows
 from diffrect.showcase.report import print_comparison, write_report
 from diffrect.showcase.settings import METHODS, DemoSettings
