@@ -126,12 +126,12 @@ def summarise_rows(results: Sequence[CellResult]) -> list[TableRow]:
 def _row(condition: Condition, members: Sequence[CellResult]) -> TableRow:
     summaries = [summarise(member.cases.values()) for member in members]
     scores = {
-        name: {metric: spread([s[0][name][metric] for s in summaries]) for metric in METRICS}
+        name: {metric: spread([s.classes[name][metric] for s in summaries]) for metric in METRICS}
         for name in members[0].classes
     }
-    scores[MEAN] = {metric: spread([s[1][metric] for s in summaries]) for metric in METRICS}
+    scores[MEAN] = {metric: spread([s.mean[metric] for s in summaries]) for metric in METRICS}
     undefined = {
-        name: {metric: sum(s[2][name][metric] for s in summaries) for metric in METRICS}
+        name: {metric: sum(s.undefined[name][metric] for s in summaries) for metric in METRICS}
         for name in members[0].classes
     }
     known = [member.cost.numbers for member in members]
