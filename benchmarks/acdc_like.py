@@ -6,7 +6,7 @@ import nibabel as nib
 import numpy as np
 from scipy.ndimage import zoom
 
-from diffrect.phantom import write_phantom
+from diffrect.phantom.write import write_phantom
 
 PLANE = (216, 256)  # pixels of a typical slice of ACDC
 SLICES = 10
@@ -15,7 +15,17 @@ SLICES = 10
 def write_acdc_like(
     folder: Path, patients: int, seed: int = 0, plane: tuple[int, int] = PLANE
 ) -> Path:
-    """`write_phantom`, every volume resized to a plane of this size and ten slices."""
+    """Write synthetic hearts as `write_phantom` does, each volume resized.
+
+    Args:
+        folder: folder to make.
+        patients: number of patients, two scans each.
+        seed: seed of the patients.
+        plane: pixels of a slice; every volume has ten.
+
+    Returns:
+        The folder.
+    """
     write_phantom(folder, patients, seed)
     for file in folder.glob("*/*_frame*.nii.gz"):
         image = nib.load(file)

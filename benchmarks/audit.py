@@ -17,14 +17,14 @@ SERVICE = "https://api.osv.dev/v1/querybatch"
 
 
 def pinned(file: Path) -> list[tuple[str, str]]:
-    """Names and versions in a file of lines NAME==VERSION."""
+    """Return names and versions in a file of lines NAME==VERSION."""
     lines = (line.partition("#")[0].strip() for line in file.read_text("utf-8").splitlines())
     pairs = (line.partition("==") for line in lines if "==" in line)
     return [(name.strip(), version.strip()) for name, _, version in pairs]
 
 
 def known(packages: Sequence[tuple[str, str]]) -> list[list[str]]:
-    """The ids of the advisories for each package."""
+    """Return the ids of the advisories for each package."""
     queries = [
         {"package": {"name": name, "ecosystem": "PyPI"}, "version": version}
         for name, version in packages
@@ -37,6 +37,7 @@ def known(packages: Sequence[tuple[str, str]]) -> list[list[str]]:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
+    """Print the advisories of all files; return the exit code."""
     files = sys.argv[1:] if arguments is None else arguments
     packages = [pair for file in files for pair in pinned(Path(file))]
     try:

@@ -39,7 +39,7 @@ PATIENTS, SLICES, SIDE = 4, 4, 256
 
 
 def make_store(folder: Path, classes: int) -> Store:
-    """Random images whose labels are bands, one a class."""
+    """Prepare random images whose labels are bands, one per class."""
     random = np.random.default_rng(0)
     bands = (np.arange(SIDE) * classes // SIDE).astype(np.uint8)
     for number in range(PATIENTS):
@@ -54,7 +54,15 @@ def make_store(folder: Path, classes: int) -> Store:
 
 
 def measure(preset: str, size: int, batch: int, classes: int, rounds: int) -> float:
-    """Median seconds of an iteration after a first one."""
+    """Return the median seconds of an iteration after a first one.
+
+    Args:
+        preset: preset of the training.
+        size: side of the slices in pixels.
+        batch: labelled and unlabelled slices together.
+        classes: number of classes, background included.
+        rounds: number of turns.
+    """
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         config = TrainConfig(
@@ -68,11 +76,19 @@ def measure(preset: str, size: int, batch: int, classes: int, rounds: int) -> fl
 
 
 def key_of(preset: str, settings: dict[str, int]) -> str:
+    """Return the name of a measurement in OUT.json."""
     return " ".join([preset, *(str(settings[axis]) for axis in VALUES)])
 
 
 def plot(times: dict[str, float], presets: list[str], where: str, path: Path) -> None:
-    """Seconds per iteration against each axis; the dotted line grows with the pixels."""
+    """Draw seconds per iteration against each axis; the dotted line grows with the pixels.
+
+    Args:
+        times: seconds by name of the measurement.
+        presets: a curve each.
+        where: what the machine is.
+        path: file to write.
+    """
     import matplotlib
 
     matplotlib.use("Agg")
@@ -108,7 +124,7 @@ def plot(times: dict[str, float], presets: list[str], where: str, path: Path) ->
 
 
 def main() -> None:
-    """Measures what is missing, then draws."""
+    """Measure what is missing, then draw."""
     parser = argparse.ArgumentParser(description="growth of the cost of an iteration")
     parser.add_argument("--out", type=Path, default=Path("docs/reports/cost_growth"))
     parser.add_argument("--rounds", type=int, default=2)

@@ -13,7 +13,6 @@ kill costs no start.
 
 import argparse
 import gzip
-import json
 import os
 import random
 import shutil
@@ -29,6 +28,7 @@ from typing import Any
 
 import torch
 
+from crash_ends import comparison_differences, file_differences, run_differences
 from crash_moments import (
     MOMENTS,
     MOMENTS_OF_COMPARE,
@@ -39,14 +39,10 @@ from diffrect.comparison.run import compare
 from diffrect.config import TrainConfig
 from diffrect.data.prepare import prepare
 from diffrect.inference.predict import predict
-from diffrect.phantom import write_phantom
-from diffrect.runs.checkpoint import checkpoint_path, load_checkpoint
-from diffrect.runs.names import LOG_FILE
+from diffrect.phantom.write import write_phantom
 from diffrect.training.train import train
 
-COSTS = ("seconds_per_iteration", "minutes", "processor_minutes", "peak_memory_mib")
 METHODS = ("supervised", "mean_teacher")
-TABLES = ("scores.csv", "tests.csv")
 MOST_STARTS = 60  # of one run, before it counts as not surviving
 
 
@@ -55,7 +51,7 @@ MOST_STARTS = 60  # of one run, before it counts as not surviving
 
 @dataclass
 class Job:
-    """A command to kill, and how to see that it came to the same end."""
+    """A command to kill, and how to see that it comes to the same end."""
 
     name: str
     moments: dict[str, Callable[[int], None]]
@@ -69,7 +65,7 @@ class Job:
 
 
 def fork(work: Callable[[], Any], kill_after: float | None = None) -> int | None:
-    """Runs `work` in a child; its exit code, or None if it was killed."""
+    """Run `work` in a child; return its exit code, or None if it was killed."""
     child = os.fork()
     if child == 0:
         code = 1
@@ -94,7 +90,16 @@ def fork(work: Callable[[], Any], kill_after: float | None = None) -> int | None
 
 
 def torture(job: Job, folder: Path, whole: Path, kills: int, seconds: float, seed: int) -> None:
-    """Runs the job again and again, killing it, until there were `kills`; compares every end."""
+    """Run the job again and again until it was killed `kills` times; compare every end.
+
+    Args:
+        job: what to run; its counts and problems are filled in.
+        folder: where to run it.
+        whole: what the same command has made that was left alone.
+        kills: number of kills.
+        seconds: how long that command took, for random moments.
+        seed: seed of the moments.
+    """
     draw = random.Random(seed)
     moments = iter(endless(list(job.moments), draw))
     while sum(job.kills.values()) < kills:
@@ -127,75 +132,18 @@ def torture(job: Job, folder: Path, whole: Path, kills: int, seconds: float, see
 
 
 def endless(names: list[str], draw: random.Random) -> Iterator[str]:
-    """Every chosen moment in turn, and a random one after each."""
+    """Yield every chosen moment in turn, and a random one after each."""
     while True:
         for name in draw.sample(names, len(names)):
             yield name
             yield "at random"
 
 
-# ---- what must be the same -------------------------------------------------------------------
-
-
-def same(one: Any, other: Any) -> bool:
-    """Bit for bit, NaN being equal to itself."""
-    if isinstance(one, dict):
-        return one.keys() == other.keys() and all(same(one[k], other[k]) for k in one)
-    if isinstance(one, list):
-        return len(one) == len(other) and all(map(same, one, other))
-    if isinstance(one, torch.Tensor):
-        return torch.equal(one, other)
-    return one == other or (one != one and other != other)
-
-
-def lines(run: Path) -> list[dict[str, Any]]:
-    parsed = [json.loads(line) for line in (run / LOG_FILE).read_text().splitlines()]
-    return [{k: v for k, v in line.items() if k not in COSTS} for line in parsed]
-
-
-def run_differences(run: Path, whole: Path) -> list[str]:
-    found = []
-    try:
-        for name in ("last", "best", "previous"):
-            mine, theirs = (load_checkpoint(checkpoint_path(r, name)) for r in (run, whole))
-            if not same(mine, theirs):
-                found.append(f"{name}.pt differs")
-        if lines(run) != lines(whole):
-            found.append("metrics.jsonl differs")
-    except Exception as error:
-        found.append(f"{type(error).__name__}: {error}")
-    return found + unfinished(run)
-
-
-def comparison_differences(folder: Path, whole: Path) -> list[str]:
-    """Of the weights of every cell, its scores, and the tables of all."""
-    found = []
-    for run in sorted(whole.glob("*-seed*")):
-        found += run_differences(folder / run.name, run)
-    for name in TABLES:
-        mine, theirs = (f / "report_val" / name for f in (folder, whole))
-        if not mine.is_file() or mine.read_bytes() != theirs.read_bytes():
-            found.append(f"{name} differs")
-    return found
-
-
-def file_differences(folder: Path, whole: Path) -> list[str]:
-    mine, theirs = (
-        {str(p.relative_to(f)): p.read_bytes() for p in f.rglob("*") if p.is_file()}
-        for f in (folder, whole)
-    )
-    names = mine.keys() | theirs.keys()
-    return [f"{n} differs" for n in sorted(names) if mine.get(n) != theirs.get(n)]
-
-
-def unfinished(folder: Path) -> list[str]:
-    return [f"{path.name} is left" for path in folder.rglob(".*")]
-
-
 # ---- the matrix ------------------------------------------------------------------------------
 
 
 def jobs(folder: Path, config: TrainConfig) -> list[Job]:
+    """Return the four commands to kill."""
     source, store, run = folder / "source", folder / "prepare", folder / "train"
 
     def start_train(place: Path, resume: bool = False) -> None:
@@ -240,6 +188,7 @@ def jobs(folder: Path, config: TrainConfig) -> list[Job]:
 
 
 def main() -> int:
+    """Make a folder, run the matrix in it, and return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--kills", type=int, default=60, help="kills of train")
     parser.add_argument("--others", type=int, default=20, help="kills of each other command")
@@ -256,6 +205,7 @@ def main() -> int:
 
 
 def matrix(folder: Path, given: argparse.Namespace) -> int:
+    """Kill each command as often as asked, and print the table; return the exit code."""
     torch.set_num_threads(1)
     config = TrainConfig(
         method=given.method,

@@ -12,15 +12,23 @@ from diffrect.comparison import cell
 from diffrect.comparison.report import report
 from diffrect.data import write_case
 from diffrect.runs import log
-from diffrect.training import trainer, validation
+from diffrect.training import saving, trainer, validation
 
 
 def die() -> None:
+    """End this process with SIGKILL."""
     os.kill(os.getpid(), signal.SIGKILL)
 
 
 def die_at(owner: Any, name: str, call: int, *, after: bool = False) -> None:
-    """This process kills itself at its `call`th call of a function, before or after it."""
+    """Make this process kill itself at a call of a function.
+
+    Args:
+        owner: module or class that holds the function.
+        name: name of the function.
+        call: number of the call, from 1.
+        after: kill after the call instead of before it.
+    """
     original, calls = getattr(owner, name), iter(range(1, call + 1))
 
     def fatal(*arguments: Any, **named: Any) -> Any:
@@ -36,7 +44,7 @@ def die_at(owner: Any, name: str, call: int, *, after: bool = False) -> None:
 
 
 def die_in_a_line(call: int) -> None:
-    """Half a line of metrics.jsonl is on the disk."""
+    """Make this process kill itself when half a line of metrics.jsonl is on the disk."""
     original, calls = log.Log.append, iter(range(1, call + 1))
 
     def fatal(self: log.Log, line: Any) -> None:
@@ -58,8 +66,8 @@ MOMENTS: dict[str, Callable[[int], None]] = {
     "before a validation": lambda n: die_at(trainer, "validate", n),
     "after a validation": lambda n: die_at(trainer, "validate", n, after=True),
     "in a validation": lambda n: die_at(validation, "case_dice", n),
-    "before a checkpoint": lambda n: die_at(trainer, "save_checkpoint", n),
-    "between two checkpoints": lambda n: die_at(trainer, "save_checkpoint", n, after=True),
+    "before a checkpoint": lambda n: die_at(saving, "save_checkpoint", n),
+    "between two checkpoints": lambda n: die_at(saving, "save_checkpoint", n, after=True),
 }
 MOMENTS_OF_PREPARE: dict[str, Callable[[int], None]] = {
     "in the middle of a case": lambda n: die_at(write_case, "write_sealed", n),

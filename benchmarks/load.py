@@ -35,7 +35,7 @@ SHAPE = (128, 128, 20)
 
 
 def write_source(folder: Path, volumes: int) -> Path:
-    """A Decathlon folder; the scans of earlier calls are kept."""
+    """Write a Decathlon folder; keep the scans of earlier calls."""
     (folder / "imagesTr").mkdir(parents=True, exist_ok=True)
     (folder / "labelsTr").mkdir(exist_ok=True)
     x, y, z = np.meshgrid(*(np.linspace(-1, 1, side) for side in SHAPE), indexing="ij")
@@ -61,7 +61,7 @@ def write_source(folder: Path, volumes: int) -> Path:
 
 
 def measured(work: Callable[[], dict[str, float]], file: Path) -> dict[str, float]:
-    """What `work` reports from a child of this process, with the child's own costs."""
+    """Return what `work` returns in a child of this process, with the child's own costs."""
     child = os.fork()
     if child == 0:
         code = 1
@@ -83,7 +83,7 @@ def measured(work: Callable[[], dict[str, float]], file: Path) -> dict[str, floa
 
 
 def first_step(store: Path, run: Path, split: Path) -> dict[str, float]:
-    """Seconds from the call to the first iteration, and of that iteration."""
+    """Return the seconds from the call of `train` to its first iteration."""
     started, spent = time.perf_counter(), time.process_time()
     times: dict[str, float] = {}
     iteration = trainer.Trainer.iteration
@@ -100,6 +100,7 @@ def first_step(store: Path, run: Path, split: Path) -> dict[str, float]:
 
 
 def measure(folder: Path, volumes: int) -> dict[str, float]:
+    """Return the costs of preparing so many volumes, opening their store and training."""
     source = write_source(folder / f"source_{volumes}", volumes)
     store, run, answer = folder / f"store_{volumes}", folder / f"run_{volumes}", folder / "a.json"
 
@@ -124,7 +125,7 @@ def measure(folder: Path, volumes: int) -> dict[str, float]:
 
 
 def draw(rows: list[dict[str, float]], file: Path) -> None:
-    """Processor time per case and peak memory against the number of volumes."""
+    """Draw processor time per case, peak memory and start against the number of volumes."""
     matplotlib.use("agg")
     from matplotlib import pyplot
 
@@ -148,6 +149,7 @@ def draw(rows: list[dict[str, float]], file: Path) -> None:
 
 
 def main() -> None:
+    """Measure each number of volumes, and print its row."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--volumes", type=int, nargs="+", default=[200, 2000])
     parser.add_argument("--folder", type=Path, required=True, help="where to work")

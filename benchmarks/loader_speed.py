@@ -36,7 +36,7 @@ from side_by_side import DEVICE, machine, parse, take_turns
 
 
 def write_h5(store: Store, slices: list[SliceIndex], folder: Path) -> list[Path]:
-    """Every slice as a file of its own, in the SSL4MIS layout."""
+    """Write every slice as a file of its own, in the SSL4MIS layout."""
     files = []
     for case, position in slices:
         files.append(folder / f"{case}_slice_{position}.h5")
@@ -48,7 +48,7 @@ def write_h5(store: Store, slices: list[SliceIndex], folder: Path) -> list[Path]
 
 
 def yardstick_sample(path: Path, size: int) -> list[torch.Tensor]:
-    """Image, weak view, strong view and label of one slice."""
+    """Return image, weak view, strong view and label of one slice."""
     with h5py.File(path, "r") as file:
         arrays = file["image"][:], file["label"][:]
     factors = [size / side for side in arrays[0].shape]
@@ -75,7 +75,7 @@ def yardstick_sample(path: Path, size: int) -> list[torch.Tensor]:
 
 
 def rotated(picture: Image.Image, angle: int) -> Image.Image:
-    """Turned on a canvas that holds all of it, its middle cut out again."""
+    """Turn a picture on a canvas that holds all of it, and cut its middle out again."""
     width, height = picture.size
     turned = picture.rotate(angle, expand=True)
     left, top = (turned.size[0] - width) // 2, (turned.size[1] - height) // 2
@@ -83,13 +83,13 @@ def rotated(picture: Image.Image, angle: int) -> Image.Image:
 
 
 def yardstick_batch(files: list[Path], size: int) -> list[torch.Tensor]:
-    """The same for a batch."""
+    """Return the samples of a batch, stacked, on the device."""
     samples = [yardstick_sample(path, size) for path in files]
     return [torch.stack(parts).to(DEVICE) for parts in zip(*samples, strict=True)]
 
 
 def main() -> None:
-    """Builds both kinds of files, takes turns and prints the ratio."""
+    """Build both kinds of files, take turns and print the ratios."""
     parser = argparse.ArgumentParser(description="loader and views against h5 and PIL")
     parser.add_argument("--size", type=int, default=256)
     parser.add_argument("--batch", type=int, default=3, help="labelled and unlabelled slices each")

@@ -19,7 +19,7 @@ from diffrect.showcase.pictures import draw_rows
 
 
 def main() -> None:
-    """Reads the runs, draws one row per slice and one column per run."""
+    """Read the runs and draw the picture."""
     parser = argparse.ArgumentParser(description="draw predictions of runs")
     parser.add_argument("out", type=Path)
     parser.add_argument("runs", type=Path, nargs="+")

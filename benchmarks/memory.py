@@ -47,7 +47,7 @@ class Kept:
         trainer.method.updates = self.watched  # type: ignore[method-assign]
 
     def watched(self, *arguments: object) -> Iterator[Update]:
-        """The method's updates, each with its graph looked at."""
+        """Yield the method's updates, and look at the graph of each."""
         updates = self.updates(*arguments)  # type: ignore[arg-type]
         while True:
             seen: dict[int, int] = {}
@@ -67,13 +67,13 @@ class Kept:
 
 
 def storages(tensors: Iterator[torch.Tensor]) -> int:
-    """Bytes of tensors that may share their memory."""
+    """Return the bytes of tensors that may share their memory."""
     found = {t.untyped_storage().data_ptr(): t.untyped_storage().nbytes() for t in tensors}
     return sum(found.values())
 
 
 def state_of(trainer: Trainer) -> dict[str, int]:
-    """Bytes of what lives from one iteration to the next, and of gradients."""
+    """Return the bytes of what lives from one iteration to the next, and of gradients."""
     method, optimizers = trainer.method, trainer.optimizers.values()
     entries = [value for o in optimizers for state in o.state.values() for value in state.values()]
     groups = [sum(storages(iter(g["params"])) for g in o.param_groups) for o in optimizers]
@@ -85,7 +85,7 @@ def state_of(trainer: Trainer) -> dict[str, int]:
 
 
 def living() -> int:
-    """Bytes of all tensors that exist on the device."""
+    """Return the bytes of all tensors that exist on the device."""
     gc.collect()
     kinds = (torch.Tensor, torch.nn.Parameter)  # and no stand-in without memory
     everything = (one for one in gc.get_objects() if type(one) in kinds)
@@ -93,7 +93,7 @@ def living() -> int:
 
 
 def peak_of(run: Callable[[], object]) -> int:
-    """The most bytes that were allocated at once during a call."""
+    """Return the most bytes that are allocated at once during a call."""
     if DEVICE.type == "cuda":
         torch.cuda.reset_peak_memory_stats()
         run()
@@ -111,7 +111,7 @@ def peak_of(run: Callable[[], object]) -> int:
 
 
 def peak_of_training(trainer: Trainer) -> int:
-    """The peak of two turns: the second begins with the gradients of the first."""
+    """Return the peak of two turns; the second begins with the gradients of the first."""
     for optimizer in trainer.optimizers.values():  # what is freed has to be seen to be allocated
         optimizer.zero_grad(set_to_none=True)
     run = turn(trainer)
@@ -119,7 +119,7 @@ def peak_of_training(trainer: Trainer) -> int:
 
 
 def main() -> None:
-    """Measures each preset and prints what its memory is."""
+    """Print the memory of each preset."""
     parser = argparse.ArgumentParser(description="peak memory over what the networks need")
     parser.add_argument("--size", type=int, default=256)
     parser.add_argument("--batch", type=int, default=3, help="labelled and unlabelled slices each")
@@ -143,7 +143,7 @@ def main() -> None:
 
 
 def report(trainer: Trainer) -> None:
-    """Measures a training and prints its row."""
+    """Measure a training and print its row."""
     turn(trainer)()  # optimisers make their state
     resident = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
     peak = peak_of_training(trainer)

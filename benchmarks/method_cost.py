@@ -24,7 +24,7 @@ from step_time import make_trainer, period, turn
 
 
 def main() -> None:
-    """Builds the data, takes turns and prints a line a method."""
+    """Build the data, take turns and print a line per method."""
     parser = argparse.ArgumentParser(description="time of an iteration of every method")
     parser.add_argument("--size", type=int, default=64)
     parser.add_argument("--rounds", type=int, default=30)

@@ -23,7 +23,7 @@ ROUNDS = 5
 
 
 def heart(random: np.random.Generator, shift: int) -> Labels:
-    """Two rings and a neighbour with rough outlines, (10, 256, 216) uint8."""
+    """Return two rings and a neighbour with rough outlines, (10, 256, 216) uint8."""
     _, y, x = np.mgrid[:10, :256, :216]
     rough = ndimage.gaussian_filter(random.normal(size=y.shape), (1, 4, 4)) * 20
     radius = np.hypot(y - 128 - shift, x - 110 + shift) + rough
@@ -34,6 +34,7 @@ def heart(random: np.random.Generator, shift: int) -> Labels:
 
 
 def with_medpy(prediction: Labels, truth: Labels) -> dict[str, Scores]:
+    """Return the metrics of each class by medpy."""
     scores = {}
     for index, name in enumerate(CLASSES[1:], start=1):
         masks = prediction == index, truth == index
@@ -49,10 +50,12 @@ def with_medpy(prediction: Labels, truth: Labels) -> dict[str, Scores]:
 
 
 def with_diffrect(prediction: Labels, truth: Labels) -> dict[str, Scores]:
+    """Return the metrics of each class by this package."""
     return case_metrics(prediction, truth, CLASSES, SPACING)
 
 
 def main() -> None:
+    """Compare the numbers, take turns and print the ratio."""
     random = np.random.default_rng(0)
     prediction, truth = heart(random, 0), heart(random, 4)
     theirs, ours = with_medpy(prediction, truth), with_diffrect(prediction, truth)

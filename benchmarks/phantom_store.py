@@ -7,12 +7,12 @@ from pathlib import Path
 
 from diffrect.data.prepare import prepare
 from diffrect.data.store import Store
-from diffrect.phantom import write_phantom
+from diffrect.phantom.write import write_phantom
 
 
 @contextmanager
 def phantom_store(patients: int = 4) -> Iterator[Store]:
-    """A store whose folder lies in a temporary one, `path.parent`, and goes with it."""
+    """Prepare a store in a temporary folder, `path.parent`, that goes with the context."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         write_phantom(folder / "data", patients, 0)

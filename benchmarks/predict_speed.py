@@ -41,7 +41,14 @@ from side_by_side import DEVICE, machine, parse, take_turns
 
 
 def yardstick(network: torch.nn.Module, file: Path, output: Path, size: int) -> None:
-    """The reference's loop over slices, from file to file."""
+    """Predict from file to file by the reference's loop over slices.
+
+    Args:
+        network: the segmenter, in the default layout.
+        file: NIfTI file to read.
+        output: NIfTI file to write.
+        size: side of the network's input in pixels.
+    """
     image = sitk.ReadImage(file)
     array = sitk.GetArrayFromImage(image).astype(np.float32)  # (Z, Y, X)
     array = (array - array.min()) / (array.max() - array.min())
@@ -60,13 +67,13 @@ def yardstick(network: torch.nn.Module, file: Path, output: Path, size: int) -> 
 
 
 def plain(network: torch.nn.Module) -> torch.nn.Module:
-    """A network in the default layout, which runs by PyTorch's own operations alone."""
+    """Return a copy of a network in the default layout, by PyTorch's own operations only."""
     return copy.deepcopy(network).to(memory_format=torch.contiguous_format)
 
 
 @torch.inference_mode()
 def slice_by_slice(model: Model, file: Path) -> np.ndarray:
-    """Labels (X, Y, Z) of the unfolded network in the default layout, one slice at a time."""
+    """Return labels (X, Y, Z) of the unfolded network, one slice at a time."""
     volume = read_image(file)
     slicing = choose_slicing(volume, model.axis)
     slices = slicing.view(volume.array)
@@ -83,7 +90,14 @@ def slice_by_slice(model: Model, file: Path) -> np.ndarray:
 
 
 def make_run(folder: Path, preset: str, size: int, iterations: int) -> tuple[Path, Path]:
-    """A RUN folder and an image that it has not seen."""
+    """Make a RUN folder, and an image that it has not seen.
+
+    Args:
+        folder: where to work.
+        preset: preset of the training.
+        size: side of the network's input in pixels.
+        iterations: length of the training.
+    """
     write_acdc_like(folder / "other", 1, 1)
     config = TrainConfig(
         method="supervised",
@@ -101,11 +115,12 @@ def make_run(folder: Path, preset: str, size: int, iterations: int) -> tuple[Pat
 
 
 def labels_in(file: Path) -> np.ndarray:
+    """Return the labels in a NIfTI file."""
     return np.asanyarray(nib.load(file).dataobj)
 
 
 def main() -> None:
-    """Makes what is missing, takes turns and prints the ratios."""
+    """Make what is missing, and report."""
     parser = argparse.ArgumentParser(description="a volume from NIfTI to NIfTI")
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--size", type=int, default=256, help="of the network's input")
@@ -123,7 +138,15 @@ def main() -> None:
 
 
 def report(run: Path, image: Path, folder: Path, size: int, rounds: int) -> None:
-    """Takes turns and prints the table."""
+    """Take turns and print the table.
+
+    Args:
+        run: the RUN folder.
+        image: the scan.
+        folder: where to write.
+        size: side of the network's input in pixels.
+        rounds: number of turns.
+    """
     model = Model.load(run, checkpoint="last")
     exported = Model.load(export(run, folder / "model.onnx", checkpoint="last"))
     for one in (model, exported):

@@ -13,7 +13,7 @@ from diffrect.data.split import Split
 
 
 def main() -> None:
-    """Reads the file names of imagesTr and writes the split."""
+    """Read the file names of imagesTr and write the split."""
     parser = argparse.ArgumentParser(description="split of protocol H")
     parser.add_argument("source", type=Path)
     parser.add_argument("split", type=Path)

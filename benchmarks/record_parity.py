@@ -42,7 +42,7 @@ CHANNELS, CLASSES, ROWS, LABELLED, SIZE, ITERATIONS = 2, 3, 2, 1, 64, 2
 
 
 def inputs(random: np.random.Generator) -> dict[str, np.ndarray]:
-    """Smooth images and blocky class maps: they compress well."""
+    """Return smooth images and blocky class maps, which compress well."""
     wave = np.linspace(0, 6, SIZE)
     image = np.sin(wave[:, None] * random.uniform(1, 2, (ROWS, CHANNELS, 1, 1)) + wave)
     blocks = random.integers(CLASSES, size=(2, ROWS, 8, 8)).astype(np.uint8)
@@ -55,12 +55,12 @@ def inputs(random: np.random.Generator) -> dict[str, np.ndarray]:
 
 
 def noise(random: np.random.Generator, *leading: int) -> np.ndarray:
-    """Standard normal latents, rounded so that they compress."""
+    """Return standard normal latents, rounded so that they compress."""
     return random.standard_normal((*leading, 256, 4, 4)).astype(np.float16).astype(np.float32)
 
 
 def write_keys(folder: Path) -> None:
-    """Names and shapes of the two networks, as the authors' checkpoints have them."""
+    """Write names and shapes of the two networks, as the authors' checkpoints have them."""
     method = DiffRect(problem(CHANNELS, CLASSES, 1), DiffRectOptions())
     keys = {}
     for name in ("segmenter", "rectifier"):
@@ -74,7 +74,7 @@ def write_keys(folder: Path) -> None:
 
 @torch.no_grad()
 def record_networks(setup: Setup, given: dict, random: np.random.Generator) -> dict[str, dict]:
-    """segmenter.npz and rectifier.npz."""
+    """Return the content of segmenter.npz and rectifier.npz."""
     segmenter = {"image": given["image"]}
     betas = cosine_betas(10)
     rectifier = given | {
@@ -106,7 +106,14 @@ def record_networks(setup: Setup, given: dict, random: np.random.Generator) -> d
 def record_training(
     setup: Setup, given: dict, rectifier: dict, random: np.random.Generator
 ) -> dict[str, np.ndarray]:
-    """training_steps.npz."""
+    """Return the content of training_steps.npz.
+
+    Args:
+        setup: the recorded shapes and weights.
+        given: images and class maps.
+        rectifier: the content of rectifier.npz.
+        random: source of noise and time steps.
+    """
     golden = {
         "weak": given["image"],
         "strong": (given["image"] ** 0.7).round(2),
@@ -141,7 +148,7 @@ def record_training(
 
 
 def main() -> None:
-    """Writes the four files."""
+    """Write the four files."""
     parser = argparse.ArgumentParser(description="record numbers of this package")
     parser.add_argument("folder", type=Path)
     folder: Path = parser.parse_args().folder

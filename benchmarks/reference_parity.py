@@ -38,7 +38,7 @@ Arrays = Mapping[str, np.ndarray]
 
 
 def weights_by_rule(shapes: Mapping[str, list[int]]) -> dict[str, Tensor]:
-    """The weights that the recorded numbers were computed with: entry i from seed i."""
+    """Return the weights of the recorded numbers: entry i is drawn from seed i."""
     weights = {}
     for seed, (name, shape) in enumerate(shapes.items()):
         z = np.random.RandomState(seed).standard_normal(int(np.prod(shape))).reshape(shape)
@@ -60,28 +60,28 @@ def weights_by_rule(shapes: Mapping[str, list[int]]) -> dict[str, Tensor]:
 
 
 def tensor(array: np.ndarray, device: torch.device | str = "cpu") -> Tensor:
-    """Floats as float64, integers as int64; images and maps in channels-last layout."""
+    """Return floats as float64, integers as int64, images and maps in channels-last layout."""
     kind = torch.float64 if array.dtype.kind == "f" else torch.int64
     found = torch.from_numpy(np.asarray(array)).to(device, kind)
     return found.contiguous(memory_format=torch.channels_last) if found.ndim == 4 else found
 
 
 def difference(ours: Tensor | np.ndarray | float, theirs: np.ndarray) -> float:
-    """Largest absolute difference as a share of the largest magnitude of `theirs`."""
+    """Return the largest difference as a share of the largest magnitude of `theirs`."""
     found = ours.cpu().numpy() if isinstance(ours, Tensor) else ours
     gap = np.abs(found - theirs).max()
     return float(gap / max(np.abs(theirs).max(), np.finfo(np.float64).tiny))
 
 
 def without_dropout(network: nn.Module) -> None:
-    """All recorded numbers were computed with dropout probability 0."""
+    """Switch dropout off, as in all recorded numbers."""
     for module in network.modules():
         if isinstance(module, nn.Dropout):
             module.p = 0.0
 
 
 def problem(channels: int, classes: int, iterations: int) -> Problem:
-    """The problem of a training, whose classes need no names here."""
+    """Return the problem of a training, whose classes need no names here."""
     names = tuple(f"class {code}" for code in range(classes))
     return Problem(Task(channels, names, "minmax"), iterations)
 
@@ -97,7 +97,7 @@ class Setup:
         self.channels = keys["segmenter"]["encoder.in_conv.conv_conv.0.weight"][1]
 
     def method(self, iterations: int = 1) -> DiffRect:
-        """DiffRect with preset `reference` in float64, rectification on from the start."""
+        """Return DiffRect with preset `reference` in float64, rectifying from the start."""
         options = replace(DiffRectOptions(), **REFERENCE, ramp_stairs=iterations, rectify_from=0)
         method = DiffRect(problem(self.channels, self.classes, iterations), options)
         load_reference_state(method.segmenter, self.states["segmenter"])
@@ -107,12 +107,12 @@ class Setup:
         return method.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def tensor(self, array: np.ndarray) -> Tensor:
-        """A recorded array where the methods are."""
+        """Return a recorded array on the device of the methods."""
         return tensor(array, self.device)
 
 
 def compare_segmenter(setup: Setup, golden: Arrays) -> Iterator[tuple[str, float]]:
-    """Logits in evaluation and training mode."""
+    """Yield the differences of the logits in evaluation and training mode."""
     for mode in ("eval", "train"):
         segmenter: UNet = setup.method().segmenter.train(mode == "train")
         with torch.no_grad():
@@ -121,7 +121,7 @@ def compare_segmenter(setup: Setup, golden: Arrays) -> Iterator[tuple[str, float
 
 
 def compare_rectifier(setup: Setup, golden: Arrays) -> Iterator[tuple[str, float]]:
-    """Schedule, one transport in both modes, and sampling."""
+    """Yield those of the schedule, one transport in both modes, and sampling."""
     betas = cosine_betas(len(golden["betas"]))
     yield "betas", difference(betas, golden["betas"])
     yield "alphas_cumprod", difference(alphas_cumulative(betas), golden["alphas_cumprod"])
@@ -143,7 +143,7 @@ def compare_rectifier(setup: Setup, golden: Arrays) -> Iterator[tuple[str, float
 
 
 def sample(method: DiffRect, golden: Arrays, rows: int) -> Tensor:
-    """Rectified logits in evaluation mode of the first rows of the recorded inputs."""
+    """Return rectified logits in evaluation mode of the first rows of the recorded inputs."""
     device = next(method.parameters()).device
     images, coarse, guidance, noise = (
         tensor(golden[name], device)[:rows]
@@ -153,22 +153,24 @@ def sample(method: DiffRect, golden: Arrays, rows: int) -> Tensor:
 
 
 class RecordedDraws(Draws):
-    """Replays the draws of a recorded training."""
+    """Draws that replay those of a recorded training."""
 
     def __init__(self, golden: Arrays) -> None:
         self.golden, self.step = golden, 0
 
     def timestep(self, name: str, rows: int, steps: int, like: Tensor) -> Tensor:
+        """Return the recorded time steps."""
         return tensor(self.golden[f"timestep_{name}"][self.step], like.device)
 
     def normal(self, name: str, shape: tuple[int, ...], like: Tensor) -> Tensor:
+        """Return the recorded noise."""
         return tensor(self.golden[f"noise_{name}"][self.step], like.device)
 
 
 def compare_training(
     setup: Setup, golden: Arrays, rectifier_inputs: Arrays
 ) -> Iterator[tuple[str, float]]:
-    """Every logged value, and what the weights do after each iteration."""
+    """Yield the differences of every logged value, and of what the weights do after."""
     iterations = len(golden["values"])
     method = setup.method(iterations)
     method.draws = draws = RecordedDraws(golden)
@@ -199,7 +201,14 @@ def compare_training(
 def train_step(
     method: DiffRect, optimizers: dict, batch: Batch, step: int
 ) -> dict[str, Tensor | float]:
-    """One iteration as the training loop makes it; returns everything that was logged."""
+    """Do one iteration as the training loop does; return everything that was logged.
+
+    Args:
+        method: the method, in training mode.
+        optimizers: its optimisers by name.
+        batch: the batch.
+        step: number of the iteration.
+    """
     method.set_rates(optimizers, step)
     logs: dict[str, Tensor | float] = {}
     for update in method.updates(batch, step):
@@ -214,7 +223,7 @@ def train_step(
 
 
 def compare(folder: Path, device: str = "cpu") -> Iterator[tuple[str, float]]:
-    """All quantities of a folder with their relative differences."""
+    """Yield all quantities of a folder with their relative differences."""
     setup = Setup(folder, device)
     golden = {
         name: dict(np.load(folder / f"{name}.npz", allow_pickle=False))
@@ -226,7 +235,7 @@ def compare(folder: Path, device: str = "cpu") -> Iterator[tuple[str, float]]:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Prints one line per quantity; returns the exit status."""
+    """Print one line per quantity; return the exit code."""
     parser = argparse.ArgumentParser(description="compare with the authors' code")
     parser.add_argument("golden", type=Path, help="folder with the recorded numbers")
     parser.add_argument("--device", default="cpu", help="such as cuda")

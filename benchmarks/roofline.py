@@ -55,7 +55,7 @@ KINDS = {  # of operations: what their names contain; the first that fits counts
 
 
 def shapes(channels: int, classes: int) -> list[tuple[int, int, int]]:
-    """(in, out, halvings) of the segmenter's 3 x 3 convolutions."""
+    """Return (in, out, halvings) of the segmenter's 3 x 3 convolutions."""
     found = []
     before = channels
     for level, width in enumerate(WIDTHS):
@@ -68,7 +68,7 @@ def shapes(channels: int, classes: int) -> list[tuple[int, int, int]]:
 
 
 def of_one(run: Callable[[], object], rounds: int) -> float:
-    """Median seconds of one of the calls in a row."""
+    """Return the median seconds of one of the calls in a row."""
 
     def calls() -> None:
         for _ in range(CALLS):
@@ -78,7 +78,7 @@ def of_one(run: Callable[[], object], rounds: int) -> float:
 
 
 def bandwidth(rounds: int) -> None:
-    """Prints what the memory delivers."""
+    """Print what the memory delivers."""
     a, b = (torch.rand(1 << 26, device=DEVICE) for _ in range(2))
     c = torch.empty_like(a)
     for what, run, passes in (
@@ -92,7 +92,15 @@ def bandwidth(rounds: int) -> None:
 def convolution(
     shape: tuple[int, int, int, int, int], layout: torch.memory_format, dtype: torch.dtype, way: str
 ) -> Callable[[], object]:
-    """One convolution (rows, in, out, side) ready to run; backward skips what nobody needs."""
+    """Return one convolution ready to run; backward skips what nobody needs.
+
+    Args:
+        shape: rows, channels in and out, side, and whether it is the first, whose images need no
+            gradient.
+        layout: memory layout of images and weights.
+        dtype: their number type.
+        way: "forward" or "backward".
+    """
     rows, inputs, outputs, side, first = shape
     x = torch.rand(rows, inputs, side, side, device=DEVICE, dtype=dtype).to(memory_format=layout)
     w = torch.rand(outputs, inputs, 3, 3, device=DEVICE, dtype=dtype).to(memory_format=layout)
@@ -106,7 +114,15 @@ def convolution(
 
 
 def throughput(size: int, rows: int, channels: int, classes: int, rounds: int) -> float:
-    """Prints a row for each shape; operations per second of a pass both ways, channels-last."""
+    """Print a row for each shape; return operations per second both ways, channels-last.
+
+    Args:
+        size: side of the slices in pixels.
+        rows: number of slices.
+        channels: image channels.
+        classes: number of classes, background included.
+        rounds: number of turns.
+    """
     names = [
         f"{'last' if layout == torch.channels_last else 'default'} {str(dtype)[6:]} {way}"
         for layout, dtype, way in COLUMNS
@@ -135,13 +151,13 @@ def throughput(size: int, rows: int, channels: int, classes: int, rounds: int) -
 
 
 def kind_of(name: str) -> str:
-    """The kind of an operation by its name."""
+    """Return the kind of an operation by its name."""
     fits = (kind for kind, words in KINDS.items() if any(word in name for word in words))
     return next(fits, "the rest")
 
 
 def shares(events: Iterable, taken: float) -> dict[str, float]:
-    """Share of each kind in the time of a profile; on a GPU, in the seconds taken."""
+    """Return the share of each kind in a profile's time; on a GPU, in the seconds taken."""
     where = "self_device_time_total" if DEVICE.type == "cuda" else "self_cpu_time_total"
     times: dict[str, float] = {}
     for event in operations(events):
@@ -154,7 +170,15 @@ def shares(events: Iterable, taken: float) -> dict[str, float]:
 
 
 def presets(size: int, batch: int, names: list[str], rounds: int, rate: float | None) -> None:
-    """Prints work, time and shares of an iteration of each preset."""
+    """Print work, time and shares of an iteration of each preset.
+
+    Args:
+        size: side of the slices in pixels.
+        batch: labelled and unlabelled slices each.
+        names: the presets.
+        rounds: number of turns.
+        rate: operations per second to compare with, or None.
+    """
     activities = [ProfilerActivity.CPU]
     if DEVICE.type == "cuda":
         activities.append(ProfilerActivity.CUDA)
@@ -179,7 +203,7 @@ def presets(size: int, batch: int, names: list[str], rounds: int, rate: float | 
 
 
 def main() -> None:
-    """Measures what was asked for."""
+    """Measure what was asked for."""
     parser = argparse.ArgumentParser(description="what the machine can do, and what is made of it")
     parser.add_argument("--size", type=int, default=256)
     parser.add_argument("--batch", type=int, default=3, help="labelled and unlabelled slices each")

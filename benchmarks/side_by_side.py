@@ -13,7 +13,7 @@ DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def machine() -> str:
-    """What the timings ran on, in a line."""
+    """Return what the timings run on, in one line."""
     name = _processor() if DEVICE.type == "cpu" else torch.cuda.get_device_name()
     clock = "processor time, " if _clock is time.process_time else ""
     return f"{name}, {torch.get_num_threads()} threads, {clock}torch {torch.__version__}"
@@ -30,7 +30,7 @@ _clock: Callable[[], float] = time.perf_counter
 
 
 def parse(parser: argparse.ArgumentParser) -> argparse.Namespace:
-    """The arguments, with a choice of the clock."""
+    """Return the arguments, with a choice of the clock added."""
     parser.add_argument(
         "--processor-time",
         action="store_true",
@@ -45,20 +45,20 @@ def parse(parser: argparse.ArgumentParser) -> argparse.Namespace:
 
 
 def now() -> float:
-    """What the clock says once the device has done its work."""
+    """Return what the clock says once the device has done its work."""
     synchronise()
     return _clock()
 
 
 def seconds(run: Callable[[], object]) -> float:
-    """Time of one call, until the device has done its work."""
+    """Return the time of one call, until the device has done its work."""
     started = now()
     run()
     return now() - started
 
 
 def take_turns(runs: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, float]:
-    """Median seconds of each, A B A B, after a first round that is not counted."""
+    """Return the median seconds of each, A B A B, without a first round."""
     taken: dict[str, list[float]] = {what: [] for what in runs}
     for turn in range(rounds + 1):
         for what, run in runs.items():
@@ -69,11 +69,11 @@ def take_turns(runs: Mapping[str, Callable[[], object]], rounds: int) -> dict[st
 
 
 def typical(run: Callable[[], object], rounds: int) -> float:
-    """Median seconds of a call after a first one that is not counted."""
+    """Return the median seconds of a call, without a first one."""
     return take_turns({"": run}, rounds)[""]
 
 
 def synchronise() -> None:
-    """Waits for the device; a CPU has done its work already."""
+    """Wait for the device; a CPU has done its work already."""
     if DEVICE.type == "cuda":
         torch.cuda.synchronize()

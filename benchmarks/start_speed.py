@@ -22,14 +22,14 @@ LOADED = "import sys; print('torch' in sys.modules, file=sys.stderr)"
 
 
 def call(code: str) -> str:
-    """What a new interpreter writes to stderr."""
+    """Return what a new interpreter writes to stderr."""
     command = [sys.executable, "-c", code]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     return done.stderr
 
 
 def main() -> None:
-    """Takes turns and prints the table."""
+    """Take turns and print the table."""
     parser = argparse.ArgumentParser(description="time to start")
     parser.add_argument("--rounds", type=int, default=7)
     arguments = parser.parse_args()

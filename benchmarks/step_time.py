@@ -39,7 +39,7 @@ STEP = 2000  # of 30,000: rectification is on
 
 
 class Clock:
-    """Seconds spent inside the parts of an iteration that are the networks' own."""
+    """The seconds that are spent in the networks' own parts of an iteration."""
 
     def __init__(self, trainer: Trainer) -> None:
         self.inside, self.depth = 0.0, 0
@@ -56,16 +56,20 @@ class Clock:
             optimizer.step = self.timed(optimizer.step)  # type: ignore[method-assign]
 
     def enter(self) -> None:
+        """Start the clock, unless it runs already."""
         if self.depth == 0:
             self.started = now()
         self.depth += 1
 
     def leave(self) -> None:
+        """Stop the clock when the outermost part ends."""
         self.depth -= 1
         if self.depth == 0:
             self.inside += now() - self.started
 
     def timed(self, function: Callable) -> Callable:
+        """Return a function whose calls the clock measures."""
+
         def call(*arguments: object, **options: object) -> object:
             with self.measured():
                 return function(*arguments, **options)
@@ -74,6 +78,7 @@ class Clock:
 
     @contextmanager
     def measured(self) -> Iterator[None]:
+        """Run the clock while the context lasts."""
         self.enter()
         try:
             yield
@@ -82,7 +87,14 @@ class Clock:
 
 
 def unit(size: int, rows: int, channels: int, classes: int) -> Callable[[], object]:
-    """Forward + backward of the plain segmenter, by PyTorch's own operations alone."""
+    """Return a forward and backward pass of the plain segmenter, by PyTorch's own operations.
+
+    Args:
+        size: side of the slices in pixels.
+        rows: number of slices.
+        channels: image channels.
+        classes: number of classes, background included.
+    """
     network = UNet(channels, classes).to(DEVICE)
     for module in network.modules():
         if isinstance(module, ConvBlock):
@@ -98,7 +110,7 @@ def unit(size: int, rows: int, channels: int, classes: int) -> Callable[[], obje
 
 
 def make_trainer(store: Store, folder: Path, config: TrainConfig) -> Trainer:
-    """A training in the middle of its schedule."""
+    """Return a training in the middle of its schedule."""
     patients = store.patients
     split = Split(train=patients[:-1], val=patients[-1:], labelled=patients[:1])
     trainer = Trainer(store, folder, complete(config), split)
@@ -107,12 +119,12 @@ def make_trainer(store: Store, folder: Path, config: TrainConfig) -> Trainer:
 
 
 def period(trainer: Trainer) -> int:
-    """Iterations after which the kinds of updates come again."""
+    """Return the number of iterations after which the kinds of updates come again."""
     return int(getattr(trainer.method.options, "rectifier_interval", 1))
 
 
 def turn(trainer: Trainer) -> Callable[[], None]:
-    """`period` iterations from reading their slices on; each call does the next ones."""
+    """Return a call that does the next `period` iterations, from reading their slices on."""
 
     def run() -> None:
         for _ in range(period(trainer)):
@@ -122,21 +134,21 @@ def turn(trainer: Trainer) -> Callable[[], None]:
 
 
 def counted(run: Callable[[], object]) -> int:
-    """Floating point operations of one call."""
+    """Return the floating point operations of one call."""
     with FlopCounterMode(display=False) as counter:
         run()
     return counter.get_total_flops()
 
 
 def outside(trainer: Trainer, run: Callable[[], object], rounds: int) -> float:
-    """Share of a training's turns that is spent outside its networks."""
+    """Return the share of a training's turns that is spent outside its networks."""
     clock = Clock(trainer)
     taken = sum(seconds(run) for _ in range(rounds))
     return 1 - clock.inside / taken
 
 
 def main() -> None:
-    """Builds the data, takes turns and prints a table."""
+    """Build the data, take turns and print a table."""
     parser = argparse.ArgumentParser(description="time of an iteration in units of U")
     parser.add_argument("--size", type=int, default=256)
     parser.add_argument("--rounds", type=int, default=5)

@@ -38,7 +38,7 @@ QUANTITIES = {
 
 
 def synthetic_case(shape: tuple[int, ...], seed: int) -> np.ndarray:
-    """A smooth field with noise in 12-bit steps, scaled to [0, 1] like a prepared image."""
+    """Return a smooth field with noise in 12-bit steps, in [0, 1] like a prepared image."""
     generator = np.random.default_rng(seed)
     axes = [np.linspace(0, 3 * np.pi, size) for size in shape]
     z, _, y, x = np.meshgrid(*axes, indexing="ij")
@@ -50,7 +50,7 @@ def synthetic_case(shape: tuple[int, ...], seed: int) -> np.ndarray:
 
 
 def write_blosc2(path: Path, array: np.ndarray) -> None:
-    """One file a case."""
+    """Write one file per case."""
     one = (1, *array.shape[1:])
     settings = blosc2.CParams(
         codec=blosc2.Codec.ZSTD, clevel=1, filters=[blosc2.Filter.SHUFFLE], nthreads=1
@@ -59,12 +59,12 @@ def write_blosc2(path: Path, array: np.ndarray) -> None:
 
 
 def open_blosc2(path: Path) -> Any:
-    """The array, unread."""
+    """Return the array, unread."""
     return blosc2.open(str(path), mode="r", dparams=blosc2.DParams(nthreads=1))
 
 
 def write_zarr(path: Path, array: np.ndarray, *, sharded: bool) -> None:
-    """One file a slice, or one file a case when sharded."""
+    """Write one file per slice, or one file per case if sharded."""
     codec = BloscCodec(cname="zstd", clevel=1, shuffle=BloscShuffle.shuffle)
     target = zarr.create_array(
         path,
@@ -78,7 +78,7 @@ def write_zarr(path: Path, array: np.ndarray, *, sharded: bool) -> None:
 
 
 def open_zarr(path: Path) -> Any:
-    """The array, unread."""
+    """Return the array, unread."""
     return zarr.open_array(path, mode="r")
 
 
@@ -92,7 +92,14 @@ LIBRARIES: dict[str, tuple[Writer, Opener]] = {
 
 
 def measure(cases: list[np.ndarray], library: str, reads: int, seed: int) -> dict[str, float]:
-    """One round: write all cases, add up their size, read random slices."""
+    """Do one round: write all cases, add up their size, read random slices.
+
+    Args:
+        cases: the volumes.
+        library: a name of `LIBRARIES`.
+        reads: number of slices to read.
+        seed: seed of the choice of slices.
+    """
     write, open_array = LIBRARIES[library]
     generator = np.random.default_rng(seed)
     picks = generator.integers((len(cases), cases[0].shape[0]), size=(reads, 2)).tolist()
@@ -121,7 +128,7 @@ def measure(cases: list[np.ndarray], library: str, reads: int, seed: int) -> dic
 
 
 def compare(name: str, rounds: int, reads: int) -> Table:
-    """The table for volumes of one kind."""
+    """Return the table for volumes of one kind."""
     count, shape = SHAPES[name]
     cases = [synthetic_case(shape, seed) for seed in range(count)]
     results: dict[str, list[dict[str, float]]] = {library: [] for library in LIBRARIES}
@@ -144,7 +151,7 @@ def compare(name: str, rounds: int, reads: int) -> Table:
 
 
 def main() -> None:
-    """Measure and print."""
+    """Measure each kind of volume and print its table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--reads", type=int, default=300)

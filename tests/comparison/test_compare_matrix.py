@@ -1,4 +1,4 @@
-"""The matrix of a comparison: cells, names, parts, variants; and what the command line makes."""
+"""The matrix of a comparison: cells, names, parts, variants, and the command line."""
 
 from collections import Counter
 from pathlib import Path

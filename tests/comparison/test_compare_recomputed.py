@@ -1,4 +1,4 @@
-"""The whole report worked out once more from the files, by numpy and scipy alone."""
+"""The whole report worked out once more from the files, only by numpy and scipy."""
 
 import csv
 import json
@@ -53,8 +53,8 @@ def read(folder: Path) -> Table:
             [[np.nan if scores[m] is None else scores[m] for m in METRICS] for scores in classes]
             for classes in (case["classes"].values() for case in content["cases"])
         ]
-        told = content["protocol"]
-        key = (told["method"], len(told["labelled_patients"]), told["seed"])
+        protocol = content["protocol"]
+        key = (protocol["method"], len(protocol["labelled_patients"]), protocol["seed"])
         table[key] = np.array(rows, dtype=float)
     return table
 
@@ -106,7 +106,7 @@ def test_tests_are_scipy_s_with_holm_s_correction(folder: Path) -> None:
 
 
 def _check_test(row: dict[str, str], table: Table) -> float:
-    """p of a line of tests.csv; its other numbers are compared on the way."""
+    """Return p of a line of tests.csv; compare the other numbers of the line on the way."""
     labelled, column = int(row["labelled"]), METRICS.index(row["metric"])
     common = [s for s in SEEDS if (row["method"], labelled, s) in table]
 

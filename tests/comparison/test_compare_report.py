@@ -251,7 +251,7 @@ def test_distances_without_spacing_are_in_voxels(tmp_path: Path) -> None:
     assert "95HD mm" not in page
 
 
-def test_cells_that_do_not_tell_processor_time_make_a_table(tmp_path: Path) -> None:
+def test_cells_without_processor_time_make_a_table(tmp_path: Path) -> None:
     file = write_cell(tmp_path, "diffrect", HIGH) / "cell.json"
     write_cell(tmp_path, "supervised", LOW)
     cell = json.loads(file.read_text())
@@ -270,14 +270,14 @@ def test_cells_that_do_not_tell_processor_time_make_a_table(tmp_path: Path) -> N
     assert "| 1 | diffrect | – | – | – | 500 |" in page
 
 
-def test_crops_are_told(tmp_path: Path) -> None:
+def test_the_page_names_crops(tmp_path: Path) -> None:
     write_cell(tmp_path, "diffrect", HIGH, spacing=1.25, crop=192)
     compare_table(tmp_path)
     page = (tmp_path / "report_val" / "table.md").read_text()
     assert "Training: slices resampled to pixels of 1.25 mm and cropped to 192 x 192, 30000" in page
 
 
-def test_settings_that_differ_are_told(tmp_path: Path) -> None:
+def test_the_page_names_settings_that_differ(tmp_path: Path) -> None:
     write_cell(tmp_path, "diffrect", HIGH, options={"cutmix_area": 0.5, "confidence": 0.0})
     write_cell(tmp_path, "fixmatch", HIGH, options={"cutmix_area": 0.5})
     write_cell(tmp_path, "bcp", HIGH, options={"cutmix_area": 0.2})
@@ -367,7 +367,7 @@ def test_unknown_names_are_refused(folder: Path) -> None:
 # ---- files -------------------------------------------------------------------------------------
 
 
-def test_metrics_alone_make_table_and_plots(folder: Path) -> None:
+def test_metrics_without_cost_make_table_and_plots(folder: Path) -> None:
     compare_table(folder)
     before = (folder / "report_val" / "scores.csv").read_text()
     for file in folder.glob("*/cell.json"):

@@ -1,4 +1,4 @@
-"""A matrix at work: finished cells stay, begun ones go on, failed and taken ones are told."""
+"""A matrix at work: finished cells stay, started ones resume, failed and taken ones are named."""
 
 import json
 import os
@@ -137,8 +137,13 @@ def test_a_failed_cell_does_not_stop_the_others(
         return train(store, run, *rest, **options)
 
     monkeypatch.setattr(cell_module, "train", fail)
-    with pytest.raises(CompareError, match="1 of 2 cells failed: supervised-seed0: the loss"):
+    with pytest.raises(
+        CompareError, match="1 of 2 cells failed: supervised-seed0: the loss"
+    ) as caught:
         again(store, tmp_path)
+    assert caught.value.done == [tmp_path / CELLS[1]]
+    assert list(caught.value.failures) == [tmp_path / CELLS[0]]
+    assert caught.value.exit_code == 1
     assert (tmp_path / CELLS[1] / "metrics_val.json").is_file()
     page = (tmp_path / "report_val" / "table.md").read_text()
     assert "- Planned but missing: supervised-seed0." in page

@@ -150,7 +150,7 @@ def test_repair_needs_the_same_cases(decathlon_folder: Path, copy: Path, tmp_pat
     settings = json.loads((source / "dataset.json").read_text())
     del settings["training"][0]
     (source / "dataset.json").write_text(json.dumps(settings))
-    with pytest.raises(InputError, match="--repair: expected a source of the same cases, it lacks"):
+    with pytest.raises(InputError, match="--repair expected a source of the same cases, it lacks"):
         prepare(source, copy, repair=True, progress=False)
 
 

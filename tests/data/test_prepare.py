@@ -103,7 +103,7 @@ def test_choices_are_kept_and_predicted_with(
     labels = model.predict(decathlon_folder / "imagesTr" / "part_000.nii.gz")
     again = model.predict_slices(store.image("part_000"), batch=4)
     np.testing.assert_array_equal(labels, again.transpose(2, 0, 1))
-    with pytest.raises(InputError, match=r"--resume: expected the axis as before, coronal, got 2"):
+    with pytest.raises(InputError, match=r"--resume expected the axis as before, coronal, got 2"):
         prepare(decathlon_folder, path, intensity="window:-20:300", resume=True, progress=False)
     capsys.readouterr()
 
@@ -320,7 +320,7 @@ def test_resume_needs_the_same_source(
         fail_after(patch, cases=2)
         with pytest.raises(KeyboardInterrupt):
             prepare(decathlon_copy, path, progress=False)
-    with pytest.raises(InputError, match="--resume: expected the source as before"):
+    with pytest.raises(InputError, match="--resume expected the source as before"):
         prepare(acdc_folder, path, resume=True, progress=False)
     # A fault while resuming keeps what is finished.
     break_last_case(decathlon_copy)
@@ -330,7 +330,7 @@ def test_resume_needs_the_same_source(
     # Starting over replaces an interrupted one.
     write_dataset_json(decathlon_copy, ["imagesTr/part_000.nii.gz"])
     store = prepare(decathlon_copy, path, overwrite=True, progress=False)
-    with pytest.raises(InputError, match="--resume: expected the source as before"):
+    with pytest.raises(InputError, match="--resume expected the source as before"):
         prepare(acdc_folder, store.path, resume=True, progress=False)
 
 

@@ -10,6 +10,7 @@ import pytest
 
 import diffrect
 from diffrect.data.store import Store
+from support.fake_cells import write_cell
 
 
 @pytest.fixture
@@ -20,11 +21,13 @@ def examples_folder(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> Path:
-    """The current folder, with what the examples name: ACDC, a store, a run and a scan."""
+    """The current folder, with what the examples name: ACDC, a store, a run, cells and a scan."""
     shutil.copytree(acdc_folder, tmp_path / "ACDC")
     shutil.copytree(store.path, tmp_path / "store")
     shutil.copytree(tiny_run, tmp_path / "run")
     (tmp_path / "run" / "store.txt").write_text(str(tmp_path / "store"))
+    for method, dice in (("supervised", 0.6), ("diffrect", 0.7)):
+        write_cell(tmp_path / "cells", method, {"v1_a": (dice, dice), "v2_a": (dice, 0.5)})
     scan = next((tmp_path / "ACDC" / "patient011").glob("*_frame01.nii.gz"))
     shutil.copy(scan, tmp_path / "scan.nii.gz")
     monkeypatch.chdir(tmp_path)

@@ -1,4 +1,4 @@
-"""Evaluation: what is written, what it means, and what it refuses."""
+"""Evaluation: the file and the table that it writes, their meaning, and its refusals."""
 
 import io
 import json
@@ -26,7 +26,7 @@ def run(tiny_run: Path, tmp_path: Path) -> Path:
 
 
 class Perfect:
-    """A model that gives each case its own label back; `change` alters it first."""
+    """A model that returns the label of each case, altered by `change`."""
 
     def __init__(self, store, change=None):
         self.answers = {store.image(name).tobytes(): store.label(name) for name in store.cases}
@@ -40,12 +40,12 @@ class Perfect:
 
 
 def strict(path: Path):
-    """The JSON in a file; NaN and Infinity, which are not JSON, fail."""
+    """Return the JSON in a file; NaN and Infinity, which are not JSON, fail the test."""
     return json.loads(path.read_text("utf-8"), parse_constant=lambda name: pytest.fail(name))
 
 
 def shown(result) -> str:
-    """The table of a result as text."""
+    """Return the table of a result as text."""
     console = Console(width=100, file=io.StringIO())
     print_scores(result, console)
     return console.file.getvalue()

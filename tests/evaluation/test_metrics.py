@@ -8,13 +8,14 @@ import numpy as np
 import pytest
 
 from diffrect.evaluation import metrics
+from diffrect.evaluation.summary import summarise
 from diffrect.evaluation.surfaces import find_surfaces
 
 NAN = float("nan")
 
 
 def oracle(prediction, truth, spacing):
-    """The six values of one class as medpy defines them."""
+    """Return the six values of one class as medpy defines them."""
     from medpy.metric import binary
 
     return {
@@ -176,7 +177,7 @@ def test_summary_leaves_out_and_counts_what_is_undefined():
         {"a": {"dice": 0.5, "hd95_mm": 2.0}, "b": {"dice": 0.0, "hd95_mm": NAN}},
         {"a": {"dice": 1.0, "hd95_mm": NAN}, "b": {"dice": 0.5, "hd95_mm": NAN}},
     ]
-    classes, mean, undefined = metrics.summarise(cases)
+    classes, mean, undefined = summarise(cases)
     assert classes["a"] == {"dice": 0.75, "hd95_mm": 2.0}
     assert classes["b"] == pytest.approx({"dice": 0.25, "hd95_mm": NAN}, nan_ok=True)
     assert mean == {"dice": 0.5, "hd95_mm": 2.0}
@@ -184,13 +185,13 @@ def test_summary_leaves_out_and_counts_what_is_undefined():
 
 
 def test_summary_of_nothing():
-    assert metrics.summarise([]) == ({}, {}, {})
+    assert summarise([]) == ({}, {}, {})
 
 
 def test_voxels_that_nobody_annotated_count_nowhere():
     prediction, truth, names = volumes()
     scores = metrics.case_metrics(prediction, truth, names, (2.0, 1.0, 1.0))
-    # open voxels may say anything: the scores are those of the rest
+    # Whatever a prediction says of open voxels, the scores are those of the rest.
     wide = [np.pad(labels, ((0, 0), (0, 0), (0, 3))) for labels in (prediction, truth)]
     wide[0][..., -2:], wide[1][..., -2:] = 1, 255
     for name, found in metrics.case_metrics(*wide, names, (2.0, 1.0, 1.0)).items():
@@ -236,3 +237,12 @@ def test_nearest_surface_by_trying_all(shape, spacing):
         between = np.linalg.norm(a[:, None] - b[None], axis=2)
         np.testing.assert_allclose(found[0], between.min(axis=1), rtol=1e-12)
         np.testing.assert_allclose(found[1], between.min(axis=0), rtol=1e-12)
+
+
+def test_a_metric_knows_how_it_is_shown():
+    found = {m.name: (m.heading, m.label, m.unit, m.text(0.25)) for m in metrics.METRICS.values()}
+    assert found["dice"] == ("Dice %", "Dice (%)", "1", "25.00")
+    assert found["hd95_voxel"] == ("95HD voxels", "95HD (voxels)", "voxel", "0.25")
+    assert metrics.METRICS["asd_mm"].text(math.nan) == "–"
+    better = [m.name for m in metrics.METRICS.values() if m.higher_is_better]
+    assert better == ["dice", "jaccard"]

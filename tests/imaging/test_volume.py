@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from diffrect.data.case import Case, check_case, grid_labels, image_slices, label_slices
+from diffrect.data.case import Case, check_case, image_slices, label_slices
 from diffrect.errors import InputError
 from diffrect.imaging.read import read_image, read_label
 from diffrect.imaging.volume import Volume
@@ -195,7 +195,6 @@ def test_slices_are_the_transpose_scaled_by_the_volume() -> None:
     np.testing.assert_allclose(slices[:, 0], (array.T - 1000) / 23, atol=1e-7)
     labels = label_slices(volume(array - 1000), classes=24)
     np.testing.assert_array_equal(labels, (array - 1000).T)
-    np.testing.assert_array_equal(grid_labels(labels), array - 1000)
 
 
 def test_each_channel_is_scaled_by_itself() -> None:

@@ -1,6 +1,5 @@
-"""Scans whose channels are in files of their own, one channel of several, and files that fail."""
+"""Scans whose channels have a file each, one channel of several, and files that fail."""
 
-import importlib
 from pathlib import Path
 
 import nibabel as nib
@@ -9,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+import diffrect.inference.predict as predicting
 from diffrect.cli.main import main
 from diffrect.config import TrainConfig
 from diffrect.data.task import Task
@@ -22,7 +22,7 @@ OTHER = np.random.default_rng(2).integers(0, 99, SHAPE).astype(np.int16)
 
 
 class Last(nn.Module):
-    """Sure of class 1 where the last channel is above one half."""
+    """A network that is sure of class 1 where the last channel is above one half."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -35,7 +35,7 @@ class Last(nn.Module):
 
 @pytest.fixture
 def use_channels(monkeypatch: pytest.MonkeyPatch):
-    """Whatever RUN is named, a model of so many channels."""
+    """Return a function that makes every RUN a model of a number of channels."""
 
     def use(channels: int) -> None:
         task = Task(channels, ("background", "bright"), "minmax", "2")
@@ -100,13 +100,10 @@ def test_one_channel_of_several(tmp_path: Path, use_channels, capsys) -> None:
         (torch.OutOfMemoryError(), "b.nii.gz: needs more memory than there is"),
     ],
 )
-def test_what_fails_for_want_of_room_stops_no_other_file(
+def test_a_file_without_room_does_not_stop_the_others(
     tmp_path: Path, use_channels, monkeypatch, capsys, fault: Exception, message: str
 ) -> None:
     use_channels(1)
-    predicting = importlib.import_module(
-        "diffrect.inference.predict"
-    )  # the name is also the function's
     inner = predicting.write_labels
 
     def write_labels(path: Path, *given) -> None:

@@ -1,4 +1,4 @@
-"""Prediction: labels on the input's own grid, from nothing but a RUN folder."""
+"""Prediction: labels on the input's own grid, from only a RUN folder."""
 
 import re
 import shutil
@@ -82,7 +82,7 @@ def test_an_image_named_twice_is_predicted_once(tiny_run, images, tmp_path):
     assert len(predict(tiny_run, tmp_path / "out", inputs, progress=False)) == 2
 
 
-def test_existing_labels_are_kept_unless_told(tiny_run, images, tmp_path):
+def test_existing_labels_are_kept_without_overwrite(tiny_run, images, tmp_path):
     out = tmp_path / "out"
     out.mkdir()
     existing = out / "zweiter Größe.nii.gz"
@@ -122,7 +122,7 @@ def test_inputs_of_the_same_name(tiny_run, images, tmp_path):
         (["images/notes.txt"], "notes.txt: expected an image by its name (NIfTI"),
     ],
 )
-def test_inputs_that_are_none(tiny_run, images, tmp_path, inputs, message):
+def test_inputs_that_do_not_exist_or_are_not_images(tiny_run, images, tmp_path, inputs, message):
     (tmp_path / "empty").mkdir()
     with pytest.raises(InputError, match=re.escape(message)):
         predict(tiny_run, tmp_path / "out", [tmp_path / name for name in inputs], progress=False)
@@ -183,7 +183,7 @@ def test_one_bad_image_does_not_stop_the_rest(tiny_run, images, tmp_path):
     assert names(out) == ["first scan.nii.gz", "zweiter Größe.nii.gz"]
 
 
-def test_a_folder_s_truth_files_are_no_inputs(
+def test_truth_files_of_a_folder_are_not_inputs(
     tiny_run: Path, acdc_folder: Path, tmp_path: Path
 ) -> None:
     written = predict(tiny_run, tmp_path / "labels", [acdc_folder / "patient099"], progress=False)

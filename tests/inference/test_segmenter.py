@@ -15,7 +15,7 @@ SLICES = np.random.default_rng(0).random((7, 1, 20, 13)).astype(np.float32)
 
 
 class Bright(nn.Module):
-    """Sees class 1 where a pixel is above one half; remembers how many slices it was given."""
+    """A network that finds class 1 where a pixel is above one half, and records its batches."""
 
     def __init__(self) -> None:
         super().__init__()

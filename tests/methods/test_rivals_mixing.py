@@ -205,7 +205,7 @@ def test_mcnet_matches_every_decoder_with_the_others() -> None:
     assert loss.item() == pytest.approx(0.779797, abs=1e-6)
     with_gradient = torch.autograd.grad(loss, parts)
     detached = torch.autograd.grad(mutual_consistency(parts, 0.1, detach=True), parts)
-    # 2 (p - s) / 2 of each pair alone: first decoder against the second and the third
+    # 2 (p - s) / 2 of each pair: first decoder against the second and the third
     expected = (0.6 - 0.982954) + (0.6 - 0.5)
     assert detached[0][0, 0].item() == pytest.approx(expected, abs=1e-5)
     assert with_gradient[0][0, 0].item() != pytest.approx(expected, abs=1e-2)

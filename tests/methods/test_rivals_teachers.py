@@ -99,7 +99,7 @@ def test_uamt_threshold_rises() -> None:
     assert wider.threshold(100) == pytest.approx(math.log(4))
 
 
-def test_uamt_hears_certain_pixels_alone() -> None:
+def test_uamt_learns_from_certain_pixels_only() -> None:
     teacher = pixels(*CLASSES)
     entropy = uamt.entropy(teacher)[0, 0]
     assert entropy.tolist() == pytest.approx([0.428044, 0.940444], abs=1e-6)

@@ -8,8 +8,9 @@ import pytest
 from scipy import ndimage
 
 from diffrect.errors import InputError
-from diffrect.phantom import GROUPS, PhantomPatient, phantom_patient, write_phantom
-from diffrect.phantom.heart import Phase, contract, draw_heart
+from diffrect.phantom.heart import GROUPS, Phase, contract, draw_heart
+from diffrect.phantom.patient import PhantomPatient, phantom_patient
+from diffrect.phantom.write import write_phantom
 
 RV, MYOCARDIUM, LV = 1, 2, 3
 
@@ -169,7 +170,7 @@ def test_septum_separates_the_ventricles(patients: list[PhantomPatient]) -> None
         assert np.any(rv_reach & (label == MYOCARDIUM))
 
 
-def test_contraction_keeps_the_muscle_and_ejects_what_it_is_told() -> None:
+def test_contraction_keeps_the_muscle_and_ejects_the_given_share() -> None:
     before = draw_heart(np.random.default_rng(3), GROUPS["NOR"]).diastole
     after = contract(before, ejection=0.6, rv_ejection=0.5, shortening=0.15)
 

@@ -87,12 +87,12 @@ PREPARE = {
     "two minds": ("source new --resume --overwrite", ".* expected one of them, got 2", nothing),
     "nothing to repair": (
         "source new --repair",
-        ".*new: --repair: expected a finished store, found no store.json",
+        ".*new: --repair expected a finished store, found no store.json",
         nothing,
     ),
     "a repair from elsewhere": (
         "source store --repair",
-        ".*store: --repair: expected a source with the format acdc, got decathlon",
+        ".*store: --repair expected a source with the format acdc, got decathlon",
         nothing,
     ),
 }

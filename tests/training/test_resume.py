@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+import diffrect.training.saving as saving_module
 import diffrect.training.train as train_module
 import diffrect.training.trainer as trainer_module
 from diffrect.atomic import write_atomic
@@ -83,7 +84,7 @@ def test_a_damaged_last_checkpoint_is_replaced_by_the_one_before(
 def test_a_kill_between_the_first_two_checkpoints(
     store: Store, tmp_path: Path, whole: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run, save = tmp_path / "run", trainer_module.save_checkpoint
+    run, save = tmp_path / "run", saving_module.save_checkpoint
 
     def killed(state: Any, path: Path, before: Path | None = None) -> None:
         if path.name == "last.pt":
@@ -91,7 +92,7 @@ def test_a_kill_between_the_first_two_checkpoints(
         save(state, path, before)
 
     with monkeypatch.context() as patch:
-        patch.setattr(trainer_module, "save_checkpoint", killed)
+        patch.setattr(saving_module, "save_checkpoint", killed)
         with pytest.raises(KeyError):
             train(store.path, run, CONFIG, progress=False)
     assert not checkpoint_path(run, "last").exists()

@@ -1,0 +1,1 @@
+"""The command line: `main` runs a command, `parsing` reads arguments, the rest are commands."""

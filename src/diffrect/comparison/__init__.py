@@ -1,1 +1,1 @@
-"""Methods side by side: a matrix of trainings, and the tables and plots of what they reached."""
+"""Methods side by side: a matrix of trainings, and tables and plots of what they reach."""

@@ -23,6 +23,7 @@ from diffrect.runs.resume import has_state
 from diffrect.training.train import train
 
 State = Literal["finished", "started", "new"]
+OutcomeKind = Literal["finished", "failed", "stopped", "taken"]
 # A cell may have been trained on another machine; its patients are compared by their lists, and
 # options only if both methods have them.
 _FREE = {*names_with(Role.MACHINE, Role.PATIENTS), "options"}
@@ -56,12 +57,12 @@ class Outcome:
         reason: why, in one line; empty if the cell is finished.
     """
 
-    kind: str
+    kind: OutcomeKind
     reason: str = ""
 
 
 def do_cell(job: CellJob, cell: Cell) -> Outcome:
-    """Train and score a cell, or do what is left of it; bad input and a full disk are outcomes.
+    """Train and score a cell, or do the rest of it; bad input and a full disk become outcomes.
 
     Raises:
         KeyboardInterrupt: a stop was asked for; the state of the training is saved.
@@ -79,7 +80,7 @@ def do_cell(job: CellJob, cell: Cell) -> Outcome:
 
 
 def finish_cell(job: CellJob, cell: Cell) -> None:
-    """Do what is left of a cell; the caller holds its lock.
+    """Do the rest of a cell, whose lock the caller holds.
 
     Raises:
         InputError: its training or its evaluation refuses something.

@@ -49,7 +49,7 @@ class CellEstimate:
 
 
 def estimate_cells(cells: Sequence[Cell], job: CellJob) -> list[CellEstimate]:
-    """Return what is left to do of each cell, and how long it may take.
+    """Return the state of each cell, and how long the rest of it may take.
 
     The estimate is the mean of the finished cells of the same variant in the folder, whose protocol
     is the same; if there is none, a few steps are timed.

@@ -60,6 +60,21 @@ def compare(
     Finished cells are kept, started ones resume, and a cell that fails does not stop the others.
     Several processes may work in one folder: each cell is locked while one works on it.
 
+    Example:
+        >>> import diffrect
+        >>> config = diffrect.TrainConfig(size=32, iterations=2, batch_labelled=2)
+        >>> comparison = diffrect.compare(
+        ...     "store",
+        ...     "comparison",
+        ...     methods=["supervised", "diffrect"],
+        ...     labelled=[1],
+        ...     seeds=[0],
+        ...     config=config,
+        ...     progress=False,
+        ... )
+        >>> [row.condition.name for row in comparison.rows]
+        ['supervised', 'diffrect']
+
     Args:
         store: folder made by `prepare`.
         folder: gets a RUN folder per cell and the report, see `compare_table`.

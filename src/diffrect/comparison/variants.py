@@ -38,7 +38,7 @@ def choose_variants(names: Sequence[str], known: Variants) -> Variants:
     """Return the variants that names stand for: known ones, with wildcards, or methods themselves.
 
     NAME@LABELLED trains a variant only with that many labelled patients, whatever the matrix says.
-    No name at all stands for all `known`.
+    Without any name, all `known` are chosen.
 
     Raises:
         InputError: no name and nothing known, or a wildcard that fits none.

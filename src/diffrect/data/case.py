@@ -1,4 +1,4 @@
-"""One scan as every source yields it, and its way to the slices that networks see."""
+"""One scan as every source yields it, and its conversion to the slices that networks see."""
 
 from dataclasses import dataclass, field
 
@@ -53,13 +53,19 @@ def image_slices(
     slicing: Slicing | None = None,
     intensity: Intensity | None = None,
 ) -> np.ndarray:
-    """The slices of a volume, (Z, C, H, W) float32 in [0, 1]; each channel is scaled as a whole.
+    """Return the slices of a volume; each channel is scaled as a whole.
 
-    By default they lie along the file's third axis, scaled to (v - min) / (max - min) unless they
-    are ``normalised`` already.
+    Args:
+        volume: intensities.
+        normalised: they are in [0, 1] already; min-max leaves them as they are.
+        slicing: how it is cut; None cuts along the file's third axis.
+        intensity: how it is scaled; None scales by (v - min) / (max - min).
+
+    Returns:
+        (Z, C, H, W) float32 in [0, 1].
 
     Raises:
-        InputError: a constant channel; or ``normalised`` intensities outside [0, 1].
+        InputError: a constant channel; or `normalised` intensities outside [0, 1].
     """
     slices = (slicing or Slicing()).view(volume.array)
     limits = (intensity or Intensity()).limits(slices, volume.path, normalised=normalised)
@@ -67,28 +73,17 @@ def image_slices(
 
 
 def label_slices(volume: Volume, classes: int, slicing: Slicing | None = None) -> np.ndarray:
-    """Slices of a label map, (Z, H, W) uint8 with codes 0..classes-1 and `IGNORED`.
+    """Return the slices of a label map, (Z, H, W) uint8 with codes 0..classes-1 and `IGNORED`.
 
     Raises:
-        InputError: another code.
+        InputError: the map holds another code.
     """
     highest = int(np.max(volume.array, initial=0, where=volume.array != IGNORED))
     if highest >= classes:
-        expected = f"expected label codes 0 to {classes - 1} ({classes} classes)"
-        raise InputError(f"{volume.path}: {expected}, found {highest}")
+        expected = f"label codes 0 to {classes - 1} ({classes} classes)"
+        raise InputError(volume.path, expected, found=highest)
     slices = (slicing or Slicing()).view(volume.array)
     return np.ascontiguousarray(slices, dtype=np.uint8)
-
-
-def grid_labels(slices: np.ndarray, slicing: Slicing | None = None) -> np.ndarray:
-    """Label slices (Z, H, W) back in the file's axis order (X, Y, Z)."""
-    slicing = slicing or Slicing()
-    shape = [0, 0, 0]
-    for axis, length in zip(slicing.axes, slices.shape, strict=True):
-        shape[axis] = length
-    labels = np.empty(shape, slices.dtype)
-    slicing.view(labels)[...] = slices
-    return labels
 
 
 def check_case(case: Case, channels: int) -> None:
@@ -105,6 +100,6 @@ def check_case(case: Case, channels: int) -> None:
     if case.label is None:
         return
     if case.label.array.shape != shape[:3]:
-        expected = f"expected the shape of its image, {shape[:3]}"
-        raise InputError(f"{case.label.path}: {expected}, got {case.label.array.shape}")
+        expected = f"the shape of its image, {shape[:3]}"
+        raise InputError(case.label.path, expected, got=case.label.array.shape)
     check_geometry(case.image, case.label, "its image")

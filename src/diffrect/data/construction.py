@@ -123,8 +123,8 @@ def _check_settings(store: Path, before: dict[str, Any], settings: dict[str, Any
         if name == "version":  # its cases are checked one by one
             continue
         if before.get(name) != value:
-            expected = f"the {name} as before, {_brief(before.get(name))}"
-            raise InputError(f"{store}: --resume", expected, got=_brief(value))
+            problem = f"--resume expected the {name} as before, {_brief(before.get(name))}"
+            raise InputError(store, problem=problem, got=_brief(value))
 
 
 def _brief(value: Any) -> str:

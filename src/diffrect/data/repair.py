@@ -27,7 +27,8 @@ def find_damaged(
         InputError: not a finished store, or one of another source.
     """
     if not (store / STORE_FILE).is_file():
-        raise InputError(f"{store}: --repair", "a finished store", found=f"no {STORE_FILE}")
+        problem = "--repair expected a finished store"
+        raise InputError(store, problem=problem, found=f"no {STORE_FILE}")
     try:
         before = read_settings(store)
     except InputError:  # damaged, or of an unknown version
@@ -47,10 +48,11 @@ def _check_source(
 ) -> None:
     for name in _COMMON:
         if before.get(name) != settings[name]:
-            expected = f"a source with the {name} {before.get(name)}"
-            raise InputError(f"{store}: --repair", expected, got=settings[name])
+            problem = f"--repair expected a source with the {name} {before.get(name)}"
+            raise InputError(store, problem=problem, got=settings[name])
     old, new = {case["id"] for case in before["cases"]}, {one.id for one in references}
     if old != new:
         one = sorted(old ^ new)[0]
         difference = f"it {'lacks' if one in old else 'adds'} {one}"
-        raise InputError(f"{store}: --repair", f"a source of the same cases, {difference}")
+        problem = f"--repair expected a source of the same cases, {difference}"
+        raise InputError(store, problem=problem)

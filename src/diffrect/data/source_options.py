@@ -1,4 +1,4 @@
-"""What a user can tell `prepare` about the layout of a data set; light, for the command line."""
+"""Options that describe the layout of a data set to `prepare`; light, for the command line."""
 
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -19,7 +19,14 @@ Format = Literal["auto", Layout]
 
 @dataclass(frozen=True)
 class SourceOptions:
-    """Each layout takes some of them; every layout takes ``trust_image_geometry``."""
+    """Each layout takes some of them; every layout takes `trust_image_geometry`.
+
+    Example:
+        >>> import diffrect
+        >>> options = diffrect.SourceOptions(trust_image_geometry=True)
+        >>> diffrect.inspect("ACDC", options=options, progress=False).format
+        'acdc'
+    """
 
     modality: Annotated[str | None, arg(metavar="NAME", help_behavior_hint="")] = None
     """The one channel to read, by its name in dataset.json; else all of them."""
@@ -33,7 +40,7 @@ class SourceOptions:
     """Take labels to lie on their images' grids where the affines differ."""
 
     def given(self) -> list[str]:
-        """The names of the options that are not at their defaults."""
+        """Return the names of the options that are not at their defaults."""
         return [field.name for field in fields(self) if getattr(self, field.name) != field.default]
 
     def check(self, format: str, accepted: frozenset[str]) -> None:
@@ -45,10 +52,11 @@ class SourceOptions:
         for name in self.given():
             if name not in accepted | {"trust_image_geometry"}:
                 option = f"--{name.replace('_', '-')}"
-                raise InputError(f"{option}: expected another layout than {format}, it takes none")
+                expected = f"another layout than {format}, it takes none"
+                raise InputError(option, expected, setting=name)
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON knows them; paths are absolute."""
+        """Return plain values, as JSON holds them; paths are absolute."""
         values = asdict(self)
         return {
             name: str(value.resolve()) if isinstance(value, Path) else value

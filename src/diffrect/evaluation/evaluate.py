@@ -13,8 +13,9 @@ from diffrect.data.split import Split
 from diffrect.data.store import Store
 from diffrect.distributed.ranks import together
 from diffrect.errors import InputError
-from diffrect.evaluation.metrics import EMPTY_CONVENTIONS, EmptyConvention, case_metrics, summarise
+from diffrect.evaluation.metrics import EMPTY_CONVENTIONS, EmptyConvention, case_metrics
 from diffrect.evaluation.result import CaseScores, Evaluation
+from diffrect.evaluation.summary import summarise
 from diffrect.inference.model import Model
 from diffrect.json_files import write_json
 from diffrect.labels import IGNORED
@@ -117,12 +118,11 @@ def _open_store(run: Path, model: Model, given: Path | None) -> Store:
         InputError: no such store, or the model was trained for another task than it holds.
     """
     store = Store(given or _remembered_store(run))
-    if store.task != model.task:
-        wanted, found = vars(model.task), vars(store.task)
-        name = next(name for name in wanted if found[name] != wanted[name])
-        hint = f"prepare it with --{name} {wanted[name]}" if name in _OF_PREPARE else None
-        expected = f"the {name} of {run}, {wanted[name]}"
-        raise InputError(store.path, expected, got=found[name], hint=hint)
+    name = model.task.difference(store.task)
+    if name is not None:
+        wanted, found = (getattr(task, name) for task in (model.task, store.task))
+        hint = f"prepare it with --{name} {wanted}" if name in _OF_PREPARE else None
+        raise InputError(store.path, f"the {name} of {run}, {wanted}", got=found, hint=hint)
     return store
 
 

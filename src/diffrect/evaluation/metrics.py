@@ -7,9 +7,9 @@ mask and make no surface. Nothing here knows about torch, stores or runs.
 """
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, NamedTuple, get_args
+from typing import Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -90,7 +90,7 @@ METRICS: Mapping[str, Metric] = {
 
 EMPTY_CONVENTIONS: tuple[str, ...] = get_args(EmptyConvention)
 # The values that the reference reports when a class is missing from a prediction.
-REFERENCE_EMPTY = {"dice": 0.0, "jaccard": 0.0, "hd95": 50.0, "asd": 10.0}
+REFERENCE_EMPTY = {"Dice": 0.0, "Jaccard": 0.0, "95HD": 50.0, "ASD": 10.0}
 
 
 def dice(prediction: Mask, truth: Mask) -> float:
@@ -199,41 +199,6 @@ def case_metrics(
     return scores
 
 
-class Summary(NamedTuple):
-    """Means of the scores of several cases, without undefined values; a mean of nothing is NaN.
-
-    Attributes:
-        classes: per class the mean over the cases.
-        mean: the mean of those over the classes.
-        undefined: per class and metric the number of cases in which it is undefined.
-    """
-
-    classes: dict[str, Scores]
-    mean: Scores
-    undefined: dict[str, dict[str, int]]
-
-
-def summarise(cases: Iterable[Mapping[str, Scores]]) -> Summary:
-    """Return the means over cases, and over classes, of what `case_metrics` says of each case."""
-    cases = list(cases)
-    names = list(cases[0]) if cases else []
-    classes: dict[str, Scores] = {}
-    undefined: dict[str, dict[str, int]] = {}
-    for name in names:
-        metrics = list(cases[0][name])
-        columns = {metric: np.array([case[name][metric] for case in cases]) for metric in metrics}
-        classes[name] = {metric: _mean(_defined(column)) for metric, column in columns.items()}
-        undefined[name] = {
-            metric: int(np.isnan(column).sum()) for metric, column in columns.items()
-        }
-    metrics = list(cases[0][names[0]]) if names else []
-    mean = {
-        metric: _mean(_defined(np.array([classes[name][metric] for name in names])))
-        for metric in metrics
-    }
-    return Summary(classes, mean, undefined)
-
-
 def _distances(prediction: Mask, truth: Mask, ignored: Mask, spacing: Spacing | None) -> Scores:
     """Return the four distances of two masks, neither of them empty."""
     # The box has a margin, because a mask may end where the voxel beyond it is ignored.
@@ -252,11 +217,12 @@ def _distances(prediction: Mask, truth: Mask, ignored: Mask, spacing: Spacing | 
 def _empty_scores(overlap: Scores, spacing: Spacing | None, empty: EmptyConvention) -> Scores:
     """Return the scores of a class that is missing from the prediction, the truth or both."""
     if empty == "undefined":
-        return overlap | {metric: float("nan") for metric in METRICS if metric not in overlap}
-    scores = {metric: REFERENCE_EMPTY[metric.split("_")[0]] for metric in METRICS}
-    if spacing is None:  # Without millimetres anywhere, a mean of mere conventions would mislead.
-        scores |= {"hd95_mm": float("nan"), "asd_mm": float("nan")}
-    return scores
+        return overlap | {metric: math.nan for metric in METRICS if metric not in overlap}
+    # Without millimetres anywhere, a mean of mere conventions would mislead.
+    return {
+        name: math.nan if metric.unit == "mm" and spacing is None else REFERENCE_EMPTY[metric.title]
+        for name, metric in METRICS.items()
+    }
 
 
 def _foreground(prediction: Labels, truth: Labels) -> tuple[Labels, Labels]:
@@ -285,23 +251,19 @@ def _sizes(prediction: Labels, truth: Labels, classes: int) -> list[tuple[int, i
 
 
 def _dice(both: int, prediction: int, truth: int) -> float:
-    return 2.0 * both / (prediction + truth) if prediction + truth else float("nan")
+    return 2.0 * both / (prediction + truth) if prediction + truth else math.nan
 
 
 def _jaccard(both: int, prediction: int, truth: int) -> float:
     union = prediction + truth - both
-    return both / union if union else float("nan")
+    return both / union if union else math.nan
 
 
 def _hausdorff95(there: Distances, back: Distances) -> float:
     if not there.size:
-        return float("nan")
+        return math.nan
     return float(np.percentile(np.concatenate((there, back)), 95))
 
 
-def _defined(values: Distances) -> Distances:
-    return values[~np.isnan(values)]
-
-
 def _mean(values: Distances) -> float:
-    return float(values.mean()) if values.size else float("nan")
+    return float(values.mean()) if values.size else math.nan

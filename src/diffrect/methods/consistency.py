@@ -26,7 +26,8 @@ class ConsistencyOptions:
     ramp_stairs: int = 200
     """Number of stairs in which the weight of the loss on unlabelled rows rises."""
     ramp_share: float = 1.0
-    """Share of the training over which that weight rises; 0 = it is constant."""
+    """Share of the training over which the weight of the loss on unlabelled rows rises; 0 = the
+    weight is constant."""
 
     def __post_init__(self) -> None:
         for name in ("supervised_weight", "consistency_weight"):

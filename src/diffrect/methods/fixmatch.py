@@ -63,9 +63,10 @@ class FixMatchOptions(ConsistencyOptions):
     supervised_weight: float = 1.0
     """Weight of cross-entropy plus Dice on the labelled rows."""
     consistency_weight: float = 1.0
-    """Largest weight of the loss on unlabelled rows: lambda_u."""
+    """Largest weight of the loss on unlabelled rows, lambda_u."""
     ramp_share: float = 0.0
-    """Share of the training over which that weight rises; 0 = it is constant, as published."""
+    """Share of the training over which the weight of the loss on unlabelled rows rises; 0 = the
+    weight is constant, as published."""
     threshold: float = 0.95
     """tau, the confidence from which on a pixel of the weak view is sure."""
     confidence: Literal["largest", "spread"] = "largest"

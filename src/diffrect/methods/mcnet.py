@@ -8,7 +8,7 @@ Segmentation", Medical Image Analysis 81, 2022 (MC-Net+; MCNetV2 in its code).
 - Sharpening: s(p) = p^(1/T) / (p^(1/T) + (1 - p)^(1/T)), T = 0.1, for each class on its own: with
   more than two classes the result does not sum to 1.
 - Total: sum_d 1/2 Dice(p_d) on labelled rows + w(i) sum_(d != e) mean |p_d - s(p_e)|^2 on all rows.
-  The released Dice loss lacks the factor 2 and so is half the usual one plus 1/2: hence the 1/2.
+  The released Dice loss lacks the factor 2 and so is half the usual one plus 1/2, hence the 1/2.
 
 As in the released code, the gradient goes through s(p_e) too; `detach` stops it there. The code
 keeps the learning rate constant: `rate_decay` = false, as in preset `reference`. Its w(i) is one

@@ -88,6 +88,7 @@ class Rectifier(nn.Module):
         clamp_latent: limit z0 to [-1, 1] while sampling, see `ddim_sample`.
         diffusion_steps: T, length of the noise schedule.
         sample_steps: DDIM steps taken when rectifying.
+        widths: channels of the levels of both encoders and of the decoder.
     """
 
     def __init__(

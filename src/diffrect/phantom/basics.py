@@ -60,6 +60,13 @@ class Plane(NamedTuple):
     z: float
 
 
+class Canvas(NamedTuple):
+    """A picture in the making: the `Tissue` of each point, changed in place, and the points."""
+
+    tissue: LabelArray
+    plane: Plane
+
+
 def bump(direction: float, half_width: float) -> FloatArray:
     """Return a smooth function of direction that is 1 at `direction`; arguments in radians."""
     values = np.exp(-0.5 * (away_from(direction) / half_width) ** 2)

@@ -8,28 +8,12 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
-from diffrect.phantom.basics import (
-    ANGLES,
-    FloatArray,
-    IndexArray,
-    LabelArray,
-    Plane,
-    Tissue,
-)
-from diffrect.phantom.heart import (
-    GROUPS,
-    Contours,
-    Heart,
-    Phase,
-    contours_at,
-    draw_heart,
-    trabecular_depth,
-)
+from diffrect.phantom.basics import Canvas, FloatArray, LabelArray, Plane, Tissue
+from diffrect.phantom.heart import GROUPS, Heart, Phase, draw_heart
+from diffrect.phantom.paint_heart import paint_heart
 from diffrect.phantom.thorax import Blob, ChestWall, Diaphragm, Thorax, draw_thorax
 
-RV_WALL_MM = 3.0  # the free wall of the right ventricle; not labelled, as in ACDC
 STRIDE = 8  # samples skipped when looking for the part of a plane that a blob reaches
 
 
@@ -76,19 +60,19 @@ def paint_plane(anatomy: Anatomy, phase: Phase, plane: Plane) -> LabelArray:
     """
     tissue = np.full(plane.x.shape, Tissue.LUNG, dtype=np.uint8)
     plane = _deform(anatomy.waves, plane)
-    thorax = anatomy.thorax
+    canvas, thorax = Canvas(tissue, plane), anatomy.thorax
     for blob in thorax.lung_vessels:
-        _paint_blob(tissue, blob, plane)
-    _paint_abdomen(tissue, thorax.diaphragm, thorax.abdomen, plane)
+        _paint_blob(canvas, blob)
+    _paint_abdomen(canvas, thorax.diaphragm, thorax.abdomen)
     for blob in thorax.mediastinum:
-        _paint_blob(tissue, blob, plane)
+        _paint_blob(canvas, blob)
     outside = _depth_in_wall(thorax.wall, plane)
-    _paint_chest_wall(tissue, thorax.wall, outside, plane)
+    _paint_chest_wall(canvas, thorax.wall, outside)
     to_wall, to_diaphragm = -outside, -_depth_below(thorax.diaphragm, plane)
     corner = np.minimum(to_wall - thorax.pads[0], to_diaphragm - thorax.pads[1])
     tilt_x, tilt_y = anatomy.heart.tilt
     x, y = plane.x - np.float32(tilt_x * plane.z), plane.y - np.float32(tilt_y * plane.z)
-    _paint_heart(tissue, anatomy.heart, phase, Plane(x, y, plane.z), corner)
+    paint_heart(Canvas(tissue, Plane(x, y, plane.z)), anatomy.heart, phase, corner)
     return tissue
 
 
@@ -101,17 +85,9 @@ def _deform(waves: FloatArray, plane: Plane) -> Plane:
     return Plane(x, y, plane.z)
 
 
-def _paint_blob(
-    tissue: LabelArray, blob: Blob, plane: Plane, where: NDArray[np.bool_] | None = None
-) -> None:
-    """Paint an ellipsoid, restricted to `where` if given.
-
-    Args:
-        tissue: the picture, changed in place.
-        blob: the ellipsoid.
-        plane: the points of the picture.
-        where: the points that may be painted.
-    """
+def _paint_blob(canvas: Canvas, blob: Blob, where: NDArray[np.bool_] | None = None) -> None:
+    """Paint an ellipsoid, restricted to `where` if given."""
+    tissue, plane = canvas
     above = plane.z - blob.centre[2]
     section = 1 - (above / blob.half_axes[2]) ** 2
     if section <= 0:
@@ -164,15 +140,14 @@ def _depth_below(diaphragm: Diaphragm, plane: Plane) -> FloatArray:
     return np.asarray(plane.y - np.float32(dome) - fall, dtype=np.float32)
 
 
-def _paint_abdomen(
-    tissue: LabelArray, diaphragm: Diaphragm, organs: tuple[Blob, ...], plane: Plane
-) -> None:
-    below = _depth_below(diaphragm, plane)
+def _paint_abdomen(canvas: Canvas, diaphragm: Diaphragm, organs: tuple[Blob, ...]) -> None:
+    tissue = canvas.tissue
+    below = _depth_below(diaphragm, canvas.plane)
     tissue[below > 0] = Tissue.MUSCLE  # the diaphragm itself
     abdomen = below > 2.5
     tissue[abdomen] = Tissue.MESENTERY
     for organ in organs:
-        _paint_blob(tissue, organ, plane, abdomen)
+        _paint_blob(canvas, organ, abdomen)
 
 
 def _depth_in_wall(wall: ChestWall, plane: Plane) -> FloatArray:
@@ -188,9 +163,9 @@ def _towards_wall(wall: ChestWall, plane: Plane) -> tuple[FloatArray, FloatArray
     return dx, (plane.y - np.float32(wall.centre[1])) / np.float32(b)
 
 
-def _paint_chest_wall(
-    tissue: LabelArray, wall: ChestWall, outside: FloatArray, plane: Plane
-) -> None:
+def _paint_chest_wall(canvas: Canvas, wall: ChestWall, outside: FloatArray) -> None:
+    """Paint the wall; `outside` is how far points lie outside the pleura, in mm."""
+    tissue, plane = canvas
     tissue[outside > -1.5] = Tissue.FAT
     chest = outside > 0
     tissue[chest] = Tissue.MUSCLE
@@ -206,100 +181,3 @@ def _paint_chest_wall(
     tissue[outside > skin] = Tissue.AIR
     # Fat parts the layers of muscle.
     tissue[(np.abs(outside - 0.87 * wall.muscle) < 0.6) & (np.sin(7 * angle) > 0)] = Tissue.FAT
-
-
-@dataclass(frozen=True)
-class _Polar:
-    """A plane around the LV axis: radius in mm, index of each point's direction."""
-
-    radius: FloatArray
-    index: IndexArray
-
-    def inside(self, contour: NDArray[np.floating]) -> NDArray[np.bool_]:
-        """Return the points within a contour that is given per direction."""
-        return np.asarray(self.radius < np.asarray(contour, dtype=np.float32)[self.index])
-
-
-def _paint_heart(
-    tissue: LabelArray, heart: Heart, phase: Phase, plane: Plane, corner: FloatArray
-) -> None:
-    """Paint the heart and the fat around it.
-
-    Args:
-        tissue: the picture, changed in place.
-        heart: the patient's heart.
-        phase: the moment of the beat.
-        plane: the points of the picture, in the frame of the heart.
-        corner: mm to the chest wall or diaphragm, less the mm that fat fills of that gap.
-    """
-    lines = contours_at(heart, phase, plane.z)
-    if lines.apical_fat.max() <= 0:
-        return
-    direction = np.arctan2(plane.y, plane.x)
-    index = ((direction + np.pi) * (ANGLES / (2 * np.pi))).astype(np.int32) % ANGLES
-    polar = _Polar(np.hypot(plane.x, plane.y), index)
-    has_rv = (lines.rv > lines.epicardium) & (lines.rv_depth < 1)
-    outer = np.where(has_rv, lines.rv + RV_WALL_MM, lines.epicardium)
-    # Fat evens out the grooves between the ventricles.
-    fat = np.maximum(outer, ndimage.gaussian_filter1d(outer, ANGLES / 24, mode="wrap"))
-    fat = np.maximum(fat + heart.fat, lines.apical_fat)
-    gap = polar.radius - np.asarray(fat, dtype=np.float32)[index]
-    ragged = 4 * np.sin(0.17 * plane.x + 0.11 * plane.y + 0.05 * plane.z)
-    tissue[(gap + corner < ragged) & (tissue == Tissue.LUNG)] = Tissue.FAT
-    tissue[polar.inside(fat + 1.2)] = Tissue.MUSCLE  # the pericardium
-    tissue[polar.inside(fat)] = Tissue.FAT
-    if lines.depth < 0.12:
-        _paint_aortic_root(tissue, heart, lines, plane)
-    if lines.rv_depth < 1:
-        tissue[polar.inside(np.where(has_rv, outer, 0))] = Tissue.RV_WALL
-        _paint_right(tissue, heart, phase, lines, polar, plane.z)
-    _paint_left(tissue, heart, phase, lines, polar, plane.z)
-    if 0.15 < lines.depth < 0.8:
-        _paint_papillaries(tissue, heart, phase, lines, plane)
-
-
-def _paint_aortic_root(tissue: LabelArray, heart: Heart, lines: Contours, plane: Plane) -> None:
-    distance = float(lines.cavity.mean()) + 0.55 * heart.root_radius
-    x, y = distance * np.cos(heart.outlet), distance * np.sin(heart.outlet)
-    away = np.hypot(plane.x - x, plane.y - y)
-    tissue[away < heart.root_radius] = Tissue.MUSCLE
-    tissue[away < heart.root_radius - 1.5] = Tissue.ATRIUM
-
-
-def _paint_right(
-    tissue: LabelArray, heart: Heart, phase: Phase, lines: Contours, polar: _Polar, z: float
-) -> None:
-    cavity = polar.inside(lines.rv) & ~polar.inside(lines.epicardium)
-    if lines.rv_depth < 0:  # above the tricuspid valve: the right atrium
-        tissue[cavity] = Tissue.ATRIUM
-        return
-    tissue[cavity] = Tissue.RV_BLOOD
-    size = 2.2 * phase.trabeculation * (0.4 + lines.rv_depth)
-    core = polar.inside(lines.rv - trabecular_depth(heart, size, z + 40))
-    tissue[cavity & ~core] = Tissue.RV_TRABECULA
-
-
-def _paint_left(
-    tissue: LabelArray, heart: Heart, phase: Phase, lines: Contours, polar: _Polar, z: float
-) -> None:
-    if lines.depth < 0:  # above the mitral valve: the left atrium, thin-walled and not labelled
-        tissue[polar.inside(lines.epicardium)] = Tissue.MUSCLE
-        tissue[polar.inside(lines.epicardium - 2)] = Tissue.ATRIUM
-        return
-    tissue[polar.inside(lines.epicardium)] = Tissue.MYOCARDIUM
-    tissue[polar.inside(lines.cavity)] = Tissue.PAPILLARY
-    ridge = trabecular_depth(heart, phase.trabeculation * (0.5 + lines.depth), z)
-    tissue[polar.inside(lines.cavity - ridge)] = Tissue.LV_BLOOD
-
-
-def _paint_papillaries(
-    tissue: LabelArray, heart: Heart, phase: Phase, lines: Contours, plane: Plane
-) -> None:
-    mean = float(lines.cavity.mean())
-    for direction, distance, size in heart.papillaries:
-        cos, sin = np.cos(direction), np.sin(direction)
-        reach = mean * (distance + 0.15 * lines.depth)  # their roots lie towards the apex
-        dx, dy = plane.x - reach * cos, plane.y - reach * sin
-        outwards, sideways = dx * cos + dy * sin, dy * cos - dx * sin
-        inside = (outwards / 1.35) ** 2 + sideways**2 < (size * mean / phase.radius) ** 2
-        tissue[inside & (tissue == Tissue.LV_BLOOD)] = Tissue.PAPILLARY

@@ -5,6 +5,7 @@ myocardium), as it does in patients. Coordinates are those of `heart`, in mm.
 """
 
 from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -86,17 +87,29 @@ def draw_thorax(random: np.random.Generator, heart: Heart) -> Thorax:
     return Thorax(wall, pads, diaphragm, vessels, _draw_abdomen(random, floor), mediastinum)
 
 
-def _near(random: np.random.Generator, centre: Point, spread: float) -> Point:
-    x, y, z = random.normal(centre, (spread, spread, 2 * spread))
-    return (float(x), float(y), float(z))
-
-
-def _organ(
-    random: np.random.Generator, centre: Point, size: Range, tissue: Tissue, shell: float = 0.0
+def _draw_organ(
+    random: np.random.Generator,
+    centre: Point,
+    spread: float,
+    size: Range,
+    tissue: Tissue,
+    shell: float = 0.0,
 ) -> Blob:
+    """Draw an organ of random size and direction near a point.
+
+    Args:
+        random: source of the draws.
+        centre: mean of its centre, in mm.
+        spread: standard deviation of its centre, in mm; twice as much along z.
+        size: half-axes in mm; 1.6 times as much along z.
+        tissue: its content.
+        shell: thickness in mm of the muscle around its content.
+    """
+    x, y, z = random.normal(centre, (spread, spread, 2 * spread))
     half_axes = (size.draw(random), size.draw(random), 1.6 * size.draw(random))
     lean = (float(random.normal(0, 0.2)), float(random.normal(0, 0.2)))
-    return Blob(centre, half_axes, float(random.uniform(-np.pi, np.pi)), lean, tissue, shell)
+    angle = float(random.uniform(-np.pi, np.pi))
+    return Blob((float(x), float(y), float(z)), half_axes, angle, lean, tissue, shell)
 
 
 def _one_of(random: np.random.Generator, tissues: tuple[Tissue, ...]) -> Tissue:
@@ -106,9 +119,7 @@ def _one_of(random: np.random.Generator, tissues: tuple[Tissue, ...]) -> Tissue:
 def _draw_abdomen(random: np.random.Generator, floor: float) -> tuple[Blob, ...]:
     """Draw liver, spleen, stomach and bowel; the last two hold fluid, food or air."""
 
-    def organ(centre: Point, spread: float, size: Range, tissue: Tissue, shell: float = 0) -> Blob:
-        return _organ(random, _near(random, centre, spread), size, tissue, shell)
-
+    organ = partial(_draw_organ, random)
     fillings = (Tissue.VESSEL, Tissue.BOWEL, Tissue.BOWEL, Tissue.AIR)
     loops = [
         organ(

@@ -1,0 +1,1 @@
+"""The demo: synthetic hearts, two trainings, and a page that compares them."""

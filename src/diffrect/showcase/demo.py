@@ -17,7 +17,7 @@ from diffrect.evaluation.evaluate import evaluate
 from diffrect.evaluation.result import Evaluation
 from diffrect.inference.predict import predict
 from diffrect.json_files import write_json
-from diffrect.phantom import write_phantom
+from diffrect.phantom.write import write_phantom
 from diffrect.showcase.pictures import draw_rows
 from diffrect.showcase.report import print_comparison, write_report
 from diffrect.showcase.settings import METHODS, DemoSettings
@@ -41,6 +41,14 @@ def demo(
     """Draw synthetic hearts, train on one of them with and without DiffRect, and compare.
 
     Writes data, store, split, both runs, predicted label files, `demo.png` and `demo.md`.
+
+    Example:
+        >>> import diffrect
+        >>> from diffrect.showcase.settings import DemoSettings
+        >>> few = DemoSettings(patients=5, validation=1, test=2, iterations=4, validate_every=2)
+        >>> folder = diffrect.demo("demo", settings=few, progress=False)
+        >>> sorted(file.name for file in folder.glob("demo.*"))
+        ['demo.json', 'demo.md', 'demo.png']
 
     Args:
         folder: folder to make.

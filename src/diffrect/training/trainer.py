@@ -30,14 +30,13 @@ from diffrect.errors import InputError
 from diffrect.inference.segmenter import Segmenter
 from diffrect.methods.base import Method, Problem, Update
 from diffrect.methods.registry import Resolved, resolve
-from diffrect.runs.checkpoint import checkpoint_path, save_checkpoint
-from diffrect.runs.folder import forget_replaced
-from diffrect.runs.names import BEST, LAST, PREVIOUS
+from diffrect.runs.names import BEST, LAST
 from diffrect.runs.resume import TrainingState
 from diffrect.training.fabric import DTYPES, batch_explained, launch, make_fabric
-from diffrect.training.finite import Guard, check_state
+from diffrect.training.finite import Guard
 from diffrect.training.monitor import Monitor
 from diffrect.training.profiling import StepProfiler
+from diffrect.training.saving import save_state
 from diffrect.training.stop import StopRequest
 from diffrect.training.validation import validate
 
@@ -215,34 +214,8 @@ class Trainer:
         self.guard.skipped, self.guard.overflows = state.skipped, state.overflows
 
     def save(self, name: str) -> None:
-        """Write the checkpoint called `name` on the first process; the others wait for it.
-
-        Raises:
-            InputError: a number in it is not finite, or the first process could not write it.
-        """
-        # Weights that are not finite are never saved.
-        path = checkpoint_path(self.run, name)
-        state = self.state()
-        where = f"{path} after iteration {self.step}"
-        check_state({"method": state.method, "optimizers": state.optimizers}, where)
-
-        # The last checkpoint keeps the one before it, in case its file is damaged later.
-        failure: OSError | None = None
-        if self.fabric.is_global_zero:
-            before = checkpoint_path(self.run, PREVIOUS) if name == LAST else None
-            try:
-                save_checkpoint(state.to_dict(), path, before)
-            except OSError as error:
-                failure = error
-
-        # If the first process failed, all of them stop.
-        failed = any_process(self.fabric, failure is not None)
-        if failure is not None:
-            raise failure
-        if failed:
-            raise InputError(path, problem="the first process could not write it")
-        if name == LAST and self.fabric.is_global_zero:
-            forget_replaced(self.run)
+        """Write the checkpoint called `name`, see `save_state`."""
+        save_state(self.fabric, self.state(), self.run, name)
 
     # ---- the loop -----------------------------------------------------------------------------
 
@@ -259,19 +232,19 @@ class Trainer:
         if self.validation_due:
             self.validate(monitor, stop)
         for raw in iterate(self.batches, self.step, config.iterations, config.workers):
-            # One iteration: views, losses, optimiser steps.
+            # An iteration makes the views and takes the optimiser steps.
             with batch_explained(config, self.fabric):
                 logs = self.iteration(raw)
             if self.profiler is not None:
                 self.profiler.step()
 
-            # Report it.
+            # What came of it is reported.
             if self.guard.blow_up:
                 monitor.skipped(self.step, self.guard.blow_up, raw.cases)
             if monitor.is_logged(self.step):
                 monitor.iteration(self.step, average_logs(self.fabric, logs), self.last_dice)
 
-            # Validate and save where it is due, and stop if that is asked for.
+            # A validation saves the state, and so does a stop that was asked for.
             if self.validation_due:
                 self.validate(monitor, stop)
             self.stop_if_asked(stop)
@@ -314,13 +287,13 @@ class Trainer:
 
         If a stop is asked for meanwhile, the validation is left for the next session.
         """
-        # Dice of the network that predicts, on whole volumes.
+        # The network that predicts is scored on whole volumes.
         monitor.validation_begins()
         scores = validate(self.segmenter, self.store, self.split.val, self.fabric, stop)
         if scores is None:
             return
 
-        # Report it, on the disk before the checkpoints that follow from it.
+        # The report is on the disk before the checkpoints that follow from it.
         self.last_dice, self.validated = scores["dice"], self.step
         better = self.last_dice > self.best
         if better:
@@ -328,7 +301,7 @@ class Trainer:
         monitor.validation(self.step, scores, self.best)
         monitor.sync()
 
-        # Save, and keep the state apart if it is the best so far.
+        # The best state so far is kept apart from the last one.
         if better:
             self.save(BEST)
         self.save(LAST)

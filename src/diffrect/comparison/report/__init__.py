@@ -1,0 +1,1 @@
+"""Tables and plots of a comparison, from the files of its finished cells."""

@@ -18,7 +18,7 @@ _DICE = METRICS["dice"]
 def by_class(comparison: Comparison) -> Figure:
     """Draw Dice of the cases, one box per variant and one row of panels per number of labels.
 
-    Classes for which there is no room side by side continue in further rows.
+    If there is not room for all classes side by side, they continue in further rows.
     """
     conditions = list(by_condition(comparison.results))
     kinds = list(dict.fromkeys(condition.labels for condition in conditions))

@@ -1,4 +1,4 @@
-"""Plots of a report, told apart without colour: markers, line styles and direct labels."""
+"""Plots of a report that need no colour: markers, line styles and labels distinguish variants."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -85,6 +85,7 @@ def by_labelled(comparison: Comparison) -> Figure:
     If there is only one number of labelled patients, each variant gets a line of its own instead of
     a curve.
     """
+    # With all patients labelled there is a level, not a point of a curve.
     partial = [row for row in comparison.rows if not row.condition.complete]
     counts = sorted({row.condition.labelled for row in partial})
     if len(counts) < 2:
@@ -98,13 +99,13 @@ def by_labelled(comparison: Comparison) -> Figure:
         rows = [row for row in partial if row.condition.name == name]
         shift = (index - (len(names) - 1) / 2) * min(0.05, 0.5 / len(names))
         places = [counts.index(row.condition.labelled) + shift for row in rows]
-        dice = [_per_cent(row) for row in rows]
+        dice = [_mean_dice(row) for row in rows]
         bars = _bars([value.deviation for value in dice])
         means = [value.mean for value in dice]
         axes.errorbar(places, means, bars, capsize=3, label=name, **_marks(comparison, name))
     for row in comparison.rows:
         if row.condition.complete:
-            level = _per_cent(row).mean
+            level = _mean_dice(row).mean
             axes.axhline(level, color="black", linewidth=1, linestyle=(0, (8, 3)))
             words = f"{row.condition.name}, all {row.condition.labelled} labelled"
             place = (-0.38, level)
@@ -113,7 +114,7 @@ def by_labelled(comparison: Comparison) -> Figure:
     axes.set_xlim(-0.4, len(counts) - 0.6)
     style_axes(axes, "", "labelled patients", _DICE.label)
     set_title(figure, f"Mean Dice, {comparison.split_words}{_spread_words(comparison)}")
-    last = {row.condition.name: _per_cent(row).mean for row in partial}  # of most labels
+    last = {row.condition.name: _mean_dice(row).mean for row in partial}  # of most labels
     _legend(figure, axes, sorted(last, key=lambda name: -last[name]))
     return figure
 
@@ -124,7 +125,7 @@ def _dots(comparison: Comparison) -> Figure:
     axes = figure.subplots()
     for index, row in enumerate(comparison.rows):
         style = {**_marks(comparison, row.condition.name), "linestyle": "none"}
-        dice = _per_cent(row)
+        dice = _mean_dice(row)
         axes.errorbar([dice.mean], [index], xerr=_bars([dice.deviation]), capsize=3, **style)
     several = len({row.condition.labels for row in comparison.rows}) > 1
     words = [
@@ -141,7 +142,7 @@ def _dots(comparison: Comparison) -> Figure:
     return figure
 
 
-def _per_cent(row: TableRow) -> Spread:
+def _mean_dice(row: TableRow) -> Spread:
     """Return mean Dice of a row in per cent; a spread that is not known is NaN and draws no bar."""
     mean, deviation, number = row.scores[MEAN][_DICE.name]
     return Spread(_DICE.scale * mean, _DICE.scale * deviation, number)
@@ -172,7 +173,10 @@ def _spread_words(comparison: Comparison) -> str:
 
 
 def by_minutes(comparison: Comparison) -> Figure | None:
-    """Draw mean Dice against minutes of training, with a panel per number of labelled patients."""
+    """Draw mean Dice against minutes of training, with a panel per number of labelled patients.
+
+    Returns None if the minutes of no cell are known.
+    """
     known = [row for row in comparison.rows if "minutes" in row.cost]
     rows = [row for row in known if not row.condition.complete] or known
     if not rows:
@@ -218,7 +222,7 @@ def _minutes(rows: Sequence[TableRow]) -> tuple[float, float]:
 
 
 def _point(axes: Axes, comparison: Comparison, row: TableRow) -> None:
-    dice, minutes = _per_cent(row), row.cost["minutes"]
+    dice, minutes = _mean_dice(row), row.cost["minutes"]
     style = {**_marks(comparison, row.condition.name), "linestyle": "none", "elinewidth": 0.9}
     bars = _bars([dice.deviation]), _bars([minutes.deviation])
     axes.errorbar([minutes.mean], [dice.mean], *bars, capsize=2, **style)

@@ -22,6 +22,15 @@ def compare_table(
     FOLDER/report_SPLIT gets `table.md` with everything, `table.tex`, `scores.csv`, `tests.csv`,
     `cost.csv` and the plots.
 
+    Example:
+        >>> import diffrect
+        >>> comparison = diffrect.compare_table("cells", against="supervised")
+        >>> comparison.against
+        'supervised'
+        >>> best = max(comparison.rows, key=lambda row: row.scores["mean"]["dice"].mean)
+        >>> 0 <= best.scores["mean"]["dice"].mean <= 1
+        True
+
     Args:
         folder: folder with CELL/metrics_SPLIT.json and, for names and cost, CELL/cell.json.
         split: patients to report, "val" or "test".

@@ -45,7 +45,7 @@ class Section:
     names: int = 2
 
     def starts_block(self, index: int) -> bool:
-        """Return whether a row has another first entry than the one above it."""
+        """Return whether the first entry of a row differs from that of the row above."""
         return index > 0 and self.rows[index][0].text != self.rows[index - 1][0].text
 
 

@@ -13,7 +13,8 @@ import numpy as np
 from scipy import stats
 
 from diffrect.comparison.report.results import CellResult
-from diffrect.evaluation.metrics import METRICS, summarise
+from diffrect.evaluation.metrics import METRICS
+from diffrect.evaluation.summary import summarise
 
 TESTED = ("dice", "hd95_mm", "hd95_voxel")
 MEAN = "mean"
@@ -123,7 +124,7 @@ def summarise_rows(results: Sequence[CellResult]) -> list[TableRow]:
 
 
 def _row(condition: Condition, members: Sequence[CellResult]) -> TableRow:
-    summaries = [summarise(map(dict, member.cases.values())) for member in members]
+    summaries = [summarise(member.cases.values()) for member in members]
     scores = {
         name: {metric: spread([s[0][name][metric] for s in summaries]) for metric in METRICS}
         for name in members[0].classes

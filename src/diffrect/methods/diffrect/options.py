@@ -37,7 +37,8 @@ class DiffRectOptions:
     coarse_to_fine: bool = True
     """Whether the rectifier learns the transport from strong to weak view; false = ablation."""
     fine_to_precise: bool = True
-    """Whether the rectifier learns that from weak view to ground truth; false = ablation."""
+    """Whether the rectifier learns the transport from weak view to ground truth; false =
+    ablation."""
     rectification: bool = True
     """Whether there is a second and a third update; false = only the first (ablation)."""
     denoiser_input: DenoiserInput = "sum"
@@ -73,14 +74,14 @@ class DiffRectOptions:
     """Decay of the moving average of the segmenter that makes the pseudo-labels, in eval mode;
     0 = they come from the segmenter's own forward pass in training mode."""
     consistency_weight: float = 1.0
-    """Largest weight of the losses on pseudo-labels; the weight rises to it, see `weight`."""
+    """Largest weight of the losses on pseudo-labels, to which it rises over `ramp_share`."""
     ramp_stairs: int = 200
     """Number of stairs in which the weight of the losses on pseudo-labels rises."""
     ramp_share: float = 0.3
     """Share of the training over which the weight of the losses on pseudo-labels rises."""
     ramp_least: int = 450
-    """Iterations over which that weight rises at least, if the training has as many; in a short
-    training the teacher's pseudo-labels are of no use earlier."""
+    """Fewest iterations over which the weight of the losses on pseudo-labels rises, if the training
+    has as many; in a short training the teacher's pseudo-labels are of no use earlier."""
     rectification_weight: float = 1.0
     """Weight of the third update's loss."""
     rectification_view: Literal["strong", "weak"] = "strong"

@@ -55,11 +55,18 @@ class Draws:
     """
 
     def timestep(self, name: str, rows: int, steps: int, like: Tensor) -> Tensor:
-        """Return diffusion steps (rows,), uniform on 0 to steps - 1, on the device of `like`."""
+        """Return diffusion steps (rows,), uniform on 0 to steps - 1.
+
+        Args:
+            name: what the draw is for.
+            rows: number of rows.
+            steps: T, length of the noise schedule.
+            like: tensor on the device where the steps are needed.
+        """
         return torch.randint(steps, (rows,), device=like.device)
 
     def normal(self, name: str, shape: tuple[int, ...], like: Tensor) -> Tensor:
-        """Return standard normal noise of `shape`, of the device and type of `like`."""
+        """Return standard normal noise of `shape`, with the device and type of `like`."""
         return torch.randn(shape, device=like.device, dtype=like.dtype)
 
 

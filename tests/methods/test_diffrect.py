@@ -1,4 +1,4 @@
-"""Parts of DiffRect left out: what each option takes away, and that all the rest stays."""
+"""Parts of DiffRect left out: each option removes its part, and all the rest stays."""
 
 from pathlib import Path
 from typing import Any
