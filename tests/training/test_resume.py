@@ -1,4 +1,4 @@
-"""Going on after a crash: damaged checkpoints, cut metrics, a stop at any point, --overwrite."""
+"""Resuming after a crash: damaged checkpoints, a cut log, a stop at any point, --overwrite."""
 
 import json
 import os
