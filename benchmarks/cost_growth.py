@@ -125,12 +125,12 @@ def plot(times: dict[str, float], presets: list[str], where: str, path: Path) ->
 
 def main() -> None:
     """Measure what is missing, then draw."""
-    parser = argparse.ArgumentParser(description="growth of the cost of an iteration")
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, default=Path("docs/reports/cost_growth"))
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--axes", nargs="+", default=list(VALUES), choices=list(VALUES))
     parser.add_argument("--presets", nargs="+", default=["reference", "default"])
-    parser.add_argument("--largest", type=int, default=512, help="of the sizes")
+    parser.add_argument("--largest", type=int, default=512, help="largest side measured")
     parser.add_argument("--only-plot", action="store_true")
     arguments = parse(parser)
     data, picture = arguments.out.with_suffix(".json"), arguments.out.with_suffix(".png")

@@ -90,7 +90,7 @@ def yardstick_batch(files: list[Path], size: int) -> list[torch.Tensor]:
 
 def main() -> None:
     """Build both kinds of files, take turns and print the ratios."""
-    parser = argparse.ArgumentParser(description="loader and views against h5 and PIL")
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--size", type=int, default=256)
     parser.add_argument("--batch", type=int, default=3, help="labelled and unlabelled slices each")
     parser.add_argument("--rounds", type=int, default=5)

@@ -20,7 +20,7 @@ from diffrect.showcase.pictures import draw_rows
 
 def main() -> None:
     """Read the runs and draw the picture."""
-    parser = argparse.ArgumentParser(description="draw predictions of runs")
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("out", type=Path)
     parser.add_argument("runs", type=Path, nargs="+")
     parser.add_argument("--slices", type=int, default=10)
@@ -47,7 +47,7 @@ def main() -> None:
         spacing = (1.0, 1.0) if case.spacing is None else case.spacing[1:]
         panels = [Panel("image"), Panel("truth", truth[index])]
         for name, model in models.items():
-            prediction = model.predict_slices(image[None])[0]
+            prediction = model.predict_slices(image[None], spacing=case.spacing)[0]
             panels.append(Panel(name, prediction, scored=True))
         rows.append(
             PictureRow(f"{case.id}\nslice {index + 1}", image[0], truth[index], spacing, panels)

@@ -120,7 +120,7 @@ def peak_of_training(trainer: Trainer) -> int:
 
 def main() -> None:
     """Print the memory of each preset."""
-    parser = argparse.ArgumentParser(description="peak memory over what the networks need")
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--size", type=int, default=256)
     parser.add_argument("--batch", type=int, default=3, help="labelled and unlabelled slices each")
     parser.add_argument("--presets", nargs="+", default=["reference", "default"])

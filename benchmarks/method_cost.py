@@ -25,7 +25,7 @@ from step_time import make_trainer, period, turn
 
 def main() -> None:
     """Build the data, take turns and print a line per method."""
-    parser = argparse.ArgumentParser(description="time of an iteration of every method")
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--size", type=int, default=64)
     parser.add_argument("--rounds", type=int, default=30)
     parser.add_argument("--threads", type=int, default=1)

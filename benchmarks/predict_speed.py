@@ -121,13 +121,13 @@ def labels_in(file: Path) -> np.ndarray:
 
 def main() -> None:
     """Make what is missing, and report."""
-    parser = argparse.ArgumentParser(description="a volume from NIfTI to NIfTI")
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--size", type=int, default=256, help="of the network's input")
+    parser.add_argument("--size", type=int, default=256, help="side of the network's input")
     parser.add_argument("--preset", default="default", choices=["default", "reference"])
-    parser.add_argument("--iterations", type=int, default=100, help="of the training")
-    parser.add_argument("--run", type=Path, help="a RUN folder in place of the training")
-    parser.add_argument("--image", type=Path, help="goes with --run")
+    parser.add_argument("--iterations", type=int, default=100, help="length of the training")
+    parser.add_argument("--run", type=Path, help="a RUN folder instead of a training")
+    parser.add_argument("--image", type=Path, help="the scan, with --run")
     arguments = parse(parser)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

@@ -14,7 +14,7 @@ from diffrect.data.split import Split
 
 def main() -> None:
     """Read the file names of imagesTr and write the split."""
-    parser = argparse.ArgumentParser(description="split of protocol H")
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("source", type=Path)
     parser.add_argument("split", type=Path)
     arguments = parser.parse_args()

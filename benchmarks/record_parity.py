@@ -149,7 +149,7 @@ def record_training(
 
 def main() -> None:
     """Write the four files."""
-    parser = argparse.ArgumentParser(description="record numbers of this package")
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path)
     folder: Path = parser.parse_args().folder
     folder.mkdir(parents=True, exist_ok=True)

@@ -237,7 +237,7 @@ def compare(folder: Path, device: str = "cpu") -> Iterator[tuple[str, float]]:
 
 def main(arguments: list[str] | None = None) -> int:
     """Print one line per quantity; return the exit code."""
-    parser = argparse.ArgumentParser(description="compare with the authors' code")
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("golden", type=Path, help="folder with the recorded numbers")
     parser.add_argument("--device", default="cpu", help="such as cuda")
     given = parser.parse_args(arguments)

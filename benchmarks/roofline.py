@@ -204,7 +204,7 @@ def presets(size: int, batch: int, names: list[str], rounds: int, rate: float | 
 
 def main() -> None:
     """Measure what was asked for."""
-    parser = argparse.ArgumentParser(description="what the machine can do, and what is made of it")
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--size", type=int, default=256)
     parser.add_argument("--batch", type=int, default=3, help="labelled and unlabelled slices each")
     parser.add_argument("--rounds", type=int, default=5)

@@ -30,7 +30,7 @@ def call(code: str) -> str:
 
 def main() -> None:
     """Take turns and print the table."""
-    parser = argparse.ArgumentParser(description="time to start")
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=7)
     arguments = parser.parse_args()
     runs = {what: lambda code=code: call(code) for what, code in COMMANDS.items()}

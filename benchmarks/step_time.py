@@ -149,7 +149,7 @@ def outside(trainer: Trainer, run: Callable[[], object], rounds: int) -> float:
 
 def main() -> None:
     """Build the data, take turns and print a table."""
-    parser = argparse.ArgumentParser(description="time of an iteration in units of U")
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--size", type=int, default=256)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--batch", type=int, default=3, help="labelled and unlabelled slices each")
