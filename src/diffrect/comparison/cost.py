@@ -32,8 +32,8 @@ class TrainingCost:
     processor_minutes: float | None = None
     seconds_per_iteration: float | None = None
     peak_memory_mib: float | None = None
-    parameters: float | None = None
-    trained_parameters: float | None = None
+    parameters: int | None = None
+    trained_parameters: int | None = None
     machine: str | None = None
 
     @property
