@@ -14,7 +14,7 @@ Layout = Literal["decathlon", "acdc", "ssl4mis", "mscmr19", "folder"]
 They are tried in this order: the more a layout asks for, the earlier.
 """
 Format = Literal["auto", Layout]
-"""What --format accepts."""
+"""The values of --format."""
 
 
 @dataclass(frozen=True)
