@@ -26,8 +26,9 @@ from torch import Tensor, nn
 from diffrect.data.batch import Batch
 from diffrect.data.task import Task
 from diffrect.methods.base import Problem
-from diffrect.methods.diffrect.method import DiffRect, Draws
+from diffrect.methods.diffrect.method import DiffRect
 from diffrect.methods.diffrect.options import REFERENCE, DiffRectOptions
+from diffrect.methods.diffrect.parts import Draws
 from diffrect.networks.diffusion import alphas_cumulative, cosine_betas
 from diffrect.networks.rectifier import Rectifier
 from diffrect.networks.reference import load_reference_state

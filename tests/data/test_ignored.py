@@ -1,4 +1,4 @@
-"""Pixels that nobody annotated, all the way: prepare, train and evaluate never count them."""
+"""Pixels that nobody annotated are never counted, from prepare by way of training to evaluate."""
 
 import json
 import shutil
@@ -33,7 +33,7 @@ def scribbled(acdc_folder: Path, tmp_path: Path) -> Store:
     return prepare(folder, tmp_path / "store", progress=False)
 
 
-def test_evaluation_leaves_them_out_and_says_how_many(
+def test_evaluation_leaves_out_open_pixels_and_counts_them(
     scribbled: Store, tiny_run: Path, tmp_path: Path, store: Store
 ) -> None:
     run = Path(shutil.copytree(tiny_run, tmp_path / "run"))
@@ -65,8 +65,8 @@ def test_training_and_validation_on_scribbles(scribbled: Store, tmp_path: Path) 
 
 
 @pytest.mark.parametrize("preset", ["default", "reference"])
-def test_what_open_pixels_stand_for_changes_no_supervised_loss(preset: str) -> None:
-    """With half of the label open, its loss equals that of the other half alone."""
+def test_no_supervised_loss_depends_on_open_pixels(preset: str) -> None:
+    """With half of the label open, the loss equals that of only the other half."""
     resolved = resolve(TrainConfig(preset=preset, iterations=4))  # type: ignore[arg-type]
     method = resolved.method(a_problem(1, 3, 4), resolved.method_options)
     torch.manual_seed(0)
@@ -76,7 +76,7 @@ def test_what_open_pixels_stand_for_changes_no_supervised_loss(preset: str) -> N
     pasted = torch.zeros(4, 32, 32, dtype=torch.bool)
     pasted[2:, 8:24, 8:24] = True
     batch = Batch(images, images, label, pasted, torch.tensor([1, 0, 0, 1]))
-    for step in range(4):  # the last ones rectify
+    for step in range(4):  # the last of them rectify
         for update in method.updates(batch, step):
             update.loss.backward()
             assert torch.isfinite(update.loss), update.name

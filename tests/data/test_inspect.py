@@ -1,4 +1,4 @@
-"""What `inspect` says of data sets, stores and files, and that it goes on past what is broken."""
+"""Inspecting data sets, stores and files, and continuing past what is broken."""
 
 import io
 import json
@@ -102,7 +102,7 @@ def test_one_file(acdc_folder: Path, ssl4mis_folder: Path, tmp_path: Path) -> No
     assert "Info.cfg" in broken.problems[0]
 
 
-def test_what_is_unusual_is_told(tmp_path: Path) -> None:
+def test_what_is_unusual_is_reported(tmp_path: Path) -> None:
     sheared = np.array([[1, 0.5, 0, 0], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1.0]])
     path = write_nifti(tmp_path / "a.nii", scan((4, 5, 2), 2, 0)[0], affine=sheared)
     result = inspect(path, progress=False)
@@ -139,7 +139,7 @@ def test_a_list_that_cannot_be_read_is_a_problem(tmp_path: Path) -> None:
     assert "problems: 1" in shown(result)
 
 
-def test_what_is_nothing_of_all_this_is_refused(tmp_path: Path, decathlon_folder: Path) -> None:
+def test_other_paths_are_refused(tmp_path: Path, decathlon_folder: Path) -> None:
     (tmp_path / "odd.txt").touch()
     with pytest.raises(InputError, match="expected the layout of"):
         inspect(tmp_path)
@@ -149,7 +149,7 @@ def test_what_is_nothing_of_all_this_is_refused(tmp_path: Path, decathlon_folder
     assert cli.main(["inspect", str(decathlon_folder), "--format", "acdc", "--modality", "T"]) == 2
 
 
-def test_many_shapes_are_told_by_their_extent(tmp_path: Path) -> None:
+def test_many_shapes_are_summarised_by_their_extent(tmp_path: Path) -> None:
     for size in range(4, 14):
         image, labels = scan((size, 5, 2), 2, 0)
         write_nifti(tmp_path / "images" / f"{size}.nii", image)

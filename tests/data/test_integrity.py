@@ -1,4 +1,4 @@
-"""Damaged stores: named and refused when read, and mended case by case."""
+"""Damaged stores: refused by name when they are read, and repaired case by case."""
 
 import json
 import shutil
@@ -36,7 +36,7 @@ def read_all(store: Store, case: str) -> None:
 
 
 def check_refused(path: Path, file: Path) -> None:
-    """The case alone, by a line that names the file, from any way of reading it."""
+    """Check that only the damaged case is refused, by its file's name, however it is read."""
     named = file.with_name("case.json") if file.name == "case.json" else file
     store = Store(path)
     read = store.label if file.name == "label.b2nd" else store.image
@@ -96,7 +96,7 @@ def test_damage_while_a_store_is_open_is_seen_by_the_next_reader(copy: Path) -> 
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_repair_reads_the_damaged_cases_alone(
+def test_repair_reads_only_the_damaged_cases(
     decathlon_folder: Path, copy: Path, monkeypatch: pytest.MonkeyPatch, workers: int
 ) -> None:
     before = contents(copy)

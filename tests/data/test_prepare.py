@@ -145,7 +145,7 @@ def test_labels_in_another_place_need_trust(decathlon_copy: Path, tmp_path: Path
     np.testing.assert_array_equal(store.label("part_003"), codes.T)
 
 
-def test_unusual_axes_are_told_and_kept(
+def test_unusual_axes_are_reported_and_kept(
     decathlon_copy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     image = decathlon_copy / "imagesTr" / "part_007.nii.gz"
@@ -166,7 +166,7 @@ def test_workers_write_the_same_store(decathlon_folder: Path, tmp_path: Path) ->
     two.verify()
 
 
-def test_missing_patients_are_told(
+def test_missing_patients_are_reported(
     acdc_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     store = prepare(acdc_folder, tmp_path / "store")
@@ -246,7 +246,7 @@ def test_options_refused(acdc_folder: Path, tmp_path: Path) -> None:
 
 def test_an_existing_store_is_kept_unless_told(decathlon_folder: Path, tmp_path: Path) -> None:
     path = tmp_path / "store"
-    path.mkdir()  # an empty folder is as good as none
+    path.mkdir()  # an empty folder counts as none
     prepare(decathlon_folder, path, progress=False)
     before = contents(path)
     with pytest.raises(InputError, match=r"found a store \(give --overwrite\)"):
@@ -286,7 +286,7 @@ def test_other_folders_are_never_overwritten(decathlon_folder: Path, tmp_path: P
     assert (tmp_path / "file").exists()
 
 
-def test_an_interrupted_prepare_goes_on(
+def test_an_interrupted_prepare_is_resumed(
     decathlon_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "store"
@@ -371,12 +371,12 @@ def test_a_killed_prepare_is_resumed(tmp_path: Path, workers: int) -> None:
     resumed = prepare(source, path, resume=True, progress=False)
     assert len(resumed.cases) == 40
     resumed.verify()
-    time.sleep(0.1)  # workers end with their parent: nothing is written any more
+    time.sleep(0.1)  # workers end with their parent and write nothing more
     assert not list(path.glob("cases/.*"))
 
 
-def test_a_store_of_before_there_were_options(decathlon_folder: Path, tmp_path: Path) -> None:
-    """It loads, and an interrupted one goes on, as one made without any."""
+def test_a_store_from_before_there_were_options(decathlon_folder: Path, tmp_path: Path) -> None:
+    """It loads, and resumes if it was interrupted, as one made without any options."""
     path = tmp_path / "store"
     prepare(decathlon_folder, path, progress=False)
     content = json.loads((path / "store.json").read_text())

@@ -1,4 +1,4 @@
-"""The store: what is written is what is read, slice by slice, from any process."""
+"""The store: any process reads back what was written, slice by slice."""
 
 import json
 import multiprocessing
@@ -62,7 +62,9 @@ def test_arrays(store: Store) -> None:
         np.testing.assert_array_equal(store.label("patient028_frame01", int(index)), label[index])
 
 
-def test_what_is_not_there(store: Store, decathlon_store: Store) -> None:
+def test_slices_and_labels_that_do_not_exist_are_refused(
+    store: Store, decathlon_store: Store
+) -> None:
     with pytest.raises(IndexError, match="has 3 slices, got index 3"):
         store.image("patient028_frame01", 3)
     with pytest.raises(InputError, match="expected a label of case part_007, it is unlabelled"):

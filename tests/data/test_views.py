@@ -10,7 +10,7 @@ import torch
 from PIL import Image, ImageEnhance
 
 from diffrect.config import TrainConfig, ViewOptions
-from diffrect.data import views as augment
+from diffrect.data import views
 from diffrect.data.batch import Batch, RawBatch
 from diffrect.data.loader import Batches, iterate, training_batches
 from diffrect.data.record import SliceIndex
@@ -62,17 +62,17 @@ def test_identity_geometry_is_the_reference_s_zoom(padding: int) -> None:
 @pytest.mark.parametrize("turns", range(4))
 def test_quarter_turns_are_exact(turns: int) -> None:
     array = np.arange(16 * 16).reshape(16, 16) % 251
-    geometry = augment.rotation(torch.tensor([turns * np.pi / 2])).float().round()
+    geometry = views.rotation(torch.tensor([turns * np.pi / 2])).float().round()
     turned = warp(one_slice(array), geometry, 16)[0, 0].numpy()
     assert any((turned == np.rot90(array, k)).all() for k in range(4))
 
 
 def test_rotation_is_rigid_on_the_slice_s_own_pixels() -> None:
-    # a bar along the long axis of a 21 x 41 slice, turned by 90 degrees through `random_geometry`'s
-    # formula, keeps its length in pixels: it must not be squeezed to the short side
+    # A bar along the long axis of a 21 x 41 slice, turned by the formula of `random_geometry`,
+    # keeps its length in pixels: it must not be squeezed to the short side.
     shapes = torch.tensor([[21, 41]])
     half = (shapes.flip(1).float() - 1) / 2
-    rotated = augment.rotation(torch.tensor([0.3])) * half[:, None, :] / half[:, :, None]
+    rotated = views.rotation(torch.tensor([0.3])) * half[:, None, :] / half[:, :, None]
     offset = torch.tensor([0.2, 0.1]) * half[0]  # pixels
     normalised = rotated[0] @ (offset / half[0])
     assert (normalised * half[0]).norm().item() == pytest.approx(offset.norm().item(), rel=1e-6)
@@ -195,7 +195,7 @@ def rows(batch: RawBatch) -> list[float]:
 def test_each_slice_comes_once_per_pass(store: Store) -> None:
     items = [batches(store)[step] for step in range(9)]
     seen = [value for item in items for value in rows(item)[2:]]
-    assert len(set(seen[:9])) == 9  # 9 unlabelled slices, two a step
+    assert len(set(seen[:9])) == 9  # 9 unlabelled slices, two per step
     assert len(set(seen[9:18])) == 9
     assert sorted(seen[:9]) == sorted(seen[9:18])
 

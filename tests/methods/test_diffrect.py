@@ -12,7 +12,8 @@ from diffrect.data.batch import Batch
 from diffrect.data.store import Store
 from diffrect.errors import InputError
 from diffrect.methods.base import Update
-from diffrect.methods.diffrect.method import DiffRect, DiffRectOptions
+from diffrect.methods.diffrect.method import DiffRect
+from diffrect.methods.diffrect.options import DiffRectOptions
 from diffrect.methods.diffrect.transports import Transports
 from diffrect.methods.registry import resolve
 from diffrect.networks.calibration import SemanticColouring

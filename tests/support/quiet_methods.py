@@ -14,7 +14,9 @@ from torch import Tensor
 
 from diffrect.data.batch import Batch
 from diffrect.methods.base import Problem, Update
-from diffrect.methods.diffrect.method import DiffRect, DiffRectOptions, Draws
+from diffrect.methods.diffrect.method import DiffRect
+from diffrect.methods.diffrect.options import DiffRectOptions
+from diffrect.methods.diffrect.parts import Draws
 from diffrect.methods.supervised import Supervised, SupervisedOptions
 
 # views without randomness

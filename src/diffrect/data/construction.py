@@ -63,7 +63,21 @@ def construction(
 def _make_room(
     store: Path, settings: dict[str, Any], replaced: Path, *, overwrite: bool, resume: bool
 ) -> bool:
-    """Clear the way for a new store; return True if there is an unfinished one to resume."""
+    """Clear the way for a new store.
+
+    Args:
+        store: the folder.
+        settings: what store.json will say besides the cases.
+        replaced: where a finished store waits until the new one is complete.
+        overwrite: replace a store that is there.
+        resume: continue an unfinished store that is there.
+
+    Returns:
+        Whether there is an unfinished store to resume.
+
+    Raises:
+        InputError: something is there already that may not be replaced or resumed.
+    """
     if not store.exists() or (store.is_dir() and _is_empty(store)):
         return False
     if not _is_store(store):

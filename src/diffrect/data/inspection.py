@@ -71,6 +71,7 @@ def inspect(
 
 
 def _inspect_source(path: Path, format: str, options: SourceOptions, progress: bool) -> Findings:
+    """Look at a data set; see `inspect` for the arguments."""
     source = find_source(path, format, options)
     options.check(source.name, source.accepted)
     problems: list[str] = []
@@ -91,11 +92,8 @@ def _problems_of_set(listing: SourceListing) -> list[str]:
     problems = [
         f"{case}: expected unique case ids, found it twice" for case in ids if ids[case] > 1
     ]
-    if listing.missing_patients:
-        names = ", ".join(listing.missing_patients)
-        count = len(listing.missing_patients)
-        problems.append(f"{count} patients of the official lists are missing: {names}")
-    return problems
+    missing = listing.describe_missing()
+    return problems if missing is None else [*problems, missing]
 
 
 def _look(reference: Reference, listing: SourceListing, problems: list[str]) -> CaseFacts:
@@ -211,6 +209,7 @@ def _as_label(path: Path) -> Volume | None:
 
 
 def _image_facts(case_id: str, patient: str, image: Volume, labelled: bool) -> CaseFacts:
+    """Return the facts of a case apart from those of its label map."""
     spacing = image.spacing
     return CaseFacts(
         id=case_id,

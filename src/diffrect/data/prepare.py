@@ -162,6 +162,16 @@ def _write_cases(
     workers: int,
     progress: bool,
 ) -> None:
+    """Convert some cases of a source.
+
+    Args:
+        store: folder of the store.
+        listing: what the source holds.
+        how: how volumes become slices.
+        todo: the cases to convert.
+        workers: number of processes; 1 works in this one.
+        progress: show a progress bar.
+    """
     settings = store, len(listing.classes), listing.channels, how
     if workers == 1:
         done: Iterator[str] = (_convert(*settings, one) for one in todo)
@@ -174,6 +184,7 @@ def _write_cases(
 def _convert(
     store: Path, classes: int, channels: int, how: Conversion, reference: Reference
 ) -> str:
+    """Load a case and write it, see `write_case`; return its id."""
     write_case(store, reference.load(), classes, channels, how)
     return reference.id
 
@@ -187,9 +198,9 @@ def _write_store(store: Path, listing: SourceListing, settings: dict[str, Any]) 
 
 def _tell_unusual(store: Path, listing: SourceListing) -> None:
     """Print which patients of the official lists are missing, and what is unusual about files."""
-    missing = listing.missing_patients
-    if missing:
-        tell(f"{len(missing)} patients of the official lists are missing: {', '.join(missing)}")
+    missing = listing.describe_missing()
+    if missing is not None:
+        tell(missing)
     for reference in listing.references:
         for line in read_record(store, reference.id).remarks:
             tell(line)

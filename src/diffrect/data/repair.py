@@ -46,6 +46,17 @@ def find_damaged(
 def _check_source(
     store: Path, before: dict[str, Any], references: Sequence[Reference], settings: dict[str, Any]
 ) -> None:
+    """Check that a store was made from this source.
+
+    Args:
+        store: folder of the store.
+        before: content of its store.json.
+        references: the source's cases.
+        settings: what its store.json would say now.
+
+    Raises:
+        InputError: the settings or the cases differ.
+    """
     for name in _COMMON:
         if before.get(name) != settings[name]:
             problem = f"--repair expected a source with the {name} {before.get(name)}"

@@ -67,7 +67,14 @@ def _encode(array: np.ndarray) -> bytes:
 def _describe(
     case: Case, slicing: Slicing, image: np.ndarray, contents: dict[str, bytes]
 ) -> dict[str, Any]:
-    """Return the content of the case's `case.json`, without the checksum of itself."""
+    """Return the content of a case's `case.json`, without the checksum of itself.
+
+    Args:
+        case: the case.
+        slicing: how its volumes were cut.
+        image: its slices, (Z, C, H, W).
+        contents: contents of the files of its arrays, by name.
+    """
     slices, _, height, width = image.shape
     volumes = [volume for volume in (case.image, case.label) if volume is not None]
     record = CaseRecord(

@@ -118,7 +118,6 @@ def _one_of(random: np.random.Generator, tissues: tuple[Tissue, ...]) -> Tissue:
 
 def _draw_abdomen(random: np.random.Generator, floor: float) -> tuple[Blob, ...]:
     """Draw liver, spleen, stomach and bowel; the last two hold fluid, food or air."""
-
     organ = partial(_draw_organ, random)
     fillings = (Tissue.VESSEL, Tissue.BOWEL, Tissue.BOWEL, Tissue.AIR)
     loops = [

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
 
+from diffrect.console import count
 from diffrect.data.case import Case
 from diffrect.data.source_options import SourceOptions
 from diffrect.data.split import Split
@@ -86,6 +87,14 @@ class SourceListing:
     official_split: Split | None = None
     missing_patients: list[str] = field(default_factory=list)
     axis: str = "2"
+
+    def describe_missing(self) -> str | None:
+        """Return one line that names the missing patients, None if there are none."""
+        if not self.missing_patients:
+            return None
+        number, names = len(self.missing_patients), ", ".join(self.missing_patients)
+        are = "is" if number == 1 else "are"
+        return f"{count(number, 'patient')} of the official lists {are} missing: {names}"
 
 
 class Source(Protocol):

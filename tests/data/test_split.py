@@ -60,7 +60,7 @@ def test_json_round_trip() -> None:
     assert split.unlabelled == ids(0)
 
 
-def test_a_split_is_restricted_to_who_is_there() -> None:
+def test_a_split_is_restricted_to_the_patients_present() -> None:
     split, missing = restrict_to(OFFICIAL, set(ids(0, 9, 10)))
     assert split == Split(train=ids(9, 0), val=ids(10))
     assert missing == list(ids(1, 2, 3, 4, 5, 6, 7, 8, 11, 12))
