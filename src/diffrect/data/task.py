@@ -11,7 +11,7 @@ _MOST_CHANNELS = 2**10
 
 @dataclass(frozen=True)
 class Task:
-    """The description of what is segmented; a model is evaluated only on stores of an equal task."""
+    """A description of what is segmented; a model is evaluated only on stores of an equal task."""
 
     channels: int
     """Image channels."""
