@@ -17,7 +17,7 @@ def generated() -> dict[Path, str]:
     return {
         DOCS / "reference" / "commands.md": commands_page(),
         DOCS / "reference" / "options.md": options_page(),
-        DOCS / "start" / "first-model.ipynb": notebook(DOCS / "start" / "first-model.md"),
+        DOCS / "start" / "first-model.ipynb": notebook(),
     }
 
 

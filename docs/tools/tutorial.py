@@ -1,16 +1,29 @@
 """Read the tutorial's page as steps, for its test and for the notebook with the same content.
 
-A block marked `console` holds one command behind `$ ` and what it prints; a block marked `python`
-is code. All else is text.
+    python docs/tools/tutorial.py FOLDER
+
+runs all steps in a new folder and writes what they print into the page. A block marked `console`
+holds one command behind `$ ` and what it prints; a block marked `python` is code, and one marked
+`output` behind it is what the code prints. All else is text.
 """
 
+import contextlib
+import io
 import json
+import os
 import re
-from dataclasses import dataclass
+import shlex
+import sys
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-_BLOCK = re.compile(r"^```(console|python)\n(.*?)^```\n", re.MULTILINE | re.DOTALL)
+from diffrect.cli.main import main
+
+PAGE = Path(__file__).resolve().parents[1] / "start" / "first-model.md"
+_BLOCK = re.compile(
+    r"^```(console|python)\n(.*?)^```\n(?:\n```output\n(.*?)^```\n)?", re.MULTILINE | re.DOTALL
+)
 
 
 @dataclass(frozen=True)
@@ -18,36 +31,70 @@ class Step:
     """A piece of the page: text, a command with its output, or Python."""
 
     kind: Literal["text", "console", "python"]
-    source: str
-    """The text, the command in one line, or the code."""
+    written: str
+    """The text, the command or the code as the page has it."""
     output: str = ""
-    """What the command prints, as the page shows it."""
+    """What the command or the code prints, as the page shows it."""
+
+    @property
+    def source(self) -> str:
+        """The command in one line; text and code as they are."""
+        joined = " ".join(self.written.replace("\\\n", " ").split())
+        return joined if self.kind == "console" else self.written
+
+    def markdown(self) -> str:
+        """Return the step as the page has it."""
+        output = f"{self.output}\n" if self.output else ""
+        if self.kind == "console":
+            return f"```console\n$ {self.written}\n{output}```\n"
+        shown = f"\n```output\n{output}```\n" if output else ""
+        return f"```python\n{self.written}\n```\n{shown}" if self.kind == "python" else self.written
 
 
-def read_steps(page: Path) -> list[Step]:
+def read_steps(page: Path = PAGE) -> list[Step]:
     """Return the steps of a page in their order."""
-    pieces = _BLOCK.split(page.read_text("utf-8"))
-    steps = []
-    for number in range(0, len(pieces), 3):
-        if pieces[number].strip():
-            steps.append(Step("text", pieces[number].strip()))
-        if number + 2 < len(pieces):
-            steps.append(_step(pieces[number + 1], pieces[number + 2]))
-    return steps
+    text, steps, end = page.read_text("utf-8"), [], 0
+    for block in _BLOCK.finditer(text):
+        steps.append(Step("text", text[end : block.start()]))
+        steps.append(_step(block[1], block[2], block[3] or ""))
+        end = block.end()
+    return [*steps, Step("text", text[end:])]
 
 
-def _step(language: str, block: str) -> Step:
+def _step(language: str, block: str, output: str) -> Step:
     if language == "python":
-        return Step("python", block.rstrip())
-    lines = block.replace(" \\\n", " ").splitlines()
-    command = " ".join(lines[0].removeprefix("$ ").split())
-    return Step("console", command, "\n".join(lines[1:]))
+        return Step("python", block.rstrip("\n"), output.rstrip("\n"))
+    lines = block.removeprefix("$ ").splitlines()
+    last = next(number for number, line in enumerate(lines) if not line.endswith("\\"))
+    return Step("console", "\n".join(lines[: last + 1]), "\n".join(lines[last + 1 :]))
 
 
-def notebook(page: Path) -> str:
+def run(step: Step, variables: dict[str, Any]) -> str:
+    """Run a step in the current folder and process, and return what it prints on stdout.
+
+    Args:
+        step: a command or Python.
+        variables: what the Python of earlier steps has defined.
+
+    Raises:
+        RuntimeError: the command failed.
+    """
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed):
+        program, *arguments = shlex.split(step.source) if step.kind == "console" else [""]
+        if program == "diffrect":
+            if code := main(arguments):
+                raise RuntimeError(f"{step.source}: exit code {code}")
+        else:  # Python, or the one command that is `python -c CODE`
+            exec(arguments[1] if program else step.source, variables)
+    return "\n".join(line.rstrip() for line in printed.getvalue().splitlines())
+
+
+def notebook(page: Path = PAGE) -> str:
     """Return the page as a Jupyter notebook, with the outputs that the page shows."""
+    steps = [step for step in read_steps(page) if step.written.strip()]
     content = {
-        "cells": [_cell(step, number) for number, step in enumerate(read_steps(page))],
+        "cells": [_cell(step, number) for number, step in enumerate(steps)],
         "metadata": {
             "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
             "language_info": {"name": "python"},
@@ -61,19 +108,27 @@ def notebook(page: Path) -> str:
 def _cell(step: Step, number: int) -> dict[str, Any]:
     cell: dict[str, Any] = {"id": f"step-{number}", "metadata": {}}
     if step.kind == "text":
-        return {"cell_type": "markdown", **cell, "source": _lines(step.source)}
+        return {"cell_type": "markdown", **cell, "source": _lines(step.written.strip())}
     source = f"!{step.source}" if step.kind == "console" else step.source
     outputs = []
     if step.output:
         outputs = [{"name": "stdout", "output_type": "stream", "text": _lines(step.output)}]
-    return {
-        "cell_type": "code",
-        **cell,
-        "execution_count": None,
-        "outputs": outputs,
-        "source": _lines(source),
-    }
+    code = {"execution_count": None, "outputs": outputs, "source": _lines(source)}
+    return {"cell_type": "code", **cell, **code}
 
 
 def _lines(text: str) -> list[str]:
     return text.splitlines(keepends=True)
+
+
+if __name__ == "__main__":
+    folder = Path(sys.argv[1])
+    folder.mkdir()
+    os.chdir(folder)
+    os.environ["COLUMNS"] = "80"
+    known: dict[str, Any] = {}
+    done = [
+        step if step.kind == "text" else replace(step, output=run(step, known))
+        for step in read_steps()
+    ]
+    PAGE.write_text("".join(step.markdown() for step in done), encoding="utf-8")

@@ -38,7 +38,7 @@ LOW = {"v1_a": (0.5, 0.4), "v1_b": (0.4, 0.4), "v2_a": (0.6, 0.5)}
 
 @pytest.fixture(autouse=True)
 def drawn(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Plots take seconds: all but their own test leave them out."""
+    """Leave plots out of all tests but their own, because they take seconds."""
     if "plots" not in request.node.name:
         names = [f"{name}.png" for name in PLOTS]
         monkeypatch.setattr(report_module, "draw_plots", lambda *_: names)

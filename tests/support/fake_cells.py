@@ -1,4 +1,4 @@
-"""Finished cells with given scores, as a comparison leaves them, without any training."""
+"""Finished cells with given scores, as a comparison leaves them, but without any training."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -7,6 +7,8 @@ from typing import Any
 
 import diffrect
 from diffrect.config import TrainConfig, config_to_dict
+from diffrect.evaluation.metrics import METRICS
+from diffrect.runs.names import CELL_FILE, metrics_file
 
 TRAIN = ("p1", "p2", "p3", "p4")
 Dice = Mapping[str, Sequence[float | None]]
@@ -27,10 +29,10 @@ def write_cell(
     metrics: Mapping[str, Any] | None = None,
     **config: Any,
 ) -> Path:
-    """CELL/metrics_SPLIT.json and, unless `minutes` is None, CELL/cell.json.
+    """Write CELL/metrics_SPLIT.json and, unless `minutes` is None, CELL/cell.json.
 
-    Jaccard follows from Dice; 95HD is 10 (1 - Dice) and ASD half of that, undefined where Dice is 0
-    or undefined. `metrics` and `config` change entries of the file and of its protocol.
+    Jaccard follows from Dice; 95HD is 10 (1 - Dice) and ASD half of that, undefined if Dice is 0 or
+    undefined. `metrics` and `config` change entries of the file and of its protocol.
     """
     cell = folder / f"{name}-labelled{labelled}-seed{seed}"
     cell.mkdir(parents=True)
@@ -61,13 +63,13 @@ def write_cell(
         "format": 1,
         "protocol": protocol,
         "missing_patients": [],
-        "mean": {"dice": -1.0},  # the report works its own out
+        "mean": {"dice": -1.0},  # the report works out its own
         "classes": {},
         "undefined": {},
         "cases": cases,
         **(metrics or {}),
     }
-    (cell / f"metrics_{split}.json").write_text(json.dumps(content))
+    (cell / metrics_file(split)).write_text(json.dumps(content))
     if minutes is not None:
         cost = {
             "minutes": minutes,
@@ -80,15 +82,14 @@ def write_cell(
         }
         facts = {"format": 1, "name": name, "labelled": str(labelled), "seed": seed}
         code = {"diffrect": diffrect.__version__, "commit": "0123456789ab"}
-        (cell / "cell.json").write_text(json.dumps({**facts, **code, "cost": cost}))
+        (cell / CELL_FILE).write_text(json.dumps({**facts, **code, "cost": cost}))
     return cell
 
 
 def scores(dice: float | None, millimetres: bool) -> dict[str, float | None]:
-    """All metrics of a class."""
+    """Return all metrics of a class."""
     if dice is None:
-        names = ("dice", "jaccard", "hd95_mm", "hd95_voxel", "asd_mm", "asd_voxel")
-        return dict.fromkeys(names)
+        return dict.fromkeys(METRICS)
     far = 10 * (1 - dice) if dice else None
     near = None if far is None else far / 2
     return {

@@ -1,1 +1,1 @@
-"""Methods side by side: a matrix of trainings, and tables and plots of what they reach."""
+"""Methods side by side: a matrix of trainings, and tables and plots of their scores."""

@@ -31,7 +31,7 @@ _FREE = {*names_with(Role.MACHINE, Role.PATIENTS), "options"}
 
 @dataclass(frozen=True)
 class CellJob:
-    """What is asked of every cell.
+    """The work that is asked of every cell.
 
     Attributes:
         store: the prepared data.
@@ -120,7 +120,7 @@ def cell_state(run: Path, job: CellJob) -> State:
 
 
 def steps_done(run: Path) -> int:
-    """Return how many iterations need not be repeated when the training resumes, by its log."""
+    """Return how many iterations are done, by the log; a resumed training does not repeat them."""
     if not checkpoint_path(run, "last").is_file():
         return 0
     lines = read_log(run / LOG_FILE)
@@ -162,7 +162,7 @@ def check_cell(run: Path, cell: Cell, split: str) -> None:
 
 
 def differences(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
-    """Return the settings that both name and that differ: name -> (found, wanted)."""
+    """Return the settings that both have and that differ: name -> (found, wanted)."""
     differing = {}
     for one, other in (
         ({k: found[k] for k in found.keys() - _FREE}, wanted),

@@ -1,4 +1,4 @@
-"""What the training of a cell cost: time, memory and size, as cell.json holds them."""
+"""The cost of training a cell, as cell.json holds it: time, memory and size."""
 
 import platform
 from collections.abc import Mapping
@@ -16,7 +16,7 @@ from diffrect.runs.names import LOG_FILE
 
 @dataclass(frozen=True)
 class TrainingCost:
-    """The cost of a finished training; what a run does not say is None.
+    """The cost of a finished training; values that its run does not record are None.
 
     Attributes:
         minutes: time by the clock of all sessions, validation included.
@@ -42,7 +42,7 @@ class TrainingCost:
         return {k: float(v) for k, v in asdict(self).items() if isinstance(v, int | float)}
 
     def to_dict(self) -> dict[str, Any]:
-        """Return what cell.json holds."""
+        """Return the entries of cell.json."""
         return asdict(self)
 
 
@@ -57,7 +57,7 @@ def cost_from_dict(values: Mapping[str, Any]) -> TrainingCost:
 
 
 def training_cost(run: Path, checkpoint: Literal["best", "last"]) -> TrainingCost:
-    """Return what a finished training cost, by its log and its checkpoint.
+    """Return the cost of a finished training, by its log and its checkpoint.
 
     Raises:
         InputError: the run holds no readable checkpoint of that name.
@@ -79,7 +79,7 @@ def training_cost(run: Path, checkpoint: Literal["best", "last"]) -> TrainingCos
 
 
 def machine() -> str:
-    """Return the device that trains here and, of a processor, how many threads compute."""
+    """Return the device that trains here and, if it is a processor, how many threads compute."""
     if torch.cuda.is_available():
         return torch.cuda.get_device_name()
     name = platform.processor() or platform.machine()

@@ -1,4 +1,4 @@
-"""How long cells will take: by finished cells of the same variant, else by a few timed steps."""
+"""Estimated time of cells: by finished cells of the same variant, else by a few timed steps."""
 
 import math
 import time
@@ -134,7 +134,7 @@ def _validation(trainer: Trainer) -> float:
 
 
 def _timed(work: Callable[[], object]) -> float:
-    """Return the seconds of a call, the GPU's work included."""
+    """Return the seconds of a call, including the work of a GPU."""
     started = time.perf_counter()
     work()
     if torch.cuda.is_available():

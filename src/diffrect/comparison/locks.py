@@ -28,7 +28,7 @@ class LockedError(Exception):
 
 
 class LockText(NamedTuple):
-    """What a lock file says about its owner, and how many seconds ago the owner touched it."""
+    """The text of a lock file, and the seconds since its owner touched it."""
 
     text: str
     age: float
@@ -92,7 +92,7 @@ class CellLock:
         return found is not None and found.text == self.text
 
     def _clock_difference(self) -> float:
-        """Return by how many seconds the file system's clock, which dates locks, is ahead."""
+        """Return how many seconds the file system's clock, which dates locks, is ahead of ours."""
         probe = self.path.with_name(f".{self.path.name}.{secrets.token_hex(4)}.clock")
         try:
             probe.touch()
@@ -124,7 +124,7 @@ class CellLock:
 
 
 def read_lock(path: Path) -> LockText | None:
-    """Return what a lock file says and how old it is, by our clock; None if there is none."""
+    """Return the text and the age of a lock file, by our clock; None if there is none."""
     try:
         age = time.time() - path.stat().st_mtime
         return LockText(path.read_text("utf-8", "replace"), age)
@@ -165,7 +165,7 @@ def describe_process(pid: int) -> dict[str, object]:
 
 
 def _is_running(pid: int) -> bool:
-    """Return whether a process runs, on systems without /proc; on Windows always True."""
+    """Return whether a process runs, on systems without /proc; always True on Windows."""
     if os.name == "nt":  # os.kill would end the process
         return True
     try:
@@ -178,7 +178,7 @@ def _is_running(pid: int) -> bool:
 
 
 def lock_owner(folder: Path, cell: str) -> str | None:
-    """Return which process works on a cell at present, None if none does."""
+    """Return which process works on a cell at present, or None."""
     path = folder / LOCKS_FOLDER / f"{cell}.json"
     found = read_lock(path)
     return None if found is None or is_stale(*found) else _describe_owner(found.text, path)

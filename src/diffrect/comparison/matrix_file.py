@@ -1,4 +1,4 @@
-"""matrix.json: which cells were planned, so that a report can name those that are missing."""
+"""matrix.json, which lists the planned cells, so that a report can name those that are missing."""
 
 from collections.abc import Sequence
 from pathlib import Path

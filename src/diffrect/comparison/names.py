@@ -1,4 +1,4 @@
-"""Names of everything in the folder of a comparison, besides its cells, and versions of formats.
+"""Names of what the folder of a comparison holds, and versions of its formats.
 
 FOLDER/matrix.json          the cells that comparisons in this folder have planned
 FOLDER/CELL/                a RUN folder per cell, with metrics_SPLIT.json and cell.json

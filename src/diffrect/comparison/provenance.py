@@ -1,4 +1,4 @@
-"""Which code computes: the version of the package and the commit of its source."""
+"""The provenance of results: the version of the package and the commit of its source."""
 
 import json
 import os
@@ -12,7 +12,7 @@ from diffrect.version import package_version
 
 @dataclass(frozen=True)
 class CodeVersion:
-    """The code that computes.
+    """The version of the code that computes.
 
     Attributes:
         diffrect: version of the package.

@@ -1,4 +1,4 @@
-"""What a comparison was asked for: cells and job, checked before anything is trained."""
+"""Cells and job of a comparison, checked before anything is trained."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path

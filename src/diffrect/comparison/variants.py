@@ -35,7 +35,7 @@ Variants = Mapping[str, Variant]
 
 
 def choose_variants(names: Sequence[str], known: Variants) -> Variants:
-    """Return the variants that names stand for: known ones, with wildcards, or methods themselves.
+    """Return the variants that names choose: known ones, also by wildcard, or plain methods.
 
     NAME@LABELLED trains a variant only with that many labelled patients, whatever the matrix says.
     Without any name, all `known` are chosen.
@@ -78,7 +78,7 @@ def read_variants(path: Path) -> Variants:
 
 
 def check_variants(content: Any, where: str) -> Variants:
-    """Return variants as YAML or a caller gives them, each one checked.
+    """Check variants that YAML or a caller gives, and return them.
 
     Args:
         content: name -> a `Variant`, or its fields by name.

@@ -1,4 +1,4 @@
-"""What all figures share: colours, size of type, a canvas of their own, and writing in one step.
+"""Shared parts of all figures: colours, text size, a canvas of their own, writing in one step.
 
 Figures are made without matplotlib's global state (no `pyplot`), so a caller's own figures and
 settings stay as they are.
@@ -46,7 +46,7 @@ def new_figure(width: float, height: float, layout: Literal["constrained"] | Non
 
 @contextmanager
 def literal_names() -> Iterator[None]:
-    """Draw class and method names as they are within this context: none is parsed as TeX."""
+    """Draw class and method names literally in this context; do not parse them as TeX."""
     with rc_context({"text.parse_math": False}):
         yield
 

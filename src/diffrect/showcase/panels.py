@@ -1,4 +1,4 @@
-"""What a picture shows: rows of panels, the part of a slice that is drawn, and its brightness."""
+"""The content of a picture: rows of panels, the part of a slice that is drawn, its brightness."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -83,7 +83,7 @@ def crop_square(row: PictureRow) -> Box:
 
 
 def intensity_window(row: PictureRow, box: Box) -> tuple[float, float]:
-    """Return the darkest and the brightest intensity shown: the heart's, as fat is far brighter."""
+    """Return the darkest and brightest intensity to show: the heart's, as fat is far brighter."""
     shown = row.image[box.rows, box.columns]
     found = np.argwhere(row.truth > 0)
     if not len(found):

@@ -23,7 +23,7 @@ NOISE_SEED = 0
 
 @dataclass(frozen=True)
 class RectifiedSlice:
-    """The pseudo-label of an unlabelled slice, as the rectifier gets it and as it gives it back.
+    """An unlabelled slice with its pseudo-label before and after rectification.
 
     Attributes:
         case: the slice's case.

@@ -1,4 +1,4 @@
-"""What the demo found, in words and tables that follow only from the numbers."""
+"""The results of the demo, in words and tables that follow only from the numbers."""
 
 import math
 from collections.abc import Iterable, Iterator, Mapping

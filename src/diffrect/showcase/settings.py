@@ -1,4 +1,4 @@
-"""What the demo does: how many patients, how long the trainings, which methods."""
+"""Settings of the demo: patients, methods, length of the trainings."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -13,7 +13,7 @@ METHODS: Mapping[str, str] = {"supervised": "supervised", "diffrect": "DiffRect"
 
 @dataclass(frozen=True)
 class DemoSettings:
-    """What the demo does; chosen so that it takes a few minutes on two cores."""
+    """Settings of the demo; with the defaults it takes a few minutes on two cores."""
 
     patients: int = 24
     """Synthetic patients, two scans each."""
@@ -59,7 +59,7 @@ class DemoSettings:
         )
 
     def train_config(self, method: str, split_file: Path) -> TrainConfig:
-        """Return how one of the methods is trained.
+        """Return the configuration of one method's training.
 
         Args:
             method: its name, one of `METHODS`.

@@ -94,7 +94,7 @@ class ShownRectification:
 
 
 def show_rectification(run: Path, store: Store, split: Split) -> ShownRectification:
-    """Rectify the pseudo-labels of the unlabelled patients and show the one that changed most.
+    """Rectify the pseudo-labels of the unlabelled patients and show the one that changes most.
 
     It is chosen among the slices that hold every class.
     """

@@ -1,4 +1,4 @@
-"""What the plots of a report share: the width of a page, the frame of a panel, the title."""
+"""Shared parts of the plots of a report: width of a page, frame of a panel, title."""
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure

@@ -1,4 +1,4 @@
-"""What a comparison found: the results, their means and spreads, and the tests between them."""
+"""The content of a report: the results, their means and spreads, and the tests between them."""
 
 import math
 from collections.abc import Sequence
@@ -40,7 +40,7 @@ class Comparison:
 
     @property
     def protocol(self) -> dict[str, Any]:
-        """What all cells have in common, by name."""
+        """The settings that all cells share, by name."""
         return dict(self.results[0].protocol)
 
     @property

@@ -59,7 +59,7 @@ def compare_table(
 
 
 def read_comparison(folder: Path, split: str, against: str | None) -> Comparison:
-    """Return what `compare_table` returns, and write nothing; see there."""
+    """Return what `compare_table` returns, without writing anything; see there."""
     one_of("--split", split, tuple(SPLIT_NAMES))
     results = load_results(folder, split)
     if against is not None:

@@ -1,4 +1,4 @@
-"""What a finished cell says: its per-case scores and its cost, read from its folder.
+"""The result of a finished cell: its per-case scores and its cost, read from its folder.
 
 CELL/metrics_SPLIT.json is all that is needed; CELL/cell.json adds name and cost. All numbers of a
 report are worked out from the per-case scores.

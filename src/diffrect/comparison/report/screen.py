@@ -1,4 +1,4 @@
-"""The table of means on the screen, as much of it as there is room for."""
+"""The table of means on the screen, limited to its main columns."""
 
 from pathlib import Path
 from typing import Literal

@@ -1,4 +1,4 @@
-"""What a report says before it becomes Markdown, LaTeX or CSV: tables of text."""
+"""The tables of a report as text, before they become Markdown or LaTeX."""
 
 import math
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ from diffrect.evaluation.metrics import METRICS, Metric
 
 
 class CostColumn(NamedTuple):
-    """How a number of `TrainingCost` is shown: heading, factor and number of decimals."""
+    """How a table shows a number of `TrainingCost`: heading, factor and number of decimals."""
 
     heading: str
     factor: float
@@ -29,7 +29,7 @@ COSTS = {
 
 
 class TableEntry(NamedTuple):
-    """The text at one place of a table; the best of its column is shown in bold."""
+    """The text at one place of a table, shown in bold if it is the best of its column."""
 
     text: str
     best: bool = False
@@ -113,7 +113,7 @@ def _first_entries(condition: Condition) -> list[TableEntry]:
 
 
 def format_score(metric: Metric, value: Spread) -> str:
-    """Return such as "80.12 ± 0.34", without a spread for one seed; overlaps in per cent."""
+    """Return text such as "80.12 ± 0.34", without a spread for one seed; overlaps in per cent."""
     return _format(value, metric.scale, 2)
 
 
@@ -138,7 +138,7 @@ def _p_value(tests: Sequence[PairedTest], condition: Condition, metric: str) -> 
 
 
 def _undefined(row: TableRow, name: str, metric: str) -> str:
-    """Return in how many values, and of how many, a distance is undefined."""
+    """Return text such as "2 of 40": in how many of the values a distance is undefined."""
     classes = list(row.undefined) if name == MEAN else [name]
     count = sum(row.undefined[each][metric] for each in classes)
     return f"{count} of {row.values * len(classes)}"

@@ -29,7 +29,7 @@ class Spread(NamedTuple):
 
 
 class Condition(NamedTuple):
-    """What cells that differ only in their seed share.
+    """The facts that cells share if they differ only in their seed.
 
     Attributes:
         labelled: number of labelled patients.
@@ -43,7 +43,7 @@ class Condition(NamedTuple):
 
     @property
     def labels(self) -> tuple[int, bool]:
-        """What the rivals of this condition share with it: number of labelled patients, and all."""
+        """Number of labelled patients, and whether these are all; the same for all rivals."""
         return self.labelled, self.complete
 
     @property
@@ -76,7 +76,7 @@ class TableRow:
 
 @dataclass(frozen=True)
 class PairedTest:
-    """A variant against another on the same cases, by one metric.
+    """The test of a variant against another on the same cases, by one metric.
 
     Attributes:
         condition: labelled patients and variant.
@@ -126,12 +126,12 @@ def summarise_rows(results: Sequence[CellResult]) -> list[TableRow]:
 def _row(condition: Condition, members: Sequence[CellResult]) -> TableRow:
     summaries = [summarise(member.cases.values()) for member in members]
     scores = {
-        name: {metric: spread([s[0][name][metric] for s in summaries]) for metric in METRICS}
+        name: {metric: spread([s.classes[name][metric] for s in summaries]) for metric in METRICS}
         for name in members[0].classes
     }
-    scores[MEAN] = {metric: spread([s[1][metric] for s in summaries]) for metric in METRICS}
+    scores[MEAN] = {metric: spread([s.mean[metric] for s in summaries]) for metric in METRICS}
     undefined = {
-        name: {metric: sum(s[2][name][metric] for s in summaries) for metric in METRICS}
+        name: {metric: sum(s.undefined[name][metric] for s in summaries) for metric in METRICS}
         for name in members[0].classes
     }
     known = [member.cost.numbers for member in members]
@@ -184,7 +184,7 @@ def _test(
 def paired_values(
     one: Sequence[CellResult], other: Sequence[CellResult], metric: str
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return the values of two variants on the cases of both, (N,) each, see `paired_tests`."""
+    """Return the values of two variants on their common cases, (N,) each, see `paired_tests`."""
     first, second = case_values(one, metric), case_values(other, metric)
     pairs: dict[str, list[tuple[float, float]]] = {}
     for key in sorted(first.keys() & second.keys()):  # sums depend on the order

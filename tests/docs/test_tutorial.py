@@ -1,0 +1,64 @@
+"""The tutorial: its commands run, in a short form, and print what the page shows."""
+
+import json
+import re
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from diffrect.comparison import run as comparison_run
+from diffrect.comparison.cell import do_cell
+from diffrect.comparison.report import report as report_module
+from tutorial import Step, notebook, read_steps, run
+
+# These print the same on every machine and after any training.
+EXACT = ("python", "diffrect inspect", "diffrect prepare", "diffrect train", "diffrect predict")
+
+
+def shortened(step: Step) -> Step:
+    """The step with a training of two iterations and a third of the patients."""
+    short = re.sub(r"--iterations \d+", "--iterations 2", step.written)
+    short = re.sub(r"--validate-every \d+", "--validate-every 2", short)
+    return replace(step, written=short)
+
+
+def headings(output: str) -> list[str]:
+    """The lines of a printed table that hold no numbers: its headings and rules."""
+    return [line for line in output.splitlines() if line.startswith(("┏", "┃", "┡"))]
+
+
+def test_the_steps_print_what_the_page_shows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setattr(comparison_run, "do_cell_apart", do_cell)
+    monkeypatch.setattr(report_module, "draw_plots", lambda *_: [])
+    variables: dict[str, Any] = {}
+    for step in read_steps():
+        if step.kind == "text":
+            continue
+        if "onnx" in step.source:
+            pytest.importorskip("onnxruntime")
+        printed = run(shortened(step), variables)
+        if step.kind == "python" or step.source.startswith(EXACT):
+            assert printed == step.output, step.source
+        else:
+            assert headings(printed) == headings(step.output), step.source
+    assert (tmp_path / "first-model.png").stat().st_size > 1000
+    assert (tmp_path / "cells" / "report_val" / "table.md").is_file()
+
+
+def test_every_command_is_in_the_tutorial() -> None:
+    used = {step.source.split()[1] for step in read_steps() if step.source.startswith("diffrect ")}
+    assert used == {"inspect", "prepare", "train", "evaluate", "predict", "compare", "export"}
+
+
+def test_the_notebook_is_one(tmp_path: Path) -> None:
+    content = json.loads(notebook())
+    assert (content["nbformat"], len(notebook()) < 200_000) == (4, True)
+    code = [cell for cell in content["cells"] if cell["cell_type"] == "code"]
+    assert len(code) == len([step for step in read_steps() if step.kind != "text"])
+    assert len({cell["id"] for cell in content["cells"]}) == len(content["cells"])
