@@ -24,9 +24,13 @@ def shortened(step: Step) -> Step:
     return replace(step, written=short)
 
 
-def headings(output: str) -> list[str]:
-    """The lines of a printed table that hold no numbers: its headings and rules."""
-    return [line for line in output.splitlines() if line.startswith(("┏", "┃", "┡"))]
+def headings(output: str) -> list[list[str]]:
+    """The words in the headings of a printed table.
+
+    Its columns are as wide as the numbers, and in voxels where no distance in mm is defined.
+    """
+    lines = [line.replace("voxels", "mm") for line in output.splitlines()]
+    return [re.findall(r"[\w%]+", line) for line in lines if line.startswith("┃")]
 
 
 def test_the_steps_print_what_the_page_shows(

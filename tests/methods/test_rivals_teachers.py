@@ -12,7 +12,18 @@ from diffrect.methods.base import make_teacher, move_average
 from diffrect.methods.consistency import ConsistencyOptions, squared_difference, with_noise
 from diffrect.methods.cps import cross_pseudo_supervision
 from diffrect.methods.losses import complementary_loss, cross_entropy_dice, pseudo_label
-from support.stubs import HALF_LOSS, TOY, TRUTH, Reads, a_batch, a_method, rows, says, the_update
+from support.stubs import (
+    HALF_LOSS,
+    TOY,
+    TRUTH,
+    Reads,
+    a_batch,
+    a_method,
+    a_problem,
+    rows,
+    says,
+    the_update,
+)
 
 CLASSES = (0.9, 0.05, 0.03, 0.02), (0.7, 0.1, 0.1, 0.1)
 
@@ -93,9 +104,7 @@ def test_uamt_threshold_rises() -> None:
     assert method.threshold(0) == pytest.approx(0.521028, abs=1e-6)
     assert method.threshold(15000) == pytest.approx(0.569508, abs=1e-6)
     assert method.threshold(30000) == pytest.approx(math.log(2))
-    wider = uamt.UAMT(
-        method.problem.__class__(1, 4, 100), uamt.UAMTOptions(highest_entropy="classes")
-    )
+    wider = uamt.UAMT(a_problem(1, 4, 100), uamt.UAMTOptions(highest_entropy="classes"))
     assert wider.threshold(100) == pytest.approx(math.log(4))
 
 

@@ -40,7 +40,7 @@ class RawBatch:
 
 @dataclass(frozen=True)
 class Batch:
-    """What a method reads: views of the slices on its device; labelled rows come first.
+    """The views of a batch that a method reads, on its device; labelled rows come first.
 
     Attributes:
         weak: (B, channels, H, W) in [0, 1], geometry changed only.

@@ -35,7 +35,7 @@ class Case:
 
 @dataclass(frozen=True)
 class Conversion:
-    """How volumes become slices of the store.
+    """The way in which volumes become slices of the store.
 
     Attributes:
         axis: the policy of `choose_slicing`.

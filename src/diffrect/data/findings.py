@@ -1,4 +1,4 @@
-"""What `inspect` finds: the facts of each case, and their summary."""
+"""The results of `inspect`: the facts of each case, and their summary."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -70,7 +70,7 @@ class ClassFacts:
 
 @dataclass(frozen=True)
 class Findings:
-    """What is known of a data set, store or file apart from its cases.
+    """Everything that was found in a data set, a store or a file, before it is summarised.
 
     Attributes:
         format: name of the layout, or kind of file.
@@ -91,7 +91,7 @@ class Findings:
 
 @dataclass(frozen=True)
 class Inspection:
-    """What is in a data set, a store or an image file, and everything that is wrong with it.
+    """The contents of a data set, a store or an image file, and everything that is wrong with it.
 
     Attributes:
         path: what was looked at.

@@ -52,7 +52,7 @@ def inspect(
     Args:
         path: folder of a data set or of a store, or an image file.
         format: layout of the data set, see `prepare`.
-        options: what else there is to say about the layout.
+        options: options of the layout.
         progress: show a progress bar on stderr.
 
     Returns:

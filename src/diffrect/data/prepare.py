@@ -58,7 +58,7 @@ def prepare(
         source: folder in one of the layouts of `diffrect.data.sources`.
         store: folder to make.
         format: name of the layout, or "auto" to recognise it.
-        options: what else there is to say about the layout.
+        options: options of the layout.
         axis: along which axis volumes are cut, see `choose_slicing`; None takes the layout's own.
         intensity: "minmax", "percentile" (or "percentile:LOW:HIGH"), "zscore" or
             "window:LEVEL:WIDTH", see `diffrect.imaging.intensity`.

@@ -1,4 +1,4 @@
-"""What a store says of each of its cases."""
+"""The facts that a store keeps about each of its cases."""
 
 from dataclasses import dataclass
 from pathlib import Path

@@ -14,7 +14,7 @@ Layout = Literal["decathlon", "acdc", "ssl4mis", "mscmr19", "folder"]
 They are tried in this order: the more a layout asks for, the earlier.
 """
 Format = Literal["auto", Layout]
-"""What --format accepts."""
+"""The values of --format."""
 
 
 @dataclass(frozen=True)
@@ -29,13 +29,13 @@ class SourceOptions:
     """
 
     modality: Annotated[str | None, arg(metavar="NAME", help_behavior_hint="")] = None
-    """The one channel to read, by its name in dataset.json; else all of them."""
+    """Read only this channel, named as in dataset.json; by default all are read."""
     patients: Annotated[str | None, arg(metavar="REGEX", help_behavior_hint="")] = None
-    """Whose scan a case is: what the first group matches in its id; else each its own."""
+    """The regex's first group, found in a case's id, names the patient; by default the id does."""
     table: Annotated[Path | None, arg(metavar="FILE.csv", help_behavior_hint="")] = None
     """List of the cases: columns image and, as needed, id, patient, label, split."""
     classes: Annotated[Path | None, arg(metavar="FILE", help_behavior_hint="")] = None
-    """Names of the label codes, YAML or CSV (code,name); else the codes found."""
+    """Names of the label codes, as YAML or CSV (code,name); by default the codes found."""
     trust_image_geometry: Annotated[bool, arg(help_behavior_hint="")] = False
     """Take labels to lie on their images' grids where the affines differ."""
 

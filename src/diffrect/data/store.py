@@ -67,7 +67,7 @@ class Store:
         cases: records by case id.
         official_split: the data set's own split, None if it has none.
         missing_patients: patients of the official lists that the source did not hold.
-        options: what prepare was told about the source's layout.
+        options: options of the source's layout, as given to `prepare`.
     """
 
     def __init__(self, path: Path | str) -> None:
@@ -114,12 +114,12 @@ class Store:
 
     @property
     def intensity(self) -> str:
-        """How intensities were normalised, such as "minmax", see `Intensity`."""
+        """Rule by which intensities were normalised, such as "minmax", see `Intensity`."""
         return self.task.intensity
 
     @property
     def axis(self) -> str:
-        """How the axis was chosen along which volumes were cut, see `choose_slicing`."""
+        """Rule by which volumes were cut into slices, see `choose_slicing`."""
         return self.task.axis
 
     @property

@@ -11,16 +11,16 @@ _MOST_CHANNELS = 2**10
 
 @dataclass(frozen=True)
 class Task:
-    """What is segmented. A model predicts for scans and stores of an equal task only."""
+    """A description of what is segmented; a model is evaluated only on stores of an equal task."""
 
     channels: int
     """Image channels."""
     classes: tuple[str, ...]
     """Names of the class codes; the first is the background."""
     intensity: str
-    """How raw intensities become network input, such as "minmax", see `Intensity`."""
+    """Rule by which raw intensities become network input, such as "minmax", see `Intensity`."""
     axis: str = THIRD_AXIS
-    """How volumes are cut into slices, see `choose_slicing`."""
+    """Rule by which volumes are cut into slices, see `choose_slicing`."""
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "Task":

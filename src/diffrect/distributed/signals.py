@@ -1,7 +1,7 @@
 """Signals: who hears which, and what ends when its parent does.
 
-Ctrl-C in a terminal sends SIGINT to every process of a job, `scancel` and `kill` send SIGTERM to
-one or to all of them.
+Ctrl-C in a terminal sends SIGINT to every process of a job; `scancel` and `kill` send SIGTERM, to
+one of them or to all.
 
     process                  Ctrl-C (SIGINT)      SIGTERM              its parent ends
     -----------------------  -------------------  -------------------  --------------------------

@@ -10,10 +10,10 @@ CVPR 2021.
 Both networks have the same architecture, start from weights of their own and see the same images;
 the first one predicts. CPS was published for natural images, with L_cps on labelled images too and
 a constant w of 1.5. Here, as in the medical benchmark SSL4MIS, L_cps is on unlabelled rows and w
-rises to 0.1 (`cross_rows`, `consistency_weight`, `ramp_share` give the former). The publication's
-CutMix variant is left out. Two optimisers after one backward pass are one optimiser of both
-networks' parameters, because SGD moves each parameter on its own. The benchmark's rate decays one
-iteration earlier.
+rises to 0.1; `cross_rows`, `consistency_weight` and `ramp_share` restore the former. The CutMix
+variant of the publication is left out. Two optimisers after one backward pass are one optimiser of
+both networks' parameters, because SGD moves each parameter on its own. The benchmark's rate decays
+one iteration earlier.
 """
 
 from collections.abc import Iterator

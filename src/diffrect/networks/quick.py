@@ -88,7 +88,6 @@ def _random_booleans(count: int, p: float) -> Tensor:
     kept = torch.empty(count, dtype=torch.bool)
     for part in kept.split(_PART):
         bits = generator.random_raw(-(-len(part) // 4)).view(np.int16)[: len(part)]
-        np.greater_equal(
-            bits, threshold, out=part.numpy()
-        )  # torch's own comparison takes eight times as long
+        # The comparison of torch takes eight times as long.
+        np.greater_equal(bits, threshold, out=part.numpy())
     return kept

@@ -112,7 +112,7 @@ class Trainer:
         # The weak and strong views are made on the device.
         batch = self.make_batch(raw.to(self.fabric.device))
 
-        # The learning rates follow the schedule, dropout and batch norm are switched on.
+        # The learning rates follow the schedule, and dropout and batch norm are switched on.
         self.method.train()
         self.method.set_rates(self.optimizers, self.step)
 
@@ -162,7 +162,7 @@ class Trainer:
                 got=repr(update.name),
                 setting="method",
             )
-        # The gradients are averaged over the processes, which then judge them alike.
+        # The gradients are averaged over the processes, so that all judge the same numbers.
         optimizer = self.optimizers[update.name]
         optimizer.zero_grad(set_to_none=True)
         self.fabric.backward(update.loss)
@@ -238,7 +238,7 @@ class Trainer:
             if self.profiler is not None:
                 self.profiler.step()
 
-            # What came of it is reported.
+            # Its losses are reported, or the reason why it was skipped.
             if self.guard.blow_up:
                 monitor.skipped(self.step, self.guard.blow_up, raw.cases)
             if monitor.is_logged(self.step):
