@@ -214,7 +214,7 @@ def test_batches_do_not_depend_on_workers_or_start(store: Store, workers: int) -
 
 
 @pytest.mark.parametrize("workers", [0, 1])
-def test_errors_keep_their_parts_when_another_process_reads(
+def test_a_worker_that_cannot_read_says_so_in_one_line_with_all_its_parts(
     store: Store, tmp_path: Path, workers: int
 ) -> None:
     copy = Store(shutil.copytree(store.path, tmp_path / "store"))
@@ -223,6 +223,8 @@ def test_errors_keep_their_parts_when_another_process_reads(
     with pytest.raises(InputError) as caught:
         next(iterate(batches(copy), 0, 1, workers))
     assert caught.value.subject == file
+    assert str(caught.value).startswith(f"{file}: expected the contents written by prepare")
+    assert "\n" not in str(caught.value)
     assert str(caught.value.parts["hint"]).endswith("--repair")
 
 

@@ -19,7 +19,6 @@ import diffrect.training.train as train_module
 from diffrect.config import TrainConfig, read_config
 from diffrect.data.batch import Batch
 from diffrect.data.choose_split import resolve_split
-from diffrect.data.loader import iterate
 from diffrect.data.store import Store
 from diffrect.errors import InputError
 from diffrect.inference.model import Model
@@ -232,18 +231,6 @@ def test_too_large_a_batch_is_explained(
     with pytest.raises(InputError, match=r"^--size 32 --batch-labelled 3 .* memory of cpu"):
         train(store.path, tmp_path / "run", config, progress=False)
     assert not (tmp_path / "run").exists()
-
-
-def test_a_worker_that_cannot_read_says_so_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    def wrapped(*_: Any, **__: Any) -> Any:
-        reason = "Original Traceback (most recent call last):\n  File ...\n"
-        last = "diffrect.errors.InputError: image.b2nd: expected a readable array"
-        raise InputError(f"Caught InputError in DataLoader worker process 0.\n{reason}{last}")
-        yield
-
-    monkeypatch.setattr("diffrect.data.loader.DataLoader", wrapped)
-    with pytest.raises(InputError, match=r"^image\.b2nd: expected a readable array$"):
-        next(iterate(None, 0, 1, 0))  # type: ignore[arg-type]
 
 
 def test_bad_input_writes_nothing(store: Store, tmp_path: Path) -> None:
