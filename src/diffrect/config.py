@@ -41,7 +41,14 @@ Precision = Literal["32-true", "16-mixed", "bf16-mixed", "64-true"]
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """The settings of a training; each field carries its `Role`."""
+    """The settings of a training; each field carries its `Role`.
+
+    Example:
+        >>> import diffrect
+        >>> config = diffrect.TrainConfig(labelled=3, iterations=3000)
+        >>> config.labelled, config.validation_interval
+        ('3', 20)
+    """
 
     method: Annotated[str, arg(metavar="NAME")] = field(default="diffrect", metadata=COMPARED)
     """diffrect, supervised (labelled slices only), mean_teacher, uamt, fixmatch, ict, cps, mcnet,

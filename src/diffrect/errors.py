@@ -12,6 +12,12 @@ class InputError(ValueError):
     The command line prints that line and exits with code 2. Any other exception is a programming
     error and keeps its traceback.
 
+    Example:
+        >>> import diffrect
+        >>> error = diffrect.InputError("scan.nii", "one channel", got=3, hint="try --channel 0")
+        >>> print(error)
+        scan.nii: expected one channel, got 3; try --channel 0
+
     Args:
         subject: the file, folder, option or command that is wrong. On its own it is the whole line,
             as when an exception comes back from another process as text.

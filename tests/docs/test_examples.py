@@ -46,7 +46,9 @@ def examples(name: str) -> list[doctest.DocTest]:
 def test_the_examples_of_public_names_run(
     name: str, examples_folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for example in examples(name):
+    found = examples(name)
+    assert found, f"{name} has no example"
+    for example in found:
         runner = doctest.DocTestRunner(optionflags=doctest.ELLIPSIS)
         runner.run(example)
         assert runner.summarize(verbose=False).failed == 0, capsys.readouterr().out

@@ -32,6 +32,13 @@ def train(
 ) -> Path:
     """Train a method on a prepared store and write everything into the folder `run`.
 
+    Example:
+        >>> import diffrect
+        >>> config = diffrect.TrainConfig(method="supervised", size=32, iterations=2)
+        >>> run = diffrect.train("store", "new-run", config, progress=False)
+        >>> (run / "checkpoints" / "best.pt").is_file()
+        True
+
     Args:
         store: folder made by `prepare`.
         run: folder to write: configuration, split, log, checkpoints.
