@@ -25,6 +25,9 @@ def test_the_architecture_names_all_rooms_and_files_that_exist() -> None:
     named = words("docs/explain/architecture.md")
     rooms = {folder.name for folder in SOURCE.iterdir() if (folder / "__init__.py").is_file()}
     assert {f"{room}/" for room in rooms} <= set(named)
+    page = (ROOT / "docs" / "explain" / "architecture.md").read_text("utf-8")
+    ground = {file.stem for file in SOURCE.glob("[!_]*.py")}
+    assert set(re.findall(r"\w+", re.findall(r"^ground: (.*)$", page, re.M)[0])) == ground
     files = [word for word in named if re.fullmatch(r"[\w/]+\.py", word) and "/" in word]
     assert len(files) > 12
     inside = [f for f in files if not f.startswith(("src/", "tests/", "benchmarks/"))]
