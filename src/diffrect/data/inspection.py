@@ -11,8 +11,7 @@ import numpy as np
 from diffrect.console import progress_bar
 from diffrect.data.case import Case, check_case, label_slices
 from diffrect.data.findings import CaseFacts, Findings, Inspection, summarise
-from diffrect.data.names import STORE_FILE
-from diffrect.data.record import CaseRecord
+from diffrect.data.record import STORE_FILE, CaseRecord
 from diffrect.data.source_options import SourceOptions
 from diffrect.data.sources import find_source, list_cases
 from diffrect.data.sources.base import OnImageGrid, Reference, SourceListing

@@ -15,8 +15,7 @@ from diffrect.console import progress_bar, tell
 from diffrect.data.case import Conversion
 from diffrect.data.construction import construction, finished_store, remove_unfinished_cases
 from diffrect.data.integrity import write_sealed
-from diffrect.data.names import PROGRESS_FILE, STORE_FILE, can_name_folder
-from diffrect.data.record import read_record
+from diffrect.data.record import PROGRESS_FILE, STORE_FILE, can_name_folder, read_record
 from diffrect.data.repair import find_damaged
 from diffrect.data.source_options import SourceOptions
 from diffrect.data.sources import find_source, list_cases
