@@ -3,8 +3,6 @@
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-
 from diffrect.data.source_options import SourceOptions
 from diffrect.data.sources.base import NO_OPTIONS, OnProblem, Source, SourceListing, refuse
 from diffrect.data.sources.class_names import read_class_names
@@ -12,6 +10,7 @@ from diffrect.data.sources.files import FileCase, by_stem, choose_patient, find_
 from diffrect.data.sources.table import read_table
 from diffrect.data.split import Split
 from diffrect.errors import InputError
+from diffrect.imaging.label_codes import list_codes
 from diffrect.imaging.read import read_image, read_label
 from diffrect.labels import IGNORED
 
@@ -103,10 +102,12 @@ def _codes_in_labels(cases: list[FileCase], on_problem: OnProblem) -> set[int]:
         if case.label is None:
             continue
         try:
-            found |= {int(code) for code in np.unique(read_label(case.label).array)}
+            codes = list_codes(read_label(case.label).array, 256)
         except InputError as error:
             on_problem(error)
-        if len(found) > 256:
+            continue
+        found.update(codes or [])
+        if codes is None or len(found) > 256:
             expected = "label codes of at most 255 classes, or their names by --classes"
             raise InputError(case.label, expected, found="more")
     return found
