@@ -83,7 +83,9 @@ def _inspect_source(path: Path, format: str, options: SourceOptions, progress: b
     each = [_look(one, listing, problems) for one in cases]
     problems += _problems_of_set(listing)
     split = listing.official_split
-    return Findings(source.name, listing.channels, listing.classes, split, each, problems)
+    return Findings(
+        source.name, listing.channels, listing.classes, split, each, problems, listing.remarks
+    )
 
 
 def _problems_of_set(listing: SourceListing) -> list[str]:

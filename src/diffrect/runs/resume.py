@@ -27,8 +27,9 @@ class TrainingState:
 
     Attributes:
         step: iterations done.
-        best: the highest Dice of a validation so far, in [0, 1]; -inf before the first.
-        last_dice: the Dice of the last validation; NaN before the first.
+        best: the highest Dice of a validation so far, in [0, 1]; -inf before the first that
+            is defined.
+        last_dice: the Dice of the last validation; NaN before the first, or if it is undefined.
         validated: iterations done at the last validation.
         skipped: iterations left out because a loss or gradient was not finite.
         overflows: optimiser steps that the loss scaler of precision 16-mixed left out.

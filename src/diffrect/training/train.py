@@ -18,6 +18,7 @@ from diffrect.training.monitor import Monitor
 from diffrect.training.profiling import StepProfiler
 from diffrect.training.stop import StopRequest
 from diffrect.training.trainer import Trainer
+from diffrect.training.validation import warn_of_missing_classes
 
 
 def train(
@@ -67,6 +68,9 @@ def train(
         trainer = _resumed(opened, run, config)
     else:
         trainer = _started(opened, run, config, resume=resume, overwrite=overwrite)
+
+    if trainer.fabric.is_global_zero:
+        warn_of_missing_classes(opened, trainer.shown)
 
     # One process writes the folder, and the others wait until it is there.
     if trainer.fabric.is_global_zero:
