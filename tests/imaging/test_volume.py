@@ -372,7 +372,7 @@ def test_high_codes_take_no_more_memory_than_low_ones(high: int) -> None:
     tracemalloc.stop()
     np.testing.assert_array_equal(mapped.ravel(), [0, 1, 2, 1])
     assert mapped.dtype == np.uint8
-    assert list_codes(label.array, 2) is None
+    assert len(list_codes(label.array, 2)) > 2
     with pytest.raises(InputError, match=f"expected label codes 0, 7, {high}, found {high + 1}"):
         map_codes(volume(np.full((1, 1, 1), high + 1)), codes)
 

@@ -83,7 +83,9 @@ def _inspect_source(path: Path, format: str, options: SourceOptions, progress: b
     each = [_look(one, listing, problems) for one in cases]
     problems += _problems_of_set(listing)
     split = listing.official_split
-    return Findings(source.name, listing.channels, listing.classes, split, each, problems)
+    return Findings(
+        source.name, listing.channels, listing.classes, split, each, problems, listing.remarks
+    )
 
 
 def _problems_of_set(listing: SourceListing) -> list[str]:
@@ -190,7 +192,7 @@ def _inspect_file(path: Path) -> Findings:
     facts = replace(facts, type=str(image.array.dtype))
     names: tuple[str, ...] = ()
     if label is not None:
-        codes = list_codes(label.array, _MANY_CODES) or []
+        codes = list_codes(label.array, _MANY_CODES)
         names = tuple(f"code {code}" for code in codes)
         facts = _with_label(facts, np.searchsorted(codes, label.array), len(codes))
     channels = image.array.shape[3] if image.array.ndim == 4 else 1
@@ -202,7 +204,7 @@ def _as_label(path: Path) -> Volume | None:
         label = read_label(path)
     except InputError:
         return None
-    return None if list_codes(label.array, _MANY_CODES) is None else label
+    return label if len(list_codes(label.array, _MANY_CODES)) <= _MANY_CODES else None
 
 
 def _image_facts(case_id: str, patient: str, image: Volume, labelled: bool) -> CaseFacts:

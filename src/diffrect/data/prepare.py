@@ -200,6 +200,8 @@ def _tell_unusual(store: Path, listing: SourceListing) -> None:
     missing = listing.describe_missing()
     if missing is not None:
         tell(missing)
+    for line in listing.remarks:
+        tell(line)
     for reference in listing.references:
         for line in read_record(store, reference.id).remarks:
             tell(line)

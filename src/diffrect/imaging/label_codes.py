@@ -45,16 +45,17 @@ def whole_numbers(array: np.ndarray, path: Path, step: float = 0.0) -> np.ndarra
     return codes
 
 
-def list_codes(array: np.ndarray, most: int) -> list[int] | None:
-    """Return the codes of a label map (X, Y, Z) in their order, or None if there are more.
+def list_codes(array: np.ndarray, most: int) -> list[int]:
+    """Return the codes of a label map (X, Y, Z) in their order; the search ends after `most`.
 
-    The memory that this takes depends on how many codes there are, not on how high they are.
+    More than `most` codes mean that there may be others. The memory that this takes depends on how
+    many codes there are, not on how high they are.
     """
     found: set[int] = set()
     for plane in np.moveaxis(array, 2, 0):
         found.update(np.unique(plane).tolist())
         if len(found) > most:
-            return None
+            break
     return sorted(found)
 
 
