@@ -6,12 +6,16 @@ from pathlib import Path
 
 from diffrect.imaging.kinds import kind_of, series_files, visible
 
+_FILES = ("nifti", "itk", "picture")
+"""Kinds of which a file is a scan of its own."""
+
 
 def find_images(path: Path, *, recursive: bool = True) -> list[Path]:
     """Return the images in a folder, sorted: files of known names and folders of a DICOM series.
 
-    A folder that holds a DICOM series counts as that series, and `path` itself may be one. Hidden
-    files are left out. Symbolic links are followed, each folder once.
+    A folder that holds a DICOM series counts as that series, and `path` itself may be one. Pictures
+    beside its slices are previews and are left out, as are hidden files. Symbolic links are
+    followed, each folder once.
 
     Args:
         path: a folder, or a file, which is returned if it is an image by its name.
@@ -27,7 +31,8 @@ def _images_in(folder: Path, recursive: bool, seen: set[str]) -> Iterator[Path]:
     if real in seen:
         return
     seen.add(real)
-    if series_files(folder):
+    series = bool(series_files(folder))
+    if series:
         yield folder
     for path in visible(folder):
         if path.is_dir():
@@ -35,5 +40,5 @@ def _images_in(folder: Path, recursive: bool, seen: set[str]) -> Iterator[Path]:
                 yield from _images_in(path, recursive, seen)
             elif series_files(path):
                 yield path
-        elif path.is_file() and kind_of(path) not in (None, "dicom"):
+        elif path.is_file() and kind_of(path) in (("nifti", "itk") if series else _FILES):
             yield path
