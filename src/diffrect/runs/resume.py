@@ -148,6 +148,9 @@ def check_same_training(run: Path, config: TrainConfig, store: Store, split: Spl
         InputError: an option differs that changes the result, or other patients are named.
     """
     saved = read_config(run / CONFIG_FILE)
+    written = read_config(run / CONFIG_FILE, as_written=True)
+    if config.options == written.options:  # Python gives an earlier run what it was given then
+        saved = written
     check_same_config(saved, config, run)
     if (saved.split_file, saved.labelled) != (config.split_file, config.labelled):
         given = resolve_split(
