@@ -50,6 +50,7 @@ class DiffRect(Method):
             problem.channels,
             problem.classes,
             colouring=options.colouring,
+            two_classes=options.two_classes,
             sees_image=options.rectifier_image,
             denoiser_input=options.denoiser_input,
             clamp_latent=options.clamp_latent,
