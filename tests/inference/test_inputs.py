@@ -13,6 +13,7 @@ import diffrect.inference.predict as predicting
 from diffrect.cli.main import main
 from diffrect.config import TrainConfig
 from diffrect.data.task import Task
+from diffrect.inference.inputs import list_scans
 from diffrect.inference.model import Model
 from support.scans import grid, write_object, write_scan, write_series
 from support.tiny import write_nifti
@@ -93,6 +94,38 @@ def test_one_channel_of_several(tmp_path: Path, use_channels, capsys) -> None:
     assert f"{path}: expected 1 channel, got 2" in capsys.readouterr().err
 
 
+def test_links_are_called_as_they_are(tmp_path: Path, use_channels, capsys) -> None:
+    use_channels(1)
+    scan = write_nifti(tmp_path / "raw" / "data.nii.gz", 100 * LABELS)
+    series = write_scan(tmp_path / "raw" / "series", 100 * LABELS, grid())
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for name in ("a.nii.gz", "b.nii.gz"):
+        (folder / name).symlink_to(scan)
+    for name in ("c", "d"):
+        (folder / name).symlink_to(series)
+    # The same names by another way are the same scans.
+    (tmp_path / "again").symlink_to(folder)
+    assert run(tmp_path, folder, folder / "a.nii.gz", tmp_path / "again") == 0
+    found = labels_in(tmp_path / "out")
+    assert found.keys() == {f"{name}.nii.gz" for name in "abcd"}
+    for labels in found.values():
+        np.testing.assert_array_equal(labels, LABELS)
+    # The names of a series that has none of its own.
+    assert list(list_scans([series / "."], 1)) == list(list_scans([series], 1)) == ["series"]
+    assert list(list_scans([folder / "c" / "..", scan], 1)) == ["data", "series"]
+
+
+def test_one_file_as_several_channels(tmp_path: Path, use_channels) -> None:
+    use_channels(2)
+    scan = write_nifti(tmp_path / "raw" / "data.nii.gz", 100 * LABELS)
+    (tmp_path / "in").mkdir()
+    for name in ("a_0000.nii.gz", "a_0001.nii.gz"):
+        (tmp_path / "in" / name).symlink_to(scan)
+    assert run(tmp_path, tmp_path / "in") == 0
+    assert labels_in(tmp_path / "out").keys() == {"a.nii.gz"}
+
+
 @pytest.mark.parametrize(
     ("fault", "message"),
     [
@@ -136,3 +169,16 @@ def test_a_dicom_file_without_a_suffix_is_an_input(tmp_path: Path, use_channels)
     (file,) = write_series(tmp_path, OTHER[:, :, :1], grid())
     assert run(tmp_path, file.rename(tmp_path / "IM0001")) == 0
     assert labels_in(tmp_path / "out")["IM0001.nii.gz"].shape == (9, 8, 1)
+
+
+def test_scans_of_all_channels_whose_names_end_in_four_digits(tmp_path: Path) -> None:
+    for number in range(2):
+        write_nifti(tmp_path / f"liver_{number:04d}.nii.gz", np.ones((4, 4, 2, 2), np.int16))
+    scans = list_scans([tmp_path], 2)
+    assert {name: len(files[0]) for name, files in scans.items()} == {
+        "liver_0000": 1,
+        "liver_0001": 1,
+    }
+    for number in range(2, 5):
+        write_nifti(tmp_path / f"liver_{number:04d}.nii.gz", np.ones((4, 4, 2, 2), np.int16))
+    assert len(list_scans([tmp_path], 2)) == 5

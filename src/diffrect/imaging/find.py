@@ -15,7 +15,8 @@ def find_images(path: Path, *, recursive: bool = True) -> list[Path]:
 
     A folder that holds a DICOM series counts as that series, and `path` itself may be one. Pictures
     beside its slices are previews and are left out, as are hidden files. Symbolic links are
-    followed, each folder once.
+    followed, each folder once; one with the name of an image that leads nowhere counts as an image,
+    so that reading it says so.
 
     Args:
         path: a folder, or a file, which is returned if it is an image by its name.
@@ -40,5 +41,6 @@ def _images_in(folder: Path, recursive: bool, seen: set[str]) -> Iterator[Path]:
                 yield from _images_in(path, recursive, seen)
             elif series_files(path):
                 yield path
-        elif path.is_file() and kind_of(path) in (("nifti", "itk") if series else _FILES):
-            yield path
+        elif path.is_file() or path.is_symlink():
+            if kind_of(path) in (("nifti", "itk") if series else _FILES):
+                yield path

@@ -4,13 +4,14 @@ An input is a file, a folder or a pattern; a scan is one file, or one file per c
 """
 
 import glob
+import os
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from diffrect.errors import InputError
-from diffrect.imaging.channels import group_channels, only_channel, stack_channels
+from diffrect.imaging.channels import group_channels, holds_channels, only_channel, stack_channels
 from diffrect.imaging.find import find_images
-from diffrect.imaging.kinds import EXPECTED, kind_of, stem_of
+from diffrect.imaging.kinds import EXPECTED, kind_of, stem_of, suffix_of
 from diffrect.imaging.read import read_image
 from diffrect.imaging.volume import Volume
 
@@ -37,12 +38,25 @@ def list_scans(inputs: Sequence[Path], channels: int) -> dict[str, list[Scan]]:
         folders.setdefault(file.parent, {}).setdefault(stem_of(file), []).append(file)
     scans: list[tuple[str, Scan]] = []
     for stems in folders.values():
-        for name, group in group_channels(stems).items():
+        for name, group in _groups(stems, channels).items():
             if None in group:
                 scans += [(name, (file,)) for file in group[None]]
             else:
                 scans.append((name, _complete(name, group, channels)))
     return _by_name(scans)
+
+
+def _groups(stems: dict[str, list[Path]], channels: int) -> dict[str, dict[int | None, list[Path]]]:
+    """Return the files of a folder by scan and channel, as `group_channels`.
+
+    Whether NAME_0000 is a channel of NAME or a scan of its own is seen from how many channels it
+    holds, which is looked up once per folder.
+    """
+    groups = group_channels(stems, channels)
+    first = next((group[0][0] for group in groups.values() if 0 in group), None)
+    if first is not None and holds_channels(first, channels):
+        return {stem: {None: files} for stem, files in stems.items()}
+    return groups
 
 
 def _by_name(scans: Sequence[tuple[str, Scan]]) -> dict[str, list[Scan]]:
@@ -85,6 +99,9 @@ def read_scan(scan: Scan, channel: int | None = None) -> Volume:
 def list_images(inputs: Sequence[Path]) -> list[Path]:
     """Return the images that are named, matched, or directly inside a folder named, each once.
 
+    Two names of one file, such as links to it, are two images; one name that is given twice, in
+    whatever words, is one.
+
     Args:
         inputs: image files, folders of images or of a DICOM series, or patterns.
 
@@ -94,10 +111,11 @@ def list_images(inputs: Sequence[Path]) -> list[Path]:
     """
     if not inputs:
         raise InputError("INPUT", "at least one image file or folder", got="none")
-    files: dict[Path, Path] = {}
+    files: dict[tuple[str, str], Path] = {}
     for path in inputs:
         for file in _images_of(path):
-            files.setdefault(file.resolve(), file)
+            name = stem_of(file) + suffix_of(file)
+            files.setdefault((os.path.realpath(file), name), file)
     return list(files.values())
 
 
