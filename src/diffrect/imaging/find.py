@@ -6,9 +6,6 @@ from pathlib import Path
 
 from diffrect.imaging.kinds import kind_of, series_files, visible
 
-_FILES = ("nifti", "itk", "picture")
-"""Kinds of which a file is a scan of its own."""
-
 
 def find_images(path: Path, *, recursive: bool = True) -> list[Path]:
     """Return the images in a folder, sorted: files of known names and folders of a DICOM series.
@@ -33,6 +30,7 @@ def _images_in(folder: Path, recursive: bool, seen: set[str]) -> Iterator[Path]:
         return
     seen.add(real)
     series = bool(series_files(folder))
+    scans = ("nifti", "itk") if series else ("nifti", "itk", "picture")
     if series:
         yield folder
     for path in visible(folder):
@@ -41,6 +39,5 @@ def _images_in(folder: Path, recursive: bool, seen: set[str]) -> Iterator[Path]:
                 yield from _images_in(path, recursive, seen)
             elif series_files(path):
                 yield path
-        elif path.is_file() or path.is_symlink():
-            if kind_of(path) in (("nifti", "itk") if series else _FILES):
-                yield path
+        elif (path.is_file() or path.is_symlink()) and kind_of(path) in scans:
+            yield path
