@@ -21,6 +21,14 @@ from support.scans import write_series
 from support.tiny import scan, write_nifti
 
 FOLDER = SOURCES["folder"]
+ITK_SNAP = """################################################
+# ITK-SnAP Label Description File
+# IDX   -R-  -G-  -B-  -A--  VIS MSH  LABEL
+################################################
+    0     0    0    0        0  0  0    "Clear Label"
+    7   255    0    0        1  1  1    "organ"
+    9     0  255    0     0.50  1  1    "ignored"
+"""
 
 
 def write_pair(
@@ -96,6 +104,8 @@ def test_codes_found_become_classes(tmp_path: Path) -> None:
     [
         ("c.yaml", "0: nothing\n7: organ\n9: ignored\n"),
         ("c.yaml", "nothing: 0\norgan: 7\nignore: 9\n"),
+        ("c.txt", ITK_SNAP),
+        ("c.label", ITK_SNAP.replace("\n", "\r\n")),
         ("c.csv", "\ufeffcode,name\r\n7,organ\r\n\r\n9,Ignored\r\n"),
         ("c.csv", 'Name;Code\n"organ";7\nignored;9\n'),
     ],
