@@ -5,6 +5,7 @@ import math
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from diffrect.config import TrainConfig, read_config
 from diffrect.data.batch import Batch
 from diffrect.data.choose_split import resolve_split
 from diffrect.data.store import Store
+from diffrect.data.volumes import TrainingVolumes
 from diffrect.errors import InputError
 from diffrect.inference.model import Model
 from diffrect.methods.base import make_teacher, move_average
@@ -313,3 +315,27 @@ def test_second_ctrl_c_stops_at_once() -> None:
         assert stop.requested
         with pytest.raises(KeyboardInterrupt):
             signal.raise_signal(signal.SIGINT)
+
+
+class NeedsVolumes(Supervised):
+    """Remembers what the loop attaches."""
+
+    attached: TrainingVolumes | None = None
+
+    @property
+    def needs_volumes(self) -> bool:
+        return True
+
+    def attach(self, volumes: TrainingVolumes) -> None:
+        self.attached = volumes
+
+
+def test_a_method_that_needs_volumes_gets_them(store: Store, tmp_path: Path) -> None:
+    config = complete(TrainConfig(method="supervised", size=32))
+    split = resolve_split(store)
+    own = replace(config, method=f"{__name__}:NeedsVolumes")
+    method = Trainer(store, tmp_path, own, split).method
+    assert isinstance(method, NeedsVolumes)
+    assert method.attached is not None
+    assert len(method.attached.images) == len(store.slices(split.train))
+    assert not Trainer(store, tmp_path, config, split).method.needs_volumes

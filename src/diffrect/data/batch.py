@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from diffrect.data.record import SliceIndex
 from diffrect.labels import IGNORED
 
 
@@ -19,6 +20,7 @@ class RawBatch:
         cases: case id of each row.
         zooms: (B, 2) float32, network pixels per pixel of the slice in height and width; None where
             slices are resized to fit.
+        positions: number of each row's slice in its case.
     """
 
     images: Tensor
@@ -26,6 +28,7 @@ class RawBatch:
     shapes: Tensor
     cases: tuple[str, ...] = ()
     zooms: Tensor | None = None
+    positions: tuple[int, ...] = ()
 
     def to(self, device: torch.device) -> "RawBatch":
         """Return the batch with images and labels on another device; the rest stays on the CPU."""
@@ -35,6 +38,7 @@ class RawBatch:
             self.shapes,
             self.cases,
             self.zooms,
+            self.positions,
         )
 
 
@@ -50,6 +54,10 @@ class Batch:
         pasted: (B, H, W) bool, where the strong view shows a box of row `partner` instead (CutMix).
         partner: (B,) int64.
         second: the same rows with another, independent strong view, see `Method.strong_views`.
+        slices: which slice of which case each row shows; empty where nobody has said.
+        geometry: (B, 2, 2) in (x, y) order, from coordinates of the views to coordinates of the
+            whole slice as the network sees it without any change, both in [-1, 1]; None where
+            nobody has said. It is on the CPU.
     """
 
     weak: Tensor
@@ -58,6 +66,8 @@ class Batch:
     pasted: Tensor | None = None
     partner: Tensor | None = None
     second: "Batch | None" = None
+    slices: tuple[SliceIndex, ...] = ()
+    geometry: Tensor | None = None
 
     @property
     def labelled(self) -> int:

@@ -76,6 +76,7 @@ class Batches(Dataset[RawBatch]):
             torch.tensor(shapes),
             tuple(s.case for s in [*labelled, *unlabelled]),
             self._zooms([*labelled, *unlabelled]),
+            tuple(s.position for s in [*labelled, *unlabelled]),
         )
 
     def _zooms(self, slices: list[SliceIndex]) -> torch.Tensor | None:

@@ -13,6 +13,7 @@ from torch.nn import functional as F
 
 from diffrect.config import ViewOptions
 from diffrect.data.batch import Batch, RawBatch
+from diffrect.data.record import SliceIndex
 from diffrect.imaging.resample import crop_centre
 
 
@@ -29,9 +30,11 @@ def make_batch(
         strong_views: how many strong views the method reads, 0 to 2; with 0, `Batch.strong` is the
             weak view.
     """
-    weak, label = weak_view(raw, size, options)
+    geometry = draw_geometry(raw, size, options)
+    weak, label = weak_view(raw, geometry, size, options)
     shown = weak.to(dtype).contiguous(memory_format=torch.channels_last)
-    plain = Batch(shown, shown, label)
+    slices = tuple(map(SliceIndex, raw.cases, raw.positions))
+    plain = Batch(shown, shown, label, slices=slices, geometry=geometry)
     views = [_with_strong(plain, weak, options) for _ in range(strong_views)]
     if not views:
         return plain
@@ -50,19 +53,27 @@ def _with_strong(plain: Batch, weak: Tensor, options: ViewOptions) -> Batch:
     return replace(plain, strong=strong, pasted=pasted, partner=partner)
 
 
-def weak_view(raw: RawBatch, size: int, options: ViewOptions) -> tuple[Tensor, Tensor]:
+def draw_geometry(raw: RawBatch, size: int, options: ViewOptions) -> Tensor:
+    """Return what `random_geometry` draws for a batch, see `Batch.geometry`."""
+    shapes = torch.full_like(raw.shapes, size) if raw.zooms is not None else raw.shapes
+    return random_geometry(shapes, options)
+
+
+def weak_view(
+    raw: RawBatch, geometry: Tensor, size: int, options: ViewOptions
+) -> tuple[Tensor, Tensor]:
     """Return resized slices (B, C, size, size), turned or rotated, and labels (L, size, size).
 
     Args:
         raw: the slices.
+        geometry: (B, 2, 2), see `draw_geometry`.
         size: height and width of the view, pixels.
         options: how views are made.
 
     Returns:
         The images in [0, 1], and the labels of the labelled rows as int64.
     """
-    shapes = torch.full_like(raw.shapes, size) if raw.zooms is not None else raw.shapes
-    grid = sampling_grid(raw, random_geometry(shapes, options), size)
+    grid = sampling_grid(raw, geometry, size)
     mode = "bilinear" if options.interpolation == "linear" else "nearest"
     weak = F.grid_sample(raw.images, grid, mode=mode, align_corners=True)
     labelled = len(raw.labels)

@@ -18,6 +18,7 @@ from torch.optim import SGD, Optimizer
 
 from diffrect.data.batch import Batch
 from diffrect.data.task import Task
+from diffrect.data.volumes import TrainingVolumes
 from diffrect.methods.losses import poly_rate
 from diffrect.networks.unet import UNet
 
@@ -103,6 +104,21 @@ class Method(nn.Module, ABC):
 
         Yields:
             One update per optimiser step, which is taken before the generator resumes.
+        """
+
+    @property
+    def needs_volumes(self) -> bool:
+        """Whether training needs more of a volume than the slices of the batch, see `attach`."""
+        return False
+
+    def attach(self, volumes: TrainingVolumes) -> None:
+        """Receive all slices of the training patients, once before the first iteration.
+
+        The training loop calls it only where `needs_volumes`, because the volumes stay in memory.
+        `Batch.slices` and `Batch.geometry` say which of them a row shows, and how.
+
+        Args:
+            volumes: the slices, on the CPU.
         """
 
     def check_batch(self, labelled: int, unlabelled: int) -> None:

@@ -18,6 +18,7 @@ from diffrect.data.loader import iterate, training_batches
 from diffrect.data.split import Split
 from diffrect.data.store import Store
 from diffrect.data.views import make_batch
+from diffrect.data.volumes import training_volumes
 from diffrect.distributed.averages import (
     any_process,
     average_gradients,
@@ -69,6 +70,9 @@ class Trainer:
         )
         self.dtype = DTYPES.get(config.precision, torch.float32)
         self.method = self.make_method(resolved)
+        if self.method.needs_volumes:
+            interpolation = self.views.interpolation
+            self.method.attach(training_volumes(store, split, config, interpolation))
         self.optimizers: dict[str, Optimizer] = {
             name: cast(Optimizer, self.fabric.setup_optimizers(optimizer))
             for name, optimizer in self.method.optimizers().items()
