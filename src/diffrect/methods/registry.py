@@ -117,7 +117,7 @@ def resolve(config: TrainConfig) -> Resolved:
     The settings are those of the preset, changed by the configuration's `options`.
 
     Raises:
-        InputError: an unknown method or option, or a value of the wrong type.
+        InputError: an unknown method or option, a value of the wrong type, or a contradiction.
     """
     method = find_method(config.method)
     method_options, view_options = method.Options(), ViewOptions()
@@ -133,6 +133,7 @@ def resolve(config: TrainConfig) -> Resolved:
         of_method = {k: v for k, v in values.items() if k not in of_views}
         method_options = update_dataclass(method_options, of_method, where)
         view_options = update_dataclass(view_options, of_views, where)
+    method.check_settings(method_options, view_options, config)
     return Resolved(method, method_options, view_options)
 
 

@@ -109,7 +109,8 @@ class ResidualDenoiser(nn.Module):
         middle = self.middle(torch.cat([F.max_pool2d(first, 2), maps[4]], dim=1), embedding)
         deepest = self.deepest(F.max_pool2d(middle, 2), embedding)
         x = self.up_first(self.up_middle(deepest, middle, embedding), first, embedding)
-        return conditions[0] + self.correction(x)
+        clean: Tensor = conditions[0] + self.correction(x)
+        return clean
 
 
 class LatentRectifier(nn.Module):
