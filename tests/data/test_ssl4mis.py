@@ -8,9 +8,13 @@ import numpy as np
 import pytest
 
 from diffrect.data.case import image_slices, label_slices
+from diffrect.data.prepare import prepare
+from diffrect.data.source_options import SourceOptions
 from diffrect.data.sources import SOURCES
 from diffrect.data.sources.ssl4mis import Ssl4misCase
+from diffrect.data.split import Split
 from diffrect.errors import InputError
+from diffrect.labels import IGNORED
 from support.tiny import write_h5, write_ssl4mis
 
 
@@ -122,3 +126,97 @@ def test_ssl4mis_accepts_train_list_in_place_of_train_slices(tmp_path: Path) -> 
     split = SOURCES["ssl4mis"].list(folder).official_split
     assert split is not None
     assert split.train[0] == "patient099"
+
+
+def write_plain(folder: Path, codes: tuple[int, ...] = (0, 1), names: str = "case_{}") -> Path:
+    """Write five cases whose names have no `_frame`: three in slices, two as volumes, and lists."""
+    (folder / "data" / "slices").mkdir(parents=True)
+    table = np.array(codes, np.uint8)
+    lists: dict[str, list[str]] = {"train_slices": [], "val": [], "test": []}
+    for number in range(5):
+        image = np.linspace(0, 1, 60).reshape(3, 4, 5)
+        labels = table[np.arange(60).reshape(3, 4, 5) % len(codes)]
+        name = names.format(number)
+        if number > 2:
+            write_h5(folder / "data" / f"{name}.h5", image, labels)
+            lists["val" if number == 3 else "test"].append(name)
+            continue
+        for index in range(3):
+            file = f"{name}_slice_{index + 1}"
+            write_h5(folder / "data" / "slices" / f"{file}.h5", image[index], labels[index])
+            lists["train_slices"].append(file)
+    for part, lines in lists.items():
+        (folder / f"{part}.list").write_text("\n".join(lines) + "\n")
+    return folder
+
+
+@pytest.mark.parametrize("ending", ["", ".h5"])
+def test_lists_of_names_without_frames_are_the_split(tmp_path: Path, ending: str) -> None:
+    folder = write_plain(tmp_path / "h5")
+    for file in folder.glob("*.list"):
+        lines = [f"data/{line}{ending}" for line in file.read_text().split()]
+        file.write_text("\r\n".join(lines))
+    split = SOURCES["ssl4mis"].list(folder).official_split
+    assert split == Split(("case_0", "case_1", "case_2"), ("case_3",), ("case_4",))
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (("val.list", "case_9\n"), "h5/val.list: expected cases of .*data, got case_9"),
+        (("test.list", "a\nb\nb\n"), "h5/test.list: expected cases of .*data, got a and 1 more"),
+        (("val.list", "\n"), "h5/val.list: expected at least one case, found none"),
+        (("val.list", None), "h5/val.list: expected the list that belongs to train_slices.list"),
+        (("train_slices.list", None), "train_slices.list: expected the list that belongs to val.l"),
+    ],
+)
+def test_lists_that_do_not_fit_stop(
+    tmp_path: Path, spoil: tuple[str, str | None], message: str
+) -> None:
+    folder = write_plain(tmp_path / "h5")
+    name, text = spoil
+    if text is None:
+        (folder / name).unlink()
+    else:
+        (folder / name).write_text(text)
+    with pytest.raises(InputError, match=message):
+        SOURCES["ssl4mis"].list(folder)
+
+
+def test_a_case_in_no_list_is_named(tmp_path: Path) -> None:
+    folder = write_plain(tmp_path / "h5")
+    (folder / "test.list").unlink()
+    assert SOURCES["ssl4mis"].list(folder).remarks == (f"{folder}: 1 case is in no list: case_4",)
+
+
+@pytest.mark.parametrize(
+    ("codes", "classes"),
+    [
+        ((0, 1), ("class 1",)),
+        ((0, 255), ("class 255",)),
+        ((0, 1, 255), ("class 1",)),
+        ((0, 1, 2, 3, 4), ("class 1", "class 2", "class 3", "class 4")),
+        ((0, 2, 5), ("class 2", "class 5")),
+    ],
+)
+@pytest.mark.parametrize("names", ["case_{}", "patient00{}_frame01"])
+def test_classes_are_the_codes_of_the_labels(
+    tmp_path: Path, codes: tuple[int, ...], classes: tuple[str, ...], names: str
+) -> None:
+    folder = write_plain(tmp_path / "h5", codes, names)
+    listing = SOURCES["ssl4mis"].list(folder)
+    assert listing.classes == ("background", *classes)
+    label = listing.references[0].load().label
+    assert label is not None
+    ignored = {IGNORED} if codes == (0, 1, 255) else set()
+    assert set(np.unique(label.array)) == {*range(len(classes) + 1), *ignored}
+
+
+def test_classes_and_patients_by_options(tmp_path: Path) -> None:
+    folder = write_plain(tmp_path / "h5", (0, 2))
+    (tmp_path / "c.yaml").write_text("2: atrium\n")
+    options = SourceOptions(classes=tmp_path / "c.yaml", patients=r"_(\d)$")
+    store = prepare(folder, tmp_path / "store", options=options, progress=False)
+    assert store.classes == ("background", "atrium")
+    assert store.patients == ("0", "1", "2", "3", "4")
+    assert store.official_split == Split(("0", "1", "2"), ("3",), ("4",))

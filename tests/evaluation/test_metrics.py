@@ -45,7 +45,7 @@ def test_two_voxels_apart_by_hand():
 
 
 def test_overlap_by_hand():
-    prediction, truth = single((1, 4), (0, 0), (0, 1), (0, 2)), single((1, 4), (0, 2), (0, 3))
+    prediction, truth = single((2, 4), (0, 0), (0, 1), (0, 2)), single((2, 4), (0, 2), (0, 3))
     assert metrics.dice(prediction, truth) == pytest.approx(2 / 5)
     assert metrics.jaccard(prediction, truth) == pytest.approx(1 / 4)
     # Surface to surface: 2, 1, 0 voxels one way and 0, 1 the other.
@@ -68,6 +68,42 @@ def test_the_edge_of_the_volume_is_a_surface():
     there, back = metrics.surface_distances(full, single((3, 3), (1, 1)))
     assert (there.size, back.size) == (8, 1)
     assert set(back) == {1.0}
+
+
+def discs_apart(pixels=4):
+    """Return two discs in one plane, the second moved along the second axis."""
+    row, column = np.mgrid[:40, :50]
+    first = np.hypot(row - 20, column - 20) < 9
+    return first, np.roll(first, pixels, axis=1)
+
+
+@pytest.mark.parametrize("axis", range(3))
+def test_a_single_slice_is_scored_as_an_image(axis):
+    prediction, truth = (np.expand_dims(disc, axis) for disc in discs_apart())
+    flat, spacing = (1.2, 0.7), [1.2, 0.7]
+    spacing.insert(axis, 8.0)
+    expected = oracle(*discs_apart(), flat)
+    assert expected["asd_voxel"] == pytest.approx(2.4, abs=0.1)
+    names = ("background", "disc")
+    codes = [mask.astype(np.uint8) for mask in (prediction, truth)]
+    assert metrics.case_metrics(*codes, names, spacing)["disc"] == pytest.approx(expected)
+    found = metrics.average_surface_distance(prediction, truth, spacing)
+    assert found == pytest.approx(expected["asd_mm"])
+    assert metrics.hausdorff95(prediction, truth) == pytest.approx(expected["hd95_voxel"])
+
+
+def test_masks_in_one_slice_of_a_volume_are_thin():
+    prediction, truth = (np.stack([disc, np.zeros_like(disc)]) for disc in discs_apart())
+    expected = oracle(prediction, truth, (8.0, 1.2, 0.7))
+    found = metrics.average_surface_distance(prediction, truth, (8.0, 1.2, 0.7))
+    assert found == pytest.approx(expected["asd_mm"])
+
+
+def test_a_grid_of_one_voxel():
+    one = np.ones((1, 1, 1), bool)
+    assert metrics.hausdorff95(one, one, (8.0, 1.0, 1.0)) == 0
+    line = single((1, 1, 5), (0, 0, 1)), single((1, 1, 5), (0, 0, 4))
+    assert metrics.average_surface_distance(*line, (8.0, 1.0, 2.0)) == 6
 
 
 @pytest.mark.parametrize("seed", range(12))

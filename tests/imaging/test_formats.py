@@ -92,6 +92,26 @@ def test_axes_that_are_not_at_right_angles_are_remarked_on(tmp_path: Path) -> No
         np.testing.assert_allclose(read_image(tmp_path / name).affine, grid(skewed), atol=1e-4)
 
 
+@pytest.mark.parametrize("turned", [np.eye(3), OBLIQUE])
+def test_no_program_places_labels_of_a_sheared_scan_elsewhere(
+    tmp_path: Path, turned: np.ndarray
+) -> None:
+    sheared = turned @ np.array([[1, 0, 0], [0, 1, 0.3], [0, 0, 0.954]])
+    labels = np.ones((7, 5, 6), np.uint8)
+    for name, axes in {"straight.nrrd": turned, "sheared.nrrd": sheared}.items():
+        image = read_image(write_scan(tmp_path / name, voxels(), grid(axes)))
+        path = tmp_path / f"{name}.nii.gz"
+        write_labels(path, labels, image)
+        header = nib.load(path).header
+        np.testing.assert_allclose(header.get_sform(), image.affine, atol=1e-4)
+        assert (int(header["sform_code"]), int(header["qform_code"])) == (1, axes is turned)
+        np.testing.assert_allclose(read_label(path).affine, image.affine, atol=1e-4)
+        if axes is turned:
+            last = sitk.ReadImage(str(path)).TransformIndexToPhysicalPoint((6, 4, 5))
+            place = image.affine @ (6, 4, 5, 1)
+            np.testing.assert_allclose(last, (-place[0], -place[1], place[2]), atol=1e-3)
+
+
 def test_images_below_a_folder(tmp_path: Path) -> None:
     for name in ("b.nii.gz", "a.NRRD", "sub/c.png", "series/x/1.dcm", "d.txt", ".e.nii", "f.raw"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)

@@ -10,6 +10,7 @@ import SimpleITK as sitk
 
 from diffrect.data.case import Case, check_case, image_slices, label_slices
 from diffrect.errors import InputError
+from diffrect.imaging.geometry import check_geometry
 from diffrect.imaging.read import read_image, read_label
 from diffrect.imaging.volume import Volume
 from diffrect.imaging.write import write_labels
@@ -51,6 +52,51 @@ def test_spacing_is_pixdim_and_not_the_affine(tmp_path: Path) -> None:
     np.testing.assert_array_equal(volume.affine, np.eye(4))
     assert volume.array.shape == (2, 3, 4)
     assert volume.array.dtype == np.int16
+
+
+@pytest.mark.parametrize(("unit", "millimetres"), [("meter", 1000), ("micron", 0.001), ("mm", 1)])
+def test_metres_and_micrometres_become_millimetres(
+    tmp_path: Path, unit: str, millimetres: float
+) -> None:
+    affine = np.diag([-1.5, 1.25, 4.0, 1.0])
+    affine[:3, 3] = 7, -9, 11
+    voxels = np.random.default_rng(0).integers(0, 900, (5, 6, 3)).astype(np.int16)
+    image = nib.Nifti1Image(voxels, affine)
+    image.header.set_xyzt_units(unit, "sec")
+    nib.save(image, tmp_path / "a.nii.gz")
+    volume = read_image(tmp_path / "a.nii.gz")
+    np.testing.assert_allclose(volume.spacing, millimetres * np.array([1.5, 1.25, 4]), rtol=1e-6)
+    np.testing.assert_allclose(volume.affine[:3], millimetres * affine[:3], rtol=1e-6)
+    itk = sitk.ReadImage(str(tmp_path / "a.nii.gz"))
+    np.testing.assert_allclose(volume.spacing, itk.GetSpacing(), rtol=1e-6)
+    assert read_label(tmp_path / "a.nii.gz").spacing == volume.spacing
+    write_labels(tmp_path / "b.nii.gz", np.zeros((5, 6, 3), np.uint8), volume)
+    for field in GEOMETRY:
+        written, given = (raw_header(tmp_path / name)[field] for name in ("b.nii.gz", "a.nii.gz"))
+        assert written.tobytes() == given.tobytes(), field
+    sitk.WriteImage(itk, str(tmp_path / "a.nrrd"))
+    check_geometry(volume, read_image(tmp_path / "a.nrrd"), "its twin")
+
+
+@pytest.mark.parametrize("rows", [np.zeros((3, 4)), np.diag([1.5, 0, 4, 1])[:3]])
+def test_an_sform_that_places_nothing_gives_way_to_the_qform(
+    tmp_path: Path, rows: np.ndarray
+) -> None:
+    voxels = np.random.default_rng(0).integers(0, 900, (5, 6, 3)).astype(np.int16)
+    affine = np.diag([-1.5, 1.25, 4.0, 1.0])
+    affine[:3, 3] = 7, -9, 11
+    image = nib.Nifti1Image(voxels, affine)
+    image.set_qform(affine, code=1)
+    nib.save(image, tmp_path / "a.nii")
+    content = bytearray((tmp_path / "a.nii").read_bytes())
+    content[280:328] = rows.astype("<f4").tobytes()
+    (tmp_path / "a.nii").write_bytes(content)
+    volume = read_image(tmp_path / "a.nii")
+    np.testing.assert_allclose(volume.affine, affine, atol=1e-5)
+    (remark,) = volume.remarks
+    assert remark == "its sform does not say where every axis points, so its qform is used"
+    itk = sitk.ReadImage(str(tmp_path / "a.nii"))
+    np.testing.assert_allclose(itk.GetOrigin(), (-7, 9, 11), atol=1e-5)
 
 
 def test_scaled_and_multi_channel_images(tmp_path: Path) -> None:

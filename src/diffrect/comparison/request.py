@@ -17,7 +17,7 @@ from diffrect.comparison.variants import (
     read_variants,
 )
 from diffrect.config import TrainConfig, config_to_dict
-from diffrect.data.names import STORE_FILE
+from diffrect.data.record import STORE_FILE
 from diffrect.data.store import Store
 from diffrect.errors import InputError
 from diffrect.methods.registry import resolve

@@ -3,9 +3,9 @@
 case, task          a scan as sources yield it; what is segmented
 sources/, source_options                          one module per layout of data sets
 prepare, construction, write_case, workers        from a data set to a store
-store, record, names                              a store, opened for reading
+store, record                                     a store, opened for reading
 integrity, repair                                 checksums of its files; damaged cases to rewrite
 split, choose_split                               patients of each part, and how they are chosen
-loader, batch, views                              from a store to the batch that a method reads
+loader, batch, views, volumes                     from a store to what a method reads
 inspection, findings                              what is in a data set, and what is wrong with it
 """

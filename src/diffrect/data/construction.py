@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from diffrect.data.integrity import find_fault
-from diffrect.data.names import CASES_FOLDER, PROGRESS_FILE, STORE_FILE
+from diffrect.data.record import CASES_FOLDER, PROGRESS_FILE, STORE_FILE
 from diffrect.data.source_options import SourceOptions
 from diffrect.data.sources.base import Reference
 from diffrect.data.store import Store

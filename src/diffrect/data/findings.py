@@ -79,6 +79,7 @@ class Findings:
         split: the official split, if there is one.
         each: the facts of each case.
         problems: what cannot be read, or what `prepare` would refuse, one line per problem.
+        remarks: what is unusual about the set as a whole, one line per remark.
     """
 
     format: str
@@ -87,6 +88,7 @@ class Findings:
     split: Split | None = None
     each: Sequence[CaseFacts] = ()
     problems: Sequence[str] = ()
+    remarks: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -157,6 +159,7 @@ def summarise(path: Path, kind: Literal["source", "store", "file"], found: Findi
     ranges = [facts.intensity for facts in each if facts.intensity is not None]
     intensity = (min(r[0] for r in ranges), max(r[1] for r in ranges)) if ranges else None
     images = [facts for facts in each if facts.shape is not None]
+    remarks = [*found.remarks, *(line for facts in each for line in facts.remarks)]
     return Inspection(
         path=str(path),
         kind=kind,
@@ -174,7 +177,7 @@ def summarise(path: Path, kind: Literal["source", "store", "file"], found: Findi
         ignored=ignored,
         split=split,
         problems=tuple(dict.fromkeys(problems)),
-        remarks=tuple(dict.fromkeys(line for facts in each for line in facts.remarks)),
+        remarks=tuple(dict.fromkeys(remarks)),
         each=tuple(each),
     )
 

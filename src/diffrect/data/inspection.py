@@ -11,8 +11,7 @@ import numpy as np
 from diffrect.console import progress_bar
 from diffrect.data.case import Case, check_case, label_slices
 from diffrect.data.findings import CaseFacts, Findings, Inspection, summarise
-from diffrect.data.names import STORE_FILE
-from diffrect.data.record import CaseRecord
+from diffrect.data.record import STORE_FILE, CaseRecord
 from diffrect.data.source_options import SourceOptions
 from diffrect.data.sources import find_source, list_cases
 from diffrect.data.sources.base import OnImageGrid, Reference, SourceListing
@@ -84,7 +83,9 @@ def _inspect_source(path: Path, format: str, options: SourceOptions, progress: b
     each = [_look(one, listing, problems) for one in cases]
     problems += _problems_of_set(listing)
     split = listing.official_split
-    return Findings(source.name, listing.channels, listing.classes, split, each, problems)
+    return Findings(
+        source.name, listing.channels, listing.classes, split, each, problems, listing.remarks
+    )
 
 
 def _problems_of_set(listing: SourceListing) -> list[str]:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from diffrect.atomic import write_atomic
-from diffrect.data.names import CASE_FILE, CASES_FOLDER
+from diffrect.data.record import CASE_FILE, CASES_FOLDER
 from diffrect.errors import InputError
 from diffrect.json_files import read_json
 

@@ -15,8 +15,7 @@ from diffrect.console import progress_bar, tell
 from diffrect.data.case import Conversion
 from diffrect.data.construction import construction, finished_store, remove_unfinished_cases
 from diffrect.data.integrity import write_sealed
-from diffrect.data.names import PROGRESS_FILE, STORE_FILE, can_name_folder
-from diffrect.data.record import read_record
+from diffrect.data.record import PROGRESS_FILE, STORE_FILE, can_name_folder, read_record
 from diffrect.data.repair import find_damaged
 from diffrect.data.source_options import SourceOptions
 from diffrect.data.sources import find_source, list_cases
@@ -201,6 +200,8 @@ def _tell_unusual(store: Path, listing: SourceListing) -> None:
     missing = listing.describe_missing()
     if missing is not None:
         tell(missing)
+    for line in listing.remarks:
+        tell(line)
     for reference in listing.references:
         for line in read_record(store, reference.id).remarks:
             tell(line)

@@ -1,11 +1,20 @@
-"""The facts that a store keeps about each of its cases."""
+"""The facts that a store keeps about each of its cases, and the names of its files and folders.
+
+`diffrect.data.store` says what the files hold.
+"""
 
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from diffrect.data.names import CASE_FILE, CASES_FOLDER
 from diffrect.json_files import read_json
+
+STORE_FILE = "store.json"
+PROGRESS_FILE = "prepare.json"
+CASES_FOLDER = "cases"
+CASE_FILE = "case.json"
+IMAGE_FILE = "image.b2nd"
+LABEL_FILE = "label.b2nd"
 
 _LARGEST_SIDE = 2**16
 
@@ -75,3 +84,10 @@ class SliceIndex(NamedTuple):
 
     case: str
     position: int
+
+
+def can_name_folder(case_id: Any) -> bool:
+    """Return whether a case's id can be the name of a folder, inside `cases` and nowhere else."""
+    if not isinstance(case_id, str) or not case_id or case_id.startswith("."):
+        return False  # a leading dot marks what is not finished
+    return case_id.isprintable() and not set(case_id) & set('/\\:*?"')

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from diffrect.data.integrity import find_fault, seal_case
-from diffrect.data.names import STORE_FILE
+from diffrect.data.record import STORE_FILE
 from diffrect.data.sources.base import Reference
 from diffrect.data.store import read_settings
 from diffrect.errors import InputError

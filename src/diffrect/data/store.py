@@ -19,16 +19,17 @@ import blosc2
 import numpy as np
 
 from diffrect.data.integrity import find_fault, is_intact
-from diffrect.data.names import (
+from diffrect.data.record import (
     CASE_FILE,
     CASES_FOLDER,
     IMAGE_FILE,
     LABEL_FILE,
     PROGRESS_FILE,
     STORE_FILE,
+    CaseRecord,
+    SliceIndex,
     can_name_folder,
 )
-from diffrect.data.record import CaseRecord, SliceIndex
 from diffrect.data.split import Split
 from diffrect.data.task import Task
 from diffrect.errors import InputError

@@ -12,8 +12,7 @@ import numpy as np
 from diffrect.atomic import write_atomic
 from diffrect.data.case import Case, Conversion, check_case, image_slices, label_slices
 from diffrect.data.integrity import checksum, write_sealed
-from diffrect.data.names import CASE_FILE, CASES_FOLDER, IMAGE_FILE, LABEL_FILE
-from diffrect.data.record import CaseRecord
+from diffrect.data.record import CASE_FILE, CASES_FOLDER, IMAGE_FILE, LABEL_FILE, CaseRecord
 from diffrect.imaging.slicing import Slicing, choose_slicing
 
 # One thread: a slice is too small to share out, and several processes work at a time.

@@ -2,7 +2,8 @@
 
 Dice, Jaccard, 95 % Hausdorff distance and average surface distance follow the definitions that the
 papers of this field use. A voxel is on the surface of a mask if one of its face neighbours is not
-in the mask, or lies outside the volume. Voxels that the truth leaves open (`IGNORED`) belong to no
+in the mask, or lies outside the volume; an axis of length 1 counts as none, so a single slice is
+scored as an image. Voxels that the truth leaves open (`IGNORED`) belong to no
 mask and make no surface. Nothing here knows about torch, stores or runs.
 """
 
@@ -19,6 +20,7 @@ from diffrect.evaluation.surfaces import (
     Mask,
     Spacing,
     bounding_box,
+    drop_flat_axes,
     find_surfaces,
     surface_distances,
 )
@@ -148,6 +150,7 @@ def case_dice(prediction: Labels, truth: Labels, classes: Sequence[str]) -> Scor
     Returns:
         Dice in [0, 1] by class; NaN for a class that is in neither.
     """
+    _check_shapes(prediction, truth)
     prediction, truth = _foreground(prediction, truth)
     sizes = _sizes(prediction, truth, len(classes))
     return {name: _dice(*sizes[index]) for index, name in enumerate(classes) if index > 0}
@@ -166,7 +169,8 @@ def case_metrics(
     because the annotation ends.
 
     Args:
-        prediction: class codes (Z, H, W), or of any other number of dimensions.
+        prediction: class codes (Z, H, W), or of any other number of dimensions. Axes of length 1
+            count as none.
         truth: class codes of the same shape.
         classes: names of the codes, background first.
         spacing: mm along the same axes; None if unknown, which makes the values in mm NaN.
@@ -180,6 +184,8 @@ def case_metrics(
     Raises:
         ValueError: shapes that differ, or a code that has no name.
     """
+    _check_shapes(prediction, truth)
+    prediction, truth, spacing = drop_flat_axes(prediction, truth, spacing)
     prediction, truth = _foreground(prediction, truth)
     sizes = _sizes(prediction, truth, len(classes))
     ignored = truth == IGNORED
@@ -225,10 +231,13 @@ def _empty_scores(overlap: Scores, spacing: Spacing | None, empty: EmptyConventi
     }
 
 
-def _foreground(prediction: Labels, truth: Labels) -> tuple[Labels, Labels]:
-    """Cut both to the smallest box outside which both are background, at which no score looks."""
+def _check_shapes(prediction: Labels, truth: Labels) -> None:
     if prediction.shape != truth.shape:
         raise ValueError(f"labels of one shape expected, got {prediction.shape} and {truth.shape}")
+
+
+def _foreground(prediction: Labels, truth: Labels) -> tuple[Labels, Labels]:
+    """Cut both to the smallest box outside which both are background, at which no score looks."""
     either = (prediction != 0) | (truth != 0)
     box = bounding_box(either) if either.any() else (slice(0, 0),) * either.ndim
     return prediction[box], truth[box]

@@ -1,7 +1,7 @@
 """Surfaces of masks and the distances between them, exact, in voxels or mm."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -10,6 +10,7 @@ from scipy import ndimage
 Mask = npt.NDArray[np.bool_]
 Distances = npt.NDArray[np.float64]
 Spacing = Sequence[float]
+_Kind = TypeVar("_Kind", bound=np.generic)
 
 
 def surface_distances(
@@ -19,7 +20,7 @@ def surface_distances(
 
     Args:
         prediction: the one mask.
-        truth: the other mask, of the same shape.
+        truth: the other mask, of the same shape. An axis of length 1 is none, see `drop_flat_axes`.
         spacing: voxel size along each axis, whose unit the result has; None counts in voxels.
 
     Returns:
@@ -33,10 +34,25 @@ def surface_distances(
         raise ValueError(f"masks of one shape expected, got {prediction.shape} and {truth.shape}")
     if not (prediction.any() and truth.any()):
         return np.empty(0), np.empty(0)
+    prediction, truth, spacing = drop_flat_axes(prediction, truth, spacing)
     box = bounding_box(prediction | truth)
     nowhere = np.zeros_like(truth[box])
     (both,) = find_surfaces(prediction[box], truth[box], nowhere).distances([spacing])
     return both
+
+
+def drop_flat_axes(
+    prediction: npt.NDArray[_Kind], truth: npt.NDArray[_Kind], spacing: Spacing | None
+) -> tuple[npt.NDArray[_Kind], npt.NDArray[_Kind], Spacing | None]:
+    """Return two grids of one shape, and their spacing, without the axes of length 1.
+
+    A volume of one slice is an image: beyond its slice lies nothing that was looked at, and if that
+    counted as outside, every voxel would be on the surface.
+    """
+    axes = [axis for axis, size in enumerate(truth.shape) if size != 1] or [truth.ndim - 1]
+    shape = [truth.shape[axis] for axis in axes]
+    kept = None if spacing is None else [spacing[axis] for axis in axes]
+    return prediction.reshape(shape), truth.reshape(shape), kept
 
 
 class Surfaces(NamedTuple):

@@ -7,6 +7,7 @@ import os
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
+from itertools import product
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -20,13 +21,15 @@ from diffrect.imaging.volume import Spacing, Volume
 
 _READABLE = "a readable NIfTI file"
 _VECTOR = 1007  # intent code of a vector in each voxel
+_MILLIMETRES = {1: 1000.0, 3: 0.001}  # per metre and per micrometre, by the code of xyzt_units
+_QFORM_USED = "its sform does not say where every axis points, so its qform is used"
 
 
 def read_nifti(path: Path) -> Volume:
     """Read a volume in the file's axis order; its spacing is that of pixdim, not of the affine.
 
     A file of two dimensions is one slice. Channels come last, also where ITK has written a vector
-    in each voxel.
+    in each voxel. Metres and micrometres become millimetres.
 
     Raises:
         InputError: the file is unreadable or truncated, or its spacing is not positive.
@@ -42,8 +45,26 @@ def read_nifti(path: Path) -> Volume:
         array, spacing = array[:, :, np.newaxis], (*spacing[:2], spacing[2] or 1.0)
     if not all(np.isfinite(size) and size > 0 for size in spacing):
         raise InputError(path, "a spacing above 0 mm in pixdim", got=spacing)
-    x, y, z = spacing
-    return Volume(array, (x, y, z), np.asarray(image.affine, dtype=np.float64), path)
+    affine, remarks = _affine(path, image)
+    scale = _MILLIMETRES.get(int(header["xyzt_units"]) & 7, 1.0)
+    affine[:3] *= scale
+    x, y, z = (size * scale for size in spacing)
+    return Volume(array, (x, y, z), affine, path, remarks)
+
+
+def _affine(path: Path, image: Any) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Return the affine in the header's units, and what is unusual about it.
+
+    An sform that cannot place voxels, such as one of zeros, gives way to a qform that can, as in
+    ITK.
+    """
+    affine = np.array(image.affine, dtype=np.float64)
+    qform_code = int(image.header["qform_code"])
+    if qform_code > 0 and np.isfinite(affine).all() and np.linalg.matrix_rank(affine[:3, :3]) < 3:
+        with decoding(path, _READABLE):
+            qform = image.header.get_qform()
+        return np.array(qform, dtype=np.float64), (_QFORM_USED,)
+    return affine, ()
 
 
 def _open_nifti(path: Path) -> tuple[Any, Any]:
@@ -79,7 +100,11 @@ def label_header(path: Path, shape: tuple[int, ...]) -> Any:
 
 
 def new_header(shape: tuple[int, ...], spacing: Spacing | None, affine: np.ndarray) -> Any:
-    """Return a header for a grid of another format; its sform and qform say the same."""
+    """Return a header for a grid of another format; its sform and qform say the same.
+
+    A qform cannot hold axes that are not at right angles. Its code is then 0, so that programs that
+    prefer it do not place voxels elsewhere.
+    """
     header = nib.Nifti1Header() if max(shape) < 2**15 else nib.Nifti2Header()
     header.set_data_shape(shape)
     header.set_xyzt_units("mm")
@@ -88,7 +113,16 @@ def new_header(shape: tuple[int, ...], spacing: Spacing | None, affine: np.ndarr
     with np.errstate(all="ignore"):
         header.set_qform(affine, code="scanner" if known else "aligned", strip_shears=True)
     header["pixdim"][1:4] = spacing or (1, 1, 1)
+    if not _same_place(header.get_qform(), affine, shape):
+        header["qform_code"] = 0
     return header
+
+
+def _same_place(qform: np.ndarray, affine: np.ndarray, shape: tuple[int, ...]) -> bool:
+    """Return whether no corner of a grid differs by more than a hundredth of a voxel."""
+    corners = np.array(list(product(*((0, size - 1) for size in shape[:3]), (1,))))
+    apart = np.linalg.norm(corners @ (qform - affine)[:3].T, axis=1).max()
+    return bool(apart <= 0.01 * np.linalg.norm(affine[:3, :3], axis=0).min())
 
 
 def write_nifti(path: Path, voxels: np.ndarray, header: Any, level: int = 6) -> None:

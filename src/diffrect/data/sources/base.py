@@ -79,6 +79,8 @@ class SourceListing:
         missing_patients: patients of the official lists that are not there.
         axis: how volumes are cut unless the user says otherwise, see `choose_slicing`; "auto" suits
             layouts of any geometry, "2" is the third axis of every file as it is.
+        remarks: what is unusual about the folder, such as files that are passed over, one line per
+            remark.
     """
 
     references: Sequence[Reference]
@@ -87,6 +89,7 @@ class SourceListing:
     official_split: Split | None = None
     missing_patients: list[str] = field(default_factory=list)
     axis: str = "2"
+    remarks: tuple[str, ...] = ()
 
     def describe_missing(self) -> str | None:
         """Return one line that names the missing patients, None if there are none."""

@@ -7,8 +7,13 @@ import numpy as np
 
 from diffrect.data.source_options import SourceOptions
 from diffrect.data.sources.base import NO_OPTIONS, OnProblem, Source, SourceListing, refuse
-from diffrect.data.sources.class_names import read_class_names
 from diffrect.data.sources.files import FileCase, by_stem, choose_patient, find_scans
+from diffrect.data.sources.found_codes import (
+    check_number,
+    name_codes,
+    number_classes,
+    read_numbered,
+)
 from diffrect.data.sources.table import read_table
 from diffrect.data.split import Split
 from diffrect.errors import InputError
@@ -78,23 +83,14 @@ def _classes(
         on_problem: called with each label that cannot be read.
     """
     if file is not None:
-        names = read_class_names(file)
-    else:
-        found = _codes_in_labels(cases, on_problem)
-        if not found - {0}:
-            expected = "labels with classes, or their names by --classes"
-            raise InputError(path, expected, found="none")
-        # A mask is often stored as 0 and 255. Beside other codes, 255 may mean anything.
-        if IGNORED in found and found != {0, IGNORED}:
-            expected = "--classes to say whether label code 255 is a class or 'ignored'"
-            listed = ", ".join(map(str, sorted(found)))
-            raise InputError(path, expected, found=f"codes {listed}")
-        names = {code: f"class {code}" for code in sorted(found - {0})}
-    ignored = {code for code, name in names.items() if name == "ignored"}
-    ordered = [code for code in sorted(names) if code not in ignored and code != 0]
-    codes = {0: 0, **{code: number for number, code in enumerate(ordered, start=1)}}
-    codes |= dict.fromkeys(ignored, IGNORED)
-    return ("background", *(names[code] for code in ordered)), codes
+        return read_numbered(file)
+    found = _codes_in_labels(cases, on_problem)
+    # A mask is often stored as 0 and 255. Beside other codes, 255 may mean anything.
+    if IGNORED in found and not found <= {0, IGNORED}:
+        expected = "--classes to say whether label code 255 is a class or 'ignored'"
+        listed = ", ".join(map(str, sorted(found)))
+        raise InputError(path, expected, found=f"codes {listed}")
+    return number_classes(name_codes(path, found))
 
 
 def _codes_in_labels(cases: list[FileCase], on_problem: OnProblem) -> set[int]:
@@ -106,9 +102,7 @@ def _codes_in_labels(cases: list[FileCase], on_problem: OnProblem) -> set[int]:
             found |= {int(code) for code in np.unique(read_label(case.label).array)}
         except InputError as error:
             on_problem(error)
-        if len(found) > 256:
-            expected = "label codes of at most 255 classes, or their names by --classes"
-            raise InputError(case.label, expected, found="more")
+        check_number(case.label, found)
     return found
 
 

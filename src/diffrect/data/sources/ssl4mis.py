@@ -4,36 +4,54 @@
     data/ID.h5                  validation and test cases, (Z, H, W)
     train_slices.list, val.list, test.list      the split, one case or slice per line
 
-Intensities are scaled to [0, 1] already; the voxel spacing is not recorded.
+Intensities are scaled to [0, 1] already; the voxel spacing is not recorded. Labels of ACDC's
+patients with ACDC's codes have ACDC's classes; other sets have the codes that their labels hold.
 """
 
 import re
 from collections import defaultdict
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path, PurePosixPath
 
 import h5py
 import numpy as np
 
+from diffrect.console import count
 from diffrect.data.case import Case
 from diffrect.data.source_options import SourceOptions
 from diffrect.data.sources.acdc import ACDC_CLASSES
 from diffrect.data.sources.base import NO_OPTIONS, OnProblem, Source, SourceListing, refuse
+from diffrect.data.sources.files import choose_patient
+from diffrect.data.sources.found_codes import (
+    check_number,
+    name_codes,
+    number_classes,
+    read_numbered,
+)
 from diffrect.data.split import Split, acdc_split, restrict_to
 from diffrect.errors import InputError
-from diffrect.imaging.label_codes import whole_numbers
+from diffrect.imaging.label_codes import map_codes, whole_numbers
 from diffrect.imaging.volume import Volume
+from diffrect.labels import IGNORED
 
 _SLICE = re.compile(r"(?P<case>.+)_slice_(?P<number>\d+)$")
 
 
 @dataclass(frozen=True)
 class Ssl4misCase:
-    """One case: the files of its slices in order, or one file with the whole volume."""
+    """One case: the files of its slices in order, or one file with the whole volume.
+
+    Attributes:
+        id, patient: as in `Case`.
+        files: the files.
+        codes: label code in the files -> class code or `IGNORED`; empty if they are the same.
+    """
 
     id: str
     patient: str
     files: tuple[Path, ...]
+    codes: Mapping[int, int] = field(default_factory=dict)
 
     def load(self) -> Case:
         """Read all slices."""
@@ -52,7 +70,7 @@ class Ssl4misCase:
             self.id,
             self.patient,
             image=self._volume([image for image, _ in parts]),
-            label=self._volume(labels) if labels else None,
+            label=map_codes(self._volume(labels), self.codes) if labels else None,
             normalised=True,
         )
 
@@ -69,7 +87,7 @@ class Ssl4mis:
 
     name = "ssl4mis"
     recognised_by = "SSL4MIS (data/*.h5)"
-    accepted: frozenset[str] = frozenset()
+    accepted = frozenset({"classes", "patients"})
 
     def detect(self, path: Path) -> bool:
         """Return whether there are HDF5 files under data/."""
@@ -85,20 +103,69 @@ class Ssl4mis:
         files = {**volumes, **_grouped_slices(path / "data" / "slices")}
         if not files:
             raise InputError(path, "HDF5 files under data/", found="none")
-        cases = [Ssl4misCase(name, _patient(name), files[name]) for name in sorted(files)]
-        lists = _own_lists(path) or acdc_split()
-        split, missing = restrict_to(lists, {case.patient for case in cases})
+        cases = [
+            Ssl4misCase(name, _patient(name, options.patients), files[name])
+            for name in sorted(files)
+        ]
+        classes, codes = _classes(path, cases, options.classes, on_problem)
+        split, missing = _official_split(path, cases, on_problem)
         return SourceListing(
-            references=cases,
-            classes=ACDC_CLASSES,
+            references=[replace(case, codes=codes) for case in cases],
+            classes=classes,
             channels=1,
             official_split=split,
             missing_patients=missing,
+            remarks=_unlisted(path, cases, split),
         )
 
 
-def _patient(case: str) -> str:
-    return case.rsplit("_frame", 1)[0]
+def _patient(case: str, pattern: str | None) -> str:
+    return choose_patient(pattern, case) if pattern else case.rsplit("_frame", 1)[0]
+
+
+def _classes(
+    path: Path, cases: list[Ssl4misCase], file: Path | None, on_problem: OnProblem
+) -> tuple[tuple[str, ...], dict[int, int]]:
+    """Return the names of the classes, and label code -> class code.
+
+    Args:
+        path: folder of the data set, for messages.
+        cases: the cases, whose labels are read if there is no file.
+        file: names of the label codes.
+        on_problem: called with each file that cannot be read.
+    """
+    if file is not None:
+        return read_numbered(file)
+    found = _codes_in_labels(path, cases, on_problem)
+    if _are_acdcs(cases) and (not found or found - {IGNORED} == set(range(len(ACDC_CLASSES)))):
+        return ACDC_CLASSES, {}
+    # A mask is often stored as 0 and 255; beside other codes, 255 is what nobody annotated.
+    ignored = found & {IGNORED} if found - {0, IGNORED} else set()
+    classes, codes = number_classes(name_codes(path, found - ignored))
+    return classes, {**codes, **dict.fromkeys(ignored, IGNORED)}
+
+
+def _codes_in_labels(path: Path, cases: list[Ssl4misCase], on_problem: OnProblem) -> set[int]:
+    found: set[int] = set()
+    for file in (file for case in cases for file in case.files):
+        try:
+            _, label = _read(file)
+        except InputError as error:
+            on_problem(error)
+            continue
+        if label is not None:
+            found |= {int(code) for code in np.unique(label)}
+            check_number(path, found)
+    return found
+
+
+def _are_acdcs(cases: list[Ssl4misCase]) -> bool:
+    return {case.patient for case in cases} <= _acdcs_patients()
+
+
+def _acdcs_patients() -> set[str]:
+    split = acdc_split()
+    return {*split.train, *split.val, *split.test}
 
 
 def _grouped_slices(folder: Path) -> dict[str, tuple[Path, ...]]:
@@ -118,24 +185,94 @@ def _grouped_slices(folder: Path) -> dict[str, tuple[Path, ...]]:
     return {case: tuple(slices[n] for n in sorted(slices)) for case, slices in groups.items()}
 
 
-def _own_lists(path: Path) -> Split | None:
-    """Return the split of the folder's own lists, or None if they are not complete."""
-    train, val, test = path / "train_slices.list", path / "val.list", path / "test.list"
-    if not train.is_file():
-        train = path / "train.list"
-    if not train.is_file() or not val.is_file():
-        return None
-    held_back = _listed_patients(test) if test.is_file() else ()
-    return Split(train=_listed_patients(train), val=_listed_patients(val), test=held_back)
+def _official_split(
+    path: Path, cases: list[Ssl4misCase], on_problem: OnProblem
+) -> tuple[Split | None, list[str]]:
+    """Return the split of the folder's lists, or ACDC's, and the patients that are missing of it.
+
+    Args:
+        path: folder of the data set.
+        cases: its cases.
+        on_problem: called with each list that is missing, or names what is not there.
+    """
+    lists = _lists(path)
+    complete = {"train", "val"} <= lists.keys()
+    if not lists or (not complete and _are_acdcs(cases)):
+        return restrict_to(acdc_split(), {case.patient for case in cases})
+    if not complete:
+        names = {"train": "train_slices.list", "val": "val.list"}
+        absent = next(path / names[part] for part in names if part not in lists)
+        beside = next(iter(lists.values())).name
+        on_problem(InputError(absent, f"the list that belongs to {beside}", found="no such file"))
+        return None, []
+    patients = {case.id: case.patient for case in cases}
+    listed = {}
+    for part, file in lists.items():
+        listed[part] = _listed_patients(file, patients, on_problem)
+        if not listed[part] and part != "test":
+            on_problem(InputError(file, "at least one case", found="none"))
+            return None, []
+    return restrict_to(Split.from_dict(listed), set(patients.values()))
 
 
-def _listed_patients(file: Path) -> tuple[str, ...]:
-    """Return the patients of a list in the order in which they first appear."""
+def _lists(path: Path) -> dict[str, Path]:
+    """Return the lists that are there, by the part of the split that they hold."""
+    names = {"train": ("train_slices", "train"), "val": ("val",), "test": ("test",)}
+    found: dict[str, Path] = {}
+    for part, stems in names.items():
+        files = [path / f"{stem}.list" for stem in stems]
+        first = next((file for file in files if file.is_file()), None)
+        if first is not None:
+            found[part] = first
+    return found
+
+
+def _listed_patients(
+    file: Path, patients: Mapping[str, str], on_problem: OnProblem
+) -> tuple[str, ...]:
+    """Return the patients of a list in the order in which they first appear.
+
+    Args:
+        file: the list: a case, a slice or a patient per line, maybe with folder and suffix.
+        patients: case -> patient.
+        on_problem: called if lines name nothing that is there.
+    """
     try:
-        lines = file.read_text(encoding="utf-8-sig").split()
+        lines = file.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, ValueError) as error:
         raise InputError(file, "a readable list of cases", reason=str(error)) from None
-    return tuple(dict.fromkeys(_patient(line) for line in lines))
+    known = set(patients.values())
+    if known <= _acdcs_patients():  # a part of ACDC often comes with the lists of all
+        known = _acdcs_patients()
+    found: list[str] = []
+    unknown: list[str] = []
+    for line in filter(None, map(str.strip, lines)):
+        name = PurePosixPath(line.replace("\\", "/")).name.removesuffix(".h5")
+        match = _SLICE.match(name)
+        case = match["case"] if match and name not in patients else name
+        patient = patients.get(case, case if case in known else _patient(case, None))
+        if patient in known:
+            found.append(patient)
+        else:
+            unknown.append(case)
+    if unknown:
+        names = list(dict.fromkeys(unknown))
+        more = f" and {len(names) - 1} more" if len(names) > 1 else ""
+        expected = f"cases of {file.parent / 'data'}"
+        on_problem(InputError(file, expected, got=f"{names[0]}{more}"))
+    return tuple(dict.fromkeys(found))
+
+
+def _unlisted(path: Path, cases: list[Ssl4misCase], split: Split | None) -> tuple[str, ...]:
+    """Say which cases are in no part of the split."""
+    if split is None:
+        return ()
+    listed = {*split.train, *split.val, *split.test}
+    names = [case.id for case in cases if case.patient not in listed]
+    if not names:
+        return ()
+    are = "is" if len(names) == 1 else "are"
+    return (f"{path}: {count(len(names), 'case')} {are} in no list: {', '.join(names)}",)
 
 
 def _read(file: Path) -> tuple[np.ndarray, np.ndarray | None]:
