@@ -1,6 +1,7 @@
 """Pseudo-labels corrected in whole volumes: their labels, examples and corrections."""
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -224,9 +225,15 @@ def method(iterations: int = 10, channels: int = 1, **options: Any) -> DiffRect:
     return made.train()
 
 
-@pytest.mark.parametrize("target", ["teacher", "rectified"])
-@pytest.mark.parametrize("update", ["joint", "separate"])
-def test_an_iteration_of_each_phase(target: str, update: str) -> None:
+@pytest.mark.parametrize(
+    ("target", "update", "dtype"),
+    [
+        ("teacher", "joint", torch.float32),
+        ("rectified", "joint", torch.float64),
+        ("rectified", "separate", torch.float32),
+    ],
+)
+def test_an_iteration_of_each_phase(target: str, update: str, dtype: torch.dtype) -> None:
     made = method(
         relabel_from=0.2,
         relabel_share=0.3,
@@ -234,7 +241,9 @@ def test_an_iteration_of_each_phase(target: str, update: str) -> None:
         consistency_target=target,
         rectification_update=update,
     )
+    made.to(dtype)
     batch = a_batch(("a", 0), ("a", 1), ("b", 0), ("b", 1), known=2)
+    batch = replace(batch, weak=batch.weak.to(dtype), strong=batch.strong.to(dtype))
     found = {step: list(made.updates(batch, step)) for step in (0, 2, 3, 4)}
     third = ["segmenter"] * (update == "separate")
     assert {step: [u.name for u in updates] for step, updates in found.items()} == {
@@ -306,18 +315,18 @@ def test_contradictions_are_one_line(options: dict[str, Any], line: str) -> None
 OPTIONS = {"relabel_from": 0.25, "relabel_share": 1.0, "rectify_from": 1, "rectifier_interval": 1}
 
 
-def config(size: int = 32, **options: Any) -> TrainConfig:
-    settings = {**OPTIONS, "rectifier": "volume", **options}
-    return TrainConfig(
-        size=size, iterations=4, validate_every=2, batch_labelled=2, options=settings
-    )
+def config(precision: str, **options: Any) -> TrainConfig:
+    settings = dict(size=32, iterations=4, validate_every=2, batch_labelled=2, precision=precision)
+    return TrainConfig(**settings, options={**OPTIONS, **options})  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("rectifier", ["volume", "components"])
+@pytest.mark.parametrize(
+    ("rectifier", "precision"), [("volume", "bf16-mixed"), ("components", "64-true")]
+)
 def test_a_stopped_training_resumes_to_the_same_weights(
-    store: Store, tmp_path: Path, rectifier: str
+    store: Store, tmp_path: Path, rectifier: str, precision: str
 ) -> None:
-    asked = config(rectifier=rectifier)
+    asked = config(precision, rectifier=rectifier)
     whole = train(store.path, tmp_path / "whole", asked, progress=False)
     half = Path(shutil.copytree(whole, tmp_path / "half"))
     for name in ("last", "best"):

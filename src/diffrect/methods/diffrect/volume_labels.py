@@ -124,11 +124,10 @@ class VolumeLabels(nn.Module):
         """Take labels of all slices (N, H, W) as the present teacher's."""
         case, known = self.slices.case, self.slices.labels
         means = [
-            self.one_hot(codes[case == number]).mean(dim=0).half()
-            for number in range(int(case[-1]) + 1)
+            self.one_hot(codes[case == number]).mean(dim=0) for number in range(int(case[-1]) + 1)
         ]
         self.history = [*self.history[-self.kept :], codes]
-        self.means = [*self.means[-self.kept :], torch.stack(means)]
+        self.means = [*self.means[-self.kept :], torch.stack(means).half()]
         self.targets = torch.where(known == IGNORED, self.largest_parts(codes), known)
 
     def largest_parts(self, codes: Tensor) -> Tensor:
