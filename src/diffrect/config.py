@@ -38,6 +38,17 @@ MACHINE, PATIENTS = {"role": Role.MACHINE}, {"role": Role.PATIENTS}
 Preset = Literal["default", "reference"]
 Precision = Literal["32-true", "16-mixed", "bf16-mixed", "64-true"]
 
+CONFIG_FORMAT = 2
+"""Version of the files that `write_config` writes; files of version 1 hold no number."""
+# What preset `reference` said otherwise, or did not say, when files of version 1 were written.
+_REFERENCE_OF_FORMAT_1: Mapping[str, Any] = {"geometry": "single", "two_classes": "black_red"}
+# A configuration that was written by hand names only some of these; what it asks for is today's.
+_FIELDS_OF_FORMAT_1 = {
+    *("method", "preset", "labelled", "split_file", "size", "iterations", "batch_labelled"),
+    *("batch_unlabelled", "seed", "validate_every", "learning_rate", "devices", "accelerator"),
+    *("precision", "workers", "options"),
+}
+
 
 @dataclass(frozen=True)
 class TrainConfig:
@@ -164,10 +175,15 @@ class ViewOptions:
     predicted label in place of the probabilities."""
     eight_bit: bool = False
     """Cut training images, not those of validation, to 256 grey levels as the reference does."""
+    geometry: Literal["single", "authors"] = "single"
+    """`single`: resizing and the two options below are one resampling. `authors`: slices are
+    resized first, then flipped left-right and up-down with probability 0.5 each, then with
+    probability 0.5 rotated by 0 to 358 whole degrees, corners black."""
     rotation_degrees: float = 20.0
-    """Largest rotation of the weak view, in degrees either way."""
+    """Largest rotation of the weak view, in degrees either way, if `geometry` is single."""
     turn_probability: float = 0.0
-    """Probability that a slice gets a random quarter turn and a flip instead of a rotation."""
+    """Probability that a slice gets a random quarter turn and a flip instead of a rotation, if
+    `geometry` is single."""
     jitter_low: float = 0.5
     """Smallest random factor of the strong view's contrast, brightness and sharpness."""
     jitter_high: float = 1.5
@@ -200,7 +216,8 @@ VIEW_PRESETS: Mapping[str, Mapping[str, Any]] = {
     "reference": {
         "interpolation": "nearest",
         "eight_bit": True,
-        "turn_probability": 0.5,
+        "geometry": "authors",
+        "turn_probability": 0.5,  # with geometry=single
         "jitter_low": 1.0,
         "jitter_high": 1.1,
         "jitter_probability": 0.5,
@@ -215,8 +232,18 @@ def names_with(*roles: Role) -> tuple[str, ...]:
     return tuple(f.name for f in dataclasses.fields(TrainConfig) if f.metadata["role"] in roles)
 
 
-def read_config(path: Path, base: TrainConfig | None = None) -> TrainConfig:
+def read_config(
+    path: Path, base: TrainConfig | None = None, *, as_written: bool = False
+) -> TrainConfig:
     """Return the configuration in a YAML file; fields it leaves out keep the values of `base`.
+
+    A configuration that an earlier version wrote with preset `reference` gets the options that keep
+    the preset what it was then.
+
+    Args:
+        path: the file.
+        base: values of fields that the file leaves out.
+        as_written: leave out the options that an earlier file gets.
 
     Raises:
         InputError: no such file, not YAML, or a field that does not exist or has the wrong type.
@@ -228,6 +255,11 @@ def read_config(path: Path, base: TrainConfig | None = None) -> TrainConfig:
         raise InputError(path, "a readable YAML file", reason=reason) from None
     if not isinstance(content, dict):
         raise InputError(path, "a mapping of options", got=type(content).__name__)
+    found = content.pop("format", None)
+    if found not in (None, CONFIG_FORMAT):
+        raise InputError(path, f"configuration format {CONFIG_FORMAT}", got=found)
+    if found is None and not as_written:
+        content = _with_earlier_reference(content)
     base = base or TrainConfig()
     return update_dataclass(
         base, _with_moved_settings(content, base.options, f"{path}: "), str(path)
@@ -236,7 +268,8 @@ def read_config(path: Path, base: TrainConfig | None = None) -> TrainConfig:
 
 def write_config(config: TrainConfig, path: Path) -> None:
     """Write every field as YAML."""
-    write_atomic(path, yaml.safe_dump(config_to_dict(config), sort_keys=False, allow_unicode=True))
+    values = {"format": CONFIG_FORMAT, **config_to_dict(config)}
+    write_atomic(path, yaml.safe_dump(values, sort_keys=False, allow_unicode=True))
 
 
 def config_to_dict(config: TrainConfig) -> dict[str, Any]:
@@ -254,6 +287,15 @@ def config_from_dict(values: Mapping[str, Any]) -> TrainConfig:
         InputError: a field does not exist or has the wrong type.
     """
     return update_dataclass(TrainConfig(), _with_moved_settings(values, {}), "config")
+
+
+def _with_earlier_reference(content: dict[str, Any]) -> dict[str, Any]:
+    """Return a file's fields with what keeps preset `reference` as it was in format 1."""
+    recorded = content.keys() >= _FIELDS_OF_FORMAT_1 and content["preset"] == "reference"
+    options = content.get("options")
+    if not recorded or not isinstance(options, Mapping):
+        return content
+    return {**content, "options": {**_REFERENCE_OF_FORMAT_1, **options}}
 
 
 def _with_moved_settings(

@@ -1,6 +1,7 @@
 """Weak and strong views, resizing and batches."""
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from diffrect.data.record import SliceIndex
 from diffrect.data.split import Split
 from diffrect.data.store import Store
 from diffrect.data.views import (
+    authors_geometry,
     change_brightness,
     change_contrast,
     change_intensities,
@@ -26,9 +28,11 @@ from diffrect.data.views import (
     random_boxes,
     random_geometry,
     sampling_grid,
+    weak_view,
 )
 from diffrect.errors import InputError
 from diffrect.imaging.resample import labels_from_logits, resize
+from diffrect.methods.registry import complete, resolve
 
 STILL = ViewOptions(
     interpolation="nearest", jitter_probability=0.0, blur_sigma=0.0, cutmix_probability=0.0
@@ -264,3 +268,62 @@ def test_open_pixels_stay_open_and_mix_with_no_class() -> None:
         assert set(label.unique().tolist()) <= {0, 1, 255}  # 0: beyond the slice
         assert (label == 255).float().mean() > 0.5
         assert (label == 1).any()
+
+
+def authors_view(
+    array: np.ndarray, size: int, left_right: bool, up_down: bool, degrees: int
+) -> np.ndarray:
+    """The steps of the authors' training, with the libraries that they use."""
+    zoomed = scipy.ndimage.zoom(array, [size / side for side in array.shape], order=0)
+    if left_right:
+        zoomed = np.fliplr(zoomed)
+    if up_down:
+        zoomed = np.flipud(zoomed)
+    rotated = Image.fromarray(zoomed.astype(np.uint8)).rotate(degrees, expand=True)
+    left, top = ((side - size) // 2 for side in rotated.size)
+    return np.array(rotated.crop((left, top, left + size, top + size)))
+
+
+@pytest.mark.parametrize("shape", [(18, 27), (40, 31)])
+@pytest.mark.parametrize(
+    ("left_right", "up_down", "degrees"),
+    [(0, 0, 0), (1, 0, 0), (0, 1, 37), (1, 1, 358), (0, 0, 90), (1, 0, 45), (0, 1, 201)],
+)
+def test_the_authors_geometry_is_theirs_step_by_step(
+    shape: tuple[int, int], left_right: int, up_down: int, degrees: int
+) -> None:
+    array = np.random.default_rng(0).integers(1, 200, shape)
+    flip = torch.diag(torch.tensor([1.0 - 2 * left_right, 1.0 - 2 * up_down]))
+    geometry = flip @ views.rotation(torch.tensor([float(degrees)]).deg2rad())
+    options = ViewOptions(geometry="authors", interpolation="nearest")
+    weak, labels = weak_view(one_slice(array, padding=4), geometry, 32, options)
+    expected = authors_view(array, 32, bool(left_right), bool(up_down), degrees)
+    # A place halfway between two pixels may round either way.
+    assert (weak[0, 0].numpy() == expected).mean() > 0.97
+    assert torch.equal(weak[0, 0].long(), labels[0])
+    if degrees == 45:
+        assert not weak[0, 0, :4, :4].any()  # black corners
+
+
+def test_the_authors_geometry_is_drawn_as_often_as_they_draw_it() -> None:
+    torch.manual_seed(0)
+    drawn = authors_geometry(4000)
+    assert torch.allclose(torch.linalg.det(drawn).abs(), torch.ones(4000), atol=1e-5)
+    still = (drawn.abs() - torch.eye(2)).abs().amax(dim=(1, 2)) < 1e-6
+    assert 0.47 < still.float().mean() < 0.53
+    for flips in ((1, 1), (-1, 1), (1, -1), (-1, -1)):
+        as_drawn = (drawn[still].diagonal(dim1=1, dim2=2) - torch.tensor(flips)).abs().sum(1) < 1e-5
+        assert 0.2 < as_drawn.float().mean() < 0.3
+    degrees = torch.rad2deg(torch.atan2(drawn[:, 1, 0].abs(), drawn[:, 0, 0].abs()))
+    assert torch.allclose(degrees, degrees.round(), atol=1e-2)
+
+
+@pytest.mark.parametrize("options", [{"turn_probability": 0.2}, {"rotation_degrees": 5}])
+def test_the_authors_geometry_reads_no_other_option_of_geometry(options: dict[str, float]) -> None:
+    config = TrainConfig(preset="reference", options=options)
+    (name,) = options
+    with pytest.raises(InputError, match=f"--option {name}: expected geometry=single beside it"):
+        resolve(config)
+    single = resolve(replace(config, options={"geometry": "single", **options})).view_options
+    assert getattr(single, name) == options[name]
+    assert resolve(complete(TrainConfig(preset="reference"))).view_options.geometry == "authors"

@@ -11,7 +11,7 @@ from diffrect.config import TrainConfig, ViewOptions
 from diffrect.data.batch import RawBatch
 from diffrect.data.loader import Batches
 from diffrect.data.store import Store
-from diffrect.data.views import weak_view
+from diffrect.data.views import draw_geometry, weak_view
 from diffrect.errors import InputError
 from diffrect.evaluation.evaluate import evaluate
 from diffrect.imaging.resample import (
@@ -97,7 +97,7 @@ def raw_batch(zooms: torch.Tensor) -> RawBatch:
 def test_views_are_what_predicting_sees() -> None:
     zooms = torch.tensor([[0.7, 1.3], [1.1, 0.6]])
     raw = raw_batch(zooms)
-    weak, labels = weak_view(raw, 32, STILL)
+    weak, labels = weak_view(raw, draw_geometry(raw, 32, STILL), 32, STILL)
     for row, (height, width) in enumerate(raw.shapes.tolist()):
         zoom = (float(zooms[row, 0]), float(zooms[row, 1]))
         seen = to_network(raw.images[row : row + 1, :, :height, :width], 32, "linear", zoom)
@@ -108,7 +108,8 @@ def test_views_are_what_predicting_sees() -> None:
 def test_rotation_is_rigid_in_millimetres() -> None:
     torch.manual_seed(0)
     raw = raw_batch(torch.tensor([[0.5, 1.5], [1.5, 0.5]]))
-    labels = weak_view(raw, 32, ViewOptions(rotation_degrees=45, turn_probability=0.5))[1]
+    options = ViewOptions(rotation_degrees=45, turn_probability=0.5)
+    labels = weak_view(raw, draw_geometry(raw, 32, options), 32, options)[1]
     for row in labels:
         assert (row != torch.from_numpy(disc((32, 32), (1.0, 1.0), 9.0))).float().mean() < 0.07
 

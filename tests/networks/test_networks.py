@@ -75,6 +75,8 @@ def test_denoiser_input_decides_whether_the_condition_reaches_the_bottom() -> No
 
 def test_palette_keeps_the_reference_colours_and_stays_distinct() -> None:
     assert palette(2) == REFERENCE_PALETTE[:2]
+    assert palette(2, "black_white") == ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
+    assert palette(3, "black_white") == REFERENCE_PALETTE[:3]
     assert palette(4) == REFERENCE_PALETTE
     for classes in (5, 8, 32, 100):
         colours = palette(classes)

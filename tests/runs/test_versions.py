@@ -2,23 +2,29 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from diffrect.config import read_config
+import diffrect.training.train as train_module
+from diffrect.config import TrainConfig, read_config
+from diffrect.data.batch import RawBatch
 from diffrect.data.prepare import prepare
 from diffrect.data.store import FORMAT_VERSION as STORE_VERSION
 from diffrect.data.store import Store
 from diffrect.errors import InputError
 from diffrect.evaluation.evaluate import evaluate
+from diffrect.inference.load import load_method
 from diffrect.inference.model import Model
+from diffrect.methods.registry import resolve
 from diffrect.runs.checkpoint import FORMAT_VERSION as CHECKPOINT_VERSION
 from diffrect.runs.checkpoint import checkpoint_path, load_checkpoint
 from diffrect.runs.log import FORMAT_VERSION as METRICS_VERSION
 from diffrect.training.train import train
+from diffrect.training.trainer import Trainer
 from support.tiny import scan, write_dataset_json, write_nifti
 
 EXAMPLES = Path(__file__).parent / "examples"
@@ -117,6 +123,65 @@ def _refuse_later(run: Path) -> None:
     state = load_checkpoint(checkpoint_path(run, "best"))
     torch.save({**state, "format": 2}, path)
     load_checkpoint(path)
+
+
+def test_preset_reference_of_format_1_keeps_its_meaning(tmp_path: Path) -> None:
+    """It is repeated with the views and the colours that it had; a file by hand has today's."""
+    recorded = EXAMPLES / "reference_1.yaml"
+    resolved = resolve(read_config(recorded))
+    assert (resolved.view_options.geometry, resolved.view_options.turn_probability) == (
+        "single",
+        0.5,
+    )
+    assert resolved.method_options.two_classes == "black_red"
+    assert resolved.method_options.rectify_from == 500
+    assert read_config(recorded, as_written=True).options == {"rectify_from": 500}
+    fixmatch = replace(read_config(recorded), method="fixmatch")
+    assert resolve(fixmatch).view_options.turn_probability == 1
+    by_hand = tmp_path / "config.yaml"
+    by_hand.write_text("preset: reference\n")
+    assert resolve(read_config(by_hand)).view_options.geometry == "authors"
+    by_hand.write_text("format: 3\n")
+    with pytest.raises(InputError, match="expected configuration format 2, got 3"):
+        read_config(by_hand)
+
+
+def test_a_reference_run_of_before_goes_on_with_its_own_views(
+    store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = TrainConfig(
+        method="supervised", preset="reference", size=32, iterations=2, labelled="1"
+    )
+    run = train(store, tmp_path / "run", config, progress=False)
+    _as_of_format_1(run)
+    load = load_method(run)
+    assert (load.config.options["geometry"], load.config.options["eight_bit"]) == ("single", True)
+    seen: list[str] = []
+
+    class Watched(Trainer):
+        def iteration(self, raw: RawBatch) -> dict[str, float]:
+            seen.append(self.views.geometry)
+            return super().iteration(raw)
+
+    saved = read_config(run / "config.yaml")
+    assert saved.options == {"geometry": "single", "two_classes": "black_red"}
+    monkeypatch.setattr(train_module, "Trainer", Watched)
+    for given in (saved, config):  # as the command line and as Python name it
+        state = load_checkpoint(checkpoint_path(run, "last"))
+        torch.save({**state, "step": 1, "validated": 0}, checkpoint_path(run, "last"))
+        train(store, run, given, resume=True, progress=False)
+        _as_of_format_1(run)
+    assert seen == ["single", "single"]
+
+
+def _as_of_format_1(run: Path) -> None:
+    """Take out of a run's files what version 0.1.0 did not write."""
+    file = run / "config.yaml"
+    file.write_text(file.read_text().replace("format: 2\n", ""))
+    for path in (run / "checkpoints").glob("*.pt"):
+        state = load_checkpoint(path)
+        state["config"]["options"].pop("geometry", None)
+        torch.save(state, path)
 
 
 def test_examples_stay_small() -> None:

@@ -301,10 +301,14 @@ def test_moving_average_starts_as_a_copy_and_lags() -> None:
 def test_validation_leaves_undefined_classes_out() -> None:
     import numpy as np
 
-    scores = summarise_dice(np.array([[0.5, np.nan], [0.7, np.nan]]), ("a", "b"))
+    scores = summarise_dice(np.array([[0.5, np.nan], [0.7, np.nan]]), ("a", "b"), ("a",))
     assert scores["dice"] == scores["dice_a"] == pytest.approx(0.6)
     assert math.isnan(scores["dice_b"])
-    assert summarise_dice(np.full((1, 1), np.nan), ("a",))["dice"] == 0.0
+    # A stray pixel of a class that no case shows changes nothing, and is seen.
+    stray = summarise_dice(np.array([[0.5, 0.0], [0.7, np.nan]]), ("a", "b"), ("a",))
+    assert (stray["dice"], stray["dice_b"]) == (scores["dice"], 0)
+    assert math.isnan(summarise_dice(np.zeros((1, 1)), ("a",), ())["dice"])
+    assert math.isnan(summarise_dice(np.full((1, 1), np.nan), ("a",), ())["dice"])
 
 
 def test_second_ctrl_c_stops_at_once() -> None:

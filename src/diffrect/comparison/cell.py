@@ -14,7 +14,7 @@ from diffrect.config import Role, config_from_dict, config_to_dict, names_with, 
 from diffrect.errors import InputError
 from diffrect.evaluation.evaluate import evaluate
 from diffrect.json_files import read_json, write_json
-from diffrect.methods.registry import complete
+from diffrect.methods.registry import complete, option_defaults
 from diffrect.runs.checkpoint import checkpoint_path
 from diffrect.runs.folder import remove_run
 from diffrect.runs.log import read_log
@@ -147,6 +147,8 @@ def check_cell(run: Path, cell: Cell, split: str) -> None:
     scores, saved = run / metrics_file(split), run / CONFIG_FILE
     if scores.is_file():
         found = dict(read_json(scores).get("protocol", {}))
+        # Options that are newer than the cell had their defaults.
+        found["options"] = option_defaults(cell.config.method) | (found.get("options") or {})
     elif saved.is_file() and has_state(run):
         found = config_to_dict(complete(read_config(saved)))
     else:

@@ -128,7 +128,7 @@ def _validation(trainer: Trainer) -> float:
     few = split.val[:TIMED_PATIENTS]
 
     def validate_few() -> object:
-        return validate(trainer.segmenter, trainer.store, few, trainer.fabric)
+        return validate(trainer.segmenter, trainer.store, few, trainer.shown, trainer.fabric)
 
     return _timed(validate_few) * len(split.val) / len(few)
 

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from diffrect.config import ViewOptions
 from diffrect.data.batch import Batch, RawBatch
 from diffrect.data.record import SliceIndex
-from diffrect.imaging.resample import crop_centre
+from diffrect.imaging.resample import Interpolation, crop_centre, to_network
 
 
 def make_batch(
@@ -54,7 +54,9 @@ def _with_strong(plain: Batch, weak: Tensor, options: ViewOptions) -> Batch:
 
 
 def draw_geometry(raw: RawBatch, size: int, options: ViewOptions) -> Tensor:
-    """Return what `random_geometry` draws for a batch, see `Batch.geometry`."""
+    """Draw how each row is turned, see `Batch.geometry`."""
+    if options.geometry == "authors":
+        return authors_geometry(len(raw.images))
     shapes = torch.full_like(raw.shapes, size) if raw.zooms is not None else raw.shapes
     return random_geometry(shapes, options)
 
@@ -73,6 +75,8 @@ def weak_view(
     Returns:
         The images in [0, 1], and the labels of the labelled rows as int64.
     """
+    if options.geometry == "authors":
+        raw = _resized(raw, size, options.interpolation)
     grid = sampling_grid(raw, geometry, size)
     mode = "bilinear" if options.interpolation == "linear" else "nearest"
     weak = F.grid_sample(raw.images, grid, mode=mode, align_corners=True)
@@ -117,6 +121,43 @@ def random_geometry(shapes: Tensor, options: ViewOptions) -> Tensor:
     half = (shapes.flip(1).float() - 1).clamp(min=1) / 2  # (width, height)
     rotated = rotation(angle) * half[:, None, :] / half[:, :, None]
     return torch.where(quarter[:, None, None], turned, rotated)
+
+
+def authors_geometry(rows: int) -> Tensor:
+    """Draw the authors' flips and rotations of square slices, as matrices like `random_geometry`'s.
+
+    Flips left-right and up-down have probability 0.5 each. Then, with probability 0.5, comes a
+    counter-clockwise rotation about the centre by a whole number of degrees from 0 to 358.
+
+    Args:
+        rows: number of matrices.
+
+    Returns:
+        (rows, 2, 2) in (x, y) order, a flip of what a rotation reads.
+    """
+    flips = 1 - 2 * torch.randint(2, (rows, 2))
+    turned = torch.rand(rows) < 0.5
+    degrees = torch.randint(359, (rows,)) * turned
+    return flips[:, :, None] * rotation(degrees.float().deg2rad())
+
+
+def _resized(raw: RawBatch, size: int, interpolation: Interpolation) -> RawBatch:
+    """Return slices that are resized, or cropped with their zooms, before any geometry."""
+    images, labels = [], []
+    for row, (height, width) in enumerate(raw.shapes.tolist()):
+        zoom = None if raw.zooms is None else (float(raw.zooms[row, 0]), float(raw.zooms[row, 1]))
+        image = raw.images[row : row + 1, :, :height, :width]
+        images.append(to_network(image, size, interpolation, zoom))
+        if row < len(raw.labels):
+            label = raw.labels[row : row + 1, None, :height, :width].float()
+            labels.append(to_network(label, size, "nearest", zoom)[:, 0])
+    return replace(
+        raw,
+        images=torch.cat(images),
+        labels=torch.cat(labels),
+        shapes=torch.full_like(raw.shapes, size),
+        zooms=None,
+    )
 
 
 def rotation(angle: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ from diffrect.data.task import Task
 from diffrect.distributed.ranks import is_launched
 from diffrect.errors import InputError
 from diffrect.methods.base import Method, Problem
-from diffrect.methods.registry import resolve
+from diffrect.methods.registry import remembered, resolve
 from diffrect.processes import local_rank
 from diffrect.runs.checkpoint import checkpoint_path, load_checkpoint
 
@@ -41,7 +41,7 @@ def load_method(run: Path | str, checkpoint: Literal["best", "last"] = "best") -
     path = checkpoint_path(Path(run), checkpoint)
     state = load_checkpoint(path)
     try:
-        config = config_from_dict(state["config"])
+        config = remembered(config_from_dict(state["config"]))
         task = Task.from_dict(state["task"])
         resolved = resolve(config)
     except (InputError, LookupError, TypeError, ValueError, AttributeError) as error:

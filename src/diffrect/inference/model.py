@@ -19,7 +19,7 @@ from diffrect.inference.load import load_method, pick_device
 from diffrect.inference.onnx import OnnxNetwork
 from diffrect.inference.segment import segment
 from diffrect.inference.segmenter import Segmenter
-from diffrect.methods.registry import resolve
+from diffrect.methods.registry import remembered, resolve
 from diffrect.networks.folding import for_prediction
 
 
@@ -95,7 +95,7 @@ class Model:
         """
         network = OnnxNetwork(path)
         try:
-            config = config_from_dict(network.metadata["config"])
+            config = remembered(config_from_dict(network.metadata["config"]))
             task = Task.from_dict(network.metadata["task"])
             interpolation = resolve(config).view_options.interpolation
             step = network.metadata["step"]

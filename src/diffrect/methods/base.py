@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import SGD, Optimizer
 
-from diffrect.config import TrainConfig, ViewOptions
+from diffrect.config import TrainConfig
 from diffrect.data.batch import Batch
 from diffrect.data.task import Task
 from diffrect.data.volumes import TrainingVolumes
@@ -96,12 +96,11 @@ class Method(nn.Module, ABC):
         self.segmenter = UNet(problem.channels, problem.classes)
 
     @classmethod
-    def check_settings(cls, options: Any, views: ViewOptions, config: TrainConfig) -> None:
-        """Refuse options of the method that contradict those of the views or of the training.
+    def check_settings(cls, options: Any, config: TrainConfig) -> None:
+        """Refuse options of the method that contradict the configuration of the training.
 
         Args:
             options: the method's own.
-            views: how views are made.
             config: the training's.
 
         Raises:

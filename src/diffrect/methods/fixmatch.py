@@ -48,6 +48,7 @@ REFERENCE = {
     "unsure_pixels": "background",
     "pseudo_label_loss": "cross_entropy_dice",
     "complementary": True,
+    "geometry": "single",
     "turn_probability": 1.0,
     "jitter_low": 0.2,
     "jitter_high": 1.8,

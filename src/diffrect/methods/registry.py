@@ -1,5 +1,6 @@
 """Find a method by its name, and turn a configuration into a method with all its options."""
 
+from collections.abc import Mapping
 from dataclasses import fields, is_dataclass, replace
 from importlib import import_module
 from importlib.metadata import entry_points
@@ -28,7 +29,7 @@ METHODS = {
 ENTRY_POINT_GROUP = "diffrect.methods"
 # Options that a method which lacks them ignores: a comparison gives them to all of its methods, and
 # older configurations held them whatever the method.
-_ANY_METHOD_TAKES = {"rectify_from"}
+_ANY_METHOD_TAKES = {"rectify_from", "rectify_after", "two_classes"}
 
 
 class Resolved(NamedTuple):
@@ -133,8 +134,48 @@ def resolve(config: TrainConfig) -> Resolved:
         of_method = {k: v for k, v in values.items() if k not in of_views}
         method_options = update_dataclass(method_options, of_method, where)
         view_options = update_dataclass(view_options, of_views, where)
-    method.check_settings(method_options, view_options, config)
+    _check_geometry(view_options, config.options)
+    method.check_settings(method_options, config)
     return Resolved(method, method_options, view_options)
+
+
+def _check_geometry(views: ViewOptions, given: Mapping[str, Any]) -> None:
+    """Check that no option is given that only the other geometry reads.
+
+    Raises:
+        InputError: naming the option.
+    """
+    if views.geometry == "single" or "geometry" in given:  # all of them are given in a checkpoint
+        return
+    for name in ("turn_probability", "rotation_degrees"):
+        if name in given:
+            raise InputError(
+                f"--option {name}",
+                "geometry=single beside it",
+                hint="the authors' flips and rotations do not read it",
+                setting=name,
+            )
+
+
+def remembered(config: TrainConfig) -> TrainConfig:
+    """Return the configuration of a checkpoint, with the options that are newer than it.
+
+    A checkpoint holds every option of its time, see `complete`. Those that were added later have
+    the value that all trainings had before, which is their default outside of all presets.
+
+    Raises:
+        InputError: the method is unknown.
+    """
+    return replace(config, options=option_defaults(config.method) | dict(config.options))
+
+
+def option_defaults(method: str) -> dict[str, Any]:
+    """Return the defaults, outside of presets, of the options of views and of a method.
+
+    Raises:
+        InputError: there is no such method.
+    """
+    return {**vars(ViewOptions()), **vars(find_method(method).Options())}
 
 
 def complete(config: TrainConfig) -> TrainConfig:

@@ -6,6 +6,7 @@ guidance (CG) measures how far two label maps are apart.
 
 import math
 from functools import cache
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -13,16 +14,26 @@ from torch.nn import functional as F
 
 REFERENCE_PALETTE = ((0.0, 0.0, 0.0), (1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0))
 GUIDANCE_SCALE = 999.0
+TwoClasses = Literal["black_red", "black_white"]
 
 
 @cache
-def palette(classes: int) -> tuple[tuple[float, float, float], ...]:
+def palette(
+    classes: int, two_classes: TwoClasses = "black_red"
+) -> tuple[tuple[float, float, float], ...]:
     """Return RGB colours in [0, 1], one per class, as far apart as they can be.
 
     The first four are the reference's (black, red, green, blue). Each further one is the point of a
     grid over the colour cube that lies farthest from all colours before it; the grid is refined
-    until it holds enough points, so any number of classes gets distinct colours.
+    until it holds enough points, so any number of classes gets distinct colours. For two classes
+    the reference has black and white.
+
+    Args:
+        classes: number of classes, background included.
+        two_classes: the colours if there are two classes.
     """
+    if classes == 2 and two_classes == "black_white":
+        return REFERENCE_PALETTE[0], (1.0, 1.0, 1.0)
     colours = list(REFERENCE_PALETTE[:classes])
     steps = 2
     while (steps + 1) ** 3 < 2 * classes:
@@ -45,10 +56,12 @@ class SemanticColouring(nn.Module):
     Without colours, class k of C is the grey level k / (C - 1): the ablation of the colouring.
     """
 
-    def __init__(self, classes: int, coloured: bool = True) -> None:
+    def __init__(
+        self, classes: int, coloured: bool = True, two_classes: TwoClasses = "black_red"
+    ) -> None:
         super().__init__()
         greys = [(code / max(1, classes - 1),) * 3 for code in range(classes)]
-        colours = torch.tensor(palette(classes) if coloured else greys)
+        colours = torch.tensor(palette(classes, two_classes) if coloured else greys)
         self.register_buffer("colours", colours, persistent=False)
         self.colours: Tensor
 

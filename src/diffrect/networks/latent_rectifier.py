@@ -14,7 +14,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from diffrect.networks.calibration import GUIDANCE_SCALE, GuidanceEmbedding, SemanticColouring
+from diffrect.networks.calibration import (
+    GUIDANCE_SCALE,
+    GuidanceEmbedding,
+    SemanticColouring,
+    TwoClasses,
+)
 from diffrect.networks.diffusion import (
     add_noise,
     alphas_cumulative,
@@ -125,6 +130,7 @@ class LatentRectifier(nn.Module):
         neighbours: slices seen on either side.
         latent_channels: channels of a latent.
         colouring: whether label maps enter coloured (LCC) or as grey levels.
+        two_classes: colours of the label maps if there are two classes, see `palette`.
         diffusion_steps: T, length of the noise schedule.
         sample_steps: DDIM steps taken when rectifying.
     """
@@ -137,6 +143,7 @@ class LatentRectifier(nn.Module):
         neighbours: int = 1,
         latent_channels: int = 32,
         colouring: bool = True,
+        two_classes: TwoClasses = "black_red",
         diffusion_steps: int = 10,
         sample_steps: int = 2,
     ) -> None:
@@ -148,7 +155,7 @@ class LatentRectifier(nn.Module):
         alphas = alphas_cumulative(cosine_betas(diffusion_steps))
         self.register_buffer("alphas", alphas, persistent=False)
         self.alphas: Tensor
-        self.colouring = SemanticColouring(classes, coloured=colouring)
+        self.colouring = SemanticColouring(classes, colouring, two_classes)
         self.guidance_embedding = GuidanceEmbedding(width=GUIDANCE_WIDTH)
         self.label_encoder = LabelEncoder(latent_channels)
         self.image_encoder = Encoder(channels * slices, WIDTHS, IMAGE_DROPOUT)

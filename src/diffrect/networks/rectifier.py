@@ -12,7 +12,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from diffrect.networks.calibration import GUIDANCE_SCALE, GuidanceEmbedding, SemanticColouring
+from diffrect.networks.calibration import (
+    GUIDANCE_SCALE,
+    GuidanceEmbedding,
+    SemanticColouring,
+    TwoClasses,
+)
 from diffrect.networks.diffusion import (
     add_noise,
     alphas_cumulative,
@@ -83,6 +88,7 @@ class Rectifier(nn.Module):
         channels: image channels.
         classes: number of classes, background included.
         colouring: whether label maps enter coloured (LCC) or as grey levels.
+        two_classes: colours of the label maps if there are two classes, see `palette`.
         sees_image: whether the image enters, or a black one in its place.
         denoiser_input: see `LatentDenoiser`.
         clamp_latent: limit z0 to [-1, 1] while sampling, see `ddim_sample`.
@@ -97,6 +103,7 @@ class Rectifier(nn.Module):
         classes: int,
         *,
         colouring: bool = True,
+        two_classes: TwoClasses = "black_red",
         sees_image: bool = True,
         denoiser_input: DenoiserInput = "sum",
         clamp_latent: bool = False,
@@ -113,7 +120,7 @@ class Rectifier(nn.Module):
         alphas = alphas_cumulative(cosine_betas(diffusion_steps))
         self.register_buffer("alphas", alphas, persistent=False)
         self.alphas: Tensor
-        self.colouring = SemanticColouring(classes, coloured=colouring)
+        self.colouring = SemanticColouring(classes, colouring, two_classes)
         self.guidance_embedding = GuidanceEmbedding(width=GUIDANCE_WIDTH)
         self.label_encoder = Encoder(channels + 3, widths, guidance_width=GUIDANCE_WIDTH)
         self.image_encoder = Encoder(channels, widths, guidance_width=GUIDANCE_WIDTH)

@@ -27,8 +27,9 @@ class TrainingState:
 
     Attributes:
         step: iterations done.
-        best: the highest Dice of a validation so far, in [0, 1]; -inf before the first.
-        last_dice: the Dice of the last validation; NaN before the first.
+        best: the highest Dice of a validation so far, in [0, 1]; -inf before the first that
+            is defined.
+        last_dice: the Dice of the last validation; NaN before the first, or if it is undefined.
         validated: iterations done at the last validation.
         skipped: iterations left out because a loss or gradient was not finite.
         overflows: optimiser steps that the loss scaler of precision 16-mixed left out.
@@ -147,6 +148,9 @@ def check_same_training(run: Path, config: TrainConfig, store: Store, split: Spl
         InputError: an option differs that changes the result, or other patients are named.
     """
     saved = read_config(run / CONFIG_FILE)
+    written = read_config(run / CONFIG_FILE, as_written=True)
+    if config.options == written.options:  # Python gives an earlier run what it was given then
+        saved = written
     check_same_config(saved, config, run)
     if (saved.split_file, saved.labelled) != (config.split_file, config.labelled):
         given = resolve_split(

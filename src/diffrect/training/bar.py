@@ -64,14 +64,19 @@ class Bar:
 
         Args:
             step: iterations done.
-            scores: "dice" and "dice_CLASS" per class, in [0, 1].
-            best: highest Dice so far, in [0, 1].
+            scores: "dice" and "dice_CLASS" per class, in [0, 1]; NaN where undefined.
+            best: highest Dice so far, in [0, 1]; -inf if there is nothing to choose by.
             minutes: since this session of the training began.
         """
         classes = ", ".join(
-            f"{n.removeprefix('dice_')} {100 * v:.1f}" for n, v in scores.items() if n != "dice"
+            f"{n.removeprefix('dice_')} {_percent(v, 1)}" for n, v in scores.items() if n != "dice"
         )
+        chosen = f"best {_percent(best, 2)}" if math.isfinite(best) else "the last is the best"
         self.console.print(
-            f"iteration {step} of {self.iterations}: validation Dice {100 * scores['dice']:.2f} "
-            f"({classes}), best {100 * best:.2f}, {minutes:.1f} min"
+            f"iteration {step} of {self.iterations}: validation Dice "
+            f"{_percent(scores['dice'], 2)} ({classes}), {chosen}, {minutes:.1f} min"
         )
+
+
+def _percent(value: float, decimals: int) -> str:
+    return "undefined" if math.isnan(value) else f"{100 * value:.{decimals}f}"

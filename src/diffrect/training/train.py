@@ -10,7 +10,7 @@ from diffrect.data.loader import workers_explained
 from diffrect.data.store import Store
 from diffrect.distributed.ranks import is_launched
 from diffrect.errors import InputError
-from diffrect.methods.registry import complete
+from diffrect.methods.registry import complete, remembered
 from diffrect.runs.folder import check_start, remember_store, start_run, take_back, tidy
 from diffrect.runs.names import PROFILE_FOLDER, SPLIT_FILE
 from diffrect.runs.resume import check_same_training, has_state, newest_state
@@ -18,6 +18,7 @@ from diffrect.training.monitor import Monitor
 from diffrect.training.profiling import StepProfiler
 from diffrect.training.stop import StopRequest
 from diffrect.training.trainer import Trainer
+from diffrect.training.validation import warn_of_missing_classes
 
 
 def train(
@@ -68,6 +69,9 @@ def train(
     else:
         trainer = _started(opened, run, config, resume=resume, overwrite=overwrite)
 
+    if trainer.fabric.is_global_zero:
+        warn_of_missing_classes(opened, trainer.shown)
+
     # One process writes the folder, and the others wait until it is there.
     if trainer.fabric.is_global_zero:
         tidy(run)
@@ -102,7 +106,8 @@ def _resumed(store: Store, run: Path, config: TrainConfig) -> Trainer:
     state = newest_state(run, store, tell=not is_launched())
     check_split(state.split, store, str(run / SPLIT_FILE))
     check_same_training(run, config, store, state.split)
-    trainer = Trainer(store, run, replace(config, options=state.config.options), state.split)
+    options = remembered(state.config).options
+    trainer = Trainer(store, run, replace(config, options=options), state.split)
     trainer.load(state)
     return trainer
 

@@ -39,7 +39,7 @@ from diffrect.training.monitor import Monitor
 from diffrect.training.profiling import StepProfiler
 from diffrect.training.saving import save_state
 from diffrect.training.stop import StopRequest
-from diffrect.training.validation import validate
+from diffrect.training.validation import classes_shown, validate
 
 
 class Trainer:
@@ -47,8 +47,10 @@ class Trainer:
 
     Attributes:
         step: iterations done.
-        best: the highest Dice of a validation so far, in [0, 1]; -inf before the first.
-        last_dice: the Dice of the last validation; NaN before the first.
+        shown: the classes that the validation patients show, which choose the best checkpoint.
+        best: the highest Dice of a validation so far, in [0, 1]; -inf before the first that is
+            defined.
+        last_dice: the Dice of the last validation; NaN before the first, or if it is undefined.
         validated: iterations done at the last validation.
         guard: checks losses and gradients, and counts the iterations that were left out.
     """
@@ -77,6 +79,7 @@ class Trainer:
             name: cast(Optimizer, self.fabric.setup_optimizers(optimizer))
             for name, optimizer in self.method.optimizers().items()
         }
+        self.shown = classes_shown(store, split.val)
         self.step = 0
         self.best = -math.inf
         self.last_dice = math.nan
@@ -293,7 +296,7 @@ class Trainer:
         """
         # The network that predicts is scored on whole volumes.
         monitor.validation_begins()
-        scores = validate(self.segmenter, self.store, self.split.val, self.fabric, stop)
+        scores = validate(self.segmenter, self.store, self.split.val, self.shown, self.fabric, stop)
         if scores is None:
             return
 
@@ -302,11 +305,13 @@ class Trainer:
         better = self.last_dice > self.best
         if better:
             self.best = self.last_dice
+        # With nothing to choose by, the last state is the best.
+        kept = better or math.isnan(self.last_dice)
         monitor.validation(self.step, scores, self.best)
         monitor.sync()
 
         # The best state so far is kept apart from the last one.
-        if better:
+        if kept:
             self.save(BEST)
         self.save(LAST)
 

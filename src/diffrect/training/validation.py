@@ -1,4 +1,9 @@
-"""Validation during training: Dice of the predictor on whole volumes."""
+"""Validation during training: Dice of the predictor on whole volumes.
+
+The best checkpoint is chosen by the classes that the truth of some validation case shows. For any
+other class, Dice is 0 or undefined by whether a stray pixel was predicted, which says nothing about
+how well the class is found and would freeze the choice at the first validation, or move it.
+"""
 
 import math
 from typing import cast
@@ -7,6 +12,7 @@ import numpy as np
 import torch
 from lightning_fabric import Fabric
 
+from diffrect.console import warn
 from diffrect.data.store import Store
 from diffrect.evaluation.metrics import case_dice
 from diffrect.inference.segmenter import Segmenter
@@ -17,6 +23,7 @@ def validate(
     segmenter: Segmenter,
     store: Store,
     patients: tuple[str, ...],
+    shown: tuple[str, ...],
     fabric: Fabric,
     stop: StopRequest | None = None,
 ) -> dict[str, float] | None:
@@ -29,15 +36,15 @@ def validate(
         segmenter: the network in training, and how slices become its input.
         store: the prepared data.
         patients: the patients to score; their unlabelled cases are left out.
+        shown: the classes that choose the best checkpoint, see `classes_shown`.
         fabric: the processes, and the precision in which the network runs.
         stop: ends the validation early once a stop is requested.
 
     Returns:
-        `dice` (mean over classes) and `dice_CLASS` for each, in [0, 1]; None if a stop was
-        requested before all cases were done.
+        `dice` and `dice_CLASS` for each class, see `summarise_dice`; None if a stop was requested
+        before all cases were done.
     """
-    wanted = set(patients)
-    cases = [c.id for c in store.cases.values() if c.patient in wanted and c.labelled]
+    cases = _labelled_cases(store, patients)
     foreground = store.classes[1:]
     scores = torch.zeros(len(cases), len(foreground), dtype=torch.float64)
     training = segmenter.network.training
@@ -57,18 +64,22 @@ def validate(
         scores = cast(torch.Tensor, fabric.all_reduce(scores.to(fabric.device), reduce_op="sum"))
     if scores.isinf().any():
         return None
-    return summarise_dice(scores.cpu().numpy(), foreground)
+    return summarise_dice(scores.cpu().numpy(), foreground, shown)
 
 
-def summarise_dice(scores: np.ndarray, foreground: tuple[str, ...]) -> dict[str, float]:
+def summarise_dice(
+    scores: np.ndarray, foreground: tuple[str, ...], shown: tuple[str, ...]
+) -> dict[str, float]:
     """Return the means over cases (rows) of each class, and over classes, without undefined values.
 
     Args:
         scores: Dice (cases, classes) in [0, 1]; NaN where it is undefined.
         foreground: names of the classes.
+        shown: those that the truth of some case shows.
 
     Returns:
-        `dice`, 0 if nothing is defined, and `dice_CLASS`, NaN for a class that no case shows.
+        `dice`, the mean of the classes shown, NaN if there is none; and `dice_CLASS`, NaN for a
+        class whose Dice is undefined in all cases.
     """
     defined = ~np.isnan(scores)
     means = np.where(defined, scores, 0).sum(axis=0) / np.maximum(defined.sum(axis=0), 1)
@@ -77,4 +88,44 @@ def summarise_dice(scores: np.ndarray, foreground: tuple[str, ...]) -> dict[str,
         f"dice_{name}": float(mean) if there else math.nan
         for name, mean, there in zip(foreground, means, seen, strict=True)
     }
-    return {"dice": float(means[seen].mean()) if seen.any() else 0.0, **named}
+    chosen = means[[name in shown for name in foreground]]
+    return {"dice": float(chosen.mean()) if chosen.size else math.nan, **named}
+
+
+def classes_shown(store: Store, patients: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the foreground classes that the labels of some patients show, in the store's order.
+
+    Labels are read until all classes are found.
+    """
+    missing = dict(enumerate(store.classes[1:], start=1))
+    for case in _labelled_cases(store, patients):
+        if not missing:
+            break
+        label = store.label(case)
+        missing = {code: name for code, name in missing.items() if not (label == code).any()}
+    return tuple(name for name in store.classes[1:] if name not in missing.values())
+
+
+def warn_of_missing_classes(store: Store, shown: tuple[str, ...]) -> None:
+    """Say which classes cannot choose the best checkpoint, as no validation patient shows them.
+
+    Args:
+        store: the prepared data.
+        shown: the classes that the validation patients show.
+    """
+    missing = [name for name in store.classes[1:] if name not in shown]
+    if not shown:
+        warn(
+            "the labels of the validation patients show no class, so there is nothing to choose a "
+            "checkpoint by: best.pt will be the state of the last validation"
+        )
+    elif missing:
+        warn(
+            f"the labels of no validation patient show {', '.join(missing)}: validation Dice, "
+            "which chooses best.pt, is the mean of the other classes"
+        )
+
+
+def _labelled_cases(store: Store, patients: tuple[str, ...]) -> list[str]:
+    wanted = set(patients)
+    return [c.id for c in store.cases.values() if c.patient in wanted and c.labelled]

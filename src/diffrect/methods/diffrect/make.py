@@ -20,6 +20,7 @@ def make_rectifier(problem: Problem, options: DiffRectOptions) -> Rectifier | La
             problem.classes,
             neighbours=options.neighbours,
             colouring=options.colouring,
+            two_classes=options.two_classes,
             diffusion_steps=options.diffusion_steps,
             sample_steps=options.sample_steps,
         )
@@ -27,6 +28,7 @@ def make_rectifier(problem: Problem, options: DiffRectOptions) -> Rectifier | La
         problem.channels,
         problem.classes,
         colouring=options.colouring,
+        two_classes=options.two_classes,
         sees_image=options.rectifier_image,
         denoiser_input=options.denoiser_input,
         clamp_latent=options.clamp_latent,

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from diffrect.config import TrainConfig, ViewOptions
+from diffrect.config import TrainConfig
 from diffrect.data.batch import Batch
 from diffrect.data.volumes import TrainingVolumes
 from diffrect.errors import InputError
@@ -62,10 +62,8 @@ class DiffRect(Method):
         self.rectify_from = options.start(problem.iterations)
 
     @classmethod
-    def check_settings(
-        cls, options: DiffRectOptions, views: ViewOptions, config: TrainConfig
-    ) -> None:
-        """Refuse the correction of whole volumes where it cannot follow the views or processes."""
+    def check_settings(cls, options: DiffRectOptions, config: TrainConfig) -> None:
+        """Refuse several processes where whole volumes are corrected."""
         chosen = f"rectifier={options.rectifier}"
         if options.of_volumes and config.devices * config.nodes > 1:
             name = "devices" if config.devices > 1 else "nodes"

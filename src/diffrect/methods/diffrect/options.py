@@ -10,6 +10,7 @@ from typing import Any, Literal
 from diffrect.checks import at_least, within
 from diffrect.errors import InputError
 from diffrect.methods.losses import consistency_ramp
+from diffrect.networks.calibration import TwoClasses
 from diffrect.networks.rectifier import DenoiserInput
 
 
@@ -50,6 +51,9 @@ class DiffRectOptions:
     """Calibration guidance: one value per slice, one per batch, or always 0 (ablation)."""
     colouring: bool = True
     """Whether label maps enter the rectifier coloured; false = as grey levels (ablation)."""
+    two_classes: TwoClasses = "black_red"
+    """Colours of the label maps where there are only two classes; the authors' are black and
+    white. For more classes both are the same."""
     rectifier_image: bool = True
     """Whether the rectifier sees the image beside the label map; false = black (ablation)."""
     coarse_to_fine: bool = True
@@ -175,6 +179,7 @@ class DiffRectOptions:
 
 
 REFERENCE: Mapping[str, Any] = {
+    "two_classes": "black_white",
     "confidence": 0.8,
     "unsure_pixels": "background",
     "consistency_weight": 0.1,
