@@ -1,6 +1,7 @@
 """Reading volumes, refusing broken ones, and writing labels on the grid of their input."""
 
 import gzip
+import tracemalloc
 from pathlib import Path
 
 import nibabel as nib
@@ -11,6 +12,7 @@ import SimpleITK as sitk
 from diffrect.data.case import Case, check_case, image_slices, label_slices
 from diffrect.errors import InputError
 from diffrect.imaging.geometry import check_geometry
+from diffrect.imaging.label_codes import list_codes, map_codes, whole_numbers
 from diffrect.imaging.read import read_image, read_label
 from diffrect.imaging.volume import Volume
 from diffrect.imaging.write import write_labels
@@ -99,6 +101,16 @@ def test_an_sform_that_places_nothing_gives_way_to_the_qform(
     np.testing.assert_allclose(itk.GetOrigin(), (-7, 9, 11), atol=1e-5)
 
 
+def test_a_single_slice_needs_no_spacing_across(tmp_path: Path) -> None:
+    source = write_nifti(tmp_path / "a.nii", np.ones((2, 3, 1), np.uint8), (1.5, 1.25, 4))
+    content = bytearray(source.read_bytes())
+    content[88:92] = bytes(4)  # pixdim[3]
+    source.write_bytes(content)
+    assert read_image(source).spacing == (1.5, 1.25, 1.0)
+    write_labels(tmp_path / "b.nii", np.ones((2, 3, 1), np.uint8), read_image(source))
+    assert read_label(tmp_path / "b.nii").spacing == (1.5, 1.25, 1.0)
+
+
 def test_scaled_and_multi_channel_images(tmp_path: Path) -> None:
     image = nib.Nifti1Image(np.arange(24, dtype=np.int16).reshape(2, 3, 4), np.eye(4))
     image.header.set_slope_inter(0.5, 3)
@@ -119,7 +131,11 @@ def test_labels_stored_as_floats_are_read_as_integers(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("value", "message"),
-    [(0.5, "fractions"), (-1.0, "from 0 up, found -1"), (np.nan, "NaN or infinity")],
+    [
+        (0.5, "whole label codes, found 0.5"),
+        (-1.0, "from 0 up, found -1"),
+        (np.nan, "NaN or infinity"),
+    ],
 )
 def test_label_values_refused(tmp_path: Path, value: float, message: str) -> None:
     codes = np.zeros((2, 2, 2), np.float32)
@@ -315,3 +331,67 @@ def test_codes_that_are_whole_but_for_rounding(tmp_path: Path) -> None:
     content[112:116] = np.float32(1 / 3).tobytes()  # scl_slope
     path.write_bytes(content)
     np.testing.assert_array_equal(read_label(path).array, codes)
+
+
+@pytest.mark.parametrize("highest", [2, 7, 200])
+def test_codes_that_a_slope_has_rounded(tmp_path: Path, highest: int) -> None:
+    codes = np.arange(highest + 1, dtype=np.float64).reshape(-1, 1, 1)
+    image = nib.Nifti1Image(codes, np.eye(4))
+    image.header.set_data_dtype(np.uint8)
+    nib.save(image, tmp_path / "a.nii.gz")
+    stored = np.asarray(nib.load(tmp_path / "a.nii.gz").dataobj)
+    assert np.abs(stored - codes).max() > 1e-3
+    np.testing.assert_array_equal(read_label(tmp_path / "a.nii.gz").array, codes)
+    if highest == 2:  # without the slope, what it has rounded is still near enough
+        write_nifti(tmp_path / "b.nii.gz", stored.astype(np.float32))
+        np.testing.assert_array_equal(read_label(tmp_path / "b.nii.gz").array, codes)
+
+
+def test_codes_a_little_off(tmp_path: Path) -> None:
+    codes = np.arange(27).reshape(3, 3, 3)
+    path = write_nifti(tmp_path / "a.nii.gz", (codes * 0.9999).astype(np.float32))
+    np.testing.assert_array_equal(read_label(path).array, codes)
+
+
+def test_a_slope_does_not_make_codes_of_fractions(tmp_path: Path) -> None:
+    image = nib.Nifti1Image(np.arange(4, dtype=np.uint8).reshape(4, 1, 1), np.eye(4))
+    image.header.set_slope_inter(0.5, 0)
+    nib.save(image, tmp_path / "a.nii")
+    with pytest.raises(InputError, match=r"expected whole label codes, found 0\.5"):
+        read_label(tmp_path / "a.nii")
+
+
+@pytest.mark.parametrize("high", [614454277, 2**40])
+def test_high_codes_take_no_more_memory_than_low_ones(high: int) -> None:
+    codes = {0: 0, 7: 1, high: 2}
+    label = volume(np.array([0, 7, high, 7], np.int64).reshape(2, 1, 2))
+    tracemalloc.start()
+    mapped = map_codes(label, codes).array
+    assert list_codes(label.array, 3) == [0, 7, high]
+    assert tracemalloc.get_traced_memory()[1] < 2**20
+    tracemalloc.stop()
+    np.testing.assert_array_equal(mapped.ravel(), [0, 1, 2, 1])
+    assert mapped.dtype == np.uint8
+    assert len(list_codes(label.array, 2)) > 2
+    with pytest.raises(InputError, match=f"expected label codes 0, 7, {high}, found {high + 1}"):
+        map_codes(volume(np.full((1, 1, 1), high + 1)), codes)
+
+
+def test_codes_that_no_program_writes_are_refused() -> None:
+    for array in (np.full(1, 2**60), np.full(1, 2**63, np.uint64), np.full(1, 1e20)):
+        with pytest.raises(InputError, match=r"expected label codes, found"):
+            whole_numbers(array, Path("a.nii"))
+
+
+@pytest.mark.parametrize(
+    "shape", [(3, 4, 5, 1, 1), (3, 4, 5, 1, 2), (3, 4, 5, 2, 1), (3, 4, 1, 1, 1)]
+)
+def test_axes_of_length_1_past_the_third_are_none(tmp_path: Path, shape: tuple[int, ...]) -> None:
+    voxels = np.random.default_rng(0).integers(0, 99, shape).astype(np.int16)
+    source = write_nifti(tmp_path / "a.nii.gz", voxels)
+    channels = [size for size in shape[3:] if size > 1]
+    np.testing.assert_array_equal(read_image(source).array, voxels.reshape(*shape[:3], *channels))
+    write_labels(tmp_path / "b.nii.gz", np.ones(shape[:3], np.uint8), read_image(source))
+    assert nib.load(tmp_path / "b.nii.gz").shape == shape[:3]
+    if not channels:
+        np.testing.assert_array_equal(read_label(source).array, voxels.reshape(shape[:3]))

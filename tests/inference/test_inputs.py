@@ -12,6 +12,7 @@ import diffrect.inference.predict as predicting
 from diffrect.cli.main import main
 from diffrect.config import TrainConfig
 from diffrect.data.task import Task
+from diffrect.inference.inputs import list_scans
 from diffrect.inference.model import Model
 from support.scans import grid, write_scan
 from support.tiny import write_nifti
@@ -90,6 +91,38 @@ def test_one_channel_of_several(tmp_path: Path, use_channels, capsys) -> None:
     assert "--channel: expected a number from 0 up, got -1" in capsys.readouterr().err
     assert run(tmp_path, path, "--overwrite") == 2
     assert f"{path}: expected 1 channel, got 2" in capsys.readouterr().err
+
+
+def test_links_are_called_as_they_are(tmp_path: Path, use_channels, capsys) -> None:
+    use_channels(1)
+    scan = write_nifti(tmp_path / "raw" / "data.nii.gz", 100 * LABELS)
+    series = write_scan(tmp_path / "raw" / "series", 100 * LABELS, grid())
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for name in ("a.nii.gz", "b.nii.gz"):
+        (folder / name).symlink_to(scan)
+    for name in ("c", "d"):
+        (folder / name).symlink_to(series)
+    # The same names by another way are the same scans.
+    (tmp_path / "again").symlink_to(folder)
+    assert run(tmp_path, folder, folder / "a.nii.gz", tmp_path / "again") == 0
+    found = labels_in(tmp_path / "out")
+    assert found.keys() == {f"{name}.nii.gz" for name in "abcd"}
+    for labels in found.values():
+        np.testing.assert_array_equal(labels, LABELS)
+    # The names of a series that has none of its own.
+    assert list(list_scans([series / "."], 1)) == list(list_scans([series], 1)) == ["series"]
+    assert list(list_scans([folder / "c" / "..", scan], 1)) == ["data", "series"]
+
+
+def test_one_file_as_several_channels(tmp_path: Path, use_channels) -> None:
+    use_channels(2)
+    scan = write_nifti(tmp_path / "raw" / "data.nii.gz", 100 * LABELS)
+    (tmp_path / "in").mkdir()
+    for name in ("a_0000.nii.gz", "a_0001.nii.gz"):
+        (tmp_path / "in" / name).symlink_to(scan)
+    assert run(tmp_path, tmp_path / "in") == 0
+    assert labels_in(tmp_path / "out").keys() == {"a.nii.gz"}
 
 
 @pytest.mark.parametrize(

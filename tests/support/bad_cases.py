@@ -51,7 +51,7 @@ PREPARE = {
     "negative label": ("source new", f"{LABEL}: .* found -1", change(LABEL, one_voxel(-1))),
     "fraction as label": (
         "source new",
-        f"{LABEL}: expected whole label codes, found fractions",
+        f"{LABEL}: expected whole label codes, found 0.5",
         change(LABEL, one_voxel(0.5)),
     ),
     "NaN": ("source new", f"{IMAGE}: .* found NaN .*", change(IMAGE, one_voxel(np.nan))),

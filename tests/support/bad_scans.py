@@ -221,7 +221,7 @@ SCANS: dict[str, tuple[str, str, Spoil]] = {
     ),
     "a label with fractions": (
         "prepare source new",
-        f"{LABEL}: expected whole label codes, found fractions",
+        f"{LABEL}: expected whole label codes, found 0.5",
         change(LABEL, one_voxel(0.5)),
     ),
     "a label with negative codes": (

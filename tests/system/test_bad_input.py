@@ -167,14 +167,18 @@ def test_names_with_spaces_and_other_letters(good: dict[str, Path], tmp_path: Pa
         assert [path.name for path in out.iterdir()] == [f"{file.partition('.')[0]}.nii.gz"]
 
 
-def test_a_symlink_loop(good: dict[str, Path], tmp_path: Path) -> None:
+def test_a_symlink_loop(
+    good: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     folder = tmp_path / "in"
     write_nifti(folder / "a.nii.gz", FINE)
     (folder / "loop").symlink_to(folder)
     (folder / "b.nii.gz").symlink_to("b.nii.gz")
     out = tmp_path / "out"
-    assert cli.main(["predict", str(good["run"]), str(out), str(folder), "--quiet"]) == 0
+    assert cli.main(["predict", str(good["run"]), str(out), str(folder), "--quiet"]) == 1
     assert [path.name for path in out.iterdir()] == ["a.nii.gz"]
+    message = f"{folder / 'b.nii.gz'}: expected a NIfTI file, found no such file"
+    assert message in capsys.readouterr().err
 
 
 OPEN = Path.open

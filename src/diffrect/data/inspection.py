@@ -20,12 +20,12 @@ from diffrect.data.sources.ssl4mis import Ssl4misCase
 from diffrect.data.store import Store
 from diffrect.errors import InputError
 from diffrect.imaging.kinds import suffix_of
+from diffrect.imaging.label_codes import list_codes
 from diffrect.imaging.read import read_image, read_label
 from diffrect.imaging.volume import Volume
 from diffrect.labels import IGNORED
 
 _MANY_CODES = 64
-_HIGHEST_CODE = 65535
 
 
 def inspect(
@@ -192,7 +192,7 @@ def _inspect_file(path: Path) -> Findings:
     facts = replace(facts, type=str(image.array.dtype))
     names: tuple[str, ...] = ()
     if label is not None:
-        codes = np.flatnonzero(np.bincount(label.array.ravel()))
+        codes = list_codes(label.array, _MANY_CODES)
         names = tuple(f"code {code}" for code in codes)
         facts = _with_label(facts, np.searchsorted(codes, label.array), len(codes))
     channels = image.array.shape[3] if image.array.ndim == 4 else 1
@@ -204,9 +204,7 @@ def _as_label(path: Path) -> Volume | None:
         label = read_label(path)
     except InputError:
         return None
-    small = label.array.max(initial=0) <= _HIGHEST_CODE  # else counting takes too much room
-    few = small and np.count_nonzero(np.bincount(label.array.ravel())) <= _MANY_CODES
-    return label if few else None
+    return label if len(list_codes(label.array, _MANY_CODES)) <= _MANY_CODES else None
 
 
 def _image_facts(case_id: str, patient: str, image: Volume, labelled: bool) -> CaseFacts:

@@ -45,9 +45,12 @@ def suffix_of(path: Path) -> str:
 
 
 def stem_of(path: Path) -> str:
-    """Return the name without the suffix of an image; a series is named after its folder."""
+    """Return the name without the suffix of an image; a series is named after its folder.
+
+    A link is called as it is, not as what it leads to. Only "." and ".." have to be looked up.
+    """
     if path.is_dir():
-        return path.resolve().name
+        return path.resolve().name if path.name in ("", "..") else path.name
     return path.name.removesuffix(suffix_of(path))
 
 

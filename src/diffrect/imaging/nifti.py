@@ -20,7 +20,6 @@ from diffrect.imaging.decode import LARGEST_GZIP_RATIO, TRUNCATED, check_file, d
 from diffrect.imaging.volume import Spacing, Volume
 
 _READABLE = "a readable NIfTI file"
-_VECTOR = 1007  # intent code of a vector in each voxel
 _MILLIMETRES = {1: 1000.0, 3: 0.001}  # per metre and per micrometre, by the code of xyzt_units
 _QFORM_USED = "its sform does not say where every axis points, so its qform is used"
 
@@ -28,8 +27,9 @@ _QFORM_USED = "its sform does not say where every axis points, so its qform is u
 def read_nifti(path: Path) -> Volume:
     """Read a volume in the file's axis order; its spacing is that of pixdim, not of the affine.
 
-    A file of two dimensions is one slice. Channels come last, also where ITK has written a vector
-    in each voxel. Metres and micrometres become millimetres.
+    A file of two dimensions is one slice; an axis of one slice without a spacing has one of 1 mm.
+    Channels come last, also in the five dimensions in which ITK writes a vector per voxel. Metres
+    and micrometres become millimetres.
 
     Raises:
         InputError: the file is unreadable or truncated, or its spacing is not positive.
@@ -38,18 +38,21 @@ def read_nifti(path: Path) -> Volume:
     _check_length(path, image)
     with decoding(path, _READABLE, TRUNCATED), np.errstate(all="ignore"):
         array = np.asanyarray(image.dataobj)
-    if array.ndim == 5 and array.shape[3] == 1 and header["intent_code"] == _VECTOR:
-        array = array[:, :, :, 0]
-    spacing = tuple(abs(float(size)) for size in header["pixdim"][1:4])
-    if array.ndim == 2:  # the header says nothing about a third axis
-        array, spacing = array[:, :, np.newaxis], (*spacing[:2], spacing[2] or 1.0)
+    if array.ndim == 2:
+        array = array[:, :, np.newaxis]
+    scale = _MILLIMETRES.get(int(header["xyzt_units"]) & 7, 1.0)
+    spacing = tuple(abs(float(size)) * scale for size in header["pixdim"][1:4])
+    # Headers of one slice may say nothing about the third axis.
+    sizes = zip(array.shape, spacing, strict=False)
+    spacing = tuple(1.0 if count == 1 and size == 0 else size for count, size in sizes)
     if not all(np.isfinite(size) and size > 0 for size in spacing):
         raise InputError(path, "a spacing above 0 mm in pixdim", got=spacing)
     affine, remarks = _affine(path, image)
-    scale = _MILLIMETRES.get(int(header["xyzt_units"]) & 7, 1.0)
     affine[:3] *= scale
-    x, y, z = (size * scale for size in spacing)
-    return Volume(array, (x, y, z), affine, path, remarks)
+    x, y, z = spacing
+    whole = image.get_data_dtype().kind in "iu"
+    step = abs(float(image.dataobj.slope)) if whole else 0.0
+    return Volume(array, (x, y, z), affine, path, remarks, step)
 
 
 def _affine(path: Path, image: Any) -> tuple[np.ndarray, tuple[str, ...]]:

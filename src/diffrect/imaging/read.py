@@ -30,6 +30,7 @@ def read_image(path: Path) -> Volume:
 def read_label(path: Path) -> Volume:
     """Read a label map as integers (X, Y, Z); whole numbers stored as floats are accepted.
 
+    They may be off by a hundredth, or by half of what the slope in the file's header rounds.
     The codes of a picture with a palette are the palette's indices.
 
     Raises:
@@ -39,7 +40,7 @@ def read_label(path: Path) -> Volume:
     volume = _read(path, label=True)
     if volume.array.ndim != 3:
         raise InputError(path, "a 3-D label map", got=f"shape {volume.array.shape}")
-    return replace(volume, array=whole_numbers(volume.array, path))
+    return replace(volume, array=whole_numbers(volume.array, path, volume.step))
 
 
 def _read(path: Path, label: bool = False) -> Volume:
@@ -69,8 +70,7 @@ def _checked(volume: Volume) -> Volume:
     array, path = volume.array, volume.path
     if array.dtype.kind not in "biuf":
         raise InputError(path, "one real number per voxel", got=array.dtype)
-    if array.ndim == 4 and array.shape[3] == 1:
-        array = array[..., 0]
+    array = array.squeeze(tuple(n for n in range(3, array.ndim) if array.shape[n] == 1))
     if array.ndim not in (3, 4) or 0 in array.shape:
         raise InputError(path, "a 3-D volume", got=f"shape {array.shape}")
     if volume.spacing is not None and not all(

@@ -25,6 +25,8 @@ class Volume:
         affine: (4, 4) float64, voxel index to world, RAS+; the identity where the format has none.
         path: the file it came from, or the folder of a DICOM series; for messages.
         remarks: unusual facts about a file that could be read nevertheless, one sentence each.
+        step: the distance of the values that the file can hold, where it stores whole numbers and
+            multiplies them by a slope; else 0.
     """
 
     array: np.ndarray
@@ -32,3 +34,4 @@ class Volume:
     affine: np.ndarray
     path: Path | None = None
     remarks: tuple[str, ...] = ()
+    step: float = 0.0

@@ -4,13 +4,14 @@ An input is a file, a folder or a pattern; a scan is one file, or one file per c
 """
 
 import glob
+import os
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from diffrect.errors import InputError
 from diffrect.imaging.channels import group_channels, only_channel, stack_channels
 from diffrect.imaging.find import find_images
-from diffrect.imaging.kinds import EXPECTED, kind_of, stem_of
+from diffrect.imaging.kinds import EXPECTED, kind_of, stem_of, suffix_of
 from diffrect.imaging.read import read_image
 from diffrect.imaging.volume import Volume
 
@@ -85,6 +86,9 @@ def read_scan(scan: Scan, channel: int | None = None) -> Volume:
 def list_images(inputs: Sequence[Path]) -> list[Path]:
     """Return the images that are named, matched, or directly inside a folder named, each once.
 
+    Two names of one file, such as links to it, are two images; one name that is given twice, in
+    whatever words, is one.
+
     Args:
         inputs: image files, folders of images or of a DICOM series, or patterns.
 
@@ -94,10 +98,11 @@ def list_images(inputs: Sequence[Path]) -> list[Path]:
     """
     if not inputs:
         raise InputError("INPUT", "at least one image file or folder", got="none")
-    files: dict[Path, Path] = {}
+    files: dict[tuple[str, str], Path] = {}
     for path in inputs:
         for file in _images_of(path):
-            files.setdefault(file.resolve(), file)
+            name = stem_of(file) + suffix_of(file)
+            files.setdefault((os.path.realpath(file), name), file)
     return list(files.values())
 
 

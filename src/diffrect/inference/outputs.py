@@ -1,5 +1,6 @@
 """Scans to read -> the files to write for them, checked before anything is read or written."""
 
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -62,14 +63,14 @@ def name_outputs(
         for stem, named in scans.items()
         for scan in named
     }
-    images = {file.resolve() for scan in outputs for file in scan}
+    images = {os.path.realpath(file) for scan in outputs for file in scan}
     sources: dict[Path, Path] = {}
     for scan, output in outputs.items():
         for file in output.files:
             if file in sources:
                 clash = f"{sources[file]} would be written to {file} too"
                 raise InputError(scan[0], f"inputs of different names, {clash}")
-            if file.resolve() in images:
+            if os.path.realpath(file) in images:
                 raise InputError(out, "another folder than that of the inputs")
             if file.exists() and not overwrite:
                 raise InputError(file, problem="exists already", hint="--overwrite replaces it")

@@ -3,12 +3,11 @@
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-
 from diffrect.data.source_options import SourceOptions
 from diffrect.data.sources.base import NO_OPTIONS, OnProblem, Source, SourceListing, refuse
 from diffrect.data.sources.files import FileCase, by_stem, choose_patient, find_scans
 from diffrect.data.sources.found_codes import (
+    MOST_CODES,
     check_number,
     name_codes,
     number_classes,
@@ -17,6 +16,7 @@ from diffrect.data.sources.found_codes import (
 from diffrect.data.sources.table import read_table
 from diffrect.data.split import Split
 from diffrect.errors import InputError
+from diffrect.imaging.label_codes import list_codes
 from diffrect.imaging.read import read_image, read_label
 from diffrect.labels import IGNORED
 
@@ -99,7 +99,7 @@ def _codes_in_labels(cases: list[FileCase], on_problem: OnProblem) -> set[int]:
         if case.label is None:
             continue
         try:
-            found |= {int(code) for code in np.unique(read_label(case.label).array)}
+            found.update(list_codes(read_label(case.label).array, MOST_CODES))
         except InputError as error:
             on_problem(error)
         check_number(case.label, found)

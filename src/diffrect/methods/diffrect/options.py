@@ -21,9 +21,12 @@ class DiffRectOptions:
     rectify_from: int | None = None
     """First iteration with the third update, which learns from rectified pseudo-labels; None =
     1/30 of the training (1,000 of 30,000), or 1/3 where `rectifier` corrects whole volumes."""
-    rectifier: Literal["slice", "volume", "components"] = "slice"
-    """What corrects pseudo-labels: the published network, which sees single slices; one that sees
-    the slice's volume; or no network: only the largest 3-D part of each class is kept."""
+    rectify_after: bool = False
+    """Whether the third update begins one iteration after `rectify_from`, as the authors' does."""
+    rectifier: Literal["slice", "volume", "components", "identity"] = "slice"
+    """What corrects pseudo-labels: `slice`, the rectifier as published, which sees single slices;
+    `volume`, one that sees the slice's volume; or a control without a network that learns from the
+    same losses: `components` keeps the largest 3-D part of each class, `identity` corrects nothing."""
     consistency_target: Literal["teacher", "rectified"] = "teacher"
     """What the first update teaches on unlabelled rows once labels are rectified."""
     neighbours: int = 1
@@ -95,6 +98,9 @@ class DiffRectOptions:
     teacher_decay: float = 0.99
     """Decay of the moving average of the segmenter that makes the pseudo-labels, in eval mode;
     0 = they come from the segmenter's own forward pass in training mode."""
+    teacher_statistics: Literal["student", "own"] = "student"
+    """Statistics of batch norm in the moving average: the segmenter's, averaged, though most of its
+    rows are labelled or strong views; or those of the unlabelled weak rows that it labels."""
     consistency_weight: float = 1.0
     """Largest weight of the losses on pseudo-labels, to which it rises over `ramp_share`."""
     ramp_stairs: int = 200
@@ -106,6 +112,8 @@ class DiffRectOptions:
     has as many; in a short training the teacher's pseudo-labels are of no use earlier."""
     rectification_weight: float = 1.0
     """Weight of the third update's loss."""
+    rectification_ramp: bool = False
+    """Whether that weight rises as the weight of the losses on pseudo-labels does."""
     rectification_view: Literal["strong", "weak"] = "strong"
     """View of the slices that the third update trains the segmenter on."""
     rectification_labelled: bool = True
@@ -164,14 +172,23 @@ class DiffRectOptions:
 
     def start(self, iterations: int) -> int:
         """Return the first of a training's `iterations` that learns rectified pseudo-labels."""
-        if self.rectify_from is not None:
-            return self.rectify_from
-        return iterations // (3 if self.of_volumes else 30)
+        start = self.rectify_from
+        if start is None:
+            start = iterations // (3 if self.of_volumes else 30)
+        return start + self.rectify_after
 
     def weight(self, step: int, iterations: int) -> float:
         """Return the weight of the losses on pseudo-labels in iteration `step` of `iterations`."""
-        ramp = consistency_ramp(step, self.rise(iterations), self.ramp_stairs)
-        return self.consistency_weight * ramp
+        return self.consistency_weight * self.ramp(step, iterations)
+
+    def rectified_weight(self, step: int, iterations: int) -> float:
+        """Return the weight of the losses on rectified pseudo-labels in iteration `step`."""
+        ramp = self.ramp(step, iterations) if self.rectification_ramp else 1.0
+        return self.rectification_weight * ramp
+
+    def ramp(self, step: int, iterations: int) -> float:
+        """Return the share of its largest weight that pseudo-labels have in iteration `step`."""
+        return consistency_ramp(step, self.rise(iterations), self.ramp_stairs)
 
     def rise(self, iterations: int) -> int:
         """Return after how many of a training's `iterations` pseudo-labels have full weight."""
@@ -179,6 +196,7 @@ class DiffRectOptions:
 
 
 REFERENCE: Mapping[str, Any] = {
+    "rectify_after": True,
     "two_classes": "black_white",
     "confidence": 0.8,
     "unsure_pixels": "background",
