@@ -157,6 +157,7 @@ CASES: dict[str, tuple[str, Spoil]] = {
     "a part of another name": (BY_TABLE, csv("image,split", f"{A},training")),
     "a split without validation": (BY_TABLE, csv("image,split", f"{A},train")),
     "no such table": (BY_TABLE, remove(TABLE)),
+    "cases under another key of dataset.json": ("task", settings("task", unlabelled=[PART])),
     "a list of a case that is not there": ("h5", write("h5/val.list", "patient101_frame01\n")),
     "a list without a case": ("h5", write("h5/val.list", "")),
     "an option of another layout": ("own --modality T2", nothing),

@@ -150,3 +150,16 @@ def test_a_file_without_room_does_not_stop_the_others(
     assert run(tmp_path, tmp_path / "in") == 1
     assert labels_in(tmp_path / "out").keys() == {"a.nii.gz", "c.nii.gz"}
     assert message in capsys.readouterr().err
+
+
+def test_scans_of_all_channels_whose_names_end_in_four_digits(tmp_path: Path) -> None:
+    for number in range(2):
+        write_nifti(tmp_path / f"liver_{number:04d}.nii.gz", np.ones((4, 4, 2, 2), np.int16))
+    scans = list_scans([tmp_path], 2)
+    assert {name: len(files[0]) for name, files in scans.items()} == {
+        "liver_0000": 1,
+        "liver_0001": 1,
+    }
+    for number in range(2, 5):
+        write_nifti(tmp_path / f"liver_{number:04d}.nii.gz", np.ones((4, 4, 2, 2), np.int16))
+    assert len(list_scans([tmp_path], 2)) == 5
