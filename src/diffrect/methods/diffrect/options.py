@@ -26,7 +26,8 @@ class DiffRectOptions:
     rectifier: Literal["slice", "volume", "components", "identity"] = "slice"
     """What corrects pseudo-labels: `slice`, the rectifier as published, which sees single slices;
     `volume`, one that sees the slice's volume; or a control without a network that learns from the
-    same losses: `components` keeps the largest 3-D part of each class, `identity` corrects nothing."""
+    same losses: `components`, which keeps only the largest 3-D part of each class, or `identity`,
+    which corrects nothing."""
     consistency_target: Literal["teacher", "rectified"] = "teacher"
     """What the first update teaches on unlabelled rows once labels are rectified."""
     neighbours: int = 1
