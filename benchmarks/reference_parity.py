@@ -99,7 +99,14 @@ class Setup:
 
     def method(self, iterations: int = 1) -> DiffRect:
         """Return DiffRect with preset `reference` in float64, rectifying from the start."""
-        options = replace(DiffRectOptions(), **REFERENCE, ramp_stairs=iterations, rectify_from=0)
+        # The recorded iterations begin with rectification.
+        changes = {
+            **REFERENCE,
+            "ramp_stairs": iterations,
+            "rectify_from": 0,
+            "rectify_after": False,
+        }
+        options = replace(DiffRectOptions(), **changes)
         method = DiffRect(problem(self.channels, self.classes, iterations), options)
         load_reference_state(method.segmenter, self.states["segmenter"])
         load_reference_state(method.rectifier, self.states["rectifier"])

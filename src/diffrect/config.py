@@ -41,7 +41,11 @@ Precision = Literal["32-true", "16-mixed", "bf16-mixed", "64-true"]
 CONFIG_FORMAT = 2
 """Version of the files that `write_config` writes; files of version 1 hold no number."""
 # What preset `reference` said otherwise, or did not say, when files of version 1 were written.
-_REFERENCE_OF_FORMAT_1: Mapping[str, Any] = {"geometry": "single", "two_classes": "black_red"}
+_REFERENCE_OF_FORMAT_1: Mapping[str, Any] = {
+    "geometry": "single",
+    "two_classes": "black_red",
+    "rectify_after": False,
+}
 # A configuration that was written by hand names only some of these; what it asks for is today's.
 _FIELDS_OF_FORMAT_1 = {
     *("method", "preset", "labelled", "split_file", "size", "iterations", "batch_labelled"),

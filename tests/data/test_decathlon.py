@@ -8,11 +8,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from diffrect.data.prepare import prepare
 from diffrect.data.source_options import SourceOptions
 from diffrect.data.sources import SOURCES, detect
 from diffrect.data.sources.base import SourceListing
+from diffrect.data.split import Split
 from diffrect.errors import InputError
 from diffrect.labels import IGNORED
 from support.tiny import scan, write_dataset_json, write_nifti
@@ -241,3 +243,100 @@ def test_protocol_h_reads_what_it_always_read(real_data: Path, tmp_path: Path) -
     store = prepare(small, tmp_path / "store", progress=False)
     digest = hashlib.sha256(store.image(names[0]).tobytes() + store.label(names[0]).tobytes())
     assert digest.hexdigest() == "7deea9f6d98d7a80783fda6e805e73d628c85b43ac8c9e0ffdd3ce27f5170f21"
+
+
+def write_listed(folder: Path, names: list[str], labels: bool = True) -> list[dict[str, str]]:
+    """Write images and their labels, and return the entries that list them."""
+    entries = []
+    for number, name in enumerate(names):
+        image, label = scan((8, 8, 2), 3, number)
+        write_nifti(folder / "imagesTr" / f"{name}.nii.gz", image)
+        entries.append({"image": f"imagesTr/{name}.nii.gz"})
+        if labels:
+            write_nifti(folder / "labelsTr" / f"label_{name}.nii.gz", label)
+            entries[-1]["label"] = f"labelsTr/label_{name}.nii.gz"
+    return entries
+
+
+@pytest.mark.parametrize("key", ["validation", "val"])
+def test_a_list_of_validation_cases_is_the_split(tmp_path: Path, key: str) -> None:
+    entries = write_listed(tmp_path, list("abcdef"))
+    tests = [*entries[4:5], {"image": entries[5]["image"]}]
+    write_dataset_json(tmp_path, entries[:2], **{key: entries[2:4], "test": tests})
+    listing = DECATHLON.list(tmp_path)
+    assert listing.official_split == Split(("a", "b"), ("c", "d"), ("e",))
+    assert all(one.load().label is not None for one in listing.references)
+    file = tmp_path / "dataset.json"
+    line = "1 case is listed for testing without a label, and left out: f"
+    assert listing.remarks == (f"{file}: {line}",)
+
+
+def test_test_cases_without_validation_are_left_out(tmp_path: Path) -> None:
+    entries = write_listed(tmp_path, list("abc"))
+    write_dataset_json(tmp_path, entries[:1], testing=entries[1:])
+    listing = DECATHLON.list(tmp_path)
+    assert [case.id for case in listing.references] == ["a"]
+    assert listing.official_split is None
+    assert "2 cases are listed for testing, and left out: b, c" in listing.remarks[0]
+
+
+@pytest.mark.parametrize(
+    "value",
+    [["imagesTr/b.nii.gz"], [{"image": "imagesTr/b.nii.gz"}], [{"training": [{"image": "b"}]}]],
+)
+def test_other_keys_that_hold_cases_are_named(tmp_path: Path, value: list[Any]) -> None:
+    entries = write_listed(tmp_path, list("ab"))
+    write_dataset_json(tmp_path, entries[:1], folds=value, reference="a.nii.gz", licence=["x"])
+    with pytest.raises(InputError, match=r"json: expected cases under .*, found 1 under 'folds'"):
+        DECATHLON.list(tmp_path)
+
+
+def test_a_patient_in_two_lists_is_refused(tmp_path: Path) -> None:
+    entries = write_listed(tmp_path, ["p1_a", "p1_b"])
+    write_dataset_json(tmp_path, entries[:1], validation=entries[1:])
+    with pytest.raises(InputError, match="expected patient p1 in one list, got val after train"):
+        DECATHLON.list(tmp_path, SourceOptions(patients="^(p1)"))
+
+
+def test_ids_that_end_in_four_digits_are_cases(tmp_path: Path) -> None:
+    names = [f"liver_{number:04d}" for number in range(5)]
+    entries = write_listed(tmp_path, names)
+    write_dataset_json(tmp_path, entries[:3])
+    (tmp_path / "labelsTr" / "label_liver_0003.nii.gz").unlink()
+    assert [case.id for case in DECATHLON.list(tmp_path).references] == names
+
+
+def test_ids_that_end_in_four_digits_in_nnunet_2(tmp_path: Path) -> None:
+    names = [f"liver_{number:04d}" for number in range(3)]
+    write_json(tmp_path, channel_names={"0": "CT"}, labels={"background": 0, "a": 1, "b": 2})
+    for name in names:
+        write_nifti(tmp_path / "imagesTr" / f"{name}.nii.gz", scan((8, 8, 2), 3, 0)[0])
+    for name in names[:2]:
+        write_nifti(tmp_path / "labelsTr" / f"{name}.nii.gz", scan((8, 8, 2), 3, 0)[1])
+    labelled = {c.id: c.load().label is not None for c in DECATHLON.list(tmp_path).references}
+    assert labelled == {"liver_0000": True, "liver_0001": True, "liver_0002": False}
+
+
+def test_a_missing_first_channel_is_named(nnunet: Path) -> None:
+    (nnunet / "imagesTr" / "case_a_0000.nii.gz").unlink()
+    with pytest.raises(InputError, match=r"case_a_0000.nii.gz: expected the file named in dataset"):
+        DECATHLON.list(nnunet)
+
+
+def test_rgb_pictures_of_nnunet_are_three_channels(tmp_path: Path) -> None:
+    names = {"0": "R", "1": "G", "2": "B"}
+    labels = {"background": 0, "a": 1, "b": 2}
+    write_json(tmp_path, channel_names=names, labels=labels, file_ending=".png")
+    for folder in ("imagesTr", "labelsTr"):
+        (tmp_path / folder).mkdir()
+    for number in range(2):
+        image, label = scan((9, 8, 1), 3, number)
+        grey = (image[:, :, 0].T % 256).astype(np.uint8)
+        pixels = np.stack([grey, grey // 2, 255 - grey], -1)
+        Image.fromarray(pixels).save(tmp_path / "imagesTr" / f"c{number}_0000.png")
+        Image.fromarray(label[:, :, 0].T.copy()).save(tmp_path / "labelsTr" / f"c{number}.png")
+    store = prepare(tmp_path, tmp_path / "store", progress=False)
+    assert (list(store.cases), store.channels) == (["c0", "c1"], 3)
+    options = SourceOptions(modality="G")
+    green = prepare(tmp_path, tmp_path / "green", options=options, progress=False)
+    np.testing.assert_array_equal(green.image("c0")[:, 0], store.image("c0")[:, 1])

@@ -1,5 +1,6 @@
 """Own folders: images and labels by name or by a table, names of classes, patients, splits."""
 
+import shutil
 from pathlib import Path
 
 import nibabel as nib
@@ -16,6 +17,7 @@ from diffrect.data.sources.files import SCAN_SUFFIXES, image_stem
 from diffrect.data.store import Store
 from diffrect.errors import InputError
 from diffrect.labels import IGNORED
+from support.scans import write_series
 from support.tiny import scan, write_nifti
 
 FOLDER = SOURCES["folder"]
@@ -200,3 +202,59 @@ def test_unlabelled_folders_need_names_of_classes(folder: Path, tmp_path: Path) 
     (tmp_path / "c.yaml").write_text("1: organ")
     listing = FOLDER.list(folder, SourceOptions(classes=tmp_path / "c.yaml"))
     assert len(listing.references) == 3
+
+
+def test_dicom_files_and_freesurfer_volumes_are_cases(tmp_path: Path) -> None:
+    for name in "abc":
+        write_pair(tmp_path, name)
+    image, label = scan((12, 10, 1), 2, seed=1)
+    for kind, array in (("images", image), ("labels", label.astype(np.int16))):
+        (tmp_path / kind / "b.nii.gz").unlink()
+        (file,) = write_series(tmp_path / "tmp" / kind, array, np.eye(4))
+        file.rename(tmp_path / kind / "b.dcm")
+        volume = nib.load(tmp_path / kind / "c.nii.gz")
+        data = np.asanyarray(volume.dataobj)
+        nib.save(nib.MGHImage(data, volume.affine), tmp_path / kind / "c.mgz")
+        (tmp_path / kind / "c.nii.gz").unlink()
+    shutil.rmtree(tmp_path / "tmp")
+    listing = FOLDER.list(tmp_path)
+    assert [case.id for case in listing.references] == ["a", "b", "c"]
+    assert listing.remarks == ()
+    nifti, dicom, freesurfer = (case.load() for case in listing.references)
+    assert dicom.label is not None
+    np.testing.assert_array_equal(dicom.label.array, label)
+    assert freesurfer.label is not None
+    np.testing.assert_array_equal(freesurfer.image.array, nifti.image.array)
+    np.testing.assert_allclose(freesurfer.image.affine, nifti.image.affine)
+
+
+def test_slices_of_one_series_without_a_folder_are_refused(tmp_path: Path) -> None:
+    write_pair(tmp_path, "a")
+    write_series(tmp_path / "images", scan((12, 10, 2), 2, seed=1)[0], np.eye(4))
+    with pytest.raises(InputError, match="expected one DICOM file for each scan, found the series"):
+        FOLDER.list(tmp_path)
+
+
+def test_what_no_reader_knows_is_counted_and_named(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "images" / "notes.txt").touch()
+    (folder / "images" / "more").mkdir()
+    (folder / "labels" / "hérz 1_b.mat").touch()
+    (folder / "labels" / ".hidden").touch()
+    lines = [
+        f"{folder / 'images'}: 2 entries that no reader knows are passed over: more/, notes.txt",
+        f"{folder / 'labels'}: 1 entry that no reader knows is passed over: hérz 1_b.mat",
+    ]
+    assert list(inspect(folder, progress=False).remarks) == lines
+    prepare(folder, tmp_path / "store")
+    assert capsys.readouterr().err.splitlines() == lines
+
+
+def test_files_of_voxels_beside_their_header_are_not_passed_over(tmp_path: Path) -> None:
+    write_pair(tmp_path, "a")
+    volume = nib.load(tmp_path / "images" / "a.nii.gz")
+    nib.save(nib.Nifti1Pair(volume.dataobj, volume.affine), tmp_path / "images" / "a.img")
+    (tmp_path / "images" / "a.nii.gz").unlink()
+    listing = FOLDER.list(tmp_path)
+    assert ([case.id for case in listing.references], listing.remarks) == (["a"], ())

@@ -8,12 +8,33 @@ import numpy as np
 import pydicom
 import pytest
 import SimpleITK as sitk
+from PIL import Image
+from pydicom.uid import (
+    EnhancedSRStorage,
+    GrayscaleSoftcopyPresentationStateStorage,
+    KeyObjectSelectionDocumentStorage,
+    RTDoseStorage,
+    RTPlanStorage,
+    RTStructureSetStorage,
+    SegmentationStorage,
+)
 
 from diffrect.data.case import Case, Conversion
 from diffrect.data.write_case import write_case
 from diffrect.errors import InputError
-from diffrect.imaging.read import read_image
-from support.scans import SPACING, as_itk, grid, write_frames, write_series
+from diffrect.imaging.find import find_images
+from diffrect.imaging.kinds import kind_of, stem_of
+from diffrect.imaging.read import read_image, read_label
+from diffrect.imaging.write import write_labels
+from support.scans import (
+    SPACING,
+    as_itk,
+    grid,
+    write_frames,
+    write_object,
+    write_scan,
+    write_series,
+)
 
 
 def voxels(shape: tuple[int, ...] = (7, 5, 6), seed: int = 1) -> np.ndarray:
@@ -55,6 +76,69 @@ def test_one_dicom_file_is_a_slice(tmp_path: Path) -> None:
         volume = read_image(path)
         np.testing.assert_array_equal(volume.array, voxels((6, 5, 1)))
         assert volume.spacing == pytest.approx(SPACING)
+
+
+OTHER_OBJECTS = {
+    "RS.dcm": RTStructureSetStorage,
+    "SR": EnhancedSRStorage,
+    "PR.dcm": GrayscaleSoftcopyPresentationStateStorage,
+    "KO.dcm": KeyObjectSelectionDocumentStorage,
+    "RP.dcm": RTPlanStorage,
+    "private.ima": "1.3.12.2.1107.5.9.1",
+}
+
+
+@pytest.mark.parametrize("name", OTHER_OBJECTS)
+def test_objects_without_an_image_are_passed_over(tmp_path: Path, name: str) -> None:
+    write_series(tmp_path / "s", voxels(), grid())
+    write_object(tmp_path / "s" / name, OTHER_OBJECTS[name])
+    volume = read_image(tmp_path / "s")
+    np.testing.assert_array_equal(volume.array, voxels())
+    assert volume.remarks == (f"{name} is not part of the series and is passed over",)
+
+
+def test_doses_and_segmentations_beside_a_scan_are_passed_over(tmp_path: Path) -> None:
+    write_series(tmp_path / "s", voxels(), grid())
+    for name, kind in {"RD.dcm": RTDoseStorage, "SEG.dcm": SegmentationStorage}.items():
+        (file,) = write_series(tmp_path / "o", voxels((3, 3, 1)), grid(), SOPClassUID=kind)
+        file.rename(tmp_path / "s" / name)
+    for name in OTHER_OBJECTS:
+        write_object(tmp_path / "s" / name, OTHER_OBJECTS[name])
+    volume = read_image(tmp_path / "s")
+    np.testing.assert_array_equal(volume.array, voxels())
+    (remark,) = volume.remarks
+    assert remark == (
+        "KO.dcm, PR.dcm, RD.dcm and 5 more are not part of the series and are passed over"
+    )
+
+
+def test_a_picture_beside_the_slices_is_a_preview(tmp_path: Path) -> None:
+    write_series(tmp_path / "s", voxels(), grid())
+    for name in ("preview.jpg", "key.PNG"):
+        Image.fromarray(np.zeros((4, 4), np.uint8)).save(tmp_path / "s" / name)
+    write_scan(tmp_path / "s" / "other.nii.gz", voxels(), grid())
+    assert find_images(tmp_path / "s") == [tmp_path / "s", tmp_path / "s" / "other.nii.gz"]
+    (remark,) = read_image(tmp_path / "s").remarks
+    assert remark == "key.PNG and preview.jpg are not part of the series and are passed over"
+
+
+def test_a_folder_of_objects_without_an_image(tmp_path: Path) -> None:
+    write_object(tmp_path / "s" / "RS.dcm", RTStructureSetStorage)
+    message = r"s: expected a DICOM series, found no image in RS\.dcm"
+    with pytest.raises(InputError, match=message):
+        read_image(tmp_path / "s")
+    with pytest.raises(InputError, match=r"a DICOM file with an image, found none in it"):
+        read_image(tmp_path / "s" / "RS.dcm")
+
+
+@pytest.mark.parametrize("name", ["IM0001", "1.2.840.113.7", "slice.MR"])
+def test_a_dicom_file_of_any_name(tmp_path: Path, name: str) -> None:
+    (file,) = write_series(tmp_path, voxels((6, 5, 1)), grid())
+    path = file.rename(tmp_path / name)
+    assert (kind_of(path), stem_of(path)) == ("dicom", name)
+    np.testing.assert_array_equal(read_image(path).array, voxels((6, 5, 1)))
+    write_labels(tmp_path / "out.nii.gz", np.ones((6, 5, 1), np.uint8), read_image(path))
+    assert read_label(tmp_path / "out.nii.gz").spacing == pytest.approx(SPACING)
 
 
 def test_nobody_s_name_is_kept(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 import torch
+from pydicom.uid import RTStructureSetStorage
 from torch import Tensor, nn
 
 import diffrect.inference.predict as predicting
@@ -14,7 +15,7 @@ from diffrect.config import TrainConfig
 from diffrect.data.task import Task
 from diffrect.inference.inputs import list_scans
 from diffrect.inference.model import Model
-from support.scans import grid, write_scan
+from support.scans import grid, write_object, write_scan, write_series
 from support.tiny import write_nifti
 
 SHAPE = (9, 8, 3)
@@ -166,3 +167,34 @@ def test_a_file_without_room_does_not_stop_the_others(
     assert run(tmp_path, tmp_path / "in") == 1
     assert labels_in(tmp_path / "out").keys() == {"a.nii.gz", "c.nii.gz"}
     assert message in capsys.readouterr().err
+
+
+def test_what_lies_beside_a_series_is_no_input(tmp_path: Path, use_channels, capsys) -> None:
+    use_channels(1)
+    write_series(tmp_path / "ct", OTHER, grid())
+    write_object(tmp_path / "ct" / "RS.dcm", RTStructureSetStorage)
+    write_scan(tmp_path / "ct" / "preview.png", OTHER[:, :, :1].astype(np.uint8), np.eye(4))
+    assert main(["predict", "run", str(tmp_path / "out"), str(tmp_path / "ct")]) == 0
+    assert list(labels_in(tmp_path / "out")) == ["ct.nii.gz"]
+    line = "RS.dcm and preview.png are not part of the series and are passed over"
+    assert f"{tmp_path / 'ct'}: {line}\n" in capsys.readouterr().err
+
+
+def test_a_dicom_file_without_a_suffix_is_an_input(tmp_path: Path, use_channels) -> None:
+    use_channels(1)
+    (file,) = write_series(tmp_path, OTHER[:, :, :1], grid())
+    assert run(tmp_path, file.rename(tmp_path / "IM0001")) == 0
+    assert labels_in(tmp_path / "out")["IM0001.nii.gz"].shape == (9, 8, 1)
+
+
+def test_scans_of_all_channels_whose_names_end_in_four_digits(tmp_path: Path) -> None:
+    for number in range(2):
+        write_nifti(tmp_path / f"liver_{number:04d}.nii.gz", np.ones((4, 4, 2, 2), np.int16))
+    scans = list_scans([tmp_path], 2)
+    assert {name: len(files[0]) for name, files in scans.items()} == {
+        "liver_0000": 1,
+        "liver_0001": 1,
+    }
+    for number in range(2, 5):
+        write_nifti(tmp_path / f"liver_{number:04d}.nii.gz", np.ones((4, 4, 2, 2), np.int16))
+    assert len(list_scans([tmp_path], 2)) == 5

@@ -1,5 +1,6 @@
 """Parts of DiffRect left out: each option removes its part, and all the rest stays."""
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from diffrect.errors import InputError
 from diffrect.methods.base import Update
 from diffrect.methods.diffrect.method import DiffRect
 from diffrect.methods.diffrect.options import DiffRectOptions
+from diffrect.methods.diffrect.parts import PseudoLabels
 from diffrect.methods.diffrect.transports import Transports
 from diffrect.methods.registry import resolve
 from diffrect.networks.calibration import SemanticColouring
@@ -195,3 +197,93 @@ def test_the_weight_on_pseudo_labels_rises_as_long_as_it_says() -> None:
         method = DiffRect(problem, DiffRectOptions(ramp_share=0.0, ramp_least=10)).train()
         weights.append(next(iter(method.updates(batch(), step))).logs["consistency_weight"])
     assert weights[0] < weights[1] < weights[2] == weights[3] == 1.0
+
+
+def test_the_identity_control_learns_the_same_losses_from_the_teacher_s_own_labels() -> None:
+    joint: dict[str, Any] = {"rectification_update": "joint"}
+    method, control = updates(rectifier="identity", **joint)
+    assert names(control) == ["segmenter"]
+    assert control[0].logs.keys() == updates(**joint)[1][0].logs.keys()
+    weak = method.weak_pseudo_label(batch(), torch.empty(0))
+    rectified = method.transports.rectify(batch(), PseudoLabels(weak, weak))
+    assert torch.equal(rectified[:2], batch().label)
+    assert torch.equal(rectified[2:], weak.target[2:])
+    assert names(updates(rectifier="identity")[1]) == ["segmenter", "segmenter"]
+
+
+def test_rectification_rises_and_begins_when_the_options_say() -> None:
+    joint: dict[str, Any] = {"rectification_update": "joint", "rectification_labelled": False}
+
+    def weight(step: int, **options: Any) -> float:
+        _, found = updates(step, **joint, **options)
+        without = updates(step, rectification=False)[1][0].loss.item()
+        if "rectification" not in found[0].logs:
+            return 0.0
+        return float((found[0].loss.item() - without) / found[0].logs["rectification"])
+
+    assert weight(3) == pytest.approx(1, rel=1e-3)
+    assert weight(3, rectification_ramp=True) == pytest.approx(math.exp(-5 * 0.7**2), rel=1e-3)
+    assert weight(3, rectify_from=3) > 0
+    assert weight(3, rectify_from=3, rectify_after=True) == 0
+    assert weight(4, rectify_from=3, rectify_after=True) > 0
+
+
+def test_the_reference_begins_to_rectify_in_iteration_1001() -> None:
+    resolved = resolve(TrainConfig(preset="reference"))
+    problem = a_problem(channels=1, classes=2, iterations=30_000)
+    assert DiffRect(problem, resolved.method_options).rectify_from == 1001
+    assert DiffRect(problem, DiffRectOptions()).rectify_from == 1000
+
+
+def test_the_rectifier_s_losses_are_logged_in_iterations_in_which_it_rests() -> None:
+    method, before = updates(4, rectifier_interval=2)
+    found = list(method.updates(batch(), 5))
+    assert names(found) == ["segmenter", "segmenter"]
+    for name, value in before[1].logs.items():
+        assert found[0].logs[name] == value
+    assert "rectifier_total" not in next(iter(method.updates(batch(), 6))).logs
+
+
+def test_a_teacher_with_statistics_of_its_own_follows_the_unlabelled_weak_rows() -> None:
+    method, _ = updates(teacher_statistics="own")
+    assert method.teacher is not None
+    norm, conv, before, rows = *first_norm(method), batch()
+    kept = before.clone()
+    taught = method.teach(method.teacher, rows)
+    assert not norm.training
+    mean = conv(rows.weak[2:]).mean((0, 2, 3))
+    assert torch.allclose(norm.running_mean, torch.lerp(kept, mean, 0.1), atol=1e-6)
+    assert torch.equal(taught[:2], method.teacher(rows.weak[:2]))
+    shown = norm.running_mean.clone()
+    method.segmenter.encoder.blocks[0].first.norm.running_mean += 1
+    method.after_step(5)
+    assert torch.equal(norm.running_mean, shown)
+
+
+def test_a_teacher_otherwise_has_the_student_s_statistics() -> None:
+    method, _ = updates()
+    assert method.teacher is not None
+    norm, _, before = first_norm(method)
+    kept = before.clone()
+    method.teach(method.teacher, batch())
+    assert torch.equal(norm.running_mean, kept)
+    method.segmenter.encoder.blocks[0].first.norm.running_mean += 1
+    method.after_step(5)
+    assert not torch.equal(norm.running_mean, kept)
+
+
+def first_norm(method: DiffRect) -> tuple[Any, Any, Tensor]:
+    """The teacher's first batch norm, the convolution before it, and its running mean."""
+    assert method.teacher is not None
+    first: Any = method.teacher.encoder.blocks[0].first  # type: ignore[union-attr,index]
+    return first.norm, first.conv, first.norm.running_mean
+
+
+def test_a_teacher_with_statistics_of_its_own_needs_more_than_one_pixel() -> None:
+    small = a_problem(1, 3, 10, size=16)
+    method = DiffRect(small, DiffRectOptions(teacher_statistics="own"))
+    with pytest.raises(InputError, match="--batch-unlabelled: expected at least 2 slices of 16"):
+        method.check_batch(2, 1)
+    method.check_batch(2, 2)
+    without = DiffRectOptions(teacher_statistics="own", teacher_decay=0.0)
+    DiffRect(small, without).check_batch(2, 1)

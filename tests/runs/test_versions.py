@@ -134,6 +134,7 @@ def test_preset_reference_of_format_1_keeps_its_meaning(tmp_path: Path) -> None:
         0.5,
     )
     assert resolved.method_options.two_classes == "black_red"
+    assert not resolved.method_options.rectify_after
     assert resolved.method_options.rectify_from == 500
     assert read_config(recorded, as_written=True).options == {"rectify_from": 500}
     fixmatch = replace(read_config(recorded), method="fixmatch")
@@ -164,7 +165,7 @@ def test_a_reference_run_of_before_goes_on_with_its_own_views(
             return super().iteration(raw)
 
     saved = read_config(run / "config.yaml")
-    assert saved.options == {"geometry": "single", "two_classes": "black_red"}
+    assert saved.options["geometry"] == "single"
     monkeypatch.setattr(train_module, "Trainer", Watched)
     for given in (saved, config):  # as the command line and as Python name it
         state = load_checkpoint(checkpoint_path(run, "last"))

@@ -10,9 +10,10 @@ import numpy as np
 import pydicom
 import SimpleITK as sitk
 from PIL import Image
+from pydicom.uid import RTStructureSetStorage
 
 from support.bad_cases import FINE
-from support.scans import grid, write_frames, write_scan, write_series
+from support.scans import grid, write_frames, write_object, write_scan, write_series
 from support.spoil import IMAGE, LABEL, Spoil, change, cut, make_folder, one_voxel, write
 from support.tiny import write_nifti
 
@@ -366,6 +367,11 @@ SCANS: dict[str, tuple[str, str, Spoil]] = {
         "a.dcm: expected a slice every 4 mm, found a gap of 8 mm between frame 2 and frame 3: "
         "slices are missing",
         lambda: write_frames(Path("a.dcm"), VOXELS, grid(np.eye(3)), [0, 1, 3, 4]),
+    ),
+    "a DICOM folder without an image": (
+        "predict run out series",
+        "series: expected a DICOM series, found no image in RS.dcm",
+        lambda: write_object(SERIES / "RS.dcm", RTStructureSetStorage),
     ),
     "text named .dcm": (
         "predict run out series",

@@ -157,6 +157,20 @@ def write_frames(
     return _save(path, dataset)
 
 
+def write_object(path: Path, kind: str) -> Path:
+    """Write a DICOM object without an image.
+
+    Args:
+        path: the file.
+        kind: its SOP class, for example that of structure sets.
+    """
+    dataset = Dataset()
+    dataset.SOPClassUID, dataset.SOPInstanceUID = kind, generate_uid()
+    dataset.SeriesInstanceUID = generate_uid()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return _save(path, dataset)
+
+
 def _item(**values: Any) -> Dataset:
     dataset = Dataset()
     dataset.update(values)

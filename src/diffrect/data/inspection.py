@@ -19,7 +19,7 @@ from diffrect.data.sources.files import FileCase, is_dicom_folder
 from diffrect.data.sources.ssl4mis import Ssl4misCase
 from diffrect.data.store import Store
 from diffrect.errors import InputError
-from diffrect.imaging.kinds import suffix_of
+from diffrect.imaging.kinds import kind_of, suffix_of
 from diffrect.imaging.label_codes import list_codes
 from diffrect.imaging.read import read_image, read_label
 from diffrect.imaging.volume import Volume
@@ -178,7 +178,8 @@ def _with_arrays(facts: CaseFacts, store: Store, record: CaseRecord) -> CaseFact
 
 def _inspect_file(path: Path) -> Findings:
     """Look at one image; if its voxels are whole numbers of few kinds, also as a label map."""
-    form = "DICOM series" if path.is_dir() else suffix_of(path) or path.suffix
+    form = "DICOM series" if path.is_dir() else suffix_of(path)
+    form = form or ("DICOM" if kind_of(path) == "dicom" else path.suffix)
     try:
         if path.suffix == ".h5":
             case = Ssl4misCase(path.name, path.name, (path,)).load()

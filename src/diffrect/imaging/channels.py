@@ -1,8 +1,9 @@
 """Images of several channels: one file with all of them, or one file per channel as in nnU-Net."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
@@ -10,6 +11,7 @@ import numpy as np
 from diffrect.console import count
 from diffrect.errors import InputError
 from diffrect.imaging.geometry import TRUST, check_geometry, turn_onto
+from diffrect.imaging.read import read_image
 from diffrect.imaging.volume import Volume
 
 File = TypeVar("File")
@@ -17,21 +19,60 @@ File = TypeVar("File")
 _CHANNEL = re.compile(r"(?P<case>.+)_(?P<number>\d{4})$")
 
 
-def group_channels(images: Mapping[str, File]) -> dict[str, dict[int | None, File]]:
+def group_channels(
+    images: Mapping[str, File],
+    channels: int,
+    cases: Collection[str] = (),
+    *,
+    numbered: bool = False,
+) -> dict[str, dict[int | None, File]]:
     """Return case -> channel number -> file; the number is None if one file holds all channels.
+
+    A case's id may end in four digits itself. NAME_0000, NAME_0001 and so on are channels of NAME
+    if NAME is known to be a case; if nothing is known about them, they are channels if they are as
+    many as the channels, or, for one channel, if the layout numbers all files.
 
     Args:
         images: files, or whatever represents them, by their names without suffixes.
+        channels: image channels of the data set or of the model.
+        cases: names that are known to be cases, as by their labels or by a list.
+        numbered: the layout has a file per channel, even of a single one.
     """
+    known = set(cases)
+    matches = {stem: match for stem in images if (match := _CHANNEL.match(stem))}
+    numbers: dict[str, set[int]] = {}
+    for match in matches.values():
+        numbers.setdefault(match["case"], set()).add(int(match["number"]))
+    # A name whose own numbers are cases has no channels in files of their own.
+    are_cases = {match["case"] for stem, match in matches.items() if stem in known}
+    whole = not known.isdisjoint(images) and known.isdisjoint(numbers)
+
+    def are_channels(name: str) -> bool:
+        if name in known:
+            return True
+        if name in are_cases or whole:
+            return False
+        if channels == 1:
+            return numbers[name] == {0} and numbered
+        return 0 in numbers[name] and max(numbers[name]) < channels
+
     groups: dict[str, dict[int | None, File]] = {}
     for stem, file in images.items():
-        match = _CHANNEL.match(stem)
-        # An id may end in four digits itself; channels are counted from 0000.
-        if match and f"{match['case']}_0000" in images:
-            groups.setdefault(match["case"], {})[int(match["number"])] = file
+        found = matches.get(stem)
+        if found and stem not in known and are_channels(found["case"]):
+            groups.setdefault(found["case"], {})[int(found["number"])] = file
         else:
             groups.setdefault(stem, {})[None] = file
     return groups
+
+
+def holds_channels(file: Path, channels: int) -> bool:
+    """Return whether a readable file holds that many channels itself, as an RGB picture has 3."""
+    try:
+        array = read_image(file).array
+    except InputError:
+        return False
+    return array.ndim == 4 and array.shape[3] == channels
 
 
 def only_channel(image: Volume, channel: int, channels: int | None = None) -> Volume:

@@ -8,9 +8,9 @@ import SimpleITK as sitk
 
 from diffrect.errors import InputError
 from diffrect.imaging.decode import decoding
-from diffrect.imaging.dicom_header import READABLE, Slice, read_slices
+from diffrect.imaging.dicom_header import READABLE, Slice, object_kind, read_slices
 from diffrect.imaging.itk import LPS_TO_RAS, array_of, quiet
-from diffrect.imaging.kinds import series_files
+from diffrect.imaging.kinds import pictures_beside, series_files
 from diffrect.imaging.volume import Spacing, Volume
 
 
@@ -19,22 +19,53 @@ def read_dicom(path: Path) -> Volume:
 
     Slices are ordered by their positions, whatever the names of the files and the order of the
     frames in a file; their spacing is the distance between positions. Intensities are rescaled as
-    the headers say. Pictures without a pixel spacing have no known geometry.
+    the headers say. Pictures without a pixel spacing have no known geometry. Objects in the folder
+    that are no slices are passed over and named among the remarks.
 
     Raises:
         InputError: a file is unreadable, there is more than one series, slices do not belong
             together, or one is missing.
     """
     if path.is_dir():
-        files = series_files(path)
-        if not files:
-            raise InputError(path, "a DICOM series", found="no DICOM files")
+        slices, others = _slices_in(path)
     else:
-        files = [path]
-    slices = [one for file in files for one in read_slices(file)]
+        slices, others = read_slices(path), []
     _check_one_series(path, slices)
     slices, step = _in_order(path, slices)
-    return Volume(_read_pixels(slices), *_geometry(slices, step), path)
+    return Volume(_read_pixels(slices), *_geometry(slices, step), path, _passed_over(others))
+
+
+def _slices_in(folder: Path) -> tuple[list[Slice], list[Path]]:
+    """Return the slices of all images in a folder, and the files beside them that are no slices.
+
+    Structures, reports, presentation states and the like are no images. Doses and segmentations
+    are, but lie on a scan.
+    """
+    files = series_files(folder)
+    if not files:
+        raise InputError(folder, "a DICOM series", found="no DICOM files")
+    kinds = {file: object_kind(file) for file in files}
+    wanted = next((kind for kind in ("scan", "overlay") if kind in kinds.values()), None)
+    if wanted is None:
+        raise InputError(folder, "a DICOM series", found=f"no image in {_named(files)}")
+    slices = [one for file in files if kinds[file] == wanted for one in read_slices(file)]
+    others = [file for file in files if kinds[file] != wanted]
+    return slices, others + pictures_beside(folder)
+
+
+def _passed_over(files: Sequence[Path]) -> tuple[str, ...]:
+    if not files:
+        return ()
+    verb = "is" if len(files) == 1 else "are"
+    return (f"{_named(files)} {verb} not part of the series and {verb} passed over",)
+
+
+def _named(files: Sequence[Path]) -> str:
+    """Return the names of a few files."""
+    names = [file.name for file in files[:3]]
+    more = [f"{len(files) - 3} more"] if len(files) > 3 else []
+    *first, last = names + more
+    return f"{', '.join(first)} and {last}" if first else last
 
 
 def _check_one_series(path: Path, slices: Sequence[Slice]) -> None:

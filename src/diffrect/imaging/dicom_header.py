@@ -7,12 +7,20 @@ identify a person are not looked at.
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pydicom
 from pydicom.dataset import Dataset
-from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
+from pydicom.uid import (
+    UID,
+    ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+    ParametricMapStorage,
+    RTDoseStorage,
+    SegmentationStorage,
+)
 
 from diffrect.errors import InputError
 from diffrect.imaging.decode import TRUNCATED, check_file, decoding
@@ -21,6 +29,12 @@ READABLE = "a readable DICOM file"
 _PIXELS = 0x7FE00010
 _UNDEFINED = 0xFFFFFFFF  # the length of compressed pixels
 _UNCOMPRESSED = (ImplicitVRLittleEndian, ExplicitVRLittleEndian, ExplicitVRBigEndian)
+_OVERLAYS = (
+    RTDoseStorage,
+    SegmentationStorage,
+    "1.2.840.10008.5.1.4.1.1.66.7",  # label map segmentation
+    ParametricMapStorage,
+)
 _TAGS = (
     "SeriesInstanceUID",
     "Rows",
@@ -85,6 +99,24 @@ class Slice:
     def where(self) -> str:
         """Its file, and its frame if there are several, for messages."""
         return str(self.file) if self.frame is None else f"{self.file}, {self.name}"
+
+
+def object_kind(file: Path) -> Literal["scan", "overlay", "other"]:
+    """Return what a file of a series' folder is: a scan's, a dose or segmentation, or no image.
+
+    A file that does not say what it is, or says that it is an image, counts as a scan's, so that
+    damaged files are found.
+    """
+    check_file(file, "a DICOM file")
+    with decoding(file, READABLE):
+        tags = ["SOPClassUID", "Rows"]
+        header = pydicom.dcmread(file, force=True, stop_before_pixels=True, specific_tags=tags)
+        uid = header.get("SOPClassUID") or header.file_meta.get("MediaStorageSOPClassUID")
+        if uid is None:
+            return "scan"
+        if uid in _OVERLAYS:
+            return "overlay"
+        return "scan" if "Rows" in header or "Image Storage" in UID(uid).name else "other"
 
 
 def read_slices(file: Path) -> list[Slice]:

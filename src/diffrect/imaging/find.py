@@ -10,9 +10,10 @@ from diffrect.imaging.kinds import kind_of, series_files, visible
 def find_images(path: Path, *, recursive: bool = True) -> list[Path]:
     """Return the images in a folder, sorted: files of known names and folders of a DICOM series.
 
-    A folder that holds a DICOM series counts as that series, and `path` itself may be one. Hidden
-    files are left out. Symbolic links are followed, each folder once; one with the name of an image
-    that leads nowhere counts as an image, so that reading it says so.
+    A folder that holds a DICOM series counts as that series, and `path` itself may be one. Pictures
+    beside its slices are previews and are left out, as are hidden files. Symbolic links are
+    followed, each folder once; one with the name of an image that leads nowhere counts as an image,
+    so that reading it says so.
 
     Args:
         path: a folder, or a file, which is returned if it is an image by its name.
@@ -28,7 +29,9 @@ def _images_in(folder: Path, recursive: bool, seen: set[str]) -> Iterator[Path]:
     if real in seen:
         return
     seen.add(real)
-    if series_files(folder):
+    series = bool(series_files(folder))
+    scans = ("nifti", "itk") if series else ("nifti", "itk", "picture")
+    if series:
         yield folder
     for path in visible(folder):
         if path.is_dir():
@@ -36,5 +39,5 @@ def _images_in(folder: Path, recursive: bool, seen: set[str]) -> Iterator[Path]:
                 yield from _images_in(path, recursive, seen)
             elif series_files(path):
                 yield path
-        elif (path.is_file() or path.is_symlink()) and kind_of(path) not in (None, "dicom"):
+        elif (path.is_file() or path.is_symlink()) and kind_of(path) in scans:
             yield path

@@ -3,13 +3,15 @@
 from pathlib import Path
 from typing import Literal
 
-Kind = Literal["nifti", "itk", "dicom", "picture"]
-"""Files that one module reads: nifti.py, itk.py, dicom.py or picture.py."""
+Kind = Literal["nifti", "freesurfer", "itk", "dicom", "picture"]
+"""Files that one module reads, such as nifti.py."""
 
 SUFFIXES: dict[str, Kind] = {
     ".nii.gz": "nifti",
     ".nii": "nifti",
     ".hdr": "nifti",  # its voxels are in the .img beside it
+    ".mgz": "freesurfer",
+    ".mgh": "freesurfer",
     ".nrrd": "itk",
     ".nhdr": "itk",
     ".mha": "itk",
@@ -29,12 +31,15 @@ EXPECTED = "NIfTI, NRRD, MHA, DICOM series, PNG, TIFF or JPEG"
 def kind_of(path: Path) -> Kind | None:
     """Return the kind of an image by its name, or None for another file.
 
-    A folder of DICOM files is of the kind "dicom".
+    A folder of DICOM files is of the kind "dicom", as is a file of another name that begins as
+    DICOM does.
     """
     if path.is_dir():
         return "dicom" if series_files(path) else None
     suffix = suffix_of(path)
-    return SUFFIXES[suffix.lower()] if suffix else None
+    if suffix:
+        return SUFFIXES[suffix.lower()]
+    return "dicom" if path.is_file() and _is_dicom(path) else None
 
 
 def suffix_of(path: Path) -> str:
@@ -60,6 +65,15 @@ def series_files(folder: Path) -> list[Path]:
     They are recognised by their suffix or by how they begin.
     """
     return [file for file in visible(folder) if file.is_file() and _is_dicom(file)]
+
+
+def pictures_beside(folder: Path) -> list[Path]:
+    """Return the pictures directly in the folder of a DICOM series, which are previews of it."""
+    return [
+        file
+        for file in visible(folder)
+        if file.is_file() and SUFFIXES.get(suffix_of(file).lower()) == "picture"
+    ]
 
 
 def visible(folder: Path) -> list[Path]:

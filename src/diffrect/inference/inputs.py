@@ -9,7 +9,7 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from diffrect.errors import InputError
-from diffrect.imaging.channels import group_channels, only_channel, stack_channels
+from diffrect.imaging.channels import group_channels, holds_channels, only_channel, stack_channels
 from diffrect.imaging.find import find_images
 from diffrect.imaging.kinds import EXPECTED, kind_of, stem_of, suffix_of
 from diffrect.imaging.read import read_image
@@ -38,12 +38,25 @@ def list_scans(inputs: Sequence[Path], channels: int) -> dict[str, list[Scan]]:
         folders.setdefault(file.parent, {}).setdefault(stem_of(file), []).append(file)
     scans: list[tuple[str, Scan]] = []
     for stems in folders.values():
-        for name, group in group_channels(stems).items():
+        for name, group in _groups(stems, channels).items():
             if None in group:
                 scans += [(name, (file,)) for file in group[None]]
             else:
                 scans.append((name, _complete(name, group, channels)))
     return _by_name(scans)
+
+
+def _groups(stems: dict[str, list[Path]], channels: int) -> dict[str, dict[int | None, list[Path]]]:
+    """Return the files of a folder by scan and channel, as `group_channels`.
+
+    Whether NAME_0000 is a channel of NAME or a scan of its own is seen from how many channels it
+    holds, which is looked up once per folder.
+    """
+    groups = group_channels(stems, channels)
+    first = next((group[0][0] for group in groups.values() if 0 in group), None)
+    if first is not None and holds_channels(first, channels):
+        return {stem: {None: files} for stem, files in stems.items()}
+    return groups
 
 
 def _by_name(scans: Sequence[tuple[str, Scan]]) -> dict[str, list[Scan]]:

@@ -8,12 +8,14 @@ expressed by one returned loss. So `updates` is a generator: the training loop a
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim import SGD, Optimizer
 
 from diffrect.data.batch import Batch
@@ -169,6 +171,22 @@ class Method(nn.Module, ABC):
 def make_teacher(student: nn.Module) -> nn.Module:
     """Return a copy of `student` in eval mode whose parameters learn nothing."""
     return deepcopy(student).requires_grad_(False).eval()
+
+
+@contextmanager
+def own_statistics(network: nn.Module) -> Iterator[None]:
+    """Let batch norm use the statistics of its input, which its running ones follow.
+
+    The rest of a network in eval mode stays as it is, so that its dropout stays off.
+    """
+    norms = [module for module in network.modules() if isinstance(module, _BatchNorm)]
+    for norm in norms:
+        norm.train()
+    try:
+        yield
+    finally:
+        for norm in norms:
+            norm.eval()
 
 
 @torch.no_grad()

@@ -5,20 +5,32 @@ channels    modality: number -> name             channel_names: number -> name
 classes     labels: code -> name                 labels: name -> code; "ignore" is not a class
 cases       training: image and label of each    none: by the names in imagesTr and labelsTr;
                                                  or dataset: case -> images and label
+
+MONAI's lists have validation beside training, and test with labels.
 """
 
 import json
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
 from diffrect.data.sources.base import OnProblem
-from diffrect.data.sources.files import image_stem, path_inside
+from diffrect.data.sources.files import SCAN_SUFFIXES, image_stem, path_inside
 from diffrect.errors import InputError
 from diffrect.labels import IGNORED, IGNORED_NAMES
 
 Given = TypeVar("Given")
+
+_PARTS = {
+    "training": "train",
+    "validation": "val",
+    "val": "val",
+    "test": "test",
+    "testing": "test",
+}
+"""The keys that list cases, and the parts of the split that these are."""
+_DESCRIPTIONS = ("labels", "modality", "channel_names")
 
 
 @dataclass(frozen=True)
@@ -30,12 +42,14 @@ class Entry:
         image: the file with all channels; None if there is one file per channel, or no list.
         label: None for an unlabelled case.
         files: the files of the channels, where the file lists them.
+        part: the part of the split.
     """
 
     id: str
     image: Path | None
     label: Path | None
     files: tuple[Path, ...] = ()
+    part: str = "train"
 
 
 def read_json(file: Path) -> dict[str, Any]:
@@ -126,7 +140,7 @@ def _names_by_code(file: Path, labels: dict[str, Any]) -> dict[int, str]:
 
 
 def entries(file: Path, settings: dict[str, Any], on_problem: OnProblem) -> list[Entry] | None:
-    """Return the cases that the file lists, or None if it leaves them to the folders.
+    """Return the training cases that the file lists, or None if it leaves them to the folders.
 
     Args:
         file: dataset.json, for messages.
@@ -144,6 +158,40 @@ def entries(file: Path, settings: dict[str, Any], on_problem: OnProblem) -> list
     if not isinstance(training, list) or not training:
         raise InputError(file, "a list of images under 'training'", found="none")
     return _kept(file, training, _training_entry, on_problem)
+
+
+def held_out_entries(file: Path, settings: dict[str, Any], on_problem: OnProblem) -> list[Entry]:
+    """Return the cases that the file lists for validation and for testing.
+
+    Args:
+        file: dataset.json, for messages.
+        settings: its content.
+        on_problem: called with the problem of each case, and with other keys that hold cases.
+    """
+    found: list[Entry] = []
+    for key, value in settings.items():
+        known = key in {*_PARTS, *_DESCRIPTIONS} or (key == "dataset" and isinstance(value, dict))
+        if not known and isinstance(value, list | dict) and _lists_cases(value):
+            expected = f"cases under {', '.join(map(repr, _PARTS))} or 'dataset'"
+            on_problem(InputError(file, expected, found=f"{len(value)} under {key!r}"))
+        part = _PARTS.get(key, "train")
+        if part == "train" or not value:
+            continue
+        if not isinstance(value, list):
+            on_problem(InputError(file, f"a list of images under {key!r}", got=repr(value)))
+            continue
+        listed = _kept(file, value, _training_entry, on_problem)
+        found += [replace(entry, part=part) for entry in listed]
+    return found
+
+
+def _lists_cases(value: Any) -> bool:
+    """Return whether a list or an object holds images, as paths or in entries of their own."""
+    if isinstance(value, str):
+        return value.lower().endswith(SCAN_SUFFIXES) and value.lower() not in SCAN_SUFFIXES
+    if isinstance(value, dict):
+        return bool({"image", "images"} & value.keys()) or any(map(_lists_cases, value.values()))
+    return isinstance(value, list) and any(map(_lists_cases, value))
 
 
 def _kept(

@@ -11,7 +11,14 @@ from pathlib import Path
 from diffrect.console import count
 from diffrect.data.source_options import SourceOptions
 from diffrect.data.sources.base import NO_OPTIONS, OnProblem, Source, SourceListing, refuse
-from diffrect.data.sources.dataset_json import Entry, channel_names, entries, read_json, read_labels
+from diffrect.data.sources.dataset_json import (
+    Entry,
+    channel_names,
+    entries,
+    held_out_entries,
+    read_json,
+    read_labels,
+)
 from diffrect.data.sources.files import (
     SCAN_SUFFIXES,
     FileCase,
@@ -20,8 +27,9 @@ from diffrect.data.sources.files import (
     find_scans,
     image_stem,
 )
+from diffrect.data.split import Split
 from diffrect.errors import InputError
-from diffrect.imaging.channels import group_channels
+from diffrect.imaging.channels import group_channels, holds_channels
 
 
 class Decathlon:
@@ -44,25 +52,44 @@ class Decathlon:
         names = channel_names(file, settings)
         classes, codes = read_labels(file, settings.get("labels"))
         channel = _chosen(names, options.modality)
-        groups = group_channels(by_stem(_scans(path / "imagesTr", on_problem), "image", on_problem))
-        labels = by_stem(_scans(path / "labelsTr", on_problem), "label", on_problem)
+        images, beside_images = _scans(path / "imagesTr", "image", on_problem)
+        labels, beside_labels = _scans(path / "labelsTr", "label", on_problem)
         listed = entries(file, settings, on_problem)
+        held_out = held_out_entries(file, settings, on_problem)
+        known = {entry.id for entry in (*(listed or ()), *held_out)} | labels.keys()
+        numbered = "channel_names" in settings
+        groups = group_channels(images, len(names), known, numbered=numbered)
+        everything, remarks = _all_entries(path, listed, held_out, groups, labels, on_problem)
+        parts: dict[str, str] = {}
         cases = []
-        for entry in _all_entries(path, listed, groups, labels, on_problem):
-            images = _images(entry, groups.get(entry.id, {}), len(names))
+        for entry in everything:
+            files = _images(entry, groups.get(entry.id, {}), len(names))
             label = None if entry.label is None else _existing(entry.label)
-            if not _complete(entry.id, images, label, len(names), channel, on_problem):
+            if not _complete(entry.id, files, label, len(names), channel, on_problem):
                 continue
             patient = choose_patient(options.patients, entry.id)
-            case = FileCase(entry.id, patient, images, label, channels=len(names), codes=codes)
+            case = FileCase(entry.id, patient, files, label, channels=len(names), codes=codes)
+            if parts.setdefault(patient, entry.part) != entry.part:
+                got = f"{entry.part} after {parts[patient]}"
+                on_problem(InputError(file, f"patient {patient} in one list", got=got))
             cases.append(case if channel is None else _only(case, channel))
         return SourceListing(
             references=sorted(cases, key=lambda case: case.id),
             classes=classes,
             channels=len(names) if channel is None else 1,
+            official_split=_split(parts),
             # Volumes of the Decathlon lie alike; nnU-Net folders hold whatever users put there.
-            axis="auto" if "channel_names" in settings else "2",
+            axis="auto" if numbered else "2",
+            remarks=(*beside_images, *beside_labels, *remarks),
         )
+
+
+def _split(parts: dict[str, str]) -> Split | None:
+    """Return the split of the lists; None if there is none for validation."""
+    lists = {
+        part: sorted(p for p in parts if parts[p] == part) for part in ("train", "val", "test")
+    }
+    return Split.from_dict(lists) if lists["val"] else None
 
 
 def _chosen(names: tuple[str, ...], modality: str | None) -> int | None:
@@ -83,39 +110,72 @@ def _only(case: FileCase, channel: int) -> FileCase:
     return replace(case, channel=channel if case.channels > 1 else None)
 
 
-def _scans(folder: Path, on_problem: OnProblem) -> list[Path]:
-    return find_scans(folder, on_problem) if folder.is_dir() else []
+def _scans(
+    folder: Path, kind: str, on_problem: OnProblem
+) -> tuple[dict[str, Path], tuple[str, ...]]:
+    """Return the images or labels in a folder by their stems, and what is passed over there."""
+    if not folder.is_dir():
+        return {}, ()
+    files, others = find_scans(folder, on_problem)
+    return by_stem(files, kind, on_problem), others
 
 
 def _all_entries(
     path: Path,
     listed: list[Entry] | None,
+    held_out: list[Entry],
     groups: dict[str, dict[int | None, Path]],
     labels: dict[str, Path],
     on_problem: OnProblem,
-) -> list[Entry]:
-    """Return the cases of the list, or of the folders if there is none, and unlabelled images.
+) -> tuple[list[Entry], tuple[str, ...]]:
+    """Return the cases of the lists, or of the folders if there are none, and unlabelled images.
 
     Args:
         path: folder of the data set.
-        listed: the cases of dataset.json; None if it leaves them to the folders.
+        listed: the training cases of dataset.json; None if it leaves them to the folders.
+        held_out: its cases for validation and for testing.
         groups: the images of each case in imagesTr, see `group_channels`.
         labels: the files of labelsTr by case.
         on_problem: called with each label that has no image.
+
+    Returns:
+        The cases, and a line about each kind of case that is left out.
     """
-    if listed is None:
-        for stem in labels.keys() - groups.keys():
-            expected = f"an image of the same name in {path / 'imagesTr'}"
-            on_problem(InputError(labels[stem], expected, found="none"))
-        return [Entry(case, None, labels.get(case)) for case in groups]
-    mentioned = {entry.id for entry in listed} | labels.keys()
-    taken = {image for entry in listed for image in (entry.image, *entry.files)}
-    extra = [
-        Entry(case, None, None)
+    of_lists = [*(listed or ()), *held_out]
+    ids = {entry.id for entry in of_lists}
+    taken = {file for entry in of_lists for file in (entry.image, entry.label, *entry.files)}
+    others = {
+        case: files
         for case, files in groups.items()
-        if case not in mentioned and taken.isdisjoint(files.values())
-    ]
-    return [*listed, *extra]
+        if case not in ids and taken.isdisjoint(files.values())
+    }
+    if listed is None:
+        for stem in sorted(labels.keys() - groups.keys() - ids):
+            if labels[stem] not in taken:
+                expected = f"an image of the same name in {path / 'imagesTr'}"
+                on_problem(InputError(labels[stem], expected, found="none"))
+        extra, left_out = [Entry(case, None, labels.get(case)) for case in others], []
+    else:
+        extra = [Entry(case, None, None) for case in others if case not in labels]
+        left_out = [case for case in others if case in labels]
+    # Test images come without labels, and without validation cases nothing is held out.
+    validated = any(entry.part == "val" for entry in held_out)
+    kept = [one for one in held_out if one.part == "val" or (validated and one.label)]
+    unread = [entry.id for entry in held_out if entry not in kept]
+    file = path / "dataset.json"
+    return [*(listed or ()), *kept, *extra], (
+        *_left_out(file, left_out, "labelled but not listed"),
+        *_left_out(file, unread, "listed for testing" + (" without a label" if validated else "")),
+    )
+
+
+def _left_out(file: Path, cases: list[str], what: str) -> tuple[str, ...]:
+    """Say which cases are left out, naming the first ones."""
+    if not cases:
+        return ()
+    names = ", ".join(cases[:5]) + (" ..." if len(cases) > 5 else "")
+    are = "is" if len(cases) == 1 else "are"
+    return (f"{file}: {count(len(cases), 'case')} {are} {what}, and left out: {names}",)
 
 
 def _images(entry: Entry, group: dict[int | None, Path], channels: int) -> tuple[Path, ...]:
@@ -128,11 +188,14 @@ def _images(entry: Entry, group: dict[int | None, Path], channels: int) -> tuple
         return (group[None],)
     if entry.image is not None and not group:
         return (entry.image,)
-    first = group[0]
+    present = {number: file for number, file in group.items() if number is not None}
+    if present.keys() == {0} and channels > 1 and holds_channels(present[0], channels):
+        return (present[0],)  # as the RGB pictures of nnU-Net
+    first = present[min(present)]
     suffix = first.name[len(image_stem(first)) :]
-    total = max(channels, *(number + 1 for number in group if number is not None))
+    total = max(channels, max(present) + 1)
     names = (first.with_name(f"{entry.id}_{number:04d}{suffix}") for number in range(total))
-    return tuple(group.get(number, name) for number, name in enumerate(names))
+    return tuple(present.get(number, name) for number, name in enumerate(names))
 
 
 def _existing(file: Path) -> Path:

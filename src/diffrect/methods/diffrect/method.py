@@ -15,6 +15,7 @@ optimiser step of the first. The paper's two modules are Label Context Calibrati
 """
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
@@ -22,7 +23,14 @@ from torch.optim import Optimizer
 
 from diffrect.data.batch import Batch
 from diffrect.errors import InputError
-from diffrect.methods.base import Method, Problem, Update, make_teacher, move_average
+from diffrect.methods.base import (
+    Method,
+    Problem,
+    Update,
+    make_teacher,
+    move_average,
+    own_statistics,
+)
 from diffrect.methods.diffrect.options import REFERENCE, DiffRectOptions
 from diffrect.methods.diffrect.parts import (
     Draws,
@@ -61,19 +69,29 @@ class DiffRect(Method):
         self.transports = Transports(self.rectifier, options, problem.classes)
         start = options.rectify_from
         self.rectify_from = problem.iterations // 30 if start is None else start
+        self.rectify_from += options.rectify_after
+        self.rectifier_logs: Mapping[str, Tensor | float] = {}
 
     def check_batch(self, labelled: int, unlabelled: int) -> None:
-        """Refuse a single slice so small that the denoiser's deepest map is one pixel.
+        """Refuse a single slice so small that a network's deepest map is one pixel.
 
-        One pixel has no batch statistics. A pass that trains both transports has at least two rows;
-        if one transport is left out, a pass has only the labelled or only the unlabelled rows.
+        One pixel has no batch statistics. That concerns the denoiser, and a teacher with statistics
+        of its own. A pass that trains both transports has at least two rows; if one transport is
+        left out, a pass has only the labelled or only the unlabelled rows.
         """
         options = self.options
+        if self.has_own_statistics and unlabelled == 1 and self.problem.size <= 16:
+            raise InputError(
+                "--batch-unlabelled",
+                "at least 2 slices of 16 x 16 pixels or fewer with teacher_statistics=own",
+                got=1,
+                setting="batch_unlabelled",
+            )
         one_transport = not (options.coarse_to_fine and options.fine_to_precise)
         name, rows = (
             ("labelled", labelled) if options.fine_to_precise else ("unlabelled", unlabelled)
         )
-        if options.rectification and one_transport and rows == 1 and self.problem.size <= 64:
+        if self.learns_rectifier and one_transport and rows == 1 and self.problem.size <= 64:
             raise InputError(
                 f"--batch-{name}",
                 "at least 2 slices of 64 x 64 pixels or fewer to train one transport alone",
@@ -99,17 +117,23 @@ class DiffRect(Method):
         if joins:
             rectified = self.transports.rectify(batch, pseudo)
             logits = strong_logits if options.rectification_view == "strong" else weak_logits
-            update = joined(update, self.rectification_update(batch, rectified, logits))
+            update = joined(update, self.rectification_update(batch, rectified, logits, step))
+        learns = self.learns_rectifier and step % options.rectifier_interval == 0
+        if not learns:  # lines of the log may be due only in iterations in which it rests
+            update = replace(update, logs={**update.logs, **self.rectifier_logs})
         yield update
         del update, weak_logits, strong_logits  # frees their graph before the next one grows
 
-        if options.rectification and step % options.rectifier_interval == 0:
-            yield self.transports.rectifier_update(batch, pseudo, weight)
+        if learns:
+            update = self.transports.rectifier_update(batch, pseudo, weight)
+            self.rectifier_logs = update.logs
+            yield update
+            del update
 
         if rectifying and not joins:
             rectified = self.transports.rectify(batch, pseudo)
             view = batch.strong if options.rectification_view == "strong" else batch.weak
-            yield self.rectification_update(batch, rectified, self.segmenter(view))
+            yield self.rectification_update(batch, rectified, self.segmenter(view), step)
 
     def segmenter_update(
         self,
@@ -145,19 +169,22 @@ class DiffRect(Method):
         logs |= {"unsupervised": unsupervised, "segmenter_total": total}
         return Update("segmenter", total, logs)
 
-    def rectification_update(self, batch: Batch, rectified: Tensor, logits: Tensor) -> Update:
+    def rectification_update(
+        self, batch: Batch, rectified: Tensor, logits: Tensor, step: int
+    ) -> Update:
         """Return the third update: the segmenter learns rectified labels of unlabelled rows.
 
         Args:
             batch: the batch.
             rectified: class maps (B, H, W) as `Transports.rectify` returns them.
             logits: the segmenter's, (B, C, H, W), of the view that `rectification_view` names.
+            step: the iteration, on which the weight may depend.
         """
         rows = batch.labelled
         if self.options.rectification_view == "strong":
             rectified = batch.as_strong(rectified)
         loss = pseudo_label_loss(logits[rows:], rectified[rows:], self.options)
-        total = self.options.rectification_weight * loss
+        total = self.options.rectified_weight(step, self.problem.iterations) * loss
         if self.options.rectification_labelled:
             total = total + cross_entropy_dice(logits[:rows], rectified[:rows])
         return Update("segmenter", total, {"rectification": loss})
@@ -184,12 +211,35 @@ class DiffRect(Method):
         rectified = joins and options.rectification_view == "weak"
         return options.complementary or self.teacher is None or rectified
 
+    @property
+    def learns_rectifier(self) -> bool:
+        """Whether there is a second update."""
+        return self.options.rectification and self.options.rectifier != "identity"
+
+    @property
+    def has_own_statistics(self) -> bool:
+        """Whether the teacher's batch norm follows what the teacher is shown."""
+        return self.teacher is not None and self.options.teacher_statistics == "own"
+
     def weak_pseudo_label(self, batch: Batch, weak_logits: Tensor) -> PseudoLabel:
         """Return the weak view's pseudo-label: the moving average's, or the segmenter's own."""
         if self.teacher is None:
             return pseudo_label(weak_logits, self.options)
-        with torch.no_grad():
-            return pseudo_label(self.teacher(batch.weak), self.options)
+        return pseudo_label(self.teach(self.teacher, batch), self.options)
+
+    @torch.no_grad()
+    def teach(self, teacher: nn.Module, batch: Batch) -> Tensor:
+        """Return the teacher's logits (B, C, H, W) of the weak view.
+
+        With statistics of its own, the unlabelled rows go through it together: they are seen with
+        their own statistics, which its running ones follow. Labelled rows are seen with these.
+        """
+        if not self.has_own_statistics:
+            logits: Tensor = teacher(batch.weak)
+            return logits
+        with own_statistics(teacher):
+            unlabelled = teacher(batch.weak[batch.labelled :])
+        return torch.cat([teacher(batch.weak[: batch.labelled]), unlabelled])
 
     # ---- what the training loop asks for ------------------------------------------------------
 
@@ -205,7 +255,8 @@ class DiffRect(Method):
     def after_step(self, step: int) -> None:
         """Move the teacher towards the segmenter."""
         if self.teacher is not None:
-            move_average(self.teacher, self.segmenter, self.options.teacher_decay, step)
+            decay, averaged = self.options.teacher_decay, not self.has_own_statistics
+            move_average(self.teacher, self.segmenter, decay, step, buffers=averaged)
 
     def train(self, mode: bool = True) -> "DiffRect":
         """Switch to training or eval mode; the teacher always stays in eval mode."""

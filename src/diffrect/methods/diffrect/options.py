@@ -21,6 +21,11 @@ class DiffRectOptions:
     rectify_from: int | None = None
     """First iteration with the third update, which learns from rectified pseudo-labels; None =
     1/30 of the training (1,000 of 30,000)."""
+    rectify_after: bool = False
+    """Whether the third update begins one iteration after `rectify_from`, as the authors' does."""
+    rectifier: Literal["slice", "identity"] = "slice"
+    """What corrects pseudo-labels: `slice`, the rectifier as published, which sees single slices;
+    or `identity`, nothing: a control that learns from the same losses."""
     confidence: float = 0.0
     """A pixel is unsure if its best class is not this far above its worst, (max - min) / max."""
     unsure_pixels: Literal["ignore", "background"] = "ignore"
@@ -77,6 +82,9 @@ class DiffRectOptions:
     teacher_decay: float = 0.99
     """Decay of the moving average of the segmenter that makes the pseudo-labels, in eval mode;
     0 = they come from the segmenter's own forward pass in training mode."""
+    teacher_statistics: Literal["student", "own"] = "student"
+    """Statistics of batch norm in the moving average: the segmenter's, averaged, though most of its
+    rows are labelled or strong views; or those of the unlabelled weak rows that it labels."""
     consistency_weight: float = 1.0
     """Largest weight of the losses on pseudo-labels, to which it rises over `ramp_share`."""
     ramp_stairs: int = 200
@@ -88,6 +96,8 @@ class DiffRectOptions:
     has as many; in a short training the teacher's pseudo-labels are of no use earlier."""
     rectification_weight: float = 1.0
     """Weight of the third update's loss."""
+    rectification_ramp: bool = False
+    """Whether that weight rises as the weight of the losses on pseudo-labels does."""
     rectification_view: Literal["strong", "weak"] = "strong"
     """View of the slices that the third update trains the segmenter on."""
     rectification_labelled: bool = True
@@ -115,8 +125,16 @@ class DiffRectOptions:
 
     def weight(self, step: int, iterations: int) -> float:
         """Return the weight of the losses on pseudo-labels in iteration `step` of `iterations`."""
-        ramp = consistency_ramp(step, self.rise(iterations), self.ramp_stairs)
-        return self.consistency_weight * ramp
+        return self.consistency_weight * self.ramp(step, iterations)
+
+    def rectified_weight(self, step: int, iterations: int) -> float:
+        """Return the weight of the losses on rectified pseudo-labels in iteration `step`."""
+        ramp = self.ramp(step, iterations) if self.rectification_ramp else 1.0
+        return self.rectification_weight * ramp
+
+    def ramp(self, step: int, iterations: int) -> float:
+        """Return the share of its largest weight that pseudo-labels have in iteration `step`."""
+        return consistency_ramp(step, self.rise(iterations), self.ramp_stairs)
 
     def rise(self, iterations: int) -> int:
         """Return after how many of a training's `iterations` pseudo-labels have full weight."""
@@ -124,6 +142,7 @@ class DiffRectOptions:
 
 
 REFERENCE: Mapping[str, Any] = {
+    "rectify_after": True,
     "two_classes": "black_white",
     "confidence": 0.8,
     "unsure_pixels": "background",

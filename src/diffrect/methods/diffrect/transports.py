@@ -187,8 +187,10 @@ class Transports:
         """Return the weak view's pseudo-labels (B, H, W) corrected, sampled from noise.
 
         Labelled rows keep their labels. They go through the rectifier only in training mode, where
-        they are part of the batch statistics.
+        they are part of the batch statistics. The control `identity` corrects nothing.
         """
+        if self.options.rectifier == "identity":
+            return batch.with_labels(pseudo.weak.target)
         training = self.options.sampling_mode == "train"
         first = 0 if training else batch.labelled
         images = batch.weak[first:]
