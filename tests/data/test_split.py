@@ -7,10 +7,17 @@ from typing import Any, cast
 
 import pytest
 
+from diffrect.config import TrainConfig
 from diffrect.data.choose_split import resolve_split
+from diffrect.data.loader import training_batches
+from diffrect.data.prepare import prepare
+from diffrect.data.source_options import SourceOptions
 from diffrect.data.split import Split, acdc_split, restrict_to
 from diffrect.data.store import Store
+from diffrect.data.volumes import training_volumes
 from diffrect.errors import InputError
+from diffrect.labels import IGNORED
+from support.tiny import scan, write_nifti
 
 
 def fake_store(
@@ -195,3 +202,29 @@ def test_prepared_stores_bring_their_split(store: Store, decathlon_store: Store)
     assert resolve_split(store, labelled="3").labelled == ("patient099", "patient038", "patient050")
     drawn = resolve_split(decathlon_store)
     assert "part_007" in drawn.train  # the unlabelled case
+
+
+def test_a_patient_with_one_labelled_scan_is_labelled(tmp_path: Path) -> None:
+    """The other scans of a labelled patient are unlabelled slices; none of them is scored."""
+    for patient in range(4):
+        for scan_number in range(2):
+            image, labels = scan((16, 14, 2), 2, seed=patient)
+            name = f"p{patient}_{scan_number}.nii.gz"
+            write_nifti(tmp_path / "own" / "images" / name, image)
+            if scan_number == 0:
+                write_nifti(tmp_path / "own" / "labels" / name, labels)
+    options = SourceOptions(patients="^(p[0-9])")
+    store = prepare(tmp_path / "own", tmp_path / "store", options=options, progress=False)
+    file = write_split(tmp_path / "s.json", train=["p0", "p1"], val=["p2"], test=["p3"])
+    split = resolve_split(store, split_file=file, labelled="1")
+    assert split.labelled == ("p0",)
+    labelled, others = store.training_slices(split)
+    assert {s.case for s in labelled} == {"p0_0"}
+    assert {s.case for s in others} == {"p0_1", "p1_0", "p1_1"}
+    config = TrainConfig(size=16)
+    volumes = training_volumes(store, split, config, "linear")
+    assert volumes.labelled.sum() == len(labelled)
+    assert (volumes.labels[~volumes.labelled] == IGNORED).all()
+    everyone = resolve_split(store, split_file=file, labelled="2")
+    assert training_batches(store, everyone, config, True, 0, 1)[0].cases
+    assert len(resolve_split(store).test) == 1  # drawn

@@ -64,10 +64,10 @@ def check_split(split: Split, store: Store, origin: str) -> None:
 
 
 def _patients_by_label(store: Store) -> dict[str, bool]:
-    """Return for every patient of the store whether all of the patient's cases have labels."""
+    """Return for every patient of the store whether any of the patient's cases has labels."""
     patients: dict[str, bool] = {}
     for case in store.cases.values():
-        patients[case.patient] = patients.get(case.patient, True) and case.labelled
+        patients[case.patient] = patients.get(case.patient, False) or case.labelled
     return patients
 
 
