@@ -68,6 +68,26 @@ def test_images_and_labels_by_name(folder: Path, tmp_path: Path) -> None:
     assert [case.patient for case in store.cases.values()] == list(store.cases)
 
 
+@pytest.mark.parametrize("trusting", [False, True])
+def test_labels_stored_another_way_round_are_turned(tmp_path: Path, trusting: bool) -> None:
+    source, orders = tmp_path / "own", ("RAS", "LPS", "SAR", "PIL")
+    image, labels = scan((12, 10, 2), 3, seed=1)
+    affine = np.diag([1.5, 1.0, 8.0, 1.0])
+    for order in orders:
+        write_nifti(source / "images" / f"{order}.nii.gz", image, (1.5, 1.0, 8.0), affine)
+        axes = nib.orientations.ornt_transform(
+            nib.io_orientation(affine), nib.orientations.axcodes2ornt(order)
+        )
+        file = source / "labels" / f"{order}.nii.gz"
+        file.parent.mkdir(exist_ok=True)
+        nib.save(nib.Nifti1Image(labels, affine).as_reoriented(axes), file)
+    options = SourceOptions(trust_image_geometry=trusting)
+    assert inspect(source, options=options, progress=False).problems == ()
+    store = prepare(source, tmp_path / "store", options=options, workers=1, progress=False)
+    for order in orders:
+        np.testing.assert_array_equal(store.label(order), labels.T)
+
+
 def test_patients_by_a_pattern_on_the_command_line(folder: Path, tmp_path: Path) -> None:
     arguments = ["prepare", str(folder), str(tmp_path / "store"), "--workers", "1", "--quiet"]
     assert cli.main([*arguments, "--patients", r"(\d+)_"]) == 0
