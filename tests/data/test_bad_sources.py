@@ -13,6 +13,7 @@ import pytest
 
 from diffrect.cli import main as cli
 from diffrect.data.store import Store
+from support.scans import write_series
 from support.spoil import Spoil, change, nothing, one_voxel, remove, write
 from support.tiny import scan, write_h5, write_nifti
 
@@ -74,6 +75,13 @@ def link(path: str) -> Spoil:
     return lambda: Path(path).symlink_to(Path(path).name)
 
 
+def loose_slices() -> None:
+    files = write_series(Path("series"), scan((8, 7, 2), 2, seed=1)[0], np.eye(4))
+    for file, name in zip(files, "xy", strict=True):
+        file.rename(f"own/images/{name}.dcm")
+    Path("series").rmdir()
+
+
 PART = "imagesTr/part_000.nii.gz"
 BY_TABLE = f"own --table {TABLE}"
 # What is wrong -> arguments, and how it came about.
@@ -89,6 +97,7 @@ CASES: dict[str, tuple[str, Spoil]] = {
         BY_TABLE,
         csv("image,label", f"{A},{LABEL_A}", f"images/b.nii.gz,./{LABEL_A}"),
     ),
+    "slices of one series, each as if it were a scan": ("own", loose_slices),
     "a label without an image": ("own", copy(f"own/{LABEL_A}", "own/labels/z.nii.gz")),
     "a label without an image, nnU-Net": (
         "nnunet",

@@ -1,12 +1,15 @@
 """Own folders: images and labels by name or by a table, names of classes, patients, splits."""
 
+import shutil
 from pathlib import Path
 
+import nibabel as nib
 import numpy as np
 import pytest
 
 from diffrect.cli import main as cli
 from diffrect.data.choose_split import resolve_split
+from diffrect.data.inspection import inspect
 from diffrect.data.prepare import prepare
 from diffrect.data.source_options import SourceOptions
 from diffrect.data.sources import SOURCES, detect, find_source, list_cases
@@ -14,9 +17,18 @@ from diffrect.data.sources.files import SCAN_SUFFIXES, image_stem
 from diffrect.data.store import Store
 from diffrect.errors import InputError
 from diffrect.labels import IGNORED
+from support.scans import write_series
 from support.tiny import scan, write_nifti
 
 FOLDER = SOURCES["folder"]
+ITK_SNAP = """################################################
+# ITK-SnAP Label Description File
+# IDX   -R-  -G-  -B-  -A--  VIS MSH  LABEL
+################################################
+    0     0    0    0        0  0  0    "Clear Label"
+    7   255    0    0        1  1  1    "organ"
+    9     0  255    0     0.50  1  1    "ignored"
+"""
 
 
 def write_pair(
@@ -56,6 +68,26 @@ def test_images_and_labels_by_name(folder: Path, tmp_path: Path) -> None:
     assert [case.patient for case in store.cases.values()] == list(store.cases)
 
 
+@pytest.mark.parametrize("trusting", [False, True])
+def test_labels_stored_another_way_round_are_turned(tmp_path: Path, trusting: bool) -> None:
+    source, orders = tmp_path / "own", ("RAS", "LPS", "SAR", "PIL")
+    image, labels = scan((12, 10, 2), 3, seed=1)
+    affine = np.diag([1.5, 1.0, 8.0, 1.0])
+    for order in orders:
+        write_nifti(source / "images" / f"{order}.nii.gz", image, (1.5, 1.0, 8.0), affine)
+        axes = nib.orientations.ornt_transform(
+            nib.io_orientation(affine), nib.orientations.axcodes2ornt(order)
+        )
+        file = source / "labels" / f"{order}.nii.gz"
+        file.parent.mkdir(exist_ok=True)
+        nib.save(nib.Nifti1Image(labels, affine).as_reoriented(axes), file)
+    options = SourceOptions(trust_image_geometry=trusting)
+    assert inspect(source, options=options, progress=False).problems == ()
+    store = prepare(source, tmp_path / "store", options=options, workers=1, progress=False)
+    for order in orders:
+        np.testing.assert_array_equal(store.label(order), labels.T)
+
+
 def test_patients_by_a_pattern_on_the_command_line(folder: Path, tmp_path: Path) -> None:
     arguments = ["prepare", str(folder), str(tmp_path / "store"), "--workers", "1", "--quiet"]
     assert cli.main([*arguments, "--patients", r"(\d+)_"]) == 0
@@ -92,6 +124,8 @@ def test_codes_found_become_classes(tmp_path: Path) -> None:
     [
         ("c.yaml", "0: nothing\n7: organ\n9: ignored\n"),
         ("c.yaml", "nothing: 0\norgan: 7\nignore: 9\n"),
+        ("c.txt", ITK_SNAP),
+        ("c.label", ITK_SNAP.replace("\n", "\r\n")),
         ("c.csv", "\ufeffcode,name\r\n7,organ\r\n\r\n9,Ignored\r\n"),
         ("c.csv", 'Name;Code\n"organ";7\nignored;9\n'),
     ],
@@ -178,3 +212,59 @@ def test_unlabelled_folders_need_names_of_classes(folder: Path, tmp_path: Path) 
     (tmp_path / "c.yaml").write_text("1: organ")
     listing = FOLDER.list(folder, SourceOptions(classes=tmp_path / "c.yaml"))
     assert len(listing.references) == 3
+
+
+def test_dicom_files_and_freesurfer_volumes_are_cases(tmp_path: Path) -> None:
+    for name in "abc":
+        write_pair(tmp_path, name)
+    image, label = scan((12, 10, 1), 2, seed=1)
+    for kind, array in (("images", image), ("labels", label.astype(np.int16))):
+        (tmp_path / kind / "b.nii.gz").unlink()
+        (file,) = write_series(tmp_path / "tmp" / kind, array, np.eye(4))
+        file.rename(tmp_path / kind / "b.dcm")
+        volume = nib.load(tmp_path / kind / "c.nii.gz")
+        data = np.asanyarray(volume.dataobj)
+        nib.save(nib.MGHImage(data, volume.affine), tmp_path / kind / "c.mgz")
+        (tmp_path / kind / "c.nii.gz").unlink()
+    shutil.rmtree(tmp_path / "tmp")
+    listing = FOLDER.list(tmp_path)
+    assert [case.id for case in listing.references] == ["a", "b", "c"]
+    assert listing.remarks == ()
+    nifti, dicom, freesurfer = (case.load() for case in listing.references)
+    assert dicom.label is not None
+    np.testing.assert_array_equal(dicom.label.array, label)
+    assert freesurfer.label is not None
+    np.testing.assert_array_equal(freesurfer.image.array, nifti.image.array)
+    np.testing.assert_allclose(freesurfer.image.affine, nifti.image.affine)
+
+
+def test_slices_of_one_series_without_a_folder_are_refused(tmp_path: Path) -> None:
+    write_pair(tmp_path, "a")
+    write_series(tmp_path / "images", scan((12, 10, 2), 2, seed=1)[0], np.eye(4))
+    with pytest.raises(InputError, match="expected one DICOM file for each scan, found the series"):
+        FOLDER.list(tmp_path)
+
+
+def test_what_no_reader_knows_is_counted_and_named(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "images" / "notes.txt").touch()
+    (folder / "images" / "more").mkdir()
+    (folder / "labels" / "hérz 1_b.mat").touch()
+    (folder / "labels" / ".hidden").touch()
+    lines = [
+        f"{folder / 'images'}: 2 entries that no reader knows are passed over: more/, notes.txt",
+        f"{folder / 'labels'}: 1 entry that no reader knows is passed over: hérz 1_b.mat",
+    ]
+    assert list(inspect(folder, progress=False).remarks) == lines
+    prepare(folder, tmp_path / "store")
+    assert capsys.readouterr().err.splitlines() == lines
+
+
+def test_files_of_voxels_beside_their_header_are_not_passed_over(tmp_path: Path) -> None:
+    write_pair(tmp_path, "a")
+    volume = nib.load(tmp_path / "images" / "a.nii.gz")
+    nib.save(nib.Nifti1Pair(volume.dataobj, volume.affine), tmp_path / "images" / "a.img")
+    (tmp_path / "images" / "a.nii.gz").unlink()
+    listing = FOLDER.list(tmp_path)
+    assert ([case.id for case in listing.references], listing.remarks) == (["a"], ())

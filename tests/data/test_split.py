@@ -7,10 +7,17 @@ from typing import Any, cast
 
 import pytest
 
+from diffrect.config import TrainConfig
 from diffrect.data.choose_split import resolve_split
+from diffrect.data.loader import training_batches
+from diffrect.data.prepare import prepare
+from diffrect.data.source_options import SourceOptions
 from diffrect.data.split import Split, acdc_split, restrict_to
 from diffrect.data.store import Store
+from diffrect.data.volumes import training_volumes
 from diffrect.errors import InputError
+from diffrect.labels import IGNORED
+from support.tiny import scan, write_nifti
 
 
 def fake_store(
@@ -195,3 +202,72 @@ def test_prepared_stores_bring_their_split(store: Store, decathlon_store: Store)
     assert resolve_split(store, labelled="3").labelled == ("patient099", "patient038", "patient050")
     drawn = resolve_split(decathlon_store)
     assert "part_007" in drawn.train  # the unlabelled case
+
+
+def test_a_patient_with_one_labelled_scan_is_labelled(tmp_path: Path) -> None:
+    """The other scans of a labelled patient are unlabelled slices; none of them is scored."""
+    for patient in range(4):
+        for scan_number in range(2):
+            image, labels = scan((16, 14, 2), 2, seed=patient)
+            name = f"p{patient}_{scan_number}.nii.gz"
+            write_nifti(tmp_path / "own" / "images" / name, image)
+            if scan_number == 0:
+                write_nifti(tmp_path / "own" / "labels" / name, labels)
+    options = SourceOptions(patients="^(p[0-9])")
+    store = prepare(tmp_path / "own", tmp_path / "store", options=options, progress=False)
+    file = write_split(tmp_path / "s.json", train=["p0", "p1"], val=["p2"], test=["p3"])
+    split = resolve_split(store, split_file=file, labelled="1")
+    assert split.labelled == ("p0",)
+    labelled, others = store.training_slices(split)
+    assert {s.case for s in labelled} == {"p0_0"}
+    assert {s.case for s in others} == {"p0_1", "p1_0", "p1_1"}
+    config = TrainConfig(size=16)
+    volumes = training_volumes(store, split, config, "linear")
+    assert volumes.labelled.sum() == len(labelled)
+    assert (volumes.labels[~volumes.labelled] == IGNORED).all()
+    everyone = resolve_split(store, split_file=file, labelled="2")
+    assert training_batches(store, everyone, config, True, 0, 1)[0].cases
+    assert len(resolve_split(store).test) == 1  # drawn
+
+
+FOLDS = [
+    {"train": ["p00_0", "p00_1", "p01_0"], "val": ["p02_0"]},
+    {"train": ["p02"], "val": ["p00"]},
+]
+
+
+@pytest.mark.parametrize(("fold", "train", "val"), [(0, (0, 1), (2,)), (1, (2,), (0,))])
+def test_a_fold_of_nnunet(
+    tmp_path: Path, fold: int, train: tuple[int, ...], val: tuple[int, ...]
+) -> None:
+    (tmp_path / "splits_final.json").write_text(json.dumps(FOLDS))
+    split = resolve_split(fake_store(), split_file=tmp_path / f"splits_final.json:{fold}")
+    assert (split.train, split.val) == (ids(*train), ids(*val))
+
+
+@pytest.mark.parametrize(
+    ("folds", "name", "message"),
+    [
+        (FOLDS, "s.json", r"s.json: expected a fold from 0 to 1, got none; give the first as .*:0"),
+        (FOLDS, "s.json:2", "s.json:2: expected a fold from 0 to 1, got 2"),
+        ([{"train": ["p00_0"], "val": ["p00_1"]}], "s.json:0", "got p00 under 'train' and 'val'"),
+        ([{"train": ["x"], "val": ["p00"]}], "s.json", "expected patients of the store, got x"),
+        ({"train": ["p00"], "val": ["p01"]}, "s.json:1", "expected a list of folds, found none"),
+        ([{"train": 1}], "s.json", "expected the lists"),
+    ],
+)
+def test_folds_refused(tmp_path: Path, folds: Any, name: str, message: str) -> None:
+    (tmp_path / "s.json").write_text(json.dumps(folds))
+    with pytest.raises(InputError, match=message):
+        resolve_split(fake_store(), split_file=tmp_path / name)
+
+
+def test_two_spellings_of_a_letter_are_one(tmp_path: Path) -> None:
+    names = ["M\u00fcller", "Jose\u0301", "c"]
+    records = {name: SimpleNamespace(patient=name, labelled=True) for name in names}
+    store = cast(Store, SimpleNamespace(path="STORE", cases=records, official_split=None))
+    file = write_split(tmp_path / "s.json", train=["Mu\u0308ller", "Jos\u00e9"], val=["c"])
+    assert resolve_split(store, split_file=file).train == tuple(names[:2])
+    (tmp_path / "l.txt").write_text("Jos\u00e9", encoding="utf-8")
+    split = resolve_split(store, split_file=file, labelled=str(tmp_path / "l.txt"))
+    assert split.labelled == (names[1],)

@@ -116,6 +116,22 @@ def test_links_are_called_as_they_are(tmp_path: Path, use_channels, capsys) -> N
     assert list(list_scans([folder / "c" / "..", scan], 1)) == ["data", "series"]
 
 
+def test_channels_stored_another_way_round(tmp_path: Path, use_channels, capsys) -> None:
+    use_channels(2)
+    folder = tmp_path / "in"
+    write_nifti(folder / "a_0000.nii.gz", OTHER, affine=np.eye(4))
+    turned = nib.Nifti1Image(100 * LABELS, np.eye(4)).as_reoriented([[0, -1], [1, -1], [2, 1]])
+    nib.save(turned, folder / "a_0001.nii.gz")
+    assert run(tmp_path, folder) == 0
+    np.testing.assert_array_equal(labels_in(tmp_path / "out")["a.nii.gz"], LABELS)
+    # An option that predict does not have is not proposed.
+    write_nifti(folder / "a_0001.nii.gz", LABELS, affine=np.diag([1.0, 1, 1, 1]) + np.eye(4, k=3))
+    assert run(tmp_path, folder, "--overwrite") == 2
+    error = capsys.readouterr().err
+    assert "voxels lie up to 1 mm apart" in error
+    assert "--trust-image-geometry" not in error
+
+
 def test_one_file_as_several_channels(tmp_path: Path, use_channels) -> None:
     use_channels(2)
     scan = write_nifti(tmp_path / "raw" / "data.nii.gz", 100 * LABELS)

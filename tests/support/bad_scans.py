@@ -208,6 +208,12 @@ SCANS: dict[str, tuple[str, str, Spoil]] = {
             affine=np.array([[1, 0, 0, 70], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1.0]]),
         ),
     ),
+    "a label in another place, flipped": (
+        "prepare source new",
+        f"{LABEL}: expected the geometry of its image {IMAGE}: voxels lie up to 36 mm apart, its "
+        "axes point to LAS and the image's to RAS; save it on the image's grid",
+        label_at(spacing=(1, 1, 2), affine=np.diag([-1.0, 1, 1, 1]) + 2 * np.eye(4, k=3)),
+    ),
     "a label of another spacing": (
         "prepare source new",
         f"{LABEL}: expected the spacing of its image {IMAGE}, 1 x 1 x 2 mm, got 1 x 1 x 3 mm; "

@@ -120,7 +120,7 @@ def test_the_paper_s_tables_name_what_their_files_define() -> None:
         (path,) = re.findall(r"`([^`]+)`", file)
         undefined = {*re.findall(r"`([^`]+)`", names)} - defined_in(ROOT / "src/diffrect" / path)
         assert not undefined, path
-    assert len(table) == len([r for r in rows if len(r) == 3]) - page.count("| in the paper |") * 2
+    assert len(table) == len([r for r in rows if len(r) == 3]) - page.count("| here | file |") * 2
     assert len(table) > 20
 
 

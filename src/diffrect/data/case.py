@@ -1,12 +1,12 @@
 """One scan as every source yields it, and its conversion to the slices that networks see."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from diffrect.console import count
 from diffrect.errors import InputError
-from diffrect.imaging.geometry import check_geometry
+from diffrect.imaging.geometry import check_geometry, turn_onto
 from diffrect.imaging.intensity import Intensity, scale
 from diffrect.imaging.slicing import THIRD_AXIS, Slicing
 from diffrect.imaging.volume import Volume
@@ -84,6 +84,13 @@ def label_slices(volume: Volume, classes: int, slicing: Slicing | None = None) -
         raise InputError(volume.path, expected, found=highest)
     slices = (slicing or Slicing()).view(volume.array)
     return np.ascontiguousarray(slices, dtype=np.uint8)
+
+
+def turn_label(case: Case) -> Case:
+    """Return a case whose label is stored as its image is, see `turn_onto`."""
+    if case.label is None:
+        return case
+    return replace(case, label=turn_onto(case.image, case.label))
 
 
 def check_case(case: Case, channels: int) -> None:

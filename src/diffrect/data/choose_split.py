@@ -1,5 +1,6 @@
 """Choose the split of a training: from a file, the data set's own, or drawn from the seed."""
 
+import unicodedata
 from collections.abc import Collection, Iterable
 from dataclasses import replace
 from fractions import Fraction
@@ -8,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from diffrect.data.split import Split
+from diffrect.data.split_file import read_split
 from diffrect.data.store import Store
 from diffrect.errors import InputError
 
@@ -23,7 +25,8 @@ def resolve_split(
 
     Args:
         store: the prepared data set.
-        split_file: JSON with the lists train, val, and optionally test and labelled.
+        split_file: JSON with the lists train, val, and optionally test and labelled; or a fold of
+            nnU-Net's splits_final.json, as splits_final.json:0.
         labelled: a count of patients ("3"), a percentage of the training patients rounded down
             ("5%"), or a text file with one patient id per line. None takes the file's list, else
             one patient.
@@ -38,7 +41,9 @@ def resolve_split(
     """
     patients = _patients_by_label(store)
     if split_file is not None:
-        split, origin = _read_split(split_file), str(split_file)
+        cases = {case: record.patient for case, record in store.cases.items()}
+        split, origin = read_split(split_file, cases), str(split_file)
+        split = _named_as_in(store, split)
     elif store.official_split is not None:
         split, origin = store.official_split, f"{store.path}: official split"
     else:
@@ -47,7 +52,8 @@ def resolve_split(
     if labelled is not None or not split.labelled:
         labelled = "1" if labelled is None else labelled
         chosen = _choose_labelled(labelled, split.train, patients)
-        split, origin = replace(split, labelled=chosen), f"--labelled {labelled}"
+        split = _named_as_in(store, replace(split, labelled=chosen))
+        origin = f"--labelled {labelled}"
     _check_labelled(split, patients, origin)
     return split
 
@@ -64,20 +70,27 @@ def check_split(split: Split, store: Store, origin: str) -> None:
 
 
 def _patients_by_label(store: Store) -> dict[str, bool]:
-    """Return for every patient of the store whether all of the patient's cases have labels."""
+    """Return for every patient of the store whether any of the patient's cases has labels."""
     patients: dict[str, bool] = {}
     for case in store.cases.values():
-        patients[case.patient] = patients.get(case.patient, True) and case.labelled
+        patients[case.patient] = patients.get(case.patient, False) or case.labelled
     return patients
 
 
-def _read_split(file: Path) -> Split:
-    try:
-        return Split.from_json(Path(file).read_text(encoding="utf-8-sig"))
-    except InputError as error:
-        raise error.about(file) from None
-    except (OSError, ValueError) as error:
-        raise InputError(file, "a readable split file", reason=error) from None
+def _named_as_in(store: Store, split: Split) -> Split:
+    """Return the split with the ids as the store spells them.
+
+    The same letters can be spelt in two ways (NFC and NFD), and file systems change one for the
+    other.
+    """
+    names = {unicodedata.normalize("NFC", one.patient): one.patient for one in store.cases.values()}
+    parts = split.to_dict()
+    return Split.from_dict(
+        {
+            part: [names.get(unicodedata.normalize("NFC", one), one) for one in ids]
+            for part, ids in parts.items()
+        }
+    )
 
 
 def _draw_split(store: Store, patients: dict[str, bool], seed: int) -> Split:

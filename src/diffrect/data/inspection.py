@@ -9,7 +9,7 @@ import nibabel as nib
 import numpy as np
 
 from diffrect.console import progress_bar
-from diffrect.data.case import Case, check_case, label_slices
+from diffrect.data.case import Case, check_case, label_slices, turn_label
 from diffrect.data.findings import CaseFacts, Findings, Inspection, summarise
 from diffrect.data.record import STORE_FILE, CaseRecord
 from diffrect.data.source_options import SourceOptions
@@ -100,7 +100,7 @@ def _problems_of_set(listing: SourceListing) -> list[str]:
 def _look(reference: Reference, listing: SourceListing, problems: list[str]) -> CaseFacts:
     """Return the facts of one case, and add its problems to the list."""
     try:
-        case = reference.load()
+        case = turn_label(reference.load())
     except InputError as error:
         problems.append(str(error))
         problems += _problem_of_label(reference, str(error))

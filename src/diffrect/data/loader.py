@@ -111,17 +111,16 @@ def training_batches(
         InputError: a semi-supervised method has no unlabelled patients to learn from.
     """
     sizes = (config.batch_labelled, config.batch_unlabelled)
-    others = split.unlabelled
+    labelled_slices, other_slices = store.training_slices(split)
     if not unlabelled:
         sizes = (sum(sizes), 0)
-    elif not others or not sizes[1]:
+    elif not other_slices or not sizes[1]:
         raise InputError(
             f"--method {config.method}",
             "unlabelled training patients and --batch-unlabelled of at least 1",
-            got=f"{count(len(others), 'patient')} and {sizes[1]}",
+            got=f"{count(len(split.unlabelled), 'patient')} and {sizes[1]}",
             setting="method",
         )
-    labelled_slices, other_slices = store.slices(split.labelled), store.slices(others)
     return Batches(
         store, labelled_slices, other_slices, sizes, config.seed, rank, world, config.spacing
     )

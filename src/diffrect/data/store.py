@@ -138,6 +138,15 @@ class Store:
             for position in range(case.slices)
         ]
 
+    def training_slices(self, split: Split) -> tuple[list[SliceIndex], list[SliceIndex]]:
+        """Return the slices whose labels are used, and the other training slices.
+
+        The unlabelled scans of a labelled patient are among the others.
+        """
+        labelled = [s for s in self.slices(split.labelled) if self.cases[s.case].labelled]
+        used = {s.case for s in labelled}
+        return labelled, [s for s in self.slices(split.train) if s.case not in used]
+
     def image(self, case_id: str, index: int | None = None) -> np.ndarray:
         """Return one slice (C, H, W), or all of them (Z, C, H, W); float32 in [0, 1].
 

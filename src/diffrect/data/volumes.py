@@ -63,16 +63,16 @@ def training_volumes(
     Raises:
         InputError: a file of the store is damaged.
     """
-    known = store.slices(split.labelled)
-    slices = known + store.slices(split.unlabelled)
+    known, others = store.training_slices(split)
+    slices = known + others
     images, labels, cases = [], [], []
     size = config.side
-    patients = set(split.labelled)
+    labelled = {s.case for s in known}
     for number, name in enumerate(dict.fromkeys(s.case for s in slices)):
         zoom = store.zoom(name, config.spacing)
         image = to_network(torch.from_numpy(store.image(name)), size, interpolation, zoom)
         label = torch.full((len(image), size, size), IGNORED, dtype=torch.uint8)
-        if store.cases[name].patient in patients:
+        if name in labelled:
             codes = torch.from_numpy(store.label(name).astype(np.float32))[:, None]
             label = to_network(codes, size, "nearest", zoom)[:, 0].byte()
         images.append(image.half())

@@ -10,7 +10,7 @@ import blosc2
 import numpy as np
 
 from diffrect.atomic import write_atomic
-from diffrect.data.case import Case, Conversion, check_case, image_slices, label_slices
+from diffrect.data.case import Case, Conversion, check_case, image_slices, label_slices, turn_label
 from diffrect.data.integrity import checksum, write_sealed
 from diffrect.data.record import CASE_FILE, CASES_FOLDER, IMAGE_FILE, LABEL_FILE, CaseRecord
 from diffrect.imaging.slicing import Slicing, choose_slicing
@@ -40,6 +40,7 @@ def write_case(
         OSError: the disk is full or the like; its `filename` is the case's folder.
     """
     how = how or Conversion()
+    case = turn_label(case)
     check_case(case, channels)
     slicing = choose_slicing(case.image, how.axis)
     image = image_slices(

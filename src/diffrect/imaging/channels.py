@@ -10,7 +10,7 @@ import numpy as np
 
 from diffrect.console import count
 from diffrect.errors import InputError
-from diffrect.imaging.geometry import check_geometry
+from diffrect.imaging.geometry import TRUST, check_geometry, turn_onto
 from diffrect.imaging.read import read_image
 from diffrect.imaging.volume import Volume
 
@@ -96,12 +96,15 @@ def only_channel(image: Volume, channel: int, channels: int | None = None) -> Vo
     return replace(image, array=array)
 
 
-def stack_channels(volumes: Sequence[Volume], trusting: bool = False) -> Volume:
-    """Return images (X, Y, Z) of one grid as one image (X, Y, Z, C).
+def stack_channels(
+    volumes: Sequence[Volume], trusting: bool = False, hint: str | None = TRUST
+) -> Volume:
+    """Return images (X, Y, Z) of one grid as one image (X, Y, Z, C), stored as the first one is.
 
     Args:
         volumes: the channels in their order; a single one is returned as it is.
         trusting: take all channels to lie where the first one lies.
+        hint: what the user can do if only the header of a channel is wrong.
 
     Raises:
         InputError: an image has another shape or several channels; or, unless `trusting`, it lies
@@ -110,11 +113,12 @@ def stack_channels(volumes: Sequence[Volume], trusting: bool = False) -> Volume:
     first = volumes[0]
     if len(volumes) == 1:
         return first
-    for volume in volumes:
+    channels = [turn_onto(first, volume) for volume in volumes]
+    for volume in channels:
         if volume.array.ndim != 3 or volume.array.shape != first.array.shape:
             expected = f"one channel of {first.array.shape} voxels as in {first.path}"
             raise InputError(volume.path, expected, got=f"shape {volume.array.shape}")
         if not trusting:
-            check_geometry(first, volume, "the first channel")
-    array = np.stack([volume.array for volume in volumes], axis=-1)
+            check_geometry(first, volume, "the first channel", hint)
+    array = np.stack([volume.array for volume in channels], axis=-1)
     return replace(first, array=array)

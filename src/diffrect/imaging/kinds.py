@@ -3,13 +3,15 @@
 from pathlib import Path
 from typing import Literal
 
-Kind = Literal["nifti", "itk", "dicom", "picture"]
-"""Files that one module reads: nifti.py, itk.py, dicom.py or picture.py."""
+Kind = Literal["nifti", "freesurfer", "itk", "dicom", "picture"]
+"""Files that one module reads, such as nifti.py."""
 
 SUFFIXES: dict[str, Kind] = {
     ".nii.gz": "nifti",
     ".nii": "nifti",
     ".hdr": "nifti",  # its voxels are in the .img beside it
+    ".mgz": "freesurfer",
+    ".mgh": "freesurfer",
     ".nrrd": "itk",
     ".nhdr": "itk",
     ".mha": "itk",

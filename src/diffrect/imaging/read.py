@@ -14,8 +14,8 @@ from diffrect.imaging.volume import Volume
 def read_image(path: Path) -> Volume:
     """Read an image in its own number type, (X, Y, Z) or (X, Y, Z, C).
 
-    The formats are NIfTI, NRRD, MHA and MHD, a DICOM series (its folder or one file), and PNG,
-    TIFF and JPEG as volumes of one slice.
+    The formats are NIfTI, FreeSurfer's, NRRD, MHA and MHD, a DICOM series (its folder or one file),
+    and PNG, TIFF and JPEG as volumes of one slice.
 
     Raises:
         InputError: the file is unreadable or truncated, is neither 3-D nor 4-D, has a value that is
@@ -54,6 +54,10 @@ def _read(path: Path, label: bool = False) -> Volume:
             from diffrect.imaging.dicom import read_dicom
 
             volume = read_dicom(path)
+        case "freesurfer":
+            from diffrect.imaging.freesurfer import read_freesurfer
+
+            volume = read_freesurfer(path)
         case "itk":
             from diffrect.imaging.itk import read_itk
 

@@ -92,7 +92,7 @@ def read_scan(scan: Scan, channel: int | None = None) -> Volume:
         InputError: see `read_image`; or files that do not lie in the same place, or no such
             channel.
     """
-    image = stack_channels([read_image(file) for file in scan])
+    image = stack_channels([read_image(file) for file in scan], hint=None)
     return image if channel is None else only_channel(image, channel)
 
 

@@ -55,8 +55,8 @@ def load_method(run: Path | str, checkpoint: Literal["best", "last"] = "best") -
     except (RuntimeError, TypeError, UserWarning) as error:
         reason = str(error).splitlines()[-1].strip()[:200]
         raise InputError(path, "weights that fit its configuration", reason=reason) from None
-    weights = method.state_dict().items()
-    broken = next((name for name, values in weights if not values.isfinite().all()), None)
+    weights = {n: v for n, v in method.state_dict().items() if isinstance(v, torch.Tensor)}
+    broken = next((n for n, values in weights.items() if not values.isfinite().all()), None)
     if broken is not None:
         expected = f"finite weights, {broken} is not"
         raise InputError(path, expected, hint="try --checkpoint last")

@@ -82,8 +82,9 @@ def _suffix(file: Path, format: Format) -> str:
     """Return the suffix of the label file of an image."""
     if format == "nifti":
         return ".nii.gz"
-    if kind_of(file) == "dicom":
-        expected = "another format than DICOM for --format same"
+    unwritten = {"dicom": "DICOM", "freesurfer": "FreeSurfer"}.get(kind_of(file) or "")
+    if unwritten is not None:
+        expected = f"another format than {unwritten} for --format same"
         raise InputError(file, expected, hint="give --format nifti")
     suffix = suffix_of(file)
     if suffix.lower() == ".hdr":

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim import SGD, Optimizer
 
+from diffrect.config import TrainConfig
 from diffrect.data.batch import Batch
 from diffrect.data.task import Task
 from diffrect.data.volumes import TrainingVolumes
@@ -95,6 +96,18 @@ class Method(nn.Module, ABC):
         self.problem = problem
         self.options = options
         self.segmenter = UNet(problem.channels, problem.classes)
+
+    @classmethod
+    def check_settings(cls, options: Any, config: TrainConfig) -> None:
+        """Refuse options of the method that contradict the configuration of the training.
+
+        Args:
+            options: the method's own.
+            config: the training's.
+
+        Raises:
+            InputError: they contradict each other.
+        """
 
     @abstractmethod
     def updates(self, batch: Batch, step: int) -> Iterator[Update]:

@@ -118,7 +118,7 @@ def resolve(config: TrainConfig) -> Resolved:
     The settings are those of the preset, changed by the configuration's `options`.
 
     Raises:
-        InputError: an unknown method or option, or a value of the wrong type.
+        InputError: an unknown method or option, a value of the wrong type, or a contradiction.
     """
     method = find_method(config.method)
     method_options, view_options = method.Options(), ViewOptions()
@@ -135,6 +135,7 @@ def resolve(config: TrainConfig) -> Resolved:
         method_options = update_dataclass(method_options, of_method, where)
         view_options = update_dataclass(view_options, of_views, where)
     _check_geometry(view_options, config.options)
+    method.check_settings(method_options, config)
     return Resolved(method, method_options, view_options)
 
 

@@ -9,14 +9,13 @@ from pathlib import Path
 
 from diffrect.data.source_options import SourceOptions
 from diffrect.data.sources.base import NO_OPTIONS, OnProblem, Source, SourceListing, refuse
-from diffrect.data.sources.files import FileCase
+from diffrect.data.sources.files import SCAN_SUFFIXES, FileCase
 from diffrect.data.split import acdc_split, restrict_to
 from diffrect.errors import InputError
 
 ACDC_CLASSES = ("background", "right ventricle", "myocardium", "left ventricle")
 
 _PHASES = (("ED", "frame01"), ("ES", "frame02"))
-_SUFFIXES = (".nii.gz", ".nii")
 
 
 class Acdc:
@@ -82,7 +81,7 @@ def _cases(folder: Path) -> list[FileCase]:
 
 
 def _find(folder: Path, stem: str) -> Path | None:
-    paths = (folder / f"{stem}{suffix}" for suffix in _SUFFIXES)
+    paths = (folder / f"{stem}{suffix}" for suffix in SCAN_SUFFIXES)
     return next((path for path in paths if path.is_file()), None)
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Protocol
 
 from diffrect.console import count
-from diffrect.data.case import Case
+from diffrect.data.case import Case, turn_label
 from diffrect.data.source_options import SourceOptions
 from diffrect.data.split import Split
 from diffrect.errors import InputError
@@ -43,7 +43,10 @@ class Reference(Protocol):
 
 @dataclass(frozen=True)
 class OnImageGrid:
-    """A case whose label is taken to lie on the image's grid, whatever its own header says."""
+    """A case whose label is taken to lie on the image's grid, whatever its own header says.
+
+    Only a label whose header says that it lies there, stored another way round, is turned.
+    """
 
     reference: Reference
 
@@ -59,7 +62,7 @@ class OnImageGrid:
 
     def load(self) -> Case:
         """Read the case; the label gets the image's spacing and affine."""
-        case = self.reference.load()
+        case = turn_label(self.reference.load())
         if case.label is None:
             return case
         label = replace(case.label, spacing=case.image.spacing, affine=case.image.affine)

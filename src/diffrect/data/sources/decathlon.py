@@ -52,8 +52,8 @@ class Decathlon:
         names = channel_names(file, settings)
         classes, codes = read_labels(file, settings.get("labels"))
         channel = _chosen(names, options.modality)
-        images = by_stem(_scans(path / "imagesTr", on_problem), "image", on_problem)
-        labels = by_stem(_scans(path / "labelsTr", on_problem), "label", on_problem)
+        images, beside_images = _scans(path / "imagesTr", "image", on_problem)
+        labels, beside_labels = _scans(path / "labelsTr", "label", on_problem)
         listed = entries(file, settings, on_problem)
         held_out = held_out_entries(file, settings, on_problem)
         known = {entry.id for entry in (*(listed or ()), *held_out)} | labels.keys()
@@ -80,7 +80,7 @@ class Decathlon:
             official_split=_split(parts),
             # Volumes of the Decathlon lie alike; nnU-Net folders hold whatever users put there.
             axis="auto" if numbered else "2",
-            remarks=remarks,
+            remarks=(*beside_images, *beside_labels, *remarks),
         )
 
 
@@ -110,8 +110,14 @@ def _only(case: FileCase, channel: int) -> FileCase:
     return replace(case, channel=channel if case.channels > 1 else None)
 
 
-def _scans(folder: Path, on_problem: OnProblem) -> list[Path]:
-    return find_scans(folder, on_problem) if folder.is_dir() else []
+def _scans(
+    folder: Path, kind: str, on_problem: OnProblem
+) -> tuple[dict[str, Path], tuple[str, ...]]:
+    """Return the images or labels in a folder by their stems, and what is passed over there."""
+    if not folder.is_dir():
+        return {}, ()
+    files, others = find_scans(folder, on_problem)
+    return by_stem(files, kind, on_problem), others
 
 
 def _all_entries(

@@ -3,7 +3,7 @@
 import os
 import posixpath
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -11,6 +11,7 @@ from diffrect.data.case import Case
 from diffrect.data.sources.base import OnProblem
 from diffrect.errors import InputError
 from diffrect.imaging.channels import only_channel, stack_channels
+from diffrect.imaging.dicom_header import read_slices
 from diffrect.imaging.kinds import SUFFIXES, kind_of, visible
 from diffrect.imaging.label_codes import map_codes
 from diffrect.imaging.read import read_image, read_label
@@ -61,28 +62,73 @@ class FileCase:
 
 
 def image_stem(path: Path) -> str:
-    """Return the name without the suffix of a scan; other names, as of folders, stay whole."""
+    """Return the name without the suffix of an image; a folder keeps all of its name."""
     lower = path.name.lower()
-    suffix = next((suffix for suffix in SCAN_SUFFIXES if lower.endswith(suffix)), "")
+    suffix = next((suffix for suffix in SUFFIXES if lower.endswith(suffix)), "")
+    if not suffix or (SUFFIXES[suffix] == "dicom" and path.is_dir()):
+        return path.name
     return path.name[: len(path.name) - len(suffix)]
 
 
-def find_scans(folder: Path, on_problem: OnProblem) -> list[Path]:
-    """Return the image files and DICOM folders directly in a folder, sorted, without hidden ones.
+def find_scans(folder: Path, on_problem: OnProblem) -> tuple[list[Path], tuple[str, ...]]:
+    """Return the images directly in a folder, and a line about what else lies there.
 
-    A link with the name of an image that leads nowhere, or round in circles, is a problem.
+    Images are files of known names, DICOM files and folders of DICOM files, sorted. Hidden files
+    are no part of either. A link with the name of an image that leads nowhere, or round in circles,
+    is a problem.
     """
-    found = []
+    found: list[Path] = []
+    others: list[Path] = []
     for path in visible(folder):
-        if path.is_dir():
-            if is_dicom_folder(path):
-                found.append(path)
-        elif path.name.lower().endswith(SCAN_SUFFIXES):
-            if path.exists():
-                found.append(path)
-            else:
-                on_problem(InputError(path, "a file", found="a link that leads nowhere"))
-    return found
+        if path.name.lower().endswith(tuple(SUFFIXES)) and not path.exists():
+            on_problem(InputError(path, "a file", found="a link that leads nowhere"))
+        elif kind_of(path) is not None:
+            found.append(path)
+        else:
+            others.append(path)
+    return found, _passed_over(folder, [path for path in others if not _has_header(path)])
+
+
+def _has_header(path: Path) -> bool:
+    """Return whether a file holds the voxels of a header that is beside it."""
+    headers = {".img": (".hdr",), ".raw": (".mhd", ".nhdr"), ".zraw": (".mhd",)}
+    known = headers.get(path.suffix.lower(), (".nhdr",) if path.name.endswith(".raw.gz") else ())
+    stem = path.name.split(".raw")[0] if path.name.endswith(".raw.gz") else path.stem
+    return any(path.with_name(stem + suffix).exists() for suffix in known)
+
+
+def _passed_over(folder: Path, paths: list[Path]) -> tuple[str, ...]:
+    if not paths:
+        return ()
+    names = ", ".join(path.name + ("/" if path.is_dir() else "") for path in paths)
+    kind = "entry" if len(paths) == 1 else "entries"
+    are = "is" if len(paths) == 1 else "are"
+    return (f"{folder}: {len(paths)} {kind} that no reader knows {are} passed over: {names}",)
+
+
+def check_loose_slices(files: Mapping[str, Path], labels: Collection[str]) -> None:
+    """Refuse slices of one DICOM series that lie beside each other as if each were a scan.
+
+    Args:
+        files: images by their names.
+        labels: names that have a label, and so are cases.
+
+    Raises:
+        InputError: two files without labels belong to one series.
+    """
+    series: dict[str, Path] = {}
+    for name, file in files.items():
+        if name in labels or file.is_dir() or kind_of(file) != "dicom":
+            continue
+        try:
+            found = read_slices(file)[0].series
+        except InputError:  # which is told when the case is read
+            continue
+        other = series.setdefault(found, file)
+        if found and other != file:
+            hint = "put each series into a folder of its own"
+            expected = "one DICOM file for each scan"
+            raise InputError(file, expected, found=f"the series of {other.name}", hint=hint)
 
 
 def is_dicom_folder(path: Path) -> bool:

@@ -5,7 +5,13 @@ from pathlib import Path
 
 from diffrect.data.source_options import SourceOptions
 from diffrect.data.sources.base import NO_OPTIONS, OnProblem, Source, SourceListing, refuse
-from diffrect.data.sources.files import FileCase, by_stem, choose_patient, find_scans
+from diffrect.data.sources.files import (
+    FileCase,
+    by_stem,
+    check_loose_slices,
+    choose_patient,
+    find_scans,
+)
 from diffrect.data.sources.found_codes import (
     MOST_CODES,
     check_number,
@@ -37,8 +43,9 @@ class Folder:
     ) -> SourceListing:
         """List the cases in the order of their ids, or in that of the table."""
         split: Split | None = None
+        remarks: tuple[str, ...] = ()
         if options.table is None:
-            cases = _by_name(path, options.patients, on_problem)
+            cases, remarks = _by_name(path, options.patients, on_problem)
         else:
             cases, split = read_table(options.table, options.patients, on_problem)
         if not cases:
@@ -50,25 +57,34 @@ class Folder:
             channels=_channels(cases, on_problem),
             official_split=split,
             axis="auto",
+            remarks=remarks,
         )
 
 
-def _by_name(path: Path, patients: str | None, on_problem: OnProblem) -> list[FileCase]:
-    """Return every image with the label of the same name."""
+def _by_name(
+    path: Path, patients: str | None, on_problem: OnProblem
+) -> tuple[list[FileCase], tuple[str, ...]]:
+    """Return every image with the label of the same name, and what is passed over."""
     folder = path / "images"
     if not folder.is_dir():
         raise InputError(folder, "a folder of images, or a list by --table", found="none")
-    images = by_stem(find_scans(folder, on_problem), "image", on_problem)
+    scans, remarks = find_scans(folder, on_problem)
+    images = by_stem(scans, "image", on_problem)
     labels: dict[str, Path] = {}
     if (path / "labels").is_dir():
-        labels = by_stem(find_scans(path / "labels", on_problem), "label", on_problem)
-    for stem in labels.keys() - images.keys():
+        maps, others = find_scans(path / "labels", on_problem)
+        labels, remarks = by_stem(maps, "label", on_problem), remarks + others
+    try:
+        check_loose_slices(images, labels)
+    except InputError as error:
+        on_problem(error)
+    for stem in sorted(labels.keys() - images.keys()):
         expected = f"an image of the same name in {folder}"
         on_problem(InputError(labels[stem], expected, found="none"))
     return [
         FileCase(stem, choose_patient(patients, stem), (images[stem],), labels.get(stem))
         for stem in sorted(images)
-    ]
+    ], remarks
 
 
 def _classes(

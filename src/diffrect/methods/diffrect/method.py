@@ -21,7 +21,9 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from diffrect.config import TrainConfig
 from diffrect.data.batch import Batch
+from diffrect.data.volumes import TrainingVolumes
 from diffrect.errors import InputError
 from diffrect.methods.base import (
     Method,
@@ -31,6 +33,7 @@ from diffrect.methods.base import (
     move_average,
     own_statistics,
 )
+from diffrect.methods.diffrect.make import make_optimizer, make_rectifier, make_transports
 from diffrect.methods.diffrect.options import REFERENCE, DiffRectOptions
 from diffrect.methods.diffrect.parts import (
     Draws,
@@ -40,9 +43,10 @@ from diffrect.methods.diffrect.parts import (
     pseudo_label,
     pseudo_label_loss,
 )
-from diffrect.methods.diffrect.transports import Transports
-from diffrect.methods.losses import complementary_loss, cross_entropy_dice
-from diffrect.networks.rectifier import Rectifier
+from diffrect.methods.diffrect.volume_labels import VolumeLabels
+from diffrect.methods.diffrect.volume_transports import VolumeTransports
+from diffrect.methods.losses import complementary_loss, cross_entropy_dice, poly_rate
+from diffrect.networks.latent_rectifier import LatentRectifier
 
 
 class DiffRect(Method):
@@ -54,23 +58,25 @@ class DiffRect(Method):
     def __init__(self, problem: Problem, options: DiffRectOptions) -> None:
         super().__init__(problem, options)
         self.options: DiffRectOptions = options
-        self.rectifier = Rectifier(
-            problem.channels,
-            problem.classes,
-            colouring=options.colouring,
-            two_classes=options.two_classes,
-            sees_image=options.rectifier_image,
-            denoiser_input=options.denoiser_input,
-            clamp_latent=options.clamp_latent,
-            diffusion_steps=options.diffusion_steps,
-            sample_steps=options.sample_steps,
-        )
+        self.rectifier = make_rectifier(problem, options)
         self.teacher = make_teacher(self.segmenter) if options.teacher_decay else None
-        self.transports = Transports(self.rectifier, options, problem.classes)
-        start = options.rectify_from
-        self.rectify_from = problem.iterations // 30 if start is None else start
-        self.rectify_from += options.rectify_after
+        self.volumes: VolumeLabels | None = None
+        if options.of_volumes:
+            self.volumes = VolumeLabels(problem.classes, options.neighbours)
+        self.transports = make_transports(
+            self.rectifier, self.teacher, self.volumes, problem, options
+        )
+        self.rectify_from = options.start(problem.iterations)
         self.rectifier_logs: Mapping[str, Tensor | float] = {}
+
+    @classmethod
+    def check_settings(cls, options: DiffRectOptions, config: TrainConfig) -> None:
+        """Refuse several processes where whole volumes are corrected."""
+        chosen = f"rectifier={options.rectifier}"
+        if options.of_volumes and config.devices * config.nodes > 1:
+            name = "devices" if config.devices > 1 else "nodes"
+            expected = f"1 with {chosen}, which corrects all volumes in one process"
+            raise InputError(f"--{name}", expected, got=getattr(config, name), setting=name)
 
     def check_batch(self, labelled: int, unlabelled: int) -> None:
         """Refuse a single slice so small that a network's deepest map is one pixel.
@@ -91,7 +97,12 @@ class DiffRect(Method):
         name, rows = (
             ("labelled", labelled) if options.fine_to_precise else ("unlabelled", unlabelled)
         )
-        if self.learns_rectifier and one_transport and rows == 1 and self.problem.size <= 64:
+        if (
+            self.options.learns_rectifier
+            and one_transport
+            and rows == 1
+            and self.problem.size <= 64
+        ):
             raise InputError(
                 f"--batch-{name}",
                 "at least 2 slices of 64 x 64 pixels or fewer to train one transport alone",
@@ -111,14 +122,21 @@ class DiffRect(Method):
             strong=pseudo_label(strong_logits, options),
         )
         rectifying = options.rectification and step >= self.rectify_from
+        if isinstance(self.transports, VolumeTransports):
+            rectifying = self.transports.prepare(step, rectifying)
         joins = rectifying and options.rectification_update == "joint"
 
-        update = self.segmenter_update(batch, weak_logits, strong_logits, pseudo.weak, weight)
-        if joins:
-            rectified = self.transports.rectify(batch, pseudo)
+        rectified = self.transports.rectify(batch, pseudo) if joins else None
+        taught = pseudo.weak
+        if rectified is not None and options.consistency_target == "rectified":
+            taught = PseudoLabel(given=rectified, target=rectified)
+        update = self.segmenter_update(batch, weak_logits, strong_logits, taught, weight)
+        if rectified is not None:
             logits = strong_logits if options.rectification_view == "strong" else weak_logits
             update = joined(update, self.rectification_update(batch, rectified, logits, step))
-        learns = self.learns_rectifier and step % options.rectifier_interval == 0
+        if self.volumes is not None:
+            update = replace(update, logs={**update.logs, **self.volumes.notes})
+        learns = self.learns_rectifier(step)
         if not learns:  # lines of the log may be due only in iterations in which it rests
             update = replace(update, logs={**update.logs, **self.rectifier_logs})
         yield update
@@ -134,6 +152,12 @@ class DiffRect(Method):
             rectified = self.transports.rectify(batch, pseudo)
             view = batch.strong if options.rectification_view == "strong" else batch.weak
             yield self.rectification_update(batch, rectified, self.segmenter(view), step)
+
+    def learns_rectifier(self, step: int) -> bool:
+        """Return whether iteration `step` has a second update."""
+        start = self.transports.start if isinstance(self.transports, VolumeTransports) else 0
+        due = step >= start and step % self.options.rectifier_interval == 0
+        return self.options.learns_rectifier and due
 
     def segmenter_update(
         self,
@@ -212,11 +236,6 @@ class DiffRect(Method):
         return options.complementary or self.teacher is None or rectified
 
     @property
-    def learns_rectifier(self) -> bool:
-        """Whether there is a second update."""
-        return self.options.rectification and self.options.rectifier != "identity"
-
-    @property
     def has_own_statistics(self) -> bool:
         """Whether the teacher's batch norm follows what the teacher is shown."""
         return self.teacher is not None and self.options.teacher_statistics == "own"
@@ -270,12 +289,32 @@ class DiffRect(Method):
         """The teacher, or the segmenter if there is none."""
         return self.segmenter if self.teacher is None else self.teacher
 
+    @property
+    def needs_volumes(self) -> bool:
+        """Whether pseudo-labels are corrected in whole volumes."""
+        return self.volumes is not None
+
+    def attach(self, volumes: TrainingVolumes) -> None:
+        """Receive all slices of the training patients, whose labels are corrected."""
+        assert self.volumes is not None
+        self.volumes.attach(volumes)
+
     def optimizers(self) -> dict[str, Optimizer]:
         """Return one optimiser for the segmenter and one for the rectifier."""
-        return {"segmenter": self.sgd(self.segmenter), "rectifier": self.sgd(self.rectifier)}
+        segmenter: Optimizer = self.sgd(self.segmenter)
+        if isinstance(self.rectifier, LatentRectifier):
+            return {
+                "segmenter": segmenter,
+                "rectifier": make_optimizer(self.rectifier, self.problem),
+            }
+        return {"segmenter": segmenter, "rectifier": self.sgd(self.rectifier)}
 
     def set_rates(self, optimizers: Mapping[str, Optimizer], step: int) -> None:
         """Let both rates decay; the rectifier's stays constant without `rectifier_decay`."""
         super().set_rates(optimizers, step)
-        if not self.options.rectifier_decay:
-            self.set_rate(optimizers["rectifier"], self.problem.rate)
+        rate, iterations = self.problem.rate, self.problem.iterations
+        if self.options.rectifier_decay:
+            rate = poly_rate(rate, step, iterations)
+        if isinstance(self.transports, VolumeTransports):
+            rate = self.transports.rate(rate, step)
+        self.set_rate(optimizers["rectifier"], rate)

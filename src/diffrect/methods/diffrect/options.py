@@ -20,12 +20,29 @@ class DiffRectOptions:
 
     rectify_from: int | None = None
     """First iteration with the third update, which learns from rectified pseudo-labels; None =
-    1/30 of the training (1,000 of 30,000)."""
+    1/30 of the training (1,000 of 30,000), or 1/3 where `rectifier` corrects whole volumes."""
     rectify_after: bool = False
     """Whether the third update begins one iteration after `rectify_from`, as the authors' does."""
-    rectifier: Literal["slice", "identity"] = "slice"
+    rectifier: Literal["slice", "volume", "components", "identity"] = "slice"
     """What corrects pseudo-labels: `slice`, the rectifier as published, which sees single slices;
-    or `identity`, nothing: a control that learns from the same losses."""
+    `volume`, one that sees the slice's volume; or a control without a network that learns from the
+    same losses: `components`, which keeps only the largest 3-D part of each class, or `identity`,
+    which corrects nothing."""
+    consistency_target: Literal["teacher", "rectified"] = "teacher"
+    """What the first update teaches on unlabelled rows once labels are rectified."""
+    neighbours: int = 1
+    """Slices on either side that `rectifier=volume` sees."""
+    relabel_from: float = 0.16
+    """Share of the training before the teacher first labels all volumes, with `rectifier` = volume,
+    which then begins to learn, or components."""
+    relabel_share: float = 0.1
+    """Share of the training after which the teacher labels all volumes anew."""
+    given_guidance: float = 0.5
+    """Calibration guidance that `rectifier=volume` is given when it corrects."""
+    correction_weight: float = 1.0
+    """Weight of what `rectifier=volume` changes in the logarithm of the teacher's probabilities."""
+    largest_part: bool = True
+    """Whether only the largest 3-D part of each class is kept after `rectifier=volume`."""
     confidence: float = 0.0
     """A pixel is unsure if its best class is not this far above its worst, (max - min) / max."""
     unsure_pixels: Literal["ignore", "background"] = "ignore"
@@ -117,11 +134,49 @@ class DiffRectOptions:
                 hint="without either transport there is nothing to train: rectification=false",
                 setting="fine_to_precise",
             )
+        if self.of_volumes:
+            self._check_volumes()
+        for name in ("relabel_from", "relabel_share", "given_guidance"):
+            within(name, getattr(self, name), 0, 1)
+        within("correction_weight", self.correction_weight, 0, 1e6)
+        at_least("neighbours", self.neighbours, 0)
         at_least("rectifier_interval", self.rectifier_interval, 1)
         at_least("ramp_stairs", self.ramp_stairs, 1)
         at_least("ramp_least", self.ramp_least, 0)
         at_least("diffusion_steps", self.diffusion_steps, 1)
         within("sample_steps", self.sample_steps, 1, self.diffusion_steps)
+
+    def _check_volumes(self) -> None:
+        """Refuse what the correction of whole volumes cannot do, or would silently ignore."""
+        chosen = f"rectifier={self.rectifier}"
+        if not self.teacher_decay:
+            expected = f"above 0 with {chosen}, which corrects the moving average's labels"
+            raise InputError("teacher_decay", expected, got=0, setting="teacher_decay")
+        if self.rectifier == "volume":
+            for name in ("coarse_to_fine", "fine_to_precise", "rectifier_image"):
+                if not getattr(self, name):
+                    expected = f"true with {chosen}, which has no such ablation"
+                    raise InputError(name, expected, got="false", setting=name)
+            if self.guidance == "none":
+                expected = f"row with {chosen}, which has no such ablation"
+                raise InputError("guidance", expected, got="none", setting="guidance")
+
+    @property
+    def of_volumes(self) -> bool:
+        """Whether pseudo-labels are corrected in whole volumes."""
+        return self.rectification and self.rectifier in ("volume", "components")
+
+    @property
+    def learns_rectifier(self) -> bool:
+        """Whether there is a second update, which trains the rectifier."""
+        return self.rectification and self.rectifier in ("slice", "volume")
+
+    def start(self, iterations: int) -> int:
+        """Return the first of a training's `iterations` that learns rectified pseudo-labels."""
+        start = self.rectify_from
+        if start is None:
+            start = iterations // (3 if self.of_volumes else 30)
+        return start + self.rectify_after
 
     def weight(self, step: int, iterations: int) -> float:
         """Return the weight of the losses on pseudo-labels in iteration `step` of `iterations`."""

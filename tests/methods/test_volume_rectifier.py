@@ -1,0 +1,347 @@
+"""Pseudo-labels corrected in whole volumes: their labels, examples and corrections."""
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from diffrect.config import TrainConfig, ViewOptions, read_config
+from diffrect.data.batch import Batch
+from diffrect.data.record import SliceIndex
+from diffrect.data.store import Store
+from diffrect.data.volumes import TrainingVolumes
+from diffrect.errors import InputError
+from diffrect.inference.load import load_method
+from diffrect.labels import IGNORED
+from diffrect.methods.diffrect.label_errors import ErrorOptions, random_grid, spoil, warp_labels
+from diffrect.methods.diffrect.method import DiffRect
+from diffrect.methods.diffrect.options import DiffRectOptions
+from diffrect.methods.diffrect.parts import PseudoLabel, PseudoLabels
+from diffrect.methods.diffrect.volume_labels import VolumeLabels
+from diffrect.methods.diffrect.volume_transports import VolumeTransports
+from diffrect.networks.latent_rectifier import LatentRectifier
+from diffrect.runs.checkpoint import checkpoint_path, load_checkpoint
+from diffrect.training.train import train
+from support.runs import lines, same
+from support.stubs import a_problem
+
+SIZE = 32
+PLACES = [("a", 0), ("a", 1), ("a", 2), ("b", 0), ("b", 1)]
+
+
+def volumes() -> TrainingVolumes:
+    """A labelled case of three slices and an unlabelled one of two."""
+    images = torch.rand(5, 1, SIZE, SIZE, generator=torch.Generator().manual_seed(0)).half()
+    images[3:, :, 20:23] = 0  # two bright parts, one above the other
+    labels = torch.full((5, SIZE, SIZE), IGNORED, dtype=torch.uint8)
+    labels[:3] = 0
+    labels[:3, 8:20, 8:20] = 1
+    case = torch.tensor([0, 0, 0, 1, 1])
+    rows = {SliceIndex(*place): number for number, place in enumerate(PLACES)}
+    return TrainingVolumes(images, labels, case == 0, case, rows)
+
+
+class Bright(nn.Module):
+    """A teacher that calls bright pixels class 1."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.slope = nn.Parameter(torch.tensor(20.0))
+
+    def forward(self, images: Tensor) -> Tensor:
+        return torch.cat([0.5 - images, images - 0.5], dim=1) * self.slope
+
+
+def labelled(reach: int = 1) -> VolumeLabels:
+    found = VolumeLabels(classes=2, reach=reach)
+    found.attach(volumes())
+    found.label_all(Bright(), torch.empty(0))
+    return found
+
+
+def transports(labels: VolumeLabels, network: LatentRectifier | None = None) -> VolumeTransports:
+    kind = "components" if network is None else "volume"
+    options = DiffRectOptions(rectifier=kind)  # type: ignore[arg-type]
+    return VolumeTransports(network, Bright(), labels, options, iterations=10)
+
+
+def one_hot(codes: Tensor) -> Tensor:
+    return nn.functional.one_hot(codes.long(), 2).movedim(-1, -3).float()
+
+
+def a_batch(*slices: tuple[str, int], known: int, **changes: Any) -> Batch:
+    """Views of some slices that change nothing."""
+    images = volumes().images[[PLACES.index(place) for place in slices]].float()
+    geometry = torch.eye(2).expand(len(slices), 2, 2)
+    label = volumes().labels[[PLACES.index(place) for place in slices[:known]]].long()
+    settings = {"slices": tuple(SliceIndex(*p) for p in slices), "geometry": geometry, **changes}
+    return Batch(images, images, label, **settings)
+
+
+def pseudo(fresh: Tensor) -> PseudoLabels:
+    label = PseudoLabel(fresh, fresh)
+    return PseudoLabels(label, label)
+
+
+# ---- examples ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("reach", [0, 1, 3])
+def test_examples_have_truth_in_labelled_rows_and_wide_guidance(reach: int) -> None:
+    torch.manual_seed(0)
+    made = transports(labelled(reach)).examples(4, 4, ViewOptions(), ErrorOptions())
+    slices = 1 + 2 * reach
+    assert made.images.shape == (8, slices, SIZE, SIZE)
+    assert made.coarse.shape == (8, slices + 1, 2, SIZE, SIZE)
+    assert torch.allclose(made.coarse.sum(2), torch.ones(8, slices + 1, SIZE, SIZE), atol=1e-3)
+    assert made.target[:4].sum() > 0
+    assert made.guidance.max() - made.guidance.min() > 0.1
+
+
+def test_the_targets_of_pixels_that_nobody_annotated_are_the_teacher_s() -> None:
+    found = labelled()
+    known = found.slices.labels.clone()
+    known[0, :16] = IGNORED
+    found.attach(TrainingVolumes(**{**vars(found.slices), "labels": known}))
+    found.remember(found.history[-1])
+    assert found.targets.max() == 1
+    assert torch.equal(found.targets[0, 16:], known[0, 16:])
+    assert torch.equal(found.targets[0, :16], found.largest_parts(found.history[-1])[0, :16])
+
+
+def test_spoilt_labels_are_shares_still_and_differ() -> None:
+    torch.manual_seed(0)
+    labels = one_hot(volumes().labels[:3]).unsqueeze(1)
+    spoilt = spoil(labels, ErrorOptions())
+    assert torch.allclose(spoilt.sum(2), torch.ones(3, 1, SIZE, SIZE), atol=1e-5)
+    assert (spoilt.argmax(2) != labels.argmax(2)).any()
+    assert torch.equal(labels, one_hot(volumes().labels[:3]).unsqueeze(1))
+
+
+@pytest.mark.parametrize("size", [2, 3, 9])
+def test_labels_of_any_size_can_be_spoilt(size: int) -> None:
+    torch.manual_seed(0)
+    for _ in range(20):
+        labels = one_hot(torch.randint(2, (2, 1, size, size)))
+        assert spoil(labels, ErrorOptions(paste=1.0)).shape == (2, 1, 2, size, size)
+
+
+def test_beyond_the_edges_is_background() -> None:
+    labels = one_hot(torch.ones(1, SIZE, SIZE))
+    grid = random_grid(1, SIZE, ErrorOptions(elastic=0.0)) + 3
+    assert torch.equal(warp_labels(labels, grid).argmax(1), torch.zeros(1, SIZE, SIZE).long())
+
+
+# ---- corrections ------------------------------------------------------------------------------
+
+
+def test_corrections_hold_where_the_teacher_still_says_what_was_corrected() -> None:
+    found = labelled()
+    before = found.history[-1]
+    found.correct(1 - before)
+    fresh = before[[0, 4]].long().clone()
+    fresh[1, :16] = 1 - fresh[1, :16]
+    batch = a_batch(("a", 0), ("b", 1), known=1)
+    rectified = transports(found).rectify(batch, pseudo(fresh))
+    assert torch.equal(rectified[0], batch.label[0])
+    assert torch.equal(rectified[1], 1 - before[4].long())
+    assert found.notes["rectifier_changed"] == 1
+
+
+def test_corrections_are_seen_through_the_geometry_of_the_view() -> None:
+    found = labelled()
+    before = torch.zeros(5, SIZE, SIZE, dtype=torch.uint8)
+    after = before.clone()
+    after[4, 2:5, 3:9] = 1
+    found.remember(before)
+    found.correct(after)
+    flipped = torch.diag(torch.tensor([-1.0, 1.0])).expand(2, 2, 2)
+    batch = a_batch(("a", 0), ("b", 1), known=1, geometry=flipped)
+    shown = found.shown(batch, torch.zeros(1, SIZE, SIZE).long())
+    assert torch.equal(shown[0], after[4].flip(1).long())
+
+
+def test_largest_parts_are_of_a_volume() -> None:
+    found = labelled()
+    codes = torch.zeros(5, SIZE, SIZE, dtype=torch.uint8)
+    codes[0, :3, :3] = codes[1, :3, :3] = 1  # eighteen voxels in two slices
+    codes[2, 20:24, 20:24] = 1  # apart from them, and fewer
+    codes[4, 20:24, 20:24] = 1  # another volume's largest
+    assert found.largest_parts(codes).sum((1, 2)).tolist() == [9, 9, 0, 0, 16]
+
+
+def test_components_are_the_teacher_s_label_without_its_smaller_parts() -> None:
+    found = labelled()
+    made = transports(found)
+    assert made.prepare(0, rectifying=True) is False  # before the volumes are labelled
+    assert made.prepare(2, rectifying=False) is False
+    assert made.prepare(3, rectifying=True) is True
+    assert found.corrected is not None
+    assert torch.equal(found.corrected[3:], found.largest_parts(found.history[-1])[3:])
+    assert found.notes["rectifier_changed"] > 0
+
+
+@pytest.mark.parametrize("largest_part", [True, False])
+def test_a_rectifier_that_changes_nothing_leaves_the_teacher_s_label(largest_part: bool) -> None:
+    found = labelled()
+    network = LatentRectifier(1, 2)
+    for parameter in network.denoiser.correction.parameters():
+        nn.init.zeros_(parameter)
+    options = DiffRectOptions(rectifier="volume", largest_part=largest_part)
+    made = VolumeTransports(network, Bright(), found, options, iterations=10)
+    expected = found.history[-1]
+    if largest_part:
+        expected = found.largest_parts(expected)
+    assert torch.equal(made.corrected()[3:], expected[3:])
+    assert network.training
+
+
+def test_a_training_resumes_with_the_labels_it_had() -> None:
+    found = labelled()
+    found.label_all(lambda images: -Bright()(images), torch.empty(0))
+    found.correct(found.targets)
+    other = VolumeLabels(classes=2, reach=1)
+    other.set_extra_state(found.get_extra_state())  # without slices there is no use for them
+    assert not other.history
+    other.attach(volumes())
+    other.set_extra_state(found.get_extra_state())
+    assert same(other.get_extra_state(), found.get_extra_state())
+    assert same(other.means, found.means)
+    assert torch.equal(other.targets, found.targets)
+
+
+# ---- the method -------------------------------------------------------------------------------
+
+
+def method(iterations: int = 10, channels: int = 1, **options: Any) -> DiffRect:
+    torch.manual_seed(0)
+    problem = a_problem(channels, classes=2, iterations=iterations, size=SIZE)
+    made = DiffRect(problem, DiffRectOptions(**{"rectifier": "volume", **options}))
+    made.attach(volumes())
+    return made.train()
+
+
+@pytest.mark.parametrize(
+    ("target", "update", "dtype"),
+    [
+        ("teacher", "joint", torch.float32),
+        ("rectified", "joint", torch.float64),
+        ("rectified", "separate", torch.float32),
+    ],
+)
+def test_an_iteration_of_each_phase(target: str, update: str, dtype: torch.dtype) -> None:
+    made = method(
+        relabel_from=0.2,
+        relabel_share=0.3,
+        rectify_from=4,
+        consistency_target=target,
+        rectification_update=update,
+    )
+    made.to(dtype)
+    batch = a_batch(("a", 0), ("a", 1), ("b", 0), ("b", 1), known=2)
+    batch = replace(batch, weak=batch.weak.to(dtype), strong=batch.strong.to(dtype))
+    found = {step: list(made.updates(batch, step)) for step in (0, 2, 3, 4)}
+    third = ["segmenter"] * (update == "separate")
+    assert {step: [u.name for u in updates] for step, updates in found.items()} == {
+        0: ["segmenter"],
+        2: ["segmenter", "rectifier"],
+        3: ["segmenter"],
+        4: ["segmenter", "rectifier", *third],
+    }
+    assert "rectifier_changed" in found[4][0].logs
+    assert found[2][1].loss.isfinite()
+
+
+def test_the_first_update_may_learn_rectified_labels() -> None:
+    batch = a_batch(("a", 0), ("b", 0), known=1)
+    losses = []
+    for target in ("teacher", "rectified"):
+        made = method(rectifier="components", relabel_share=1.0, consistency_target=target)
+        assert made.volumes is not None
+        made.volumes.label_all(made.segmenter.eval(), torch.empty(0))
+        made.volumes.correct(1 - made.volumes.history[-1])
+        made.train()
+        torch.manual_seed(1)
+        losses.append(next(iter(made.updates(batch, 4))).loss)
+    assert not torch.equal(*losses)
+
+
+def test_the_control_has_no_second_update_and_rectification_begins_later_in_volumes() -> None:
+    made = method(rectifier="components")
+    batch = a_batch(("a", 0), ("b", 0), known=1)
+    names = {step: [u.name for u in made.updates(batch, step)] for step in (2, 3, 4)}
+    assert names == {step: ["segmenter"] for step in (2, 3, 4)}
+    assert made.volumes is not None
+    assert made.volumes.corrected is not None
+    assert made.rectify_from == 3
+    assert DiffRectOptions().start(30000) == 1000
+
+
+def test_the_rectifier_s_rate_rises_then_decays() -> None:
+    made = method(iterations=1000, relabel_from=0.1)
+    optimizers = made.optimizers()
+    rates = []
+    for step in (0, 100, 130, 160, 900):
+        made.set_rates(optimizers, step)
+        rates.append(optimizers["rectifier"].param_groups[0]["lr"])
+    assert rates[0] == 0
+    assert 0 < rates[1] < rates[2] < rates[3] < 1e-3
+    assert rates[4] < rates[3]
+
+
+@pytest.mark.parametrize(
+    ("options", "line"),
+    [
+        ({"teacher_decay": 0.0}, "teacher_decay: expected above 0 with rectifier=volume"),
+        ({"coarse_to_fine": False}, "coarse_to_fine: expected true with rectifier=volume"),
+        ({"rectifier_image": False}, "rectifier_image: expected true with rectifier=volume"),
+        ({"guidance": "none"}, "guidance: expected row with rectifier=volume"),
+        ({"given_guidance": 2.0}, "given_guidance: expected a number from 0 to 1"),
+        ({"relabel_from": -0.1}, "relabel_from: expected a number from 0 to 1"),
+        ({"neighbours": -1}, "neighbours: expected at least 0"),
+    ],
+)
+def test_contradictions_are_one_line(options: dict[str, Any], line: str) -> None:
+    with pytest.raises(InputError, match=line):
+        DiffRectOptions(**{"rectifier": "volume", **options})
+
+
+# ---- the training loop ------------------------------------------------------------------------
+
+OPTIONS = {"relabel_from": 0.25, "relabel_share": 1.0, "rectify_from": 1, "rectifier_interval": 1}
+
+
+def config(precision: str, **options: Any) -> TrainConfig:
+    settings = dict(size=32, iterations=4, validate_every=2, batch_labelled=2, precision=precision)
+    return TrainConfig(**settings, options={**OPTIONS, **options})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("rectifier", "precision"), [("volume", "bf16-mixed"), ("components", "64-true")]
+)
+def test_a_stopped_training_resumes_to_the_same_weights(
+    store: Store, tmp_path: Path, rectifier: str, precision: str
+) -> None:
+    asked = config(precision, rectifier=rectifier)
+    whole = train(store.path, tmp_path / "whole", asked, progress=False)
+    half = Path(shutil.copytree(whole, tmp_path / "half"))
+    for name in ("last", "best"):
+        previous = checkpoint_path(half, "previous")
+        shutil.copy(previous, checkpoint_path(half, name))
+    previous.unlink()
+    train(store.path, half, read_config(half / "config.yaml"), resume=True, progress=False)
+    mine, theirs = (load_checkpoint(checkpoint_path(run, "last")) for run in (half, whole))
+    assert same(mine, theirs)
+    assert lines(half) == lines(whole)
+    assert mine["method"]["volumes._extra_state"]["corrected"] is not None
+    assert load_method(whole, "last").step == 4
+
+
+def test_several_processes_are_refused(store: Store, tmp_path: Path) -> None:
+    asked = TrainConfig(size=32, iterations=2, devices=2, options={"rectifier": "components"})
+    with pytest.raises(InputError, match="--devices: expected 1 with rectifier=components"):
+        train(store.path, tmp_path / "run", asked, progress=False)
