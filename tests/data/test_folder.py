@@ -268,3 +268,19 @@ def test_files_of_voxels_beside_their_header_are_not_passed_over(tmp_path: Path)
     (tmp_path / "images" / "a.nii.gz").unlink()
     listing = FOLDER.list(tmp_path)
     assert ([case.id for case in listing.references], listing.remarks) == (["a"], ())
+
+
+def test_two_spellings_of_a_name_are_one(tmp_path: Path) -> None:
+    composed, decomposed = "M\u00fcller", "Mu\u0308ller"
+    write_pair(tmp_path, "a")
+    write_pair(tmp_path, composed)
+    label = tmp_path / "labels" / f"{composed}.nii.gz"
+    label.rename(label.with_name(f"{decomposed}.nii.gz"))
+    listing = FOLDER.list(tmp_path)
+    assert {case.id: case.load().label is None for case in listing.references} == {
+        "a": False,
+        composed: False,
+    }
+    lines = f"image,label\nimages/{decomposed}.nii.gz,labels/{composed}.nii.gz\n"
+    (case,) = FOLDER.list(tmp_path, table(tmp_path, lines)).references
+    assert (case.id, case.load().label is None) == (composed, False)

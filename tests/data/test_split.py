@@ -271,3 +271,25 @@ def test_two_spellings_of_a_letter_are_one(tmp_path: Path) -> None:
     (tmp_path / "l.txt").write_text("Jos\u00e9", encoding="utf-8")
     split = resolve_split(store, split_file=file, labelled=str(tmp_path / "l.txt"))
     assert split.labelled == (names[1],)
+
+
+def store_of(*cases: str) -> Store:
+    records = {case: SimpleNamespace(patient=case, labelled=True) for case in cases}
+    return cast(Store, SimpleNamespace(path="STORE", cases=records, official_split=None))
+
+
+def test_scans_that_look_like_one_patient_s_on_both_sides(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store = store_of("p1_a", "p1_b", "p2_a", "p3_a")
+    file = write_split(tmp_path / "s.json", train=["p1_a", "p2_a"], val=["p1_b"], test=["p3_a"])
+    resolve_split(store, split_file=file)
+    expected = "scans of p1 are in train and in val or test; if each is one patient, prepare the"
+    assert expected in capsys.readouterr().err
+    write_split(file, train=["p1_a", "p1_b"], val=["p2_a"], test=["p3_a"])
+    resolve_split(store, split_file=file)
+    resolve_split(store_of("liver_0", "liver_1", "liver_2"))
+    resolve_split(store_of("Task05_0", "Task05_1", "Task05_2"))
+    resolve_split(store_of("p1_a", "p2_a", "p3_a"))
+    resolve_split(store_of("2019-1", "2020-1", "2021-1"))
+    assert capsys.readouterr().err == ""

@@ -1,5 +1,6 @@
 """Choose the split of a training: from a file, the data set's own, or drawn from the seed."""
 
+import re
 import unicodedata
 from collections.abc import Collection, Iterable
 from dataclasses import replace
@@ -8,10 +9,15 @@ from pathlib import Path
 
 import numpy as np
 
+from diffrect.console import warn
 from diffrect.data.split import Split
 from diffrect.data.split_file import read_split
 from diffrect.data.store import Store
 from diffrect.errors import InputError
+from diffrect.processes import speaker
+
+# A name with a number, and then the part that says which of the patient's scans it is.
+_SCAN_OF_PATIENT = re.compile(r"(.*\d.*?)[_-][^_-]+$")
 
 
 def resolve_split(
@@ -55,6 +61,7 @@ def resolve_split(
         split = _named_as_in(store, replace(split, labelled=chosen))
         origin = f"--labelled {labelled}"
     _check_labelled(split, patients, origin)
+    _warn_of_shared_patients(store, split)
     return split
 
 
@@ -91,6 +98,31 @@ def _named_as_in(store: Store, split: Split) -> Split:
             for part, ids in parts.items()
         }
     )
+
+
+def _warn_of_shared_patients(store: Store, split: Split) -> None:
+    """Say if scans that look like one patient's are on both sides of the split.
+
+    Only where every scan counts as a patient of its own, because nobody has said otherwise: ids
+    such as p12_day1 and p12_day3 then share what comes before their last part.
+    """
+    if speaker() != "0" or any(case != one.patient for case, one in store.cases.items()):
+        return
+    owners = {case: match[1] for case in store.cases if (match := _SCAN_OF_PATIENT.match(case))}
+    number = len(set(owners.values()))
+    # Names that all begin alike, or that begin with as many things as there are, say nothing.
+    if not 1 < number < len(owners):
+        return
+    sides = [{owners[p] for p in part if p in owners} for part in (split.train, _held_out(split))]
+    shared = sorted(sides[0] & sides[1])
+    if shared:
+        names = _brief(shared)
+        problem = f"scans of {names} are in train and in val or test"
+        warn(f"{problem}; if each is one patient, prepare the store with --patients")
+
+
+def _held_out(split: Split) -> tuple[str, ...]:
+    return (*split.val, *split.test)
 
 
 def _draw_split(store: Store, patients: dict[str, bool], seed: int) -> Split:
