@@ -79,7 +79,7 @@ class TrainConfig:
         Path | None,
         arg(metavar="FILE.json", help_behavior_hint="(default: the official split, else drawn)"),
     ] = field(default=None, metadata=PATIENTS)
-    """Patients of train, val, and optionally test and labelled, as lists in a JSON file."""
+    """JSON with the patients of train, val, maybe test and labelled; or nnU-Net's FILE:FOLD."""
     size: int = field(default=256, metadata=RESULT)
     """Slices are resized to this many pixels in height and width; any number will do."""
     spacing: Annotated[

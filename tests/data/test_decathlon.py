@@ -340,3 +340,11 @@ def test_rgb_pictures_of_nnunet_are_three_channels(tmp_path: Path) -> None:
     options = SourceOptions(modality="G")
     green = prepare(tmp_path, tmp_path / "green", options=options, progress=False)
     np.testing.assert_array_equal(green.image("c0")[:, 0], store.image("c0")[:, 1])
+
+
+def test_two_spellings_of_a_name_are_one(tmp_path: Path) -> None:
+    (entry,) = write_listed(tmp_path, ["Jose\u0301"])
+    composed = {key: value.replace("e\u0301", "\u00e9") for key, value in entry.items()}
+    write_dataset_json(tmp_path, [composed])
+    (case,) = DECATHLON.list(tmp_path).references
+    assert (case.id, case.load().label is None) == ("Jos\u00e9", False)

@@ -21,6 +21,14 @@ from support.scans import write_series
 from support.tiny import scan, write_nifti
 
 FOLDER = SOURCES["folder"]
+ITK_SNAP = """################################################
+# ITK-SnAP Label Description File
+# IDX   -R-  -G-  -B-  -A--  VIS MSH  LABEL
+################################################
+    0     0    0    0        0  0  0    "Clear Label"
+    7   255    0    0        1  1  1    "organ"
+    9     0  255    0     0.50  1  1    "ignored"
+"""
 
 
 def write_pair(
@@ -116,6 +124,8 @@ def test_codes_found_become_classes(tmp_path: Path) -> None:
     [
         ("c.yaml", "0: nothing\n7: organ\n9: ignored\n"),
         ("c.yaml", "nothing: 0\norgan: 7\nignore: 9\n"),
+        ("c.txt", ITK_SNAP),
+        ("c.label", ITK_SNAP.replace("\n", "\r\n")),
         ("c.csv", "\ufeffcode,name\r\n7,organ\r\n\r\n9,Ignored\r\n"),
         ("c.csv", 'Name;Code\n"organ";7\nignored;9\n'),
     ],
@@ -258,3 +268,19 @@ def test_files_of_voxels_beside_their_header_are_not_passed_over(tmp_path: Path)
     (tmp_path / "images" / "a.nii.gz").unlink()
     listing = FOLDER.list(tmp_path)
     assert ([case.id for case in listing.references], listing.remarks) == (["a"], ())
+
+
+def test_two_spellings_of_a_name_are_one(tmp_path: Path) -> None:
+    composed, decomposed = "M\u00fcller", "Mu\u0308ller"
+    write_pair(tmp_path, "a")
+    write_pair(tmp_path, composed)
+    label = tmp_path / "labels" / f"{composed}.nii.gz"
+    label.rename(label.with_name(f"{decomposed}.nii.gz"))
+    listing = FOLDER.list(tmp_path)
+    assert {case.id: case.load().label is None for case in listing.references} == {
+        "a": False,
+        composed: False,
+    }
+    lines = f"image,label\nimages/{decomposed}.nii.gz,labels/{composed}.nii.gz\n"
+    (case,) = FOLDER.list(tmp_path, table(tmp_path, lines)).references
+    assert (case.id, case.load().label is None) == (composed, False)

@@ -228,3 +228,68 @@ def test_a_patient_with_one_labelled_scan_is_labelled(tmp_path: Path) -> None:
     everyone = resolve_split(store, split_file=file, labelled="2")
     assert training_batches(store, everyone, config, True, 0, 1)[0].cases
     assert len(resolve_split(store).test) == 1  # drawn
+
+
+FOLDS = [
+    {"train": ["p00_0", "p00_1", "p01_0"], "val": ["p02_0"]},
+    {"train": ["p02"], "val": ["p00"]},
+]
+
+
+@pytest.mark.parametrize(("fold", "train", "val"), [(0, (0, 1), (2,)), (1, (2,), (0,))])
+def test_a_fold_of_nnunet(
+    tmp_path: Path, fold: int, train: tuple[int, ...], val: tuple[int, ...]
+) -> None:
+    (tmp_path / "splits_final.json").write_text(json.dumps(FOLDS))
+    split = resolve_split(fake_store(), split_file=tmp_path / f"splits_final.json:{fold}")
+    assert (split.train, split.val) == (ids(*train), ids(*val))
+
+
+@pytest.mark.parametrize(
+    ("folds", "name", "message"),
+    [
+        (FOLDS, "s.json", r"s.json: expected a fold from 0 to 1, got none; give the first as .*:0"),
+        (FOLDS, "s.json:2", "s.json:2: expected a fold from 0 to 1, got 2"),
+        ([{"train": ["p00_0"], "val": ["p00_1"]}], "s.json:0", "got p00 under 'train' and 'val'"),
+        ([{"train": ["x"], "val": ["p00"]}], "s.json", "expected patients of the store, got x"),
+        ({"train": ["p00"], "val": ["p01"]}, "s.json:1", "expected a list of folds, found none"),
+        ([{"train": 1}], "s.json", "expected the lists"),
+    ],
+)
+def test_folds_refused(tmp_path: Path, folds: Any, name: str, message: str) -> None:
+    (tmp_path / "s.json").write_text(json.dumps(folds))
+    with pytest.raises(InputError, match=message):
+        resolve_split(fake_store(), split_file=tmp_path / name)
+
+
+def test_two_spellings_of_a_letter_are_one(tmp_path: Path) -> None:
+    names = ["M\u00fcller", "Jose\u0301", "c"]
+    records = {name: SimpleNamespace(patient=name, labelled=True) for name in names}
+    store = cast(Store, SimpleNamespace(path="STORE", cases=records, official_split=None))
+    file = write_split(tmp_path / "s.json", train=["Mu\u0308ller", "Jos\u00e9"], val=["c"])
+    assert resolve_split(store, split_file=file).train == tuple(names[:2])
+    (tmp_path / "l.txt").write_text("Jos\u00e9", encoding="utf-8")
+    split = resolve_split(store, split_file=file, labelled=str(tmp_path / "l.txt"))
+    assert split.labelled == (names[1],)
+
+
+def store_of(*cases: str) -> Store:
+    records = {case: SimpleNamespace(patient=case, labelled=True) for case in cases}
+    return cast(Store, SimpleNamespace(path="STORE", cases=records, official_split=None))
+
+
+def test_scans_that_look_like_one_patient_s_on_both_sides(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store = store_of("p1_a", "p1_b", "p2_a", "p3_a")
+    file = write_split(tmp_path / "s.json", train=["p1_a", "p2_a"], val=["p1_b"], test=["p3_a"])
+    resolve_split(store, split_file=file)
+    expected = "scans of p1 are in train and in val or test; if each is one patient, prepare the"
+    assert expected in capsys.readouterr().err
+    write_split(file, train=["p1_a", "p1_b"], val=["p2_a"], test=["p3_a"])
+    resolve_split(store, split_file=file)
+    resolve_split(store_of("liver_0", "liver_1", "liver_2"))
+    resolve_split(store_of("Task05_0", "Task05_1", "Task05_2"))
+    resolve_split(store_of("p1_a", "p2_a", "p3_a"))
+    resolve_split(store_of("2019-1", "2020-1", "2021-1"))
+    assert capsys.readouterr().err == ""

@@ -220,3 +220,11 @@ def test_classes_and_patients_by_options(tmp_path: Path) -> None:
     assert store.classes == ("background", "atrium")
     assert store.patients == ("0", "1", "2", "3", "4")
     assert store.official_split == Split(("0", "1", "2"), ("3",), ("4",))
+
+
+def test_two_spellings_of_a_name_are_one(tmp_path: Path) -> None:
+    folder = write_plain(tmp_path / "h5", names="Jose\u0301_{}")
+    (folder / "val.list").write_text("Jos\u00e9_3", encoding="utf-8")
+    split = SOURCES["ssl4mis"].list(folder).official_split
+    assert split is not None
+    assert split.val == ("Jos\u00e9_3",)

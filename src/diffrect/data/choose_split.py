@@ -1,5 +1,7 @@
 """Choose the split of a training: from a file, the data set's own, or drawn from the seed."""
 
+import re
+import unicodedata
 from collections.abc import Collection, Iterable
 from dataclasses import replace
 from fractions import Fraction
@@ -7,9 +9,15 @@ from pathlib import Path
 
 import numpy as np
 
+from diffrect.console import warn
 from diffrect.data.split import Split
+from diffrect.data.split_file import read_split
 from diffrect.data.store import Store
 from diffrect.errors import InputError
+from diffrect.processes import speaker
+
+# A name with a number, and then the part that says which of the patient's scans it is.
+_SCAN_OF_PATIENT = re.compile(r"(.*\d.*?)[_-][^_-]+$")
 
 
 def resolve_split(
@@ -23,7 +31,8 @@ def resolve_split(
 
     Args:
         store: the prepared data set.
-        split_file: JSON with the lists train, val, and optionally test and labelled.
+        split_file: JSON with the lists train, val, and optionally test and labelled; or a fold of
+            nnU-Net's splits_final.json, as splits_final.json:0.
         labelled: a count of patients ("3"), a percentage of the training patients rounded down
             ("5%"), or a text file with one patient id per line. None takes the file's list, else
             one patient.
@@ -38,7 +47,9 @@ def resolve_split(
     """
     patients = _patients_by_label(store)
     if split_file is not None:
-        split, origin = _read_split(split_file), str(split_file)
+        cases = {case: record.patient for case, record in store.cases.items()}
+        split, origin = read_split(split_file, cases), str(split_file)
+        split = _named_as_in(store, split)
     elif store.official_split is not None:
         split, origin = store.official_split, f"{store.path}: official split"
     else:
@@ -47,8 +58,10 @@ def resolve_split(
     if labelled is not None or not split.labelled:
         labelled = "1" if labelled is None else labelled
         chosen = _choose_labelled(labelled, split.train, patients)
-        split, origin = replace(split, labelled=chosen), f"--labelled {labelled}"
+        split = _named_as_in(store, replace(split, labelled=chosen))
+        origin = f"--labelled {labelled}"
     _check_labelled(split, patients, origin)
+    _warn_of_shared_patients(store, split)
     return split
 
 
@@ -71,13 +84,45 @@ def _patients_by_label(store: Store) -> dict[str, bool]:
     return patients
 
 
-def _read_split(file: Path) -> Split:
-    try:
-        return Split.from_json(Path(file).read_text(encoding="utf-8-sig"))
-    except InputError as error:
-        raise error.about(file) from None
-    except (OSError, ValueError) as error:
-        raise InputError(file, "a readable split file", reason=error) from None
+def _named_as_in(store: Store, split: Split) -> Split:
+    """Return the split with the ids as the store spells them.
+
+    The same letters can be spelt in two ways (NFC and NFD), and file systems change one for the
+    other.
+    """
+    names = {unicodedata.normalize("NFC", one.patient): one.patient for one in store.cases.values()}
+    parts = split.to_dict()
+    return Split.from_dict(
+        {
+            part: [names.get(unicodedata.normalize("NFC", one), one) for one in ids]
+            for part, ids in parts.items()
+        }
+    )
+
+
+def _warn_of_shared_patients(store: Store, split: Split) -> None:
+    """Say if scans that look like one patient's are on both sides of the split.
+
+    Only where every scan counts as a patient of its own, because nobody has said otherwise: ids
+    such as p12_day1 and p12_day3 then share what comes before their last part.
+    """
+    if speaker() != "0" or any(case != one.patient for case, one in store.cases.items()):
+        return
+    owners = {case: match[1] for case in store.cases if (match := _SCAN_OF_PATIENT.match(case))}
+    number = len(set(owners.values()))
+    # Names that all begin alike, or that begin with as many things as there are, say nothing.
+    if not 1 < number < len(owners):
+        return
+    sides = [{owners[p] for p in part if p in owners} for part in (split.train, _held_out(split))]
+    shared = sorted(sides[0] & sides[1])
+    if shared:
+        names = _brief(shared)
+        problem = f"scans of {names} are in train and in val or test"
+        warn(f"{problem}; if each is one patient, prepare the store with --patients")
+
+
+def _held_out(split: Split) -> tuple[str, ...]:
+    return (*split.val, *split.test)
 
 
 def _draw_split(store: Store, patients: dict[str, bool], seed: int) -> Split:

@@ -35,7 +35,7 @@ class SourceOptions:
     table: Annotated[Path | None, arg(metavar="FILE.csv", help_behavior_hint="")] = None
     """List of the cases: columns image and, as needed, id, patient, label, split."""
     classes: Annotated[Path | None, arg(metavar="FILE", help_behavior_hint="")] = None
-    """Names of the label codes, as YAML or CSV (code,name); by default the codes found."""
+    """Names of the label codes: YAML, CSV (code,name) or ITK-SNAP's; by default the codes found."""
     trust_image_geometry: Annotated[bool, arg(help_behavior_hint="")] = False
     """Take labels to lie on their images' grids where the affines differ."""
 

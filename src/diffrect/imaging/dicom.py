@@ -201,9 +201,26 @@ def _read_frames(slices: list[Slice]) -> np.ndarray:
     pixels = _decode(file)
     if pixels.shape[2] != len(frames):
         raise InputError(file, f"pixels of {len(frames)} frames", found=pixels.shape[2])
+    if any(one.rescale != one.decoded for one in slices):
+        return _rescaled_each(pixels, slices)
     if frames == list(range(len(frames))):
         return pixels
     return pixels[:, :, ::-1] if frames[::-1] == sorted(frames) else pixels[:, :, frames]
+
+
+def _rescaled_each(pixels: np.ndarray, slices: list[Slice]) -> np.ndarray:
+    """Return frames in the order of the slices, each rescaled by itself.
+
+    Args:
+        pixels: (X, Y, frames), all of them rescaled alike by the decoder.
+        slices: the frames, whose headers may say other things.
+    """
+    volume = np.empty(pixels.shape, np.float64, order="F")
+    for index, one in enumerate(slices):
+        slope, intercept = one.decoded
+        stored = np.rint((pixels[:, :, one.frame] - intercept) / slope)
+        volume[:, :, index] = stored * one.rescale[0] + one.rescale[1]
+    return volume
 
 
 def _decode(file: Path) -> np.ndarray:

@@ -78,6 +78,8 @@ class Slice:
         position: (3,) of its first pixel; None if not recorded.
         direction: (3, 2), where columns and rows increase; None if not recorded.
         thickness: millimetres to the next slice, as far as a single header knows.
+        rescale: slope and intercept of a frame of an enhanced file.
+        decoded: slope and intercept that GDCM applies to all frames of the file.
     """
 
     file: Path
@@ -89,6 +91,8 @@ class Slice:
     position: np.ndarray | None
     direction: np.ndarray | None
     thickness: float | None
+    rescale: tuple[float, float] = (1.0, 0.0)
+    decoded: tuple[float, float] = (1.0, 0.0)
 
     @property
     def name(self) -> str:
@@ -135,11 +139,13 @@ def read_slices(file: Path) -> list[Slice]:
         frames = int(header.get("NumberOfFrames") or 1)
         if frames == 1 and "PerFrameFunctionalGroupsSequence" not in header:
             return [_slice(file, None, header, [header])]
-        _check_rescaling(file, header)
+        groups = list(_groups(file, header, frames))
         slices = [
             _slice(file, frame if frames > 1 else None, header, [*group, header])
-            for frame, group in enumerate(_groups(file, header, frames))
+            for frame, group in enumerate(groups)
         ]
+        decoded = _rescale(file, _shared_rescaling(header) or groups[0])
+        slices = [replace(one, decoded=decoded) for one in slices]
     if "PerFrameFunctionalGroupsSequence" in header:
         return slices
     # The position in the header is that of the first frame only.
@@ -177,6 +183,7 @@ def _slice(file: Path, frame: int | None, header: Dataset, places: list[Dataset]
         position=position,
         direction=_direction(file, places),
         thickness=next((one for one in distances if 0 < one < np.inf), None),
+        rescale=_rescale(file, places),
     )
 
 
@@ -216,15 +223,21 @@ def _groups(file: Path, header: Dataset, frames: int) -> Iterator[list[Dataset]]
         yield [part for one in (group, *shared) for name in names for part in one.get(name) or []]
 
 
-def _check_rescaling(file: Path, header: Dataset) -> None:
-    """Refuse frames of different slopes, because the decoder applies the first slope to all."""
-    each = list(header.get("PerFrameFunctionalGroupsSequence") or [])
-    found = set()
-    for group in each:
-        (part,) = group.get("PixelValueTransformationSequence") or [Dataset()]
-        found.add((part.get("RescaleSlope"), part.get("RescaleIntercept")))
-    if len(found) > 1:
-        raise InputError(file, "one rescale slope for all frames", found=len(found))
+def _shared_rescaling(header: Dataset) -> list[Dataset]:
+    shared = header.get("SharedFunctionalGroupsSequence") or []
+    return [part for one in shared for part in one.get("PixelValueTransformationSequence") or []]
+
+
+def _rescale(file: Path, places: list[Dataset]) -> tuple[float, float]:
+    slope = _numbers(places, "RescaleSlope", 1)
+    intercept = _numbers(places, "RescaleIntercept", 1)
+    found = (
+        1.0 if slope is None else float(slope[0]),
+        0.0 if intercept is None else float(intercept[0]),
+    )
+    if not np.isfinite(found).all() or found[0] == 0:
+        raise InputError(file, "a rescale slope that is not 0", got=found)
+    return found
 
 
 def _check_length(file: Path, header: Dataset) -> None:

@@ -15,6 +15,7 @@ import nibabel as nib
 import numpy as np
 
 from diffrect.atomic import new_file
+from diffrect.console import count
 from diffrect.errors import InputError
 from diffrect.imaging.decode import LARGEST_GZIP_RATIO, TRUNCATED, check_file, decoding
 from diffrect.imaging.volume import Spacing, Volume
@@ -35,7 +36,7 @@ def read_nifti(path: Path) -> Volume:
         InputError: the file is unreadable or truncated, or its spacing is not positive.
     """
     image, header = _open_nifti(path)
-    _check_length(path, image)
+    trailing = _check_length(path, image)
     with decoding(path, _READABLE, TRUNCATED), np.errstate(all="ignore"):
         array = np.asanyarray(image.dataobj)
     if array.ndim == 2:
@@ -44,7 +45,7 @@ def read_nifti(path: Path) -> Volume:
     spacing = tuple(abs(float(size)) * scale for size in header["pixdim"][1:4])
     # Headers of one slice may say nothing about the third axis.
     sizes = zip(array.shape, spacing, strict=False)
-    spacing = tuple(1.0 if count == 1 and size == 0 else size for count, size in sizes)
+    spacing = tuple(1.0 if voxels == 1 and size == 0 else size for voxels, size in sizes)
     if not all(np.isfinite(size) and size > 0 for size in spacing):
         raise InputError(path, "a spacing above 0 mm in pixdim", got=spacing)
     affine, remarks = _affine(path, image)
@@ -52,6 +53,10 @@ def read_nifti(path: Path) -> Volume:
     x, y, z = spacing
     whole = image.get_data_dtype().kind in "iu"
     step = abs(float(image.dataobj.slope)) if whole else 0.0
+    if trailing:
+        remarks += (
+            f"{count(trailing, 'byte')} after its voxels, of which its header says nothing",
+        )
     return Volume(array, (x, y, z), affine, path, remarks, step)
 
 
@@ -178,8 +183,12 @@ def _slabs(voxels: np.ndarray) -> Iterator[np.ndarray]:
         yield from np.moveaxis(channel, 2, 0)
 
 
-def _check_length(path: Path, image: Any) -> None:
-    """Refuse a header that promises more voxels than the file can hold, or fewer than it does."""
+def _check_length(path: Path, image: Any) -> int:
+    """Return how many bytes follow the voxels.
+
+    Raises:
+        InputError: the header promises more voxels than the file can hold, or puts them elsewhere.
+    """
     holder = image.file_map["image"].filename or str(path)
     size = Path(holder).stat().st_size
     ratio = 1 if str(holder).lower().endswith((".nii", ".img")) else LARGEST_GZIP_RATIO
@@ -195,9 +204,7 @@ def _check_length(path: Path, image: Any) -> None:
         raise InputError(path, f"voxels from byte {first} on", reason=why)
     promised = offset + needed
     length = size if ratio == 1 else _decompressed_size(Path(holder), promised)
-    if length > promised:
-        expected = f"a NIfTI file as long as its header says, {shape} and {promised} bytes"
-        raise InputError(path, expected, got=f"{length} bytes")
+    return max(length - promised, 0)
 
 
 def _decompressed_size(path: Path, promised: int) -> int:

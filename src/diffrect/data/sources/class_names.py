@@ -1,7 +1,8 @@
-"""Read the names of label codes from YAML (code: name) or CSV (columns code and name)."""
+"""Read the names of label codes: YAML (code: name), CSV (code, name), ITK-SNAP's descriptions."""
 
 import csv
 import io
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,9 @@ import yaml
 
 from diffrect.errors import InputError
 from diffrect.labels import IGNORED_NAMES
+
+# Code, red, green, blue, opacity, visibility, visibility in 3-D, name.
+_ITK_SNAP = re.compile(r'\s*(\d+)(?:\s+\d+){3}\s+[\d.eE+-]+(?:\s+\d+){2}\s+"(.*)"\s*$')
 
 
 class _EachOnce(yaml.SafeLoader):
@@ -31,7 +35,8 @@ class _EachOnce(yaml.SafeLoader):
 def read_class_names(file: Path) -> dict[int, str]:
     """Return label code -> name; the name "ignored" is for pixels that nobody annotated.
 
-    YAML may also be a list of names in the order of their codes, or map names to codes.
+    YAML may also be a list of names in the order of their codes, or map names to codes. The file
+    may be the label descriptions that ITK-SNAP saves.
 
     Raises:
         InputError: the file is unreadable, a code is not a whole number from 0 to 65535 or is there
@@ -43,7 +48,10 @@ def read_class_names(file: Path) -> dict[int, str]:
         raise InputError(file, "names of classes", found="no such file") from None
     except (OSError, ValueError) as error:
         raise InputError(file, "readable text in UTF-8", reason=str(error)) from None
-    pairs = _from_csv(file, text) if file.suffix.lower() == ".csv" else _from_yaml(file, text)
+    if file.suffix.lower() == ".csv":
+        pairs = _from_csv(file, text)
+    else:
+        pairs = _from_itk_snap(file, text) or _from_yaml(file, text)
     names: dict[int, str] = {}
     for code, name in pairs:
         if not str(code).strip().isdecimal() or int(code) > 65535:
@@ -61,6 +69,26 @@ def _clean(file: Path, name: Any) -> str:
     if not text:
         raise InputError(file, "names as text", got=repr(name))
     return "ignored" if text.casefold() in IGNORED_NAMES else text
+
+
+def _from_itk_snap(file: Path, text: str) -> list[tuple[str, str]]:
+    """Return code and name of each line, nothing if the first line is of another form.
+
+    Raises:
+        InputError: a later line is of another form.
+    """
+    pairs = []
+    for number, line in enumerate(text.splitlines(), start=1):
+        if not line.strip() or line.lstrip().startswith("#"):
+            continue
+        match = _ITK_SNAP.match(line)
+        if match:
+            pairs.append((match[1], match[2]))
+        elif pairs:
+            raise InputError(f"{file}, line {number}", "a label description", got=repr(line))
+        else:
+            return []
+    return pairs
 
 
 def _from_yaml(file: Path, text: str) -> Iterable[tuple[Any, Any]]:

@@ -16,7 +16,13 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from diffrect.data.sources.base import OnProblem
-from diffrect.data.sources.files import SCAN_SUFFIXES, image_stem, path_inside
+from diffrect.data.sources.files import (
+    SCAN_SUFFIXES,
+    as_spelt,
+    image_stem,
+    one_spelling,
+    path_inside,
+)
 from diffrect.errors import InputError
 from diffrect.labels import IGNORED, IGNORED_NAMES
 
@@ -221,9 +227,9 @@ def _training_entry(file: Path, entry: Any) -> Entry:
     record = {"image": entry} if isinstance(entry, str) else entry
     if not isinstance(record, dict) or not isinstance(record.get("image"), str):
         raise InputError(file, "an 'image' in each training entry", got=repr(entry))
-    image = path_inside(file.parent, record["image"], str(file))
+    image = as_spelt(path_inside(file.parent, record["image"], str(file)))
     label = record.get("label")
-    return Entry(image_stem(image), image, _label(file, label) if label else None)
+    return Entry(one_spelling(image_stem(image)), image, _label(file, label) if label else None)
 
 
 def _named_entry(file: Path, item: tuple[str, Any]) -> Entry:
@@ -231,11 +237,11 @@ def _named_entry(file: Path, item: tuple[str, Any]) -> Entry:
     images = record.get("images") if isinstance(record, dict) else None
     if not isinstance(images, list) or not images or not all(isinstance(i, str) for i in images):
         raise InputError(file, f"'images' of {case} under 'dataset'", got=repr(record))
-    files = tuple(path_inside(file.parent, name, str(file)) for name in images)
+    files = tuple(as_spelt(path_inside(file.parent, name, str(file))) for name in images)
     label = record.get("label")
     only = files[0] if len(files) == 1 else None
-    return Entry(case, only, _label(file, label) if label else None, files)
+    return Entry(one_spelling(case), only, _label(file, label) if label else None, files)
 
 
 def _label(file: Path, name: Any) -> Path:
-    return path_inside(file.parent, str(name), str(file))
+    return as_spelt(path_inside(file.parent, str(name), str(file)))

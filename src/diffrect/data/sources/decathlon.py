@@ -22,6 +22,7 @@ from diffrect.data.sources.dataset_json import (
 from diffrect.data.sources.files import (
     SCAN_SUFFIXES,
     FileCase,
+    as_spelt,
     by_stem,
     choose_patient,
     find_scans,
@@ -202,7 +203,7 @@ def _existing(file: Path) -> Path:
     """Return the file, or its twin of another suffix: Task05 lists .nii and has .nii.gz."""
     if file.exists():
         return file
-    others = (file.with_name(image_stem(file) + suffix) for suffix in SCAN_SUFFIXES)
+    others = (as_spelt(file.with_name(image_stem(file) + suffix)) for suffix in SCAN_SUFFIXES)
     return next((other for other in others if other.exists()), file)
 
 

@@ -3,6 +3,7 @@
 import os
 import posixpath
 import re
+import unicodedata
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -68,6 +69,26 @@ def image_stem(path: Path) -> str:
     if not suffix or (SUFFIXES[suffix] == "dicom" and path.is_dir()):
         return path.name
     return path.name[: len(path.name) - len(suffix)]
+
+
+def one_spelling(name: str) -> str:
+    """Return a name with letters such as "é" as one character (NFC), which some disks keep as two.
+
+    Copies between disks change one spelling for the other, so both are the same name here.
+    """
+    return unicodedata.normalize("NFC", name)
+
+
+def as_spelt(path: Path) -> Path:
+    """Return the path as it is spelt on the disk, or unchanged if there is nothing of that name."""
+    if path.exists() or path == path.parent:
+        return path
+    folder = as_spelt(path.parent)
+    if not folder.is_dir():
+        return path
+    name = one_spelling(path.name)
+    twins = (other for other in folder.iterdir() if one_spelling(other.name) == name)
+    return next(twins, path)
 
 
 def find_scans(folder: Path, on_problem: OnProblem) -> tuple[list[Path], tuple[str, ...]]:
@@ -137,7 +158,7 @@ def is_dicom_folder(path: Path) -> bool:
 
 
 def by_stem(files: list[Path], kind: str, on_problem: OnProblem) -> dict[str, Path]:
-    """Return the files by their `image_stem`; two files of one stem are a problem.
+    """Return the files by their `image_stem` in one spelling; two of one stem are a problem.
 
     Args:
         files: images or labels.
@@ -146,7 +167,7 @@ def by_stem(files: list[Path], kind: str, on_problem: OnProblem) -> dict[str, Pa
     """
     found: dict[str, Path] = {}
     for file in files:
-        other = found.setdefault(image_stem(file), file)
+        other = found.setdefault(one_spelling(image_stem(file)), file)
         if other != file:
             expected = f"one {kind} for each case"
             on_problem(InputError(file, expected, found=f"{other.name} too"))

@@ -22,7 +22,7 @@ from diffrect.data.case import Case
 from diffrect.data.source_options import SourceOptions
 from diffrect.data.sources.acdc import ACDC_CLASSES
 from diffrect.data.sources.base import NO_OPTIONS, OnProblem, Source, SourceListing, refuse
-from diffrect.data.sources.files import choose_patient
+from diffrect.data.sources.files import choose_patient, one_spelling
 from diffrect.data.sources.found_codes import (
     check_number,
     name_codes,
@@ -98,7 +98,7 @@ class Ssl4mis:
         self, path: Path, options: SourceOptions = NO_OPTIONS, on_problem: OnProblem = refuse
     ) -> SourceListing:
         """List the cases in the order of their ids."""
-        volumes = {file.stem: (file,) for file in (path / "data").glob("[!.]*.h5")}
+        volumes = {one_spelling(file.stem): (file,) for file in (path / "data").glob("[!.]*.h5")}
         # Of a case with slices and a volume, the reference trains on the slices.
         files = {**volumes, **_grouped_slices(path / "data" / "slices")}
         if not files:
@@ -175,7 +175,7 @@ def _grouped_slices(folder: Path) -> dict[str, tuple[Path, ...]]:
         match = _SLICE.match(file.stem)
         if match is None:
             raise InputError(file, "a name of the form CASE_slice_N.h5")
-        groups[match["case"]][int(match["number"])] = file
+        groups[one_spelling(match["case"])][int(match["number"])] = file
     for case, slices in groups.items():
         absent = sorted(set(range(1, max(slices) + 1)) - set(slices))
         if absent:
@@ -247,7 +247,7 @@ def _listed_patients(
     found: list[str] = []
     unknown: list[str] = []
     for line in filter(None, map(str.strip, lines)):
-        name = PurePosixPath(line.replace("\\", "/")).name.removesuffix(".h5")
+        name = one_spelling(PurePosixPath(line.replace("\\", "/")).name.removesuffix(".h5"))
         match = _SLICE.match(name)
         case = match["case"] if match and name not in patients else name
         patient = patients.get(case, case if case in known else _patient(case, None))

@@ -7,7 +7,14 @@ from pathlib import Path
 from diffrect.console import count
 from diffrect.data.sources.base import OnProblem
 from diffrect.data.sources.class_names import read_rows
-from diffrect.data.sources.files import FileCase, choose_patient, image_stem, path_inside
+from diffrect.data.sources.files import (
+    FileCase,
+    as_spelt,
+    choose_patient,
+    image_stem,
+    one_spelling,
+    path_inside,
+)
 from diffrect.data.split import Split
 from diffrect.errors import InputError
 
@@ -91,8 +98,8 @@ def _case(file: Path, where: str, fields: Mapping[str, str], patients: str | Non
         raise InputError(where, "the name of an image", got="none")
     image = _there(file, where, fields["image"])
     label = _there(file, where, fields["label"]) if fields.get("label") else None
-    case = fields.get("id") or image_stem(image)
-    patient = fields.get("patient") or choose_patient(patients, case)
+    case = one_spelling(fields.get("id") or image_stem(image))
+    patient = one_spelling(fields.get("patient") or choose_patient(patients, case))
     return FileCase(case, patient, (image,), label)
 
 
@@ -102,7 +109,7 @@ def _there(file: Path, where: str, name: str) -> Path:
         if not Path(name).is_relative_to(root):
             raise InputError(where, "paths inside the table's folder", got=repr(name))
         name = str(Path(name).relative_to(root))
-    path = path_inside(file.parent, name, where)
+    path = as_spelt(path_inside(file.parent, name, where))
     if not path.exists():
         raise InputError(path, f"the file named in {where}", found="no such file")
     return path
