@@ -44,6 +44,32 @@ def test_pictures_are_one_slice(tmp_path: Path, name: str, kind: type) -> None:
     assert volume.spacing is None
 
 
+@pytest.mark.parametrize("kind", [np.uint8, np.uint16])
+def test_pages_of_a_tiff_are_slices(tmp_path: Path, kind: type) -> None:
+    array = np.random.default_rng(0).integers(0, 200, (7, 5, 4)).astype(kind)
+    pages = [Image.fromarray(np.ascontiguousarray(plane.T)) for plane in array.transpose(2, 0, 1)]
+    pages[0].save(tmp_path / "a.tif", save_all=True, append_images=pages[1:])
+    volume = read_image(tmp_path / "a.tif")
+    np.testing.assert_array_equal(volume.array, array)
+    np.testing.assert_array_equal(read_label(tmp_path / "a.tif").array, array)
+    labels = (array % 3).astype(np.uint8)
+    write_labels(tmp_path / "b.tif", labels, volume)
+    np.testing.assert_array_equal(read_label(tmp_path / "b.tif").array, labels)
+    itk = sitk.GetArrayFromImage(sitk.ReadImage(str(tmp_path / "b.tif")))
+    np.testing.assert_array_equal(itk, labels.T)
+    with pytest.raises(InputError, match="expected one slice in a PNG, got 4"):
+        write_labels(tmp_path / "b.png", labels, volume)
+
+
+def test_colours_of_pages_are_channels(tmp_path: Path) -> None:
+    colours = np.random.default_rng(0).integers(0, 255, (4, 5, 7, 3), np.uint8)
+    pages = [Image.fromarray(page) for page in colours]
+    pages[0].save(tmp_path / "a.tif", save_all=True, append_images=pages[1:])
+    np.testing.assert_array_equal(
+        read_image(tmp_path / "a.tif").array, colours.transpose(2, 1, 0, 3)
+    )
+
+
 def test_colours_of_a_picture_are_channels(tmp_path: Path) -> None:
     colours = np.random.default_rng(0).integers(0, 255, (5, 7, 3), np.uint8)
     opaque = np.dstack([colours, np.full((5, 7), 255, np.uint8)])

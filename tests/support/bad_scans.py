@@ -76,6 +76,11 @@ def pictures(label: np.ndarray, name: str = "b.png", mode: str | None = None) ->
 
 def animation() -> None:
     pages = [Image.fromarray(np.full((9, 9), value, np.uint8)) for value in (1, 2, 3)]
+    pages[0].save("a.png", save_all=True, append_images=pages[1:])
+
+
+def uneven_pages() -> None:
+    pages = [Image.fromarray(np.zeros(shape, np.uint8)) for shape in ((7, 9), (3, 4))]
     pages[0].save("a.tif", save_all=True, append_images=pages[1:])
 
 
@@ -262,10 +267,15 @@ SCANS: dict[str, tuple[str, str, Spoil]] = {
         "source/b.png: expected label codes 0 to 2 (3 classes), found 7",
         pictures(CODES + 7, mode="P"),
     ),
-    "a picture with several pages": (
-        "predict run out a.tif",
-        "a.tif: expected one page, found 3",
+    "an animated picture": (
+        "predict run out a.png",
+        "a.png: expected one page, found 3",
         animation,
+    ),
+    "a TIFF with pages of several sizes": (
+        "predict run out a.tif",
+        "a.tif: expected pages of one size and kind, found uint8 (4, 3) and uint8 (9, 7)",
+        uneven_pages,
     ),
     "a TIFF without all of its rows": (
         "predict run out a.tif",
