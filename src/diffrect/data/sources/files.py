@@ -11,7 +11,7 @@ from pathlib import Path
 from diffrect.data.case import Case
 from diffrect.data.sources.base import OnProblem
 from diffrect.errors import InputError
-from diffrect.imaging.channels import only_channel, stack_channels
+from diffrect.imaging.channels import name_constant_channels, only_channel, stack_channels
 from diffrect.imaging.dicom_header import read_slices
 from diffrect.imaging.kinds import SUFFIXES, kind_of, visible
 from diffrect.imaging.label_codes import map_codes
@@ -54,7 +54,7 @@ class FileCase:
         """Read the image with the channels that are wanted."""
         image = stack_channels([read_image(file) for file in self.images], self.trusting)
         if self.channel is None:
-            return image
+            return name_constant_channels(image)
         return only_channel(image, self.channel, self.channels)
 
     def load_label(self) -> Volume | None:
