@@ -107,7 +107,7 @@ def find_scans(folder: Path, on_problem: OnProblem) -> tuple[list[Path], tuple[s
             found.append(path)
         else:
             others.append(path)
-    return found, _passed_over(folder, [path for path in others if not _has_header(path)])
+    return found, passed_over(folder, [path for path in others if not _has_header(path)])
 
 
 def _has_header(path: Path) -> bool:
@@ -118,7 +118,8 @@ def _has_header(path: Path) -> bool:
     return any(path.with_name(stem + suffix).exists() for suffix in known)
 
 
-def _passed_over(folder: Path, paths: list[Path]) -> tuple[str, ...]:
+def passed_over(folder: Path, paths: list[Path]) -> tuple[str, ...]:
+    """Say how many files or folders of a folder are passed over, and which; nothing if none is."""
     if not paths:
         return ()
     names = ", ".join(path.name + ("/" if path.is_dir() else "") for path in paths)
