@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from diffrect.data.inspection import inspect
 from diffrect.data.prepare import prepare
 from diffrect.data.source_options import SourceOptions
 from diffrect.data.sources import SOURCES, detect
@@ -348,3 +349,17 @@ def test_two_spellings_of_a_name_are_one(tmp_path: Path) -> None:
     write_dataset_json(tmp_path, [composed])
     (case,) = DECATHLON.list(tmp_path).references
     assert (case.id, case.load().label is None) == ("Jos\u00e9", False)
+
+
+def test_a_constant_channel_is_kept_and_named(
+    nnunet: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_nifti(nnunet / "imagesTr" / "case_a_0001.nii.gz", np.full((20, 18, 3), 5, np.int16))
+    store = prepare(nnunet, tmp_path / "store")
+    assert store.image("case_a")[:, 0].any()
+    assert not store.image("case_a")[:, 1].any()
+    line = "case_a_0000.nii.gz: every voxel of channel 1 is 5; the channel is kept, as zeros"
+    assert line in capsys.readouterr().err
+    found = inspect(nnunet, progress=False)
+    assert found.problems == ()
+    assert line in found.remarks[0]

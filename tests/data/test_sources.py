@@ -15,9 +15,11 @@ from diffrect.errors import InputError
 from support.tiny import (
     ACDC_PATIENTS,
     ACDC_SPACING,
+    scan,
     write_acdc,
     write_dataset_json,
     write_nifti,
+    write_ssl4mis,
 )
 
 
@@ -201,3 +203,26 @@ def test_multi_channel_images_are_refused_by_single_channel_sources(decathlon_co
     listing = SOURCES["decathlon"].list(decathlon_copy)
     with pytest.raises(InputError, match=r"part_000.nii.gz: expected 1 channel, got 2"):
         check_case(listing.references[0].load(), listing.channels)
+
+
+@pytest.mark.parametrize(
+    ("layout", "names"),
+    [
+        ("acdc", ["patient011/patient011_frame01_gt.mat"]),
+        ("ssl4mis", ["data/a.hdf5", "data/slices/b.npz"]),
+        ("mscmr19", ["subject1_DE_manual.mat"]),
+    ],
+)
+def test_files_that_are_passed_over_are_named(
+    layout: str, names: list[str], tmp_path: Path
+) -> None:
+    folder = tmp_path / layout
+    if layout == "mscmr19":
+        write_nifti(folder / "subject1_DE.nii.gz", scan((8, 7, 2), 2, seed=1)[0])
+    else:
+        {"acdc": write_acdc, "ssl4mis": write_ssl4mis}[layout](folder)
+    assert SOURCES[layout].list(folder).remarks == ()
+    for name in names:
+        (folder / name).touch()
+    remarks = SOURCES[layout].list(folder).remarks
+    assert [line.rpartition(": ")[2] for line in remarks] == [Path(name).name for name in names]

@@ -92,6 +92,12 @@ def test_a_single_slice_is_scored_as_an_image(axis):
     assert metrics.hausdorff95(prediction, truth) == pytest.approx(expected["hd95_voxel"])
 
 
+def test_a_spacing_has_the_axes_of_the_masks():
+    disc, _ = discs_apart()
+    with pytest.raises(ValueError, match="a spacing of 2 axes expected, got 3"):
+        metrics.hausdorff95(disc, disc, (8.0, 1.2, 0.7))
+
+
 def test_masks_in_one_slice_of_a_volume_are_thin():
     prediction, truth = (np.stack([disc, np.zeros_like(disc)]) for disc in discs_apart())
     expected = oracle(prediction, truth, (8.0, 1.2, 0.7))

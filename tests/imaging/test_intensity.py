@@ -1,5 +1,7 @@
 """Normalisation: the values that become 0 and 1, the same slice by slice as all at once."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -102,3 +104,19 @@ def test_images_without_a_usable_range() -> None:
     values[0, 0, 0] = 1
     with pytest.raises(InputError, match=r"scan.nii: .* percentiles 0.5 and 99.5: every one is 0"):
         Intensity.parse("percentile").limits(values, "scan.nii")
+
+
+@pytest.mark.parametrize("kind", ["minmax", "percentile", "zscore", "window:2:4"])
+@pytest.mark.parametrize("value", [0.0, -7.0, 1e20])
+def test_one_constant_channel_of_several_becomes_zeros(kind: str, value: float) -> None:
+    values = np.empty((3, 4, 5, 2))
+    values[..., 0] = np.arange(60).reshape(3, 4, 5)
+    values[..., 1] = value
+    limits = Intensity.parse(kind).limits(values, Path("scan.nii"))
+    found = scale(values, limits)
+    assert (found[:, 1] == 0).all()
+    alone = Intensity.parse(kind).limits(values[..., 0], Path("scan.nii"))
+    np.testing.assert_array_equal(limits[:, :1], alone)
+    values[..., 0] = 3
+    with pytest.raises(InputError, match="expected varying intensities: every voxel is 3"):
+        Intensity.parse(kind).limits(values, Path("scan.nii"))

@@ -321,7 +321,7 @@ def config(precision: str, **options: Any) -> TrainConfig:
 
 
 @pytest.mark.parametrize(
-    ("rectifier", "precision"), [("volume", "bf16-mixed"), ("components", "64-true")]
+    ("rectifier", "precision"), [("volume", "bf16-mixed"), ("components", "32-true")]
 )
 def test_a_stopped_training_resumes_to_the_same_weights(
     store: Store, tmp_path: Path, rectifier: str, precision: str

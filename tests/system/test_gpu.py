@@ -56,6 +56,18 @@ def test_every_method_trains_in_every_precision(
     assert torch.cuda.max_memory_allocated() > 1e7
 
 
+@pytest.mark.parametrize("precision", ["32-true", "16-mixed", "64-true"])
+@pytest.mark.parametrize("rectifier", ["volume", "components"])
+def test_pseudo_labels_are_corrected_in_volumes(
+    store: Store, tmp_path: Path, rectifier: str, precision: str
+) -> None:
+    options = {"rectifier": rectifier, "relabel_from": 0.0, "rectify_from": 1}
+    config = replace(CONFIG, precision=precision, options=options)  # type: ignore[arg-type]
+    train(store.path, tmp_path / "run", config, progress=False)
+    labels = load_checkpoint(checkpoint_path(tmp_path / "run", "last"))["method"]
+    assert labels["volumes._extra_state"]["corrected"].max() < 4
+
+
 @pytest.mark.parametrize("preset", ["reference", "default"])
 def test_views_are_those_of_a_cpu(store: Store, preset: str) -> None:
     patients = store.patients

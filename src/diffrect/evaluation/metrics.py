@@ -182,7 +182,8 @@ def case_metrics(
         The scores of each class by its name.
 
     Raises:
-        ValueError: shapes that differ, or a code that has no name.
+        ValueError: shapes that differ, a spacing of another number of axes, or a code that has no
+            name.
     """
     _check_shapes(prediction, truth)
     prediction, truth, spacing = drop_flat_axes(prediction, truth, spacing)

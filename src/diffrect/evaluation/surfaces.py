@@ -28,7 +28,7 @@ def surface_distances(
         mask is empty.
 
     Raises:
-        ValueError: shapes that differ.
+        ValueError: shapes that differ, or a spacing of another number of axes.
     """
     if prediction.shape != truth.shape:
         raise ValueError(f"masks of one shape expected, got {prediction.shape} and {truth.shape}")
@@ -48,7 +48,12 @@ def drop_flat_axes(
 
     A volume of one slice is an image: beyond its slice lies nothing that was looked at, and if that
     counted as outside, every voxel would be on the surface.
+
+    Raises:
+        ValueError: the spacing has another number of axes.
     """
+    if spacing is not None and len(spacing) != truth.ndim:
+        raise ValueError(f"a spacing of {truth.ndim} axes expected, got {len(spacing)}")
     axes = [axis for axis, size in enumerate(truth.shape) if size != 1] or [truth.ndim - 1]
     shape = [truth.shape[axis] for axis in axes]
     kept = None if spacing is None else [spacing[axis] for axis in axes]

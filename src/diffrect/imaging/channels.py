@@ -75,6 +75,21 @@ def holds_channels(file: Path, channels: int) -> bool:
     return array.ndim == 4 and array.shape[3] == channels
 
 
+def name_constant_channels(image: Volume) -> Volume:
+    """Return an image with a remark for each channel that is constant while another is not."""
+    if image.array.ndim != 4:
+        return image
+    channels = np.moveaxis(image.array, 3, 0)
+    constant = {n: one.min() for n, one in enumerate(channels) if one.min() == one.max()}
+    if len(constant) == len(channels):  # which is refused
+        return image
+    remarks = [
+        f"every voxel of channel {number} is {value:g}; the channel is kept, as zeros"
+        for number, value in constant.items()
+    ]
+    return replace(image, remarks=(*image.remarks, *remarks))
+
+
 def only_channel(image: Volume, channel: int, channels: int | None = None) -> Volume:
     """Return an image (X, Y, Z, C) with only one of its channels, as (X, Y, Z).
 

@@ -49,7 +49,8 @@ def turn_onto(image: Volume, other: Volume) -> Volume:
     """Return another volume as the image stores its voxels, if both have the same grid.
 
     A program may store the axes of the same grid in another order or direction, such as LPS in
-    place of RAS. Turning is exact: each voxel keeps its value and its place.
+    place of RAS. Turning is exact: each voxel keeps its value and its place. A label map that holds
+    only the part of the grid that is not background gets the rest.
 
     Args:
         image: the volume whose axes count.
@@ -61,13 +62,15 @@ def turn_onto(image: Volume, other: Volume) -> Volume:
     """
     if image.spacing is None or other.spacing is None or other.array.ndim != 3:
         return other
-    directions = _directions(image, other)
-    signs = np.rint(directions)
-    if np.array_equal(signs, np.eye(3)) or not _is_permutation(np.abs(signs)):
+    signs = np.rint(_directions(image, other))
+    same = np.array_equal(signs, np.eye(3))
+    if (same and not other.cropped) or not _is_permutation(np.abs(signs)):
         return other
     order = [int(axis) for axis in np.abs(signs).argmax(axis=1)]
     flips = [bool(signs[row, axis] < 0) for row, axis in enumerate(order)]
     turned = _turn(other, order, flips)
+    if turned.cropped:
+        turned = _fill(image, turned)
     fits = turned.array.shape == image.array.shape[:3] and _same_spacing(image, turned)
     return turned if fits and _is_rounding(image, _distance(image, turned)) else other
 
@@ -83,6 +86,27 @@ def _turn(volume: Volume, order: Sequence[int], flips: Sequence[bool]) -> Volume
         index[old, 3] = volume.array.shape[old] - 1 if step < 0 else 0
     x, y, z = (volume.spacing[axis] for axis in order) if volume.spacing else (0.0, 0.0, 0.0)
     return replace(volume, array=array, spacing=(x, y, z), affine=volume.affine @ index)
+
+
+def _fill(image: Volume, label: Volume) -> Volume:
+    """Return a cropped label map on the whole grid of an image, with background around it.
+
+    It is returned as it is if anything but background lies outside the image.
+    """
+    ahead = label.affine[:3, 3] - image.affine[:3, 3]
+    start = np.rint(np.linalg.solve(image.affine[:3, :3], ahead))
+    shape = np.array(image.array.shape[:3])
+    low = np.clip(start, 0, shape).astype(int)
+    high = np.clip(start + label.array.shape, 0, shape).astype(int)
+    first = start.astype(int)
+    inner = label.array[tuple(map(slice, *(np.maximum(end - first, 0) for end in (low, high))))]
+    if np.count_nonzero(inner) != np.count_nonzero(label.array):
+        return label
+    whole = np.zeros(shape, label.array.dtype)
+    whole[tuple(map(slice, low, high))] = inner
+    affine = label.affine.copy()
+    affine[:3, 3] -= affine[:3, :3] @ start
+    return replace(label, array=whole, affine=affine, cropped=False)
 
 
 def _directions(image: Volume, other: Volume) -> np.ndarray:

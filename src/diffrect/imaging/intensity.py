@@ -119,11 +119,24 @@ class Intensity:
             normalised: the values are in [0, 1] already, and minmax leaves them as they are.
 
         Raises:
-            InputError: a channel is constant, or `normalised` values lie outside [0, 1].
+            InputError: all channels are constant, or `normalised` values lie outside [0, 1].
         """
         channels = slices if slices.ndim == 4 else slices[..., np.newaxis]
-        pairs = [self._limits(channels[..., c], path, normalised) for c in range(channels.shape[3])]
+        each = [channels[..., number] for number in range(channels.shape[3])]
+        if len(each) > 1 and any(one.min() < one.max() for one in each):
+            pairs = [self._limits_of_many(one, path, normalised) for one in each]
+        else:
+            pairs = [self._limits(one, path, normalised) for one in each]
         return np.array(pairs).T
+
+    def _limits_of_many(
+        self, channel: np.ndarray, path: Path | None, normalised: bool
+    ) -> tuple[float, float]:
+        """Return the limits of a channel beside others, which may be constant: it becomes zeros."""
+        low = float(channel.min())
+        if low < float(channel.max()) or not math.isfinite(low):
+            return self._limits(channel, path, normalised)
+        return low, low + max(1.0, abs(low))
 
     def _limits(
         self, channel: np.ndarray, path: Path | None, normalised: bool

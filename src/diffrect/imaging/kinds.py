@@ -12,6 +12,7 @@ SUFFIXES: dict[str, Kind] = {
     ".hdr": "nifti",  # its voxels are in the .img beside it
     ".mgz": "freesurfer",
     ".mgh": "freesurfer",
+    ".seg.nrrd": "itk",
     ".nrrd": "itk",
     ".nhdr": "itk",
     ".mha": "itk",

@@ -52,8 +52,10 @@ def _read(path: Path, label: bool = False) -> Volume:
             volume = read_picture(path, label=label)
         case "dicom":
             from diffrect.imaging.dicom import read_dicom
+            from diffrect.imaging.segmentations import read_segmentation, segmentation_file
 
-            volume = read_dicom(path)
+            segmentation = segmentation_file(path) if label else None
+            volume = read_segmentation(segmentation) if segmentation else read_dicom(path)
         case "freesurfer":
             from diffrect.imaging.freesurfer import read_freesurfer
 
@@ -62,6 +64,10 @@ def _read(path: Path, label: bool = False) -> Volume:
             from diffrect.imaging.itk import read_itk
 
             volume = read_itk(path)
+            if label and path.suffix.lower() == ".nrrd":
+                from diffrect.imaging.segmentations import merge_layers
+
+                volume = merge_layers(volume, path)
         case "nifti" | None:  # a file of another name is tried as NIfTI
             from diffrect.imaging.nifti import read_nifti
 

@@ -27,6 +27,7 @@ class Volume:
         remarks: unusual facts about a file that could be read nevertheless, one sentence each.
         step: the distance of the values that the file can hold, where it stores whole numbers and
             multiplies them by a slope; else 0.
+        cropped: the array may be the part of a label map that is not background.
     """
 
     array: np.ndarray
@@ -35,3 +36,4 @@ class Volume:
     path: Path | None = None
     remarks: tuple[str, ...] = ()
     step: float = 0.0
+    cropped: bool = False

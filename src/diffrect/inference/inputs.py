@@ -9,7 +9,13 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from diffrect.errors import InputError
-from diffrect.imaging.channels import group_channels, holds_channels, only_channel, stack_channels
+from diffrect.imaging.channels import (
+    group_channels,
+    holds_channels,
+    name_constant_channels,
+    only_channel,
+    stack_channels,
+)
 from diffrect.imaging.find import find_images
 from diffrect.imaging.kinds import EXPECTED, kind_of, stem_of, suffix_of
 from diffrect.imaging.read import read_image
@@ -93,7 +99,7 @@ def read_scan(scan: Scan, channel: int | None = None) -> Volume:
             channel.
     """
     image = stack_channels([read_image(file) for file in scan], hint=None)
-    return image if channel is None else only_channel(image, channel)
+    return name_constant_channels(image) if channel is None else only_channel(image, channel)
 
 
 def list_images(inputs: Sequence[Path]) -> list[Path]:

@@ -9,9 +9,10 @@ from pathlib import Path
 
 from diffrect.data.source_options import SourceOptions
 from diffrect.data.sources.base import NO_OPTIONS, OnProblem, Source, SourceListing, refuse
-from diffrect.data.sources.files import SCAN_SUFFIXES, FileCase
+from diffrect.data.sources.files import SCAN_SUFFIXES, FileCase, image_stem, passed_over
 from diffrect.data.split import acdc_split, restrict_to
 from diffrect.errors import InputError
+from diffrect.imaging.kinds import visible
 
 ACDC_CLASSES = ("background", "right ventricle", "myocardium", "left ventricle")
 
@@ -37,9 +38,12 @@ class Acdc:
     ) -> SourceListing:
         """List ED and ES of every patient, in the order of their ids."""
         cases = []
+        remarks: list[str] = []
         for folder in _patient_folders(path):
             try:
-                cases += _cases(folder)
+                found = _cases(folder)
+                cases += found
+                remarks += passed_over(folder, _beside(folder, found))
             except InputError as error:
                 on_problem(error)
         if not cases:
@@ -51,7 +55,15 @@ class Acdc:
             channels=1,
             official_split=split,
             missing_patients=missing,
+            remarks=tuple(remarks),
         )
+
+
+def _beside(folder: Path, cases: list[FileCase]) -> list[Path]:
+    """Return the files that are called as the frames or their labels, and are not read."""
+    read = {file for case in cases for file in (*case.images, case.label)}
+    stems = tuple(image_stem(case.images[0]) for case in cases)
+    return [file for file in visible(folder) if file.name.startswith(stems) and file not in read]
 
 
 def _patient_folders(path: Path) -> list[Path]:

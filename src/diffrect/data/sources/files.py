@@ -11,7 +11,7 @@ from pathlib import Path
 from diffrect.data.case import Case
 from diffrect.data.sources.base import OnProblem
 from diffrect.errors import InputError
-from diffrect.imaging.channels import only_channel, stack_channels
+from diffrect.imaging.channels import name_constant_channels, only_channel, stack_channels
 from diffrect.imaging.dicom_header import read_slices
 from diffrect.imaging.kinds import SUFFIXES, kind_of, visible
 from diffrect.imaging.label_codes import map_codes
@@ -54,7 +54,7 @@ class FileCase:
         """Read the image with the channels that are wanted."""
         image = stack_channels([read_image(file) for file in self.images], self.trusting)
         if self.channel is None:
-            return image
+            return name_constant_channels(image)
         return only_channel(image, self.channel, self.channels)
 
     def load_label(self) -> Volume | None:
@@ -107,7 +107,7 @@ def find_scans(folder: Path, on_problem: OnProblem) -> tuple[list[Path], tuple[s
             found.append(path)
         else:
             others.append(path)
-    return found, _passed_over(folder, [path for path in others if not _has_header(path)])
+    return found, passed_over(folder, [path for path in others if not _has_header(path)])
 
 
 def _has_header(path: Path) -> bool:
@@ -118,7 +118,8 @@ def _has_header(path: Path) -> bool:
     return any(path.with_name(stem + suffix).exists() for suffix in known)
 
 
-def _passed_over(folder: Path, paths: list[Path]) -> tuple[str, ...]:
+def passed_over(folder: Path, paths: list[Path]) -> tuple[str, ...]:
+    """Say how many files or folders of a folder are passed over, and which; nothing if none is."""
     if not paths:
         return ()
     names = ", ".join(path.name + ("/" if path.is_dir() else "") for path in paths)

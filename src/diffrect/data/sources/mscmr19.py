@@ -16,7 +16,7 @@ from pathlib import Path
 from diffrect.data.source_options import SourceOptions
 from diffrect.data.sources.acdc import ACDC_CLASSES
 from diffrect.data.sources.base import NO_OPTIONS, OnProblem, Source, SourceListing, refuse
-from diffrect.data.sources.files import FileCase, walk_files
+from diffrect.data.sources.files import FileCase, passed_over, walk_files
 from diffrect.data.split import Split
 from diffrect.errors import InputError
 from diffrect.labels import IGNORED
@@ -25,6 +25,7 @@ _NAME = re.compile(
     r"(?P<scan>(?P<patient>(?:subject|patient)_?\d+)_(?:DE|LGE))"
     r"(?:_(?P<kind>manual|gt|scribble))?\.nii(?:\.gz)?$"
 )
+_OF_SCAN = re.compile(r"(?:subject|patient)_?\d+_(?:DE|LGE)")
 _PARTS = ("train", "val", "test")
 # Right ventricle, myocardium and left ventricle, as published and renumbered as in ACDC.
 _MANUAL = {0: 0, 600: 1, 200: 2, 500: 3, 1: 1, 2: 2, 3: 3}
@@ -49,8 +50,11 @@ class Mscmr19:
         """List the scans in the order of their ids."""
         found: dict[str, dict[str, Path]] = defaultdict(dict)
         patients: dict[str, str] = {}
+        others: list[Path] = []
         for file in walk_files(path):
             match = _NAME.match(file.name)
+            if match is None and _OF_SCAN.match(file.name):
+                others.append(file)
             if match:
                 kind = {None: "image", "gt": "manual"}.get(match["kind"], match["kind"])
                 patients[match["scan"]] = match["patient"]
@@ -74,6 +78,7 @@ class Mscmr19:
             channels=1,
             axis="auto",
             official_split=_split(path, cases),
+            remarks=passed_over(path, others),
         )
 
 

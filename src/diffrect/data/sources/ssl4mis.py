@@ -22,7 +22,7 @@ from diffrect.data.case import Case
 from diffrect.data.source_options import SourceOptions
 from diffrect.data.sources.acdc import ACDC_CLASSES
 from diffrect.data.sources.base import NO_OPTIONS, OnProblem, Source, SourceListing, refuse
-from diffrect.data.sources.files import choose_patient, one_spelling
+from diffrect.data.sources.files import choose_patient, one_spelling, passed_over
 from diffrect.data.sources.found_codes import (
     check_number,
     name_codes,
@@ -31,6 +31,7 @@ from diffrect.data.sources.found_codes import (
 )
 from diffrect.data.split import Split, acdc_split, restrict_to
 from diffrect.errors import InputError
+from diffrect.imaging.kinds import visible
 from diffrect.imaging.label_codes import map_codes, whole_numbers
 from diffrect.imaging.volume import Volume
 from diffrect.labels import IGNORED
@@ -115,7 +116,7 @@ class Ssl4mis:
             channels=1,
             official_split=split,
             missing_patients=missing,
-            remarks=_unlisted(path, cases, split),
+            remarks=(*_others(path / "data"), *_unlisted(path, cases, split)),
         )
 
 
@@ -166,6 +167,17 @@ def _are_acdcs(cases: list[Ssl4misCase]) -> bool:
 def _acdcs_patients() -> set[str]:
     split = acdc_split()
     return {*split.train, *split.val, *split.test}
+
+
+def _others(data: Path) -> tuple[str, ...]:
+    """Say what lies beside the HDF5 files and is not read."""
+    lines: tuple[str, ...] = ()
+    for folder in (data, data / "slices"):
+        if folder.is_dir():
+            slices = data / "slices"
+            other = [p for p in visible(folder) if p.suffix != ".h5" and p != slices]
+            lines += passed_over(folder, other)
+    return lines
 
 
 def _grouped_slices(folder: Path) -> dict[str, tuple[Path, ...]]:
