@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from diffrect.errors import InputError, PartialFailure
+from diffrect.imaging.kinds import EXPECTED
 from diffrect.inference.model import Model
 from diffrect.inference.predict import predict
 from support.tiny import scan, write_nifti
@@ -117,7 +118,7 @@ def test_inputs_of_the_same_name(tiny_run, images, tmp_path):
         (["nowhere"], "nowhere: expected an image file or a folder of them, found neither"),
         (
             ["empty"],
-            "empty: expected images (NIfTI, NRRD, MHA, DICOM series, PNG, TIFF or JPEG) in it, ",
+            f"empty: expected images ({EXPECTED}) in it, ",
         ),
         (["images/notes.txt"], "notes.txt: expected an image by its name (NIfTI"),
     ],

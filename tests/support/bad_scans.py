@@ -12,6 +12,7 @@ import SimpleITK as sitk
 from PIL import Image
 from pydicom.uid import RTStructureSetStorage
 
+from diffrect.imaging.kinds import EXPECTED
 from support.bad_cases import FINE
 from support.scans import grid, write_frames, write_object, write_scan, write_series
 from support.spoil import IMAGE, LABEL, Spoil, change, cut, make_folder, one_voxel, write
@@ -191,12 +192,12 @@ SCANS: dict[str, tuple[str, str, Spoil]] = {
     ),
     "a file whose name is not that of an image": (
         "predict run out b.txt",
-        "b.txt: expected an image by its name (NIfTI, NRRD, MHA, DICOM series, PNG, TIFF or JPEG)",
+        f"b.txt: expected an image by its name ({EXPECTED})",
         write("b.txt"),
     ),
     "a folder without images": (
         "predict run out no",
-        "no: expected images (NIfTI, NRRD, MHA, DICOM series, PNG, TIFF or JPEG) in it, found none",
+        f"no: expected images ({EXPECTED}) in it, found none",
         make_folder("no", "b.txt"),
     ),
     "a label of another shape": (
@@ -234,6 +235,11 @@ SCANS: dict[str, tuple[str, str, Spoil]] = {
         "prepare source new",
         f"{LABEL}: expected label codes from 0 up, found -1",
         change(LABEL, one_voxel(-1)),
+    ),
+    "a label with codes that no program writes": (
+        "prepare source new",
+        f"{LABEL}: expected label codes up to 2^53, found 1e+20",
+        change(LABEL, one_voxel(1e20)),
     ),
     "a label with NaN": (
         "prepare source new",

@@ -288,7 +288,7 @@ def test_patterns(tiny_run: Path, scans_folder: Path, tmp_path: Path, capsys) ->
     assert main([*arguments, f"{scans_folder}/[abc]*"]) == 0
     assert {path.name for path in (tmp_path / "out").iterdir()} == {f"{n}.nii.gz" for n in "abc"}
     assert main([*arguments, f"{scans_folder}/*.tif"]) == 2
-    assert "*.tif: expected images (NIfTI, NRRD, MHA, DICOM series," in capsys.readouterr().err
+    assert "*.tif: expected images (NIfTI, FreeSurfer, NRRD," in capsys.readouterr().err
     literal = scans_folder / "a[1].nii.gz"
     (scans_folder / "a.nii.gz").rename(literal)
     assert main([*arguments, str(literal)]) == 0

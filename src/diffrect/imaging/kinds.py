@@ -25,7 +25,7 @@ SUFFIXES: dict[str, Kind] = {
     ".jpg": "picture",
     ".jpeg": "picture",
 }
-EXPECTED = "NIfTI, NRRD, MHA, DICOM series, PNG, TIFF or JPEG"
+EXPECTED = "NIfTI, FreeSurfer, NRRD, MHA, DICOM series, PNG, TIFF or JPEG"
 """The table in words, for messages."""
 
 

@@ -36,6 +36,8 @@ _PARTS = {
     "testing": "test",
 }
 """The keys that list cases, and the parts of the split that these are."""
+_DEEPEST = 16
+"""Levels of lists within lists that are searched for cases."""
 _DESCRIPTIONS = ("labels", "modality", "channel_names")
 
 
@@ -191,13 +193,16 @@ def held_out_entries(file: Path, settings: dict[str, Any], on_problem: OnProblem
     return found
 
 
-def _lists_cases(value: Any) -> bool:
+def _lists_cases(value: Any, depth: int = 0) -> bool:
     """Return whether a list or an object holds images, as paths or in entries of their own."""
     if isinstance(value, str):
         return value.lower().endswith(SCAN_SUFFIXES) and value.lower() not in SCAN_SUFFIXES
     if isinstance(value, dict):
-        return bool({"image", "images"} & value.keys()) or any(map(_lists_cases, value.values()))
-    return isinstance(value, list) and any(map(_lists_cases, value))
+        if {"image", "images"} & value.keys():
+            return True
+        value = list(value.values())
+    deeper = isinstance(value, list) and depth < _DEEPEST
+    return deeper and any(_lists_cases(one, depth + 1) for one in value)
 
 
 def _kept(

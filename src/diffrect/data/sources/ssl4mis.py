@@ -8,35 +8,37 @@ Intensities are scaled to [0, 1] already; the voxel spacing is not recorded. Lab
 patients with ACDC's codes have ACDC's classes; other sets have the codes that their labels hold.
 """
 
-import re
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import h5py
 import numpy as np
 
-from diffrect.console import count
 from diffrect.data.case import Case
 from diffrect.data.source_options import SourceOptions
 from diffrect.data.sources.acdc import ACDC_CLASSES
 from diffrect.data.sources.base import NO_OPTIONS, OnProblem, Source, SourceListing, refuse
-from diffrect.data.sources.files import choose_patient, one_spelling, passed_over
+from diffrect.data.sources.files import one_spelling, passed_over
 from diffrect.data.sources.found_codes import (
     check_number,
     name_codes,
     number_classes,
     read_numbered,
 )
-from diffrect.data.split import Split, acdc_split, restrict_to
+from diffrect.data.sources.ssl4mis_lists import (
+    SLICE,
+    are_acdcs,
+    official_split,
+    patient_of,
+    unlisted,
+)
 from diffrect.errors import InputError
 from diffrect.imaging.kinds import visible
 from diffrect.imaging.label_codes import map_codes, whole_numbers
 from diffrect.imaging.volume import Volume
 from diffrect.labels import IGNORED
-
-_SLICE = re.compile(r"(?P<case>.+)_slice_(?P<number>\d+)$")
 
 
 @dataclass(frozen=True)
@@ -105,23 +107,20 @@ class Ssl4mis:
         if not files:
             raise InputError(path, "HDF5 files under data/", found="none")
         cases = [
-            Ssl4misCase(name, _patient(name, options.patients), files[name])
+            Ssl4misCase(name, patient_of(name, options.patients), files[name])
             for name in sorted(files)
         ]
         classes, codes = _classes(path, cases, options.classes, on_problem)
-        split, missing = _official_split(path, cases, on_problem)
+        owners = {case.id: case.patient for case in cases}
+        split, missing = official_split(path, owners, on_problem)
         return SourceListing(
             references=[replace(case, codes=codes) for case in cases],
             classes=classes,
             channels=1,
             official_split=split,
             missing_patients=missing,
-            remarks=(*_others(path / "data"), *_unlisted(path, cases, split)),
+            remarks=(*_others(path / "data"), *unlisted(path, owners, split)),
         )
-
-
-def _patient(case: str, pattern: str | None) -> str:
-    return choose_patient(pattern, case) if pattern else case.rsplit("_frame", 1)[0]
 
 
 def _classes(
@@ -138,7 +137,9 @@ def _classes(
     if file is not None:
         return read_numbered(file)
     found = _codes_in_labels(path, cases, on_problem)
-    if _are_acdcs(cases) and (not found or found - {IGNORED} == set(range(len(ACDC_CLASSES)))):
+    if are_acdcs({case.patient for case in cases}) and (
+        not found or found - {IGNORED} == set(range(len(ACDC_CLASSES)))
+    ):
         return ACDC_CLASSES, {}
     # A mask is often stored as 0 and 255; beside other codes, 255 is what nobody annotated.
     ignored = found & {IGNORED} if found - {0, IGNORED} else set()
@@ -160,15 +161,6 @@ def _codes_in_labels(path: Path, cases: list[Ssl4misCase], on_problem: OnProblem
     return found
 
 
-def _are_acdcs(cases: list[Ssl4misCase]) -> bool:
-    return {case.patient for case in cases} <= _acdcs_patients()
-
-
-def _acdcs_patients() -> set[str]:
-    split = acdc_split()
-    return {*split.train, *split.val, *split.test}
-
-
 def _others(data: Path) -> tuple[str, ...]:
     """Say what lies beside the HDF5 files and is not read."""
     lines: tuple[str, ...] = ()
@@ -184,7 +176,7 @@ def _grouped_slices(folder: Path) -> dict[str, tuple[Path, ...]]:
     """Return the slice files of each case in the order of their numbers, which are 1, 2, 3 ..."""
     groups: dict[str, dict[int, Path]] = defaultdict(dict)
     for file in folder.glob("[!.]*.h5"):
-        match = _SLICE.match(file.stem)
+        match = SLICE.match(file.stem)
         if match is None:
             raise InputError(file, "a name of the form CASE_slice_N.h5")
         groups[one_spelling(match["case"])][int(match["number"])] = file
@@ -195,96 +187,6 @@ def _grouped_slices(folder: Path) -> dict[str, tuple[Path, ...]]:
             expected = f"slices 1 to {max(slices)} of {case}"
             raise InputError(file, expected, found="no such file")
     return {case: tuple(slices[n] for n in sorted(slices)) for case, slices in groups.items()}
-
-
-def _official_split(
-    path: Path, cases: list[Ssl4misCase], on_problem: OnProblem
-) -> tuple[Split | None, list[str]]:
-    """Return the split of the folder's lists, or ACDC's, and the patients that are missing of it.
-
-    Args:
-        path: folder of the data set.
-        cases: its cases.
-        on_problem: called with each list that is missing, or names what is not there.
-    """
-    lists = _lists(path)
-    complete = {"train", "val"} <= lists.keys()
-    if not lists or (not complete and _are_acdcs(cases)):
-        return restrict_to(acdc_split(), {case.patient for case in cases})
-    if not complete:
-        names = {"train": "train_slices.list", "val": "val.list"}
-        absent = next(path / names[part] for part in names if part not in lists)
-        beside = next(iter(lists.values())).name
-        on_problem(InputError(absent, f"the list that belongs to {beside}", found="no such file"))
-        return None, []
-    patients = {case.id: case.patient for case in cases}
-    listed = {}
-    for part, file in lists.items():
-        listed[part] = _listed_patients(file, patients, on_problem)
-        if not listed[part] and part != "test":
-            on_problem(InputError(file, "at least one case", found="none"))
-            return None, []
-    return restrict_to(Split.from_dict(listed), set(patients.values()))
-
-
-def _lists(path: Path) -> dict[str, Path]:
-    """Return the lists that are there, by the part of the split that they hold."""
-    names = {"train": ("train_slices", "train"), "val": ("val",), "test": ("test",)}
-    found: dict[str, Path] = {}
-    for part, stems in names.items():
-        files = [path / f"{stem}.list" for stem in stems]
-        first = next((file for file in files if file.is_file()), None)
-        if first is not None:
-            found[part] = first
-    return found
-
-
-def _listed_patients(
-    file: Path, patients: Mapping[str, str], on_problem: OnProblem
-) -> tuple[str, ...]:
-    """Return the patients of a list in the order in which they first appear.
-
-    Args:
-        file: the list: a case, a slice or a patient per line, maybe with folder and suffix.
-        patients: case -> patient.
-        on_problem: called if lines name nothing that is there.
-    """
-    try:
-        lines = file.read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, ValueError) as error:
-        raise InputError(file, "a readable list of cases", reason=str(error)) from None
-    known = set(patients.values())
-    if known <= _acdcs_patients():  # a part of ACDC often comes with the lists of all
-        known = _acdcs_patients()
-    found: list[str] = []
-    unknown: list[str] = []
-    for line in filter(None, map(str.strip, lines)):
-        name = one_spelling(PurePosixPath(line.replace("\\", "/")).name.removesuffix(".h5"))
-        match = _SLICE.match(name)
-        case = match["case"] if match and name not in patients else name
-        patient = patients.get(case, case if case in known else _patient(case, None))
-        if patient in known:
-            found.append(patient)
-        else:
-            unknown.append(case)
-    if unknown:
-        names = list(dict.fromkeys(unknown))
-        more = f" and {len(names) - 1} more" if len(names) > 1 else ""
-        expected = f"cases of {file.parent / 'data'}"
-        on_problem(InputError(file, expected, got=f"{names[0]}{more}"))
-    return tuple(dict.fromkeys(found))
-
-
-def _unlisted(path: Path, cases: list[Ssl4misCase], split: Split | None) -> tuple[str, ...]:
-    """Say which cases are in no part of the split."""
-    if split is None:
-        return ()
-    listed = {*split.train, *split.val, *split.test}
-    names = [case.id for case in cases if case.patient not in listed]
-    if not names:
-        return ()
-    are = "is" if len(names) == 1 else "are"
-    return (f"{path}: {count(len(names), 'case')} {are} in no list: {', '.join(names)}",)
 
 
 def _read(file: Path) -> tuple[np.ndarray, np.ndarray | None]:
