@@ -139,14 +139,25 @@ def test_no_program_places_labels_of_a_sheared_scan_elsewhere(
 
 
 def test_images_below_a_folder(tmp_path: Path) -> None:
-    for name in ("b.nii.gz", "a.NRRD", "sub/c.png", "series/x/1.dcm", "d.txt", ".e.nii", "f.raw"):
+    for name in (
+        "b.nii.gz",
+        "a.NRRD",
+        "sub/c.png",
+        "series/x/1.dcm",
+        "d.txt",
+        ".e.nii",
+        "f.raw",
+        "g.mgz",
+        "series/x/2.jpg",
+    ):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
     (tmp_path / "sub" / "loop").symlink_to(tmp_path)
     (tmp_path / "self").symlink_to(tmp_path / "self")
     found = [path.relative_to(tmp_path).as_posix() for path in find_images(tmp_path)]
-    assert found == ["a.NRRD", "b.nii.gz", "series/x", "sub/c.png"]
-    assert find_images(tmp_path, recursive=False) == [tmp_path / "a.NRRD", tmp_path / "b.nii.gz"]
+    assert found == ["a.NRRD", "b.nii.gz", "g.mgz", "series/x", "sub/c.png"]
+    names = [path.name for path in find_images(tmp_path, recursive=False)]
+    assert names == ["a.NRRD", "b.nii.gz", "g.mgz"]
     assert find_images(tmp_path / "series", recursive=False) == [tmp_path / "series" / "x"]
     assert find_images(tmp_path / "series" / "x") == [tmp_path / "series" / "x"]
     assert find_images(tmp_path / "b.nii.gz") == [tmp_path / "b.nii.gz"]

@@ -69,7 +69,11 @@ PREPARE = {
     "truncated HDF5": ("h5 new", rf"{H5}: expected HDF5 .*truncated.*", cut(H5)),
     "text as HDF5": ("h5 new", f"{H5}: expected HDF5 .*", write(H5, "text")),
     "HDF5 of another shape": ("h5 new", rf"{H5}: .* got \(2, 22, 26\)", rewrite_h5(slices=2)),
-    "HDF5 label outside": ("h5 new", f"{H5}: .* 0 to 3 .*, found 9", rewrite_h5(code=9)),
+    "HDF5 label outside": (
+        "h5 new --classes names.csv",
+        f"{H5}: .* 0 to 3 .*, found 9",
+        lambda: (rewrite_h5(code=9)(), write("names.csv", "code,name\n1,a\n2,b\n3,c\n")()),
+    ),
     "HDF5 with NaN": ("h5 new", f"{H5}: .* found NaN .*", rewrite_h5(value=np.nan)),
     "HDF5 not scaled": ("h5 new", f"{H5}: .* found 0.* to 9", rewrite_h5(value=9)),
     "no workers": ("source new --workers 0", "--workers: expected at least 1, got 0", nothing),

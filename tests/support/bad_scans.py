@@ -236,6 +236,11 @@ SCANS: dict[str, tuple[str, str, Spoil]] = {
         f"{LABEL}: expected label codes from 0 up, found -1",
         change(LABEL, one_voxel(-1)),
     ),
+    "a label with codes that no program writes": (
+        "prepare source new",
+        f"{LABEL}: expected label codes up to 2^53, found 1e+20",
+        change(LABEL, one_voxel(1e20)),
+    ),
     "a label with NaN": (
         "prepare source new",
         f"{LABEL}: expected label codes, found NaN or infinity",

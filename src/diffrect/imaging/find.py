@@ -30,7 +30,7 @@ def _images_in(folder: Path, recursive: bool, seen: set[str]) -> Iterator[Path]:
         return
     seen.add(real)
     series = bool(series_files(folder))
-    scans = ("nifti", "itk") if series else ("nifti", "itk", "picture")
+    no_scans = (None, "dicom", "picture") if series else (None, "dicom")
     if series:
         yield folder
     for path in visible(folder):
@@ -39,5 +39,5 @@ def _images_in(folder: Path, recursive: bool, seen: set[str]) -> Iterator[Path]:
                 yield from _images_in(path, recursive, seen)
             elif series_files(path):
                 yield path
-        elif (path.is_file() or path.is_symlink()) and kind_of(path) in scans:
+        elif (path.is_file() or path.is_symlink()) and kind_of(path) not in no_scans:
             yield path

@@ -31,7 +31,7 @@ def whole_numbers(array: np.ndarray, path: Path, step: float = 0.0) -> np.ndarra
         if not np.isfinite(array).all():
             raise InputError(path, "label codes", found="NaN or infinity")
         if array.size and np.abs(array).max() > _HIGHEST:
-            raise InputError(path, "label codes", found=f"{np.abs(array).max():g}")
+            raise InputError(path, "label codes up to 2^53", found=f"{np.abs(array).max():g}")
         codes = np.rint(array).astype(np.int64)
         # From steps of 1 on, whole codes that are not on a step cannot be told apart.
         rounding = max(_ROUNDING, 0.501 * step if step < 1 else 0.0)
@@ -41,7 +41,7 @@ def whole_numbers(array: np.ndarray, path: Path, step: float = 0.0) -> np.ndarra
     if codes.size and codes.min() < 0:
         raise InputError(path, "label codes from 0 up", found=codes.min())
     if codes.size and codes.max() > _HIGHEST:
-        raise InputError(path, "label codes", found=codes.max())
+        raise InputError(path, "label codes up to 2^53", found=codes.max())
     return codes
 
 
