@@ -40,12 +40,12 @@ Precision = Literal["32-true", "16-mixed", "bf16-mixed", "64-true"]
 
 CONFIG_FORMAT = 2
 """Version of the files that `write_config` writes; files of version 1 hold no number."""
-# What preset `reference` said otherwise, or did not say, when files of version 1 were written.
-_REFERENCE_OF_FORMAT_1: Mapping[str, Any] = {
+REFERENCE_OF_FORMAT_1: Mapping[str, Any] = {
     "geometry": "single",
     "two_classes": "black_red",
     "rectify_after": False,
 }
+"""What preset `reference` was when files of version 1 were written, where it is not that now."""
 # A configuration that was written by hand names only some of these; what it asks for is today's.
 _FIELDS_OF_FORMAT_1 = {
     *("method", "preset", "labelled", "split_file", "size", "iterations", "batch_labelled"),
@@ -299,7 +299,7 @@ def _with_earlier_reference(content: dict[str, Any]) -> dict[str, Any]:
     options = content.get("options")
     if not recorded or not isinstance(options, Mapping):
         return content
-    return {**content, "options": {**_REFERENCE_OF_FORMAT_1, **options}}
+    return {**content, "options": {**REFERENCE_OF_FORMAT_1, **options}}
 
 
 def _with_moved_settings(

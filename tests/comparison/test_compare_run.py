@@ -18,18 +18,20 @@ from diffrect import compare
 from diffrect.cli import main as cli
 from diffrect.comparison import cell as cell_module
 from diffrect.comparison import run as run_module
-from diffrect.comparison.cell import Outcome
+from diffrect.comparison.cell import Outcome, check_cell
 from diffrect.comparison.cell_process import read_outcome
 from diffrect.comparison.cost import training_cost
 from diffrect.comparison.estimate import print_estimates
 from diffrect.comparison.locks import CellLock, lock_owner
+from diffrect.comparison.matrix import Cell
 from diffrect.comparison.names import LOCKS_FOLDER
 from diffrect.comparison.provenance import code_version
 from diffrect.comparison.report import report as report_module
 from diffrect.comparison.run import CompareError, plan_comparison
-from diffrect.config import TrainConfig
+from diffrect.config import TrainConfig, config_to_dict
 from diffrect.data.store import Store
 from diffrect.errors import InputError
+from diffrect.methods.registry import complete
 from diffrect.runs.checkpoint import checkpoint_path, load_checkpoint
 from diffrect.training.train import train
 
@@ -268,6 +270,20 @@ def test_cells_of_another_matrix_are_refused_before_anything_starts(
     with pytest.raises(InputError, match=message):
         again(store, folder, config=config, seeds=[0])
     assert trained == []
+
+
+def test_a_cell_of_an_earlier_preset_is_another_cell(tmp_path: Path) -> None:
+    """What version 0.1.0 scored as `reference` had other views."""
+    config = TrainConfig(method="supervised", preset="reference")
+    cell = Cell("supervised", config)
+    protocol = config_to_dict(complete(config))
+    file = tmp_path / "metrics_val.json"
+    file.write_text(json.dumps({"protocol": protocol}))
+    check_cell(tmp_path, cell, "val")
+    del protocol["options"]["geometry"]
+    file.write_text(json.dumps({"protocol": protocol}))
+    with pytest.raises(InputError, match=r"a cell with geometry authors .*, found one with single"):
+        check_cell(tmp_path, cell, "val")
 
 
 def test_another_protocol_beside_finished_cells_is_refused(store: Store, folder: Path) -> None:

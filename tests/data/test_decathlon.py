@@ -179,6 +179,7 @@ def test_descriptions_in_other_words(nnunet: Path, change: dict[str, Any]) -> No
             {"channel_names": {**TWO, "2": "DWI"}},
             "case_a_0002.nii.gz: expected the file named in dataset.json, found no such file",
         ),
+        ({"dataset": {"a": {}}, "training": ["b"]}, "under 'training' or .*, found both"),
         ({"dataset": {"a": {}}}, "expected 'images' of a under 'dataset', got {}"),
     ],
 )

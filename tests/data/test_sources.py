@@ -170,7 +170,7 @@ IMAGE = "imagesTr/part_000.nii.gz"
     ("training", "changes", "message"),
     [
         ([], {}, "expected a list of images under 'training'"),
-        ([{"label": "x"}], {}, "expected an 'image' in each training entry"),
+        ([{"label": "x"}], {}, "expected an 'image' in each entry"),
         (["imagesTr/absent.nii.gz"], {}, "absent.nii.gz: expected the file named in dataset.json"),
         ([{"image": IMAGE, "label": "labelsTr/none.nii"}], {}, "none.nii: expected the file"),
         (["../part.nii.gz"], {}, "expected paths inside its folder, got '../part.nii.gz'"),

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 from diffrect.data.case import Case
+from diffrect.data.preparation.write_case import write_case
 from diffrect.data.record import CaseRecord, read_record
 from diffrect.data.store import Store
-from diffrect.data.write_case import write_case
 from diffrect.errors import InputError
 from diffrect.imaging.volume import Volume
 from diffrect.json_files import write_json

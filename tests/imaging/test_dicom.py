@@ -20,7 +20,7 @@ from pydicom.uid import (
 )
 
 from diffrect.data.case import Case, Conversion
-from diffrect.data.write_case import write_case
+from diffrect.data.preparation.write_case import write_case
 from diffrect.errors import InputError
 from diffrect.imaging.find import find_images
 from diffrect.imaging.kinds import kind_of, stem_of

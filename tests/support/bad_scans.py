@@ -75,6 +75,27 @@ def pictures(label: np.ndarray, name: str = "b.png", mode: str | None = None) ->
     return spoil
 
 
+def slicer_segments(overlapping: bool) -> Spoil:
+    """Make a data set whose label has two segments, of one code or at the same voxels."""
+
+    def spoil() -> None:
+        array = np.zeros((*FINE.shape, 2), np.uint8)
+        array[2, 2, :, 0] = array[2 if overlapping else 3, 2, :, 1] = 1
+        if overlapping:
+            array[..., 1] *= 2
+        write_scan(Path("own/images/b.nrrd"), FINE, np.eye(4))
+        segments = sitk.GetImageFromArray(array.transpose(2, 1, 0, 3), isVector=True)
+        for number, name in enumerate(("wall", "blood")):
+            segments.SetMetaData(f"Segment{number}_ID", name)
+            segments.SetMetaData(f"Segment{number}_Name", name)
+            code = str(number + 1 if overlapping else 1)
+            segments.SetMetaData(f"Segment{number}_LabelValue", code)
+        Path("own/labels").mkdir()
+        sitk.WriteImage(segments, "own/labels/b.seg.nrrd")
+
+    return spoil
+
+
 def animation() -> None:
     pages = [Image.fromarray(np.full((9, 9), value, np.uint8)) for value in (1, 2, 3)]
     pages[0].save("a.png", save_all=True, append_images=pages[1:])
@@ -225,6 +246,18 @@ SCANS: dict[str, tuple[str, str, Spoil]] = {
         f"{LABEL}: expected the spacing of its image {IMAGE}, 1 x 1 x 2 mm, got 1 x 1 x 3 mm; "
         "if the image's is right, give --trust-image-geometry",
         label_at(spacing=(1, 1, 3)),
+    ),
+    "segments that share a code": (
+        "prepare own new",
+        "own/labels/b.seg.nrrd: expected a code for each segment, found wall and blood with code "
+        "1; export it as a label map, with one code per segment",
+        slicer_segments(overlapping=False),
+    ),
+    "segments that overlap": (
+        "prepare own new",
+        "own/labels/b.seg.nrrd: expected one segment per voxel, found segments that overlap; "
+        "export it as a label map, with one code per segment",
+        slicer_segments(overlapping=True),
     ),
     "a label with fractions": (
         "prepare source new",

@@ -10,11 +10,18 @@ from diffrect.comparison.locks import CellLock, LockedError
 from diffrect.comparison.matrix import Cell
 from diffrect.comparison.names import CELL_FORMAT
 from diffrect.comparison.provenance import code_version
-from diffrect.config import Role, config_from_dict, config_to_dict, names_with, read_config
+from diffrect.config import (
+    REFERENCE_OF_FORMAT_1,
+    Role,
+    config_from_dict,
+    config_to_dict,
+    names_with,
+    read_config,
+)
 from diffrect.errors import InputError
 from diffrect.evaluation.evaluate import evaluate
 from diffrect.json_files import read_json, write_json
-from diffrect.methods.registry import complete, option_defaults
+from diffrect.methods.registry import complete
 from diffrect.runs.checkpoint import checkpoint_path
 from diffrect.runs.folder import remove_run
 from diffrect.runs.log import read_log
@@ -147,8 +154,8 @@ def check_cell(run: Path, cell: Cell, split: str) -> None:
     scores, saved = run / metrics_file(split), run / CONFIG_FILE
     if scores.is_file():
         found = dict(read_json(scores).get("protocol", {}))
-        # Options that are newer than the cell had their defaults.
-        found["options"] = option_defaults(cell.config.method) | (found.get("options") or {})
+        if found.get("preset") == "reference":  # its options may be those of an earlier version
+            found["options"] = {**REFERENCE_OF_FORMAT_1, **(found.get("options") or {})}
     elif saved.is_file() and has_state(run):
         found = config_to_dict(complete(read_config(saved)))
     else:

@@ -2,10 +2,10 @@
 
 case, task          a scan as sources yield it; what is segmented
 sources/, source_options                          one module per layout of data sets
-prepare, construction, write_case, workers        from a data set to a store
+prepare, preparation/, workers                    from a data set to a store
 store, record                                     a store, opened for reading
-integrity, repair                                 checksums of its files; damaged cases to rewrite
-split, choose_split                               patients of each part, and how they are chosen
+integrity                                         checksums of its files
+split, split_file, choose_split                   patients of each part, and how they are chosen
 loader, batch, views, volumes                     from a store to what a method reads
 inspection, findings                              what is in a data set, and what is wrong with it
 """

@@ -13,16 +13,20 @@ from diffrect.atomic import remove_unfinished
 from diffrect.checks import at_least
 from diffrect.console import progress_bar, tell
 from diffrect.data.case import Conversion
-from diffrect.data.construction import construction, finished_store, remove_unfinished_cases
 from diffrect.data.integrity import write_sealed
+from diffrect.data.preparation.construction import (
+    construction,
+    finished_store,
+    remove_unfinished_cases,
+)
+from diffrect.data.preparation.repair import find_damaged
+from diffrect.data.preparation.write_case import write_case
 from diffrect.data.record import PROGRESS_FILE, STORE_FILE, can_name_folder, read_record
-from diffrect.data.repair import find_damaged
 from diffrect.data.source_options import SourceOptions
 from diffrect.data.sources import find_source, list_cases
 from diffrect.data.sources.base import Reference, SourceListing
 from diffrect.data.store import FORMAT_VERSION, Store
 from diffrect.data.workers import in_parallel
-from diffrect.data.write_case import write_case
 from diffrect.errors import InputError
 from diffrect.imaging.intensity import Intensity
 from diffrect.imaging.slicing import check_policy

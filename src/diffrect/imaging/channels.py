@@ -48,6 +48,8 @@ def group_channels(
     whole = not known.isdisjoint(images) and known.isdisjoint(numbers)
 
     def are_channels(name: str) -> bool:
+        if name in images:  # one file with all channels, of the same name
+            return False
         if name in known:
             return True
         if name in are_cases or whole:

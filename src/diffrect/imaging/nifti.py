@@ -1,4 +1,7 @@
-"""Read and write NIfTI; written files have the geometry of their image byte for byte."""
+"""Read and write NIfTI; written files have the geometry of their image byte for byte.
+
+The volumes of FreeSurfer (*.mgz, *.mgh), which the same library reads, are read too.
+"""
 
 import contextlib
 import gzip
@@ -21,6 +24,7 @@ from diffrect.imaging.decode import LARGEST_GZIP_RATIO, TRUNCATED, check_file, d
 from diffrect.imaging.volume import Spacing, Volume
 
 _READABLE = "a readable NIfTI file"
+_FREESURFER = "a readable FreeSurfer volume"
 _MILLIMETRES = {1: 1000.0, 3: 0.001}  # per metre and per micrometre, by the code of xyzt_units
 _QFORM_USED = "its sform does not say where every axis points, so its qform is used"
 
@@ -238,3 +242,25 @@ def _no_remarks() -> Iterator[None]:
         yield
     finally:
         logger.disabled = before
+
+
+def read_freesurfer(path: Path) -> Volume:
+    """Read a volume (X, Y, Z) or, of several frames, (X, Y, Z, C).
+
+    Raises:
+        InputError: the file is unreadable or truncated.
+    """
+    check_file(path, "a FreeSurfer volume")
+    with decoding(path, _FREESURFER):
+        image = nib.MGHImage.from_filename(path)
+    with decoding(path, _FREESURFER, TRUNCATED):
+        shape = tuple(int(size) for size in image.shape)
+        size = path.stat().st_size
+        needed = math.prod(shape) * int(image.get_data_dtype().itemsize)
+        if needed > size * LARGEST_GZIP_RATIO:  # found out before memory is allocated for them
+            why = f"its header says {shape}, the file has {size} bytes"
+            raise InputError(path, _FREESURFER, found=TRUNCATED, reason=why)
+        array = np.asanyarray(image.dataobj)
+        x, y, z = (float(size) for size in image.header.get_zooms()[:3])
+        affine = np.asarray(image.affine, dtype=np.float64)
+    return Volume(array, (x, y, z), affine, path)

@@ -57,7 +57,7 @@ def _read(path: Path, label: bool = False) -> Volume:
             segmentation = segmentation_file(path) if label else None
             volume = read_segmentation(segmentation) if segmentation else read_dicom(path)
         case "freesurfer":
-            from diffrect.imaging.freesurfer import read_freesurfer
+            from diffrect.imaging.nifti import read_freesurfer
 
             volume = read_freesurfer(path)
         case "itk":

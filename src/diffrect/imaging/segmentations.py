@@ -78,7 +78,7 @@ def segmentation_file(path: Path) -> Path | None:
     with decoding(files[0], _DICOM):
         tags = ["SOPClassUID"]
         header = pydicom.dcmread(files[0], True, True, force=True, specific_tags=tags)
-    return files[0] if header.get("SOPClassUID") == SegmentationStorage else None
+        return files[0] if header.get("SOPClassUID") == SegmentationStorage else None
 
 
 def read_segmentation(file: Path) -> Volume:

@@ -9,7 +9,7 @@ from traceback import extract_tb
 from typing import Any, NamedTuple, cast
 
 from diffrect.checks import update_dataclass
-from diffrect.config import VIEW_PRESETS, TrainConfig, ViewOptions
+from diffrect.config import REFERENCE_OF_FORMAT_1, VIEW_PRESETS, TrainConfig, ViewOptions
 from diffrect.errors import InputError
 from diffrect.methods.base import Method
 
@@ -158,24 +158,19 @@ def _check_geometry(views: ViewOptions, given: Mapping[str, Any]) -> None:
 
 
 def remembered(config: TrainConfig) -> TrainConfig:
-    """Return the configuration of a checkpoint, with the options that are newer than it.
+    """Return the configuration of a checkpoint with the preset that it was trained with.
 
-    A checkpoint holds every option of its time, see `complete`. Those that were added later have
-    the value that all trainings had before, which is their default outside of all presets.
-
-    Raises:
-        InputError: the method is unknown.
-    """
-    return replace(config, options=option_defaults(config.method) | dict(config.options))
-
-
-def option_defaults(method: str) -> dict[str, Any]:
-    """Return the defaults, outside of presets, of the options of views and of a method.
+    A checkpoint holds every option of its time, see `complete`. The preset says the others, except
+    where it was changed when they were added.
 
     Raises:
         InputError: there is no such method.
     """
-    return {**vars(ViewOptions()), **vars(find_method(method).Options())}
+    if config.preset != "reference":
+        return config
+    known = vars(find_method(config.method).Options()).keys() | vars(ViewOptions()).keys()
+    earlier = {name: value for name, value in REFERENCE_OF_FORMAT_1.items() if name in known}
+    return replace(config, options={**earlier, **config.options})
 
 
 def complete(config: TrainConfig) -> TrainConfig:

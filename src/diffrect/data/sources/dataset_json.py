@@ -159,6 +159,9 @@ def entries(file: Path, settings: dict[str, Any], on_problem: OnProblem) -> list
         InputError: the list is empty or of another form.
     """
     if isinstance(settings.get("dataset"), dict):
+        if settings.get("training"):
+            expected = "cases under 'training' or under 'dataset'"
+            on_problem(InputError(file, expected, found="both"))
         return _kept(file, settings["dataset"].items(), _named_entry, on_problem)
     training = settings.get("training")
     if training is None and "channel_names" in settings:
@@ -231,7 +234,7 @@ def _kept(
 def _training_entry(file: Path, entry: Any) -> Entry:
     record = {"image": entry} if isinstance(entry, str) else entry
     if not isinstance(record, dict) or not isinstance(record.get("image"), str):
-        raise InputError(file, "an 'image' in each training entry", got=repr(entry))
+        raise InputError(file, "an 'image' in each entry", got=repr(entry))
     image = as_spelt(path_inside(file.parent, record["image"], str(file)))
     label = record.get("label")
     return Entry(one_spelling(image_stem(image)), image, _label(file, label) if label else None)
