@@ -26,11 +26,11 @@ from PIL import Image, ImageEnhance, ImageFilter
 from scipy import ndimage
 
 from acdc_like import write_acdc_like
-from diffrect.config import VIEW_PRESETS, ViewOptions
 from diffrect.data.loader import Batches
 from diffrect.data.prepare import prepare
 from diffrect.data.record import SliceIndex
 from diffrect.data.store import Store
+from diffrect.data.view_options import VIEW_PRESETS, ViewOptions
 from diffrect.data.views import make_batch
 from side_by_side import DEVICE, machine, parse, take_turns
 

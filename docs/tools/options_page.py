@@ -7,7 +7,8 @@ import json
 import textwrap
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
-from diffrect.config import TrainConfig, ViewOptions
+from diffrect.config import TrainConfig
+from diffrect.data.view_options import ViewOptions
 from diffrect.methods.registry import METHODS, find_method, resolve
 
 HEAD = """\

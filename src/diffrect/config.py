@@ -170,67 +170,6 @@ def validation_interval(iterations: int, validate_every: int | None) -> int:
     return validate_every or max(1, round(iterations / 150))
 
 
-@dataclass(frozen=True)
-class ViewOptions:
-    """How slices become the weak and the strong view. The names are unique among all options."""
-
-    interpolation: Literal["linear", "nearest"] = "linear"
-    """How images are resized in training, validation and prediction; `nearest` also resizes the
-    predicted label in place of the probabilities."""
-    eight_bit: bool = False
-    """Cut training images, not those of validation, to 256 grey levels as the reference does."""
-    geometry: Literal["single", "authors"] = "single"
-    """`single`: resizing and the two options below are one resampling. `authors`: slices are
-    resized first, then flipped left-right and up-down with probability 0.5 each, then with
-    probability 0.5 rotated by 0 to 358 whole degrees, corners black."""
-    rotation_degrees: float = 20.0
-    """Largest rotation of the weak view, in degrees either way, if `geometry` is single."""
-    turn_probability: float = 0.0
-    """Probability that a slice gets a random quarter turn and a flip instead of a rotation, if
-    `geometry` is single."""
-    jitter_low: float = 0.5
-    """Smallest random factor of the strong view's contrast, brightness and sharpness."""
-    jitter_high: float = 1.5
-    """Largest random factor of the strong view's contrast, brightness and sharpness."""
-    jitter_probability: float = 0.8
-    """Probability of each of the three changes of contrast, brightness and sharpness, which come in
-    random order."""
-    blur_sigma: float = 1.5
-    """Largest standard deviation, in pixels, of the Gaussian blur that the strong view gets with
-    probability 0.5."""
-    cutmix_probability: float = 1.0
-    """Probability that an unlabelled row's strong view gets a box of another row pasted in."""
-    cutmix_area: float = 0.5
-    """Largest share of the slice that the box of CutMix covers, at least 0.02, the smallest."""
-    cutmix_from: Literal["all", "unlabelled"] = "all"
-    """Rows that the box of CutMix may show: any other row, or only other unlabelled rows."""
-
-    def __post_init__(self) -> None:
-        for name in ("turn_probability", "jitter_probability", "cutmix_probability"):
-            within(name, getattr(self, name), 0, 1)
-        within("cutmix_area", self.cutmix_area, 0.02, 1)
-        within("rotation_degrees", self.rotation_degrees, 0, 180)
-        within("blur_sigma", self.blur_sigma, 0, 100)
-        within("jitter_high", self.jitter_high, 0, 100)
-        within("jitter_low", self.jitter_low, 0, self.jitter_high)
-
-
-VIEW_PRESETS: Mapping[str, Mapping[str, Any]] = {
-    "default": {},
-    "reference": {
-        "interpolation": "nearest",
-        "eight_bit": True,
-        "geometry": "authors",
-        "turn_probability": 0.5,  # with geometry=single
-        "jitter_low": 1.0,
-        "jitter_high": 1.1,
-        "jitter_probability": 0.5,
-        "blur_sigma": 1.0,
-        "cutmix_probability": 0.0,
-    },
-}
-
-
 def names_with(*roles: Role) -> tuple[str, ...]:
     """Return the names of the fields of `TrainConfig` that have one of these roles."""
     return tuple(f.name for f in dataclasses.fields(TrainConfig) if f.metadata["role"] in roles)

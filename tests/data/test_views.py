@@ -10,13 +10,14 @@ import scipy.ndimage
 import torch
 from PIL import Image, ImageEnhance
 
-from diffrect.config import TrainConfig, ViewOptions
+from diffrect.config import TrainConfig
 from diffrect.data import views
 from diffrect.data.batch import Batch, RawBatch
 from diffrect.data.loader import Batches, iterate, training_batches
 from diffrect.data.record import SliceIndex
 from diffrect.data.split import Split
 from diffrect.data.store import Store
+from diffrect.data.view_options import ViewOptions
 from diffrect.data.views import (
     authors_geometry,
     change_brightness,

@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 import torch
 
-from diffrect.config import TrainConfig, ViewOptions
+from diffrect.config import TrainConfig
 from diffrect.data.loader import training_batches
 from diffrect.data.split import Split
 from diffrect.data.store import Store
+from diffrect.data.view_options import ViewOptions
 from diffrect.data.views import make_batch
 from diffrect.data.volumes import TrainingVolumes, training_volumes
 from diffrect.labels import IGNORED

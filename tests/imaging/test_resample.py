@@ -7,10 +7,11 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from diffrect.config import TrainConfig, ViewOptions
+from diffrect.config import TrainConfig
 from diffrect.data.batch import RawBatch
 from diffrect.data.loader import Batches
 from diffrect.data.store import Store
+from diffrect.data.view_options import ViewOptions
 from diffrect.data.views import draw_geometry, weak_view
 from diffrect.errors import InputError
 from diffrect.evaluation.evaluate import evaluate

@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 import torch
 
-from diffrect.config import TrainConfig, ViewOptions
+from diffrect.config import TrainConfig
 from diffrect.data.batch import Batch, RawBatch
 from diffrect.data.choose_split import resolve_split
 from diffrect.data.store import Store
+from diffrect.data.view_options import ViewOptions
 from diffrect.data.views import make_batch
 from diffrect.errors import InputError
 from diffrect.inference.load import load_method

@@ -9,10 +9,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from diffrect.config import TrainConfig, ViewOptions, read_config
+from diffrect.config import TrainConfig, read_config
 from diffrect.data.batch import Batch
 from diffrect.data.record import SliceIndex
 from diffrect.data.store import Store
+from diffrect.data.view_options import ViewOptions
 from diffrect.data.volumes import TrainingVolumes
 from diffrect.errors import InputError
 from diffrect.inference.load import load_method

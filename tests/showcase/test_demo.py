@@ -15,9 +15,9 @@ from matplotlib.image import imread
 
 import diffrect
 import diffrect.showcase.demo as demo_module
-from diffrect.config import ViewOptions
 from diffrect.data.split import Split
 from diffrect.data.store import Store
+from diffrect.data.view_options import ViewOptions
 from diffrect.errors import InputError
 from diffrect.evaluation.evaluate import evaluate
 from diffrect.evaluation.result import CaseScores, Evaluation

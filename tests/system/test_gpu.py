@@ -12,9 +12,10 @@ import pytest
 import torch
 
 import reference_parity
-from diffrect.config import VIEW_PRESETS, TrainConfig, ViewOptions
+from diffrect.config import TrainConfig
 from diffrect.data.loader import Batches
 from diffrect.data.store import Store
+from diffrect.data.view_options import VIEW_PRESETS, ViewOptions
 from diffrect.data.views import make_batch
 from diffrect.errors import InputError
 from diffrect.evaluation.evaluate import evaluate

@@ -15,12 +15,12 @@ import yaml
 from lightning_fabric.plugins.precision import MixedPrecision
 from torch import nn
 
-import diffrect.config as config_module
 import diffrect.training.train as train_module
 from diffrect.config import TrainConfig, read_config
 from diffrect.data.batch import Batch
 from diffrect.data.choose_split import resolve_split
 from diffrect.data.store import Store
+from diffrect.data.view_options import VIEW_PRESETS
 from diffrect.data.volumes import TrainingVolumes
 from diffrect.errors import InputError
 from diffrect.inference.model import Model
@@ -171,7 +171,7 @@ def test_a_checkpoint_outlives_other_defaults(
     config = TrainConfig(method="supervised", size=32, iterations=1)
     run = train(store.path, tmp_path / "run", config, progress=False)
     changed = {"interpolation": "nearest", "jitter_low": 0.9}
-    monkeypatch.setitem(config_module.VIEW_PRESETS, "default", changed)
+    monkeypatch.setitem(VIEW_PRESETS, "default", changed)
     assert complete(config).options["interpolation"] == "nearest"
     assert Model.load(run).interpolation == "linear"
 

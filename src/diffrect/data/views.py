@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from diffrect.config import ViewOptions
 from diffrect.data.batch import Batch, RawBatch
 from diffrect.data.record import SliceIndex
+from diffrect.data.view_options import ViewOptions
 from diffrect.imaging.resample import Interpolation, crop_centre, to_network
 
 

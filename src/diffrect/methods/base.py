@@ -80,7 +80,8 @@ class Method(nn.Module, ABC):
         Options: frozen dataclass of the method's own settings, with its published values as
             defaults.
         presets: for each preset name, the options that differ from `Options()`, and those of the
-            views that differ from `config.VIEW_PRESETS` because the publication defines them.
+            views that differ from `data.view_options.VIEW_PRESETS` because the publication
+            defines them.
         unlabelled: whether the method learns from unlabelled rows.
         strong_views: how many strong views it reads, 0 to 2; with 0, `Batch.strong` is the weak
             view, with 2, `Batch.second` has the other one.

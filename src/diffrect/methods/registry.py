@@ -9,7 +9,8 @@ from traceback import extract_tb
 from typing import Any, NamedTuple, cast
 
 from diffrect.checks import update_dataclass
-from diffrect.config import REFERENCE_OF_FORMAT_1, VIEW_PRESETS, TrainConfig, ViewOptions
+from diffrect.config import REFERENCE_OF_FORMAT_1, TrainConfig
+from diffrect.data.view_options import VIEW_PRESETS, ViewOptions
 from diffrect.errors import InputError
 from diffrect.methods.base import Method
 

@@ -12,11 +12,12 @@ import numpy as np
 import torch
 from torch.optim import Optimizer
 
-from diffrect.config import TrainConfig, ViewOptions
+from diffrect.config import TrainConfig
 from diffrect.data.batch import Batch, RawBatch
 from diffrect.data.loader import iterate, training_batches
 from diffrect.data.split import Split
 from diffrect.data.store import Store
+from diffrect.data.view_options import ViewOptions
 from diffrect.data.views import make_batch
 from diffrect.data.volumes import training_volumes
 from diffrect.distributed.averages import (

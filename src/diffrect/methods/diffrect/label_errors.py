@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from diffrect.config import ViewOptions
+from diffrect.data.view_options import ViewOptions
 from diffrect.data.views import change_intensities, gaussian_blur
 
 

@@ -15,8 +15,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from diffrect.config import ViewOptions
 from diffrect.data.batch import Batch
+from diffrect.data.view_options import ViewOptions
 from diffrect.methods.base import Update
 from diffrect.methods.diffrect.label_errors import (
     ErrorOptions,
