@@ -83,6 +83,22 @@ def test_resumed_equals_uninterrupted(
     assert lines(tmp_path / "whole") == lines(tmp_path / "halves")
 
 
+def test_a_resumed_log_repeats_what_the_rectifier_reported_before_the_stop(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = {"rectify_from": 2, "rectifier_interval": 2}  # the rectifier learns in iteration 0
+    config = TrainConfig(**{**vars(CONFIG), "size": 32, "iterations": 2, "options": options})
+    train(store.path, tmp_path / "whole", config, progress=False)
+    with monkeypatch.context() as patch:
+        patch.setattr(StopAfter, "iterations", 1)
+        patch.setattr(train_module, "StopRequest", StopAfter)
+        with pytest.raises(KeyboardInterrupt, match="after iteration 1 of 2"):
+            train(store.path, tmp_path / "halves", config, progress=False)
+    train(store.path, tmp_path / "halves", config, resume=True, progress=False)
+    assert "rectifier_total" in lines(tmp_path / "whole")[-3]
+    assert lines(tmp_path / "whole") == lines(tmp_path / "halves")
+
+
 def test_processes_hold_one_network_and_stop_together(store: Store, tmp_path: Path) -> None:
     script = Path(__file__).parents[1] / "support" / "two_processes.py"
     command = [sys.executable, script, store.path, tmp_path / "run", tmp_path]

@@ -85,6 +85,8 @@ class Method(nn.Module, ABC):
         unlabelled: whether the method learns from unlabelled rows.
         strong_views: how many strong views it reads, 0 to 2; with 0, `Batch.strong` is the weak
             view, with 2, `Batch.second` has the other one.
+        carried: numbers of an earlier iteration that later ones report again. A checkpoint keeps
+            them, so that a resumed training writes the same log.
     """
 
     Options: ClassVar[type]
@@ -96,6 +98,7 @@ class Method(nn.Module, ABC):
         super().__init__()
         self.problem = problem
         self.options = options
+        self.carried: Mapping[str, Tensor | float] = {}
         self.segmenter = UNet(problem.channels, problem.classes)
 
     @classmethod

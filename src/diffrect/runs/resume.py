@@ -39,6 +39,7 @@ class TrainingState:
         method: state dict of the method, with all its networks.
         optimizers: state dict of each optimiser, by name.
         loss_scale: state dict of the loss scaler; empty in precisions that have none.
+        carried: numbers of earlier iterations that the log repeats, see `Method.carried`.
     """
 
     step: int
@@ -53,6 +54,7 @@ class TrainingState:
     method: Mapping[str, Any]
     optimizers: Mapping[str, Mapping[str, Any]]
     loss_scale: Mapping[str, Any]
+    carried: Mapping[str, float]
 
     def to_dict(self) -> dict[str, Any]:
         """Return what a checkpoint holds."""
@@ -83,6 +85,7 @@ class TrainingState:
             method=values["method"],
             optimizers=values["optimizers"],
             loss_scale=values.get("loss_scale", {}),
+            carried=values.get("carried", {}),
         )
 
 

@@ -208,6 +208,7 @@ class Trainer:
             method=self.method.state_dict(),
             optimizers={name: o.state_dict() for name, o in self.optimizers.items()},
             loss_scale=self.fabric.strategy.precision.state_dict(),  # only 16-mixed has one
+            carried={name: float(value) for name, value in self.method.carried.items()},
         )
 
     def load(self, state: TrainingState) -> None:
@@ -218,7 +219,7 @@ class Trainer:
         if state.loss_scale:
             self.fabric.strategy.precision.load_state_dict(dict(state.loss_scale))
         self.step, self.best, self.last_dice = state.step, state.best, state.last_dice
-        self.validated = state.validated
+        self.validated, self.method.carried = state.validated, state.carried
         self.guard.skipped, self.guard.overflows = state.skipped, state.overflows
 
     def save(self, name: str) -> None:

@@ -67,7 +67,6 @@ class DiffRect(Method):
             self.rectifier, self.teacher, self.volumes, problem, options
         )
         self.rectify_from = options.start(problem.iterations)
-        self.rectifier_logs: Mapping[str, Tensor | float] = {}
 
     @classmethod
     def check_settings(cls, options: DiffRectOptions, config: TrainConfig) -> None:
@@ -138,13 +137,13 @@ class DiffRect(Method):
             update = replace(update, logs={**update.logs, **self.volumes.notes})
         learns = self.learns_rectifier(step)
         if not learns:  # lines of the log may be due only in iterations in which it rests
-            update = replace(update, logs={**update.logs, **self.rectifier_logs})
+            update = replace(update, logs={**update.logs, **self.carried})
         yield update
         del update, weak_logits, strong_logits  # frees their graph before the next one grows
 
         if learns:
             update = self.transports.rectifier_update(batch, pseudo, weight)
-            self.rectifier_logs = update.logs
+            self.carried = update.logs
             yield update
             del update
 
