@@ -10,7 +10,7 @@ from typing import Any
 from diffrect import atomic
 from diffrect.comparison import cell
 from diffrect.comparison.report import report
-from diffrect.data import write_case
+from diffrect.data.preparation import write_case
 from diffrect.runs import log
 from diffrect.training import saving, trainer, validation
 
