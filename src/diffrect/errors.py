@@ -4,6 +4,20 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
+_LONGEST = 300  # characters of a value in a message
+
+
+def brief(value: object, longest: int = _LONGEST) -> str:
+    """Return a value as text of at most `longest` characters, the middle left out."""
+    try:
+        text = str(value)
+    except ValueError:  # Python writes no whole number of more than 4,300 digits
+        return "a number of thousands of digits"
+    if len(text) <= longest:
+        return text
+    kept = longest // 2 - 3
+    return f"{text[:kept]} ... {text[-kept:]}"
+
 
 class InputError(ValueError):
     """Report bad input from outside: a file, a folder, an option.
@@ -69,7 +83,9 @@ class InputError(ValueError):
             line += f": {parts['problem']}"
         if "expected" in parts:
             line += f": expected {parts['expected']}"
-        line += "".join(f", {verb} {parts[verb]}" for verb in ("got", "found") if verb in parts)
+        line += "".join(
+            f", {verb} {brief(parts[verb])}" for verb in ("got", "found") if verb in parts
+        )
         if "reason" in parts:
             line += f": {parts['reason']}"
         if "hint" in parts:

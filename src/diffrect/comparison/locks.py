@@ -135,7 +135,7 @@ def read_lock(path: Path) -> LockText | None:
 def is_stale(text: str, age: float) -> bool:
     """Return whether a lock of `age` seconds that says `text` is left over from a dead process."""
     try:
-        owner = json.loads(text)
+        owner = parse_json(text)
         here = describe_process(owner["pid"])
     except (ValueError, KeyError, TypeError):  # being written just now, or damaged
         return age > STALE_SECONDS
@@ -186,7 +186,7 @@ def lock_owner(folder: Path, cell: str) -> str | None:
 
 def _describe_owner(text: str, path: Path) -> str:
     try:
-        owner = json.loads(text)
+        owner = parse_json(text)
         return f"taken by process {owner['pid']} on {str(owner['host']).split()[0]} ({path})"
     except (ValueError, KeyError, TypeError, IndexError):
         return f"taken by another process ({path})"
