@@ -4,13 +4,12 @@ Text may be longer, deeper or stranger than anybody writes by hand, also on purp
 wrong with it is one `InputError` that names the file.
 """
 
-import os
-import stat
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from diffrect.checks import regular_file
 from diffrect.errors import InputError
 
 LONGEST_TEXT = 2**28
@@ -24,13 +23,6 @@ _LARGEST_INTEGER = 2**64
 _LONGEST_NUMBER = 64  # characters
 # What yaml raises for text that it takes for a date, a number or the like, and then cannot convert.
 _UNREADABLE = (ValueError, OverflowError, LookupError, AttributeError, TypeError)
-_KINDS = {
-    stat.S_ISDIR: "a folder",
-    stat.S_ISFIFO: "a pipe",
-    stat.S_ISSOCK: "a socket",
-    stat.S_ISCHR: "a device",
-    stat.S_ISBLK: "a device",
-}
 
 
 def read_text(
@@ -49,28 +41,18 @@ def read_text(
     Raises:
         InputError: it cannot be read, is no regular file, is too long or is not UTF-8.
     """
+    regular_file(path, expected)
     try:
-        # A pipe without a writer would wait for one.
-        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
-        with os.fdopen(descriptor, "rb") as file:
-            mode = os.fstat(descriptor).st_mode
-            if not stat.S_ISREG(mode):
-                raise InputError(path, expected, found=_kind_of(mode))
+        with path.open("rb") as file:
             content = file.read(longest + 1)
-    except (OSError, ValueError) as error:
-        if isinstance(error, InputError):
-            raise
-        raise InputError(path, expected, reason=error) from None
+    except OSError as error:
+        raise InputError(path, expected, reason=error.strerror or error) from None
     if len(content) > longest:
         raise InputError(path, expected, found=f"more than {longest / 2**20:g} MiB")
     try:
         return content.decode("utf-8-sig", errors)
     except UnicodeDecodeError as error:
         raise InputError(path, expected, reason=error) from None
-
-
-def _kind_of(mode: int) -> str:
-    return next((name for is_kind, name in _KINDS.items() if is_kind(mode)), "no file")
 
 
 def is_too_deep(value: Any) -> bool:

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from diffrect.checks import regular_file
 from diffrect.errors import InputError
 from diffrect.labels import IGNORED_NAMES
 from diffrect.text_files import LONGEST_YAML, parse_yaml, read_text
@@ -25,8 +26,7 @@ def read_class_names(file: Path) -> dict[int, str]:
         InputError: the file is unreadable, a code is not a whole number from 0 to 65535 or is there
             twice, or a name is not text.
     """
-    if not file.exists():
-        raise InputError(file, "names of classes", found="no such file")
+    regular_file(file, "names of classes")
     text = read_text(file, "readable text in UTF-8", longest=LONGEST_YAML)
     if file.suffix.lower() == ".csv":
         pairs = _from_csv(file, text)

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from diffrect import json_files
+from diffrect.checks import regular_file
 from diffrect.data.sources.base import OnProblem
 from diffrect.data.sources.files import (
     SCAN_SUFFIXES,
@@ -67,8 +68,7 @@ def read_json(file: Path) -> dict[str, Any]:
     Raises:
         InputError: there is no such file, or it is not a JSON object.
     """
-    if not file.exists():
-        raise InputError(file, "a Decathlon dataset.json", found="no such file")
+    regular_file(file, "a Decathlon dataset.json")
     return json_files.read_json(file, finite=False)
 
 
