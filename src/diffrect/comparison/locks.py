@@ -18,6 +18,7 @@ from typing import NamedTuple
 from diffrect.atomic import naming
 from diffrect.comparison.names import LOCKS_FOLDER
 from diffrect.distributed.signals import stop_self
+from diffrect.json_files import parse_json
 
 BEAT_SECONDS = 20.0
 STALE_SECONDS = 900.0
@@ -127,7 +128,7 @@ def read_lock(path: Path) -> LockText | None:
     """Return the text and the age of a lock file, by our clock; None if there is none."""
     try:
         age = time.time() - path.stat().st_mtime
-        return LockText(path.read_text("utf-8", "replace"), age)
+        return LockText(path.read_text("utf-8", "replace") if path.is_file() else "", age)
     except FileNotFoundError:
         return None
 
@@ -136,8 +137,8 @@ def is_stale(text: str, age: float) -> bool:
     """Return whether a lock of `age` seconds that says `text` is left over from a dead process."""
     try:
         owner = parse_json(text)
-        here = describe_process(owner["pid"])
-    except (ValueError, KeyError, TypeError):  # being written just now, or damaged
+        here = describe_process(int(owner["pid"]))
+    except (ValueError, KeyError, TypeError, OverflowError):  # being written just now, or damaged
         return age > STALE_SECONDS
     if owner.get("host") == here["host"]:
         return bool(owner.get("started") != here["started"])
