@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from diffrect.atomic import write_atomic
+from diffrect.checks import regular_file
 from diffrect.errors import InputError
 
 
@@ -18,6 +19,7 @@ def read_json(path: Path, expected: str = "readable JSON") -> dict[str, Any]:
     Raises:
         InputError: the file cannot be read, or holds something else than an object.
     """
+    regular_file(path, expected)
     try:
         content = json.loads(path.read_text("utf-8"))
     except (OSError, ValueError, RecursionError) as error:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from diffrect.checks import regular_file
 from diffrect.data.split import Split
 from diffrect.errors import InputError
 
@@ -26,6 +27,7 @@ def read_split(file: Path, patients: Mapping[str, str]) -> Split:
     match = None if file.exists() else _FOLD.match(str(file))
     fold = int(match["fold"]) if match else None
     path = Path(match["file"]) if match else file
+    regular_file(path, "a readable split file")
     try:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, ValueError) as error:

@@ -7,6 +7,7 @@ frame 01 of the film.
 
 from pathlib import Path
 
+from diffrect.checks import regular_file
 from diffrect.data.source_options import SourceOptions
 from diffrect.data.sources.base import NO_OPTIONS, OnProblem, Source, SourceListing, refuse
 from diffrect.data.sources.files import SCAN_SUFFIXES, FileCase, image_stem, passed_over
@@ -99,6 +100,7 @@ def _find(folder: Path, stem: str) -> Path | None:
 
 def _frames(file: Path) -> dict[str, int]:
     """Return the frame numbers of ED and ES."""
+    regular_file(file, "the patient's Info.cfg")
     try:
         lines = file.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError as error:

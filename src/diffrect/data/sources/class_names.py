@@ -9,6 +9,7 @@ from typing import Any
 
 import yaml
 
+from diffrect.checks import regular_file
 from diffrect.errors import InputError
 from diffrect.labels import IGNORED_NAMES
 
@@ -42,10 +43,9 @@ def read_class_names(file: Path) -> dict[int, str]:
         InputError: the file is unreadable, a code is not a whole number from 0 to 65535 or is there
             twice, or a name is not text.
     """
+    regular_file(file, "names of classes")
     try:
         text = file.read_text(encoding="utf-8-sig")
-    except FileNotFoundError:
-        raise InputError(file, "names of classes", found="no such file") from None
     except (OSError, ValueError) as error:
         raise InputError(file, "readable text in UTF-8", reason=str(error)) from None
     if file.suffix.lower() == ".csv":

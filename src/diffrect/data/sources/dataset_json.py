@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
+from diffrect.checks import regular_file
 from diffrect.data.sources.base import OnProblem
 from diffrect.data.sources.files import (
     SCAN_SUFFIXES,
@@ -66,11 +67,10 @@ def read_json(file: Path) -> dict[str, Any]:
     Raises:
         InputError: there is no such file, or it is not a JSON object.
     """
+    regular_file(file, "a Decathlon dataset.json")
     try:
         text = file.read_text(encoding="utf-8-sig")
         settings = json.loads(text, object_pairs_hook=_each_once)
-    except FileNotFoundError:
-        raise InputError(file, "a Decathlon dataset.json", found="no such file") from None
     except (OSError, ValueError, RecursionError) as error:
         raise InputError(file, "readable JSON", reason=str(error)) from None
     if not isinstance(settings, dict):
