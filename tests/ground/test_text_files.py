@@ -138,3 +138,4 @@ def test_a_value_in_a_message_is_short() -> None:
     assert brief("a" * 1000 + "b" * 1000, 20) == "aaaaaaa ... bbbbbbb"
     assert brief(10**5000) == "a number of thousands of digits"
     assert len(str(InputError("a", "a number", got="9" * 5000))) < 330
+    assert str(InputError("a", got=10**5000)) == "a, got a number of thousands of digits"
