@@ -80,9 +80,11 @@ class InputError(ValueError):
         return self
 
     def __str__(self) -> str:
-        given = {name: part for name, part in self.parts.items() if part is not None}
-        values = {name: brief(given.pop(name)) for name in ("got", "found") if name in given}
-        parts = {name: one_line(str(part)) for name, part in {**given, **values}.items()}
+        parts = {
+            name: one_line(brief(part) if name in ("got", "found") else str(part))
+            for name, part in self.parts.items()
+            if part is not None
+        }
         line = visible(str(self.subject))
         if "problem" in parts:
             line += f": {parts['problem']}"
