@@ -1,13 +1,19 @@
 """Choose whose labels a training uses: all, a count, a share, or those that a file names."""
 
+import contextlib
+import re
 from collections.abc import Mapping
 from fractions import Fraction
 from pathlib import Path
 
 from diffrect.data.split import Split
 from diffrect.errors import InputError
+from diffrect.text_files import read_text
 
 ALL = "all"
+_COUNT = re.compile(r"\d{1,9}")
+# Short, because Python works out whatever number an exponent asks for.
+_SHARE = re.compile(r"\d{1,9}(\.\d{0,12})?(e[+-]?\d{1,2})?(/\d{1,9})?", re.IGNORECASE)
 
 
 def choose_labelled(labelled: str, split: Split, patients: Mapping[str, bool]) -> tuple[str, ...]:
@@ -28,7 +34,7 @@ def choose_labelled(labelled: str, split: Split, patients: Mapping[str, bool]) -
         raise InputError("--labelled", "a training patient with labels", found="none")
     if text == ALL:
         count = len(available)
-    elif text.isdecimal():
+    elif _COUNT.fullmatch(text):
         count = int(text)
     elif text != share:
         count = max(1, int(len(available) * _percentage(share)))
@@ -59,10 +65,10 @@ def _bad_labelled(expected: str, got: object, hint: str | None = None) -> InputE
 
 
 def _percentage(share: str) -> Fraction:
-    try:
-        fraction = Fraction(share.strip()) / 100
-    except (ValueError, ZeroDivisionError):
-        fraction = Fraction(0)
+    fraction = Fraction(0)
+    if _SHARE.fullmatch(share.strip()):
+        with contextlib.suppress(ValueError, ZeroDivisionError):  # 1.5/2, 1/0
+            fraction = Fraction(share.strip()) / 100
     if not 0 < fraction <= 1:
         raise _bad_labelled("a percentage above 0, up to 100", f"{share}%")
     return fraction
@@ -72,10 +78,7 @@ def _listed(file: Path) -> tuple[str, ...]:
     if not file.is_file():
         raise _bad_labelled("all, a count, a percentage or a text file", file)
     expected = "one patient id per line"
-    try:
-        lines = file.read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, ValueError) as error:
-        raise InputError(file, expected, reason=error) from None
+    lines = read_text(file, expected).splitlines()
     patients = tuple(dict.fromkeys(line.strip() for line in lines if line.strip()))
     if not patients:
         raise InputError(file, expected, found="none")
