@@ -70,6 +70,25 @@ def test_a_row_finds_its_slice_and_its_geometry(
     np.testing.assert_allclose(seen[inner], batch.weak[inner], atol=2e-3)
 
 
+@pytest.mark.parametrize("config", [{"size": 32}, {"spacing": 1.5, "crop": 24}])
+def test_a_row_that_is_turned_and_scaled_finds_its_slice(
+    store: Store, split: Split, config: dict[str, float]
+) -> None:
+    settings = TrainConfig(**config)  # type: ignore[arg-type]
+    whole = volumes(store, split, settings)
+    raw = training_batches(store, split, settings, True, 0, 1)[0]
+    options = ViewOptions(scale_range=0.4, rotation_degrees=40.0, cutmix_probability=0.0)
+    torch.manual_seed(0)
+    batch = make_batch(raw, settings.side, options, torch.float32)
+    assert batch.geometry is not None
+    images = whole.images[[whole.rows[index] for index in batch.slices]].float()
+    theta = torch.nn.functional.pad(batch.geometry, (0, 1))
+    grid = torch.nn.functional.affine_grid(theta, list(images.shape), align_corners=True)
+    seen = torch.nn.functional.grid_sample(images, grid, align_corners=True)
+    # It is interpolated twice, so edges differ; without the geometry everything does.
+    assert (seen - batch.weak).abs().mean() < (images - batch.weak).abs().mean() / 4
+
+
 def test_a_batch_that_says_nothing_of_its_slices_has_none(store: Store, split: Split) -> None:
     raw = training_batches(store, split, TrainConfig(), True, 0, 1)[0]
     silent = type(raw)(raw.images, raw.labels, raw.shapes)

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from diffrect.checks import regular_file
 from diffrect.errors import InputError
 
 LARGEST_GZIP_RATIO = 1032
@@ -50,8 +51,7 @@ def check_file(path: Path, expected: str) -> None:
     Raises:
         InputError: it is not.
     """
-    if not path.is_file():
-        raise InputError(path, expected, found="no such file")
+    regular_file(path, expected)
     try:
         with path.open("rb") as stream:
             empty = not stream.read(1)

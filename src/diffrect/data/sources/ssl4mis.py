@@ -16,6 +16,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 
+from diffrect.checks import regular_file
 from diffrect.data.case import Case
 from diffrect.data.source_options import SourceOptions
 from diffrect.data.sources.acdc import ACDC_CLASSES
@@ -191,6 +192,7 @@ def _grouped_slices(folder: Path) -> dict[str, tuple[Path, ...]]:
 
 def _read(file: Path) -> tuple[np.ndarray, np.ndarray | None]:
     """Return image and label of one file, both (Z, H, W); a single slice has Z = 1."""
+    regular_file(file, "HDF5 with image and label")
     try:
         with h5py.File(file, "r") as content:
             image = _array(content, "image")
