@@ -91,7 +91,6 @@ def read_lines(path: Path) -> Iterator[Line]:
 def refuse(path: Path, name: str, value: object) -> InputError:
     """Return the error that a field of a header has a value which cannot be."""
     text = str(value)
-    text = text if text.isprintable() else repr(text)
     text = text if len(text) <= 60 else f"{text[:60]}..."
     return InputError(path, READABLE, reason=f"its header says {name} {text or 'nothing'}")
 

@@ -1,11 +1,11 @@
 """Files of voxels: only regular ones are opened, and only beside the header that names them."""
 
 import os
-import stat
 from collections.abc import Sequence
 from pathlib import Path
 from typing import BinaryIO
 
+from diffrect.checks import regular_file
 from diffrect.errors import InputError
 from diffrect.imaging.decode import LARGEST_GZIP_RATIO, TRUNCATED, reason
 
@@ -31,18 +31,11 @@ def open_regular(path: Path, expected: str) -> BinaryIO:
     Raises:
         InputError: it is none, or may not be read.
     """
-    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+    regular_file(path, expected)
     try:
-        # A pipe without a writer would be waited for, without the flag.
-        descriptor = os.open(path, flags | getattr(os, "O_CLOEXEC", 0))
-    except FileNotFoundError:
-        raise InputError(path, expected, found="no such file") from None
+        return path.open("rb")
     except OSError as error:
         raise InputError(path, expected, reason=reason(error)) from None
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-        os.close(descriptor)
-        raise InputError(path, expected, found="no regular file")
-    return os.fdopen(descriptor, "rb")
 
 
 def voxel_file(header: Path, name: str) -> Path:
@@ -83,8 +76,7 @@ def _check_name(header: Path, name: str) -> None:
     parts = name.removeprefix("./").split("/")
     plain = name.isprintable() and not any(mark in name for mark in "\\%:") and name[:1] != "~"
     if not plain or any(part in ("", ".", "..") for part in parts):
-        shown = name if name.isprintable() else repr(name)
-        raise InputError(header, "its voxels in a file of its folder", got=shown)
+        raise InputError(header, "its voxels in a file of its folder", got=name or "no name")
 
 
 def check_place(header: Path, file: Path) -> Path:

@@ -80,9 +80,7 @@ def _check(layout: Layout, file: Path, share: int, expected: str) -> None:
     check_size(file, expected, layout.sizes, needed, held, layout.stored)
 
 
-def _cut_short(
-    layout: Layout, file: Path, expected: str, found: int, needed: int
-) -> InputError:
+def _cut_short(layout: Layout, file: Path, expected: str, found: int, needed: int) -> InputError:
     why = f"its header says {layout.sizes}, {found} of {needed} bytes are there"
     return InputError(file, expected, found=TRUNCATED, reason=why)
 
