@@ -4,11 +4,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
+from diffrect.console import one_line, visible
+
 
 class InputError(ValueError):
     """Report bad input from outside: a file, a folder, an option.
 
-    The parts spell one line, for example `scan.nii: expected one channel, got 3; try --channel 0`.
+    The parts spell one line, for example `scan.nii: expected one channel, got 3; try --channel 0`,
+    in which characters that steer a terminal are escapes.
     The command line prints that line and exits with code 2. Any other exception is a programming
     error and keeps its traceback.
 
@@ -63,8 +66,8 @@ class InputError(ValueError):
         return self
 
     def __str__(self) -> str:
-        parts = {name: part for name, part in self.parts.items() if part is not None}
-        line = str(self.subject)
+        parts = {name: one_line(str(p)) for name, p in self.parts.items() if p is not None}
+        line = visible(str(self.subject))
         if "problem" in parts:
             line += f": {parts['problem']}"
         if "expected" in parts:

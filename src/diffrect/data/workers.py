@@ -10,6 +10,7 @@ from multiprocessing.process import BaseProcess
 from types import FrameType
 from typing import Any, TypeVar
 
+from diffrect.console import speak_plainly
 from diffrect.distributed.signals import end_with_parent, leave_to_parent
 from diffrect.errors import InputError
 
@@ -95,6 +96,7 @@ def _hear_sigterm(number: int, frame: FrameType | None) -> None:
 
 def _start_worker() -> None:
     """Leave Ctrl-C to the parent and end with it: a killed prepare leaves no workers behind."""
+    speak_plainly()
     leave_to_parent()
     signal.signal(signal.SIGTERM, _hear_sigterm)
     end_with_parent()
