@@ -33,11 +33,11 @@ def read_picture(path: Path, *, label: bool = False) -> Volume:
     """
     check_file(path, "a picture")
     pages, turned = guarded(path, _READABLE, _read_pages, path, label)
-    kinds = {(pixels.shape, pixels.dtype) for pixels in pages}
+    slices = [np.swapaxes(page, 0, 1) for page in pages]
+    kinds = {(pixels.shape, pixels.dtype) for pixels in slices}
     if len(kinds) > 1:
         found = " and ".join(sorted(f"{kind} {shape}" for shape, kind in kinds))
         raise InputError(path, "pages of one size and kind", found=found)
-    slices = [np.swapaxes(page, 0, 1) for page in pages]
     remarks = (_TURNED,) if turned else ()
     return Volume(np.stack(slices, axis=2), None, np.eye(4), path, remarks)
 
