@@ -6,6 +6,20 @@ from typing import Any, Self
 
 from diffrect.console import one_line, visible
 
+_LONGEST = 300  # characters of a value in a message
+
+
+def brief(value: object, longest: int = _LONGEST) -> str:
+    """Return a value as text of at most `longest` characters, the middle left out."""
+    try:
+        text = str(value)
+    except ValueError:  # Python writes no whole number of more than 4,300 digits
+        return "a number of thousands of digits"
+    if len(text) <= longest:
+        return text
+    kept = longest // 2 - 3
+    return f"{text[:kept]} ... {text[-kept:]}"
+
 
 class InputError(ValueError):
     """Report bad input from outside: a file, a folder, an option.
@@ -66,7 +80,11 @@ class InputError(ValueError):
         return self
 
     def __str__(self) -> str:
-        parts = {name: one_line(str(p)) for name, p in self.parts.items() if p is not None}
+        parts = {
+            name: one_line(brief(part) if name in ("got", "found") else str(part))
+            for name, part in self.parts.items()
+            if part is not None
+        }
         line = visible(str(self.subject))
         if "problem" in parts:
             line += f": {parts['problem']}"
