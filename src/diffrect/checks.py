@@ -1,6 +1,7 @@
-"""Check the values of settings against the types and ranges of dataclass fields."""
+"""Check the values of settings against the types and ranges of dataclass fields, and files."""
 
 import dataclasses
+import stat
 import types
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
@@ -74,6 +75,37 @@ def within(name: str, value: float, low: float, high: float) -> None:
     if not low <= value <= high:  # NaN is nowhere
         expected = f"a number from {low:g} to {high:g}"
         raise InputError(name, expected, got=f"{value:g}", setting=name)
+
+
+def regular_file(path: Path, expected: str) -> None:
+    """Check that a path is a regular file, or a link to one, before it is opened.
+
+    A named pipe or a device may never come to an end.
+
+    Args:
+        path: the file.
+        expected: what it should be, such as "a NIfTI file".
+
+    Raises:
+        InputError: nothing is there, or it is no regular file.
+    """
+    try:
+        mode = path.stat().st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        raise InputError(path, expected, found="no such file") from None
+    except (OSError, ValueError) as error:  # a loop of links; a name with a zero byte
+        reason = getattr(error, "strerror", None) or error
+        raise InputError(path, expected, reason=reason) from None
+    if not stat.S_ISREG(mode):
+        found = next((name for test, name in _NO_FILES if test(mode)), "a device")
+        raise InputError(path, expected, found=found)
+
+
+_NO_FILES: tuple[tuple[Callable[[int], bool], str], ...] = (
+    (stat.S_ISDIR, "a folder"),
+    (stat.S_ISFIFO, "a named pipe"),
+    (stat.S_ISSOCK, "a socket"),
+)
 
 
 def _of(where: str) -> str:
