@@ -4,7 +4,9 @@
 # make docs   the documentation as a site, in site/; a broken link is an error
 # make test-gpu  what a GPU computes beside what a CPU does; skips it all where there is none
 # make audit  known vulnerabilities of the pinned packages
-PYTHON ?= python3.11
+# The first of these that runs and is recent enough, unless PYTHON names another.
+PYTHON ?= $(firstword $(foreach name,python3.13 python3.12 python3.11 python3,\
+	$(shell $(name) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $(name))))
 VENV ?= .venv
 BIN := $(VENV)/bin
 FOLDER ?= demo
@@ -35,7 +37,8 @@ audit: | $(VENV)/bin/python
 	$(BIN)/python benchmarks/audit.py constraints.txt
 
 $(VENV)/bin/python:
-	$(PYTHON) -m venv $(VENV)
+	$(or $(PYTHON),$(error Python: expected 3.11 or later, found none; make PYTHON=/path/to/python)) \
+		-m venv $(VENV)
 
 $(VENV)/run.stamp: pyproject.toml constraints.txt | $(VENV)/bin/python
 	$(PIP) -e .
