@@ -19,7 +19,7 @@ from diffrect.processes import speaker
 from diffrect.text_files import read_text
 
 # A name with a number, and then the part that says which of the patient's scans it is.
-_COUNT = re.compile(r"\d{1,9}")
+_MOST_DIGITS = 9  # of a number of patients
 # Short, because Python works out whatever number an exponent asks for.
 _SHARE = re.compile(r"\d{1,9}(\.\d{0,12})?(e[+-]?\d{1,2})?(/\d{1,9})?", re.IGNORECASE)
 _SCAN_OF_PATIENT = re.compile(r"(.*\d.*?)[_-][^_-]+$")
@@ -158,8 +158,8 @@ def _choose_labelled(
     """
     text = labelled.strip()
     share = text.removesuffix("%")
-    if _COUNT.fullmatch(text):
-        count = int(text)
+    if text.isdecimal():
+        count = int(text) if len(text) <= _MOST_DIGITS else 10**_MOST_DIGITS
     elif text != share:
         count = max(1, int(len(train) * _percentage(share)))
     else:
