@@ -78,14 +78,25 @@ class TrainConfig:
     """The method as described, or the authors' code bug for bug; every option starts from it."""
     labelled: Annotated[
         str | None,
-        arg(metavar="N|N%|FILE", help_behavior_hint="(default: the split file's, else 1)"),
+        arg(
+            metavar="all|N|N%|FILE",
+            help_behavior_hint="(default: the split file's, else all; 1 of a published set)",
+        ),
     ] = field(default=None, metadata=PATIENTS)
-    """Labelled patients: a count, a share of the training patients, or a file, one id per line."""
+    """Patients whose labels train: all, a count, a share, or a file with one id per line."""
     split_file: Annotated[
         Path | None,
         arg(metavar="FILE.json", help_behavior_hint="(default: the official split, else drawn)"),
     ] = field(default=None, metadata=PATIENTS)
-    """JSON with the patients of train, val, maybe test and labelled; or nnU-Net's FILE:FOLD."""
+    """JSON with the patients of train, maybe val, test and labelled; or nnU-Net's FILE:FOLD."""
+    val_patients: Annotated[
+        int | None, arg(metavar="N", help_behavior_hint="(default: 10 %, none of fewer than 3)")
+    ] = field(default=None, metadata=PATIENTS)
+    """Patients with labels that a drawn split keeps to choose a checkpoint by."""
+    test_patients: Annotated[
+        int | None, arg(metavar="N", help_behavior_hint="(default: 20 %, none of fewer than 4)")
+    ] = field(default=None, metadata=PATIENTS)
+    """Patients with labels that a drawn split keeps to report a result on."""
     size: int = field(default=256, metadata=RESULT)
     """Slices are resized to this many pixels in height and width; any number will do."""
     spacing: Annotated[
@@ -143,6 +154,9 @@ class TrainConfig:
         for name, least, most in (("devices", 1, 4096), ("nodes", 1, 65536), ("workers", 0, 512)):
             at_least(name, getattr(self, name), least, most, why="no machine has as many")
         within("seed", self.seed, 0, 2**63 - 1)
+        for name in ("val_patients", "test_patients"):
+            if getattr(self, name) is not None:
+                at_least(name, getattr(self, name), 0)
         if self.validate_every is not None:
             at_least("validate_every", self.validate_every, 1)
         rate = self.learning_rate
