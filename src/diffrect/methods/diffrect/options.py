@@ -142,11 +142,11 @@ class DiffRectOptions:
         for name in ("relabel_from", "relabel_share", "given_guidance"):
             within(name, getattr(self, name), 0, 1)
         within("correction_weight", self.correction_weight, 0, 1e6)
-        at_least("neighbours", self.neighbours, 0)
+        at_least("neighbours", self.neighbours, 0, 64)
         at_least("rectifier_interval", self.rectifier_interval, 1)
         at_least("ramp_stairs", self.ramp_stairs, 1)
         at_least("ramp_least", self.ramp_least, 0)
-        at_least("diffusion_steps", self.diffusion_steps, 1)
+        at_least("diffusion_steps", self.diffusion_steps, 1, 10_000)
         within("sample_steps", self.sample_steps, 1, self.diffusion_steps)
 
     def _check_volumes(self) -> None:
