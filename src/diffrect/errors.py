@@ -6,7 +6,7 @@ from typing import Any, Self
 
 from diffrect.console import one_line, visible
 
-_LONGEST = 300  # characters of a value in a message
+_LONGEST = 500  # characters of a value in a message
 
 
 def brief(value: object, longest: int = _LONGEST) -> str:
