@@ -126,7 +126,10 @@ def test_from_data_set_to_label_files(acdc_folder, tmp_path, capsys):
     assert [cli.main(step) for step in steps] == [0, 0, 0, 0]
     printed = capsys.readouterr().out
     assert "10 cases, 10 with labels" in printed
-    assert f"score it with: diffrect evaluate {run}\n" in printed
+    for command in (f"train {store} RUN", f"evaluate {run}", f"predict {run} OUT IMAGE..."):
+        assert f"\nnext: diffrect {command}\n" in printed
+    assert f"{run}/metrics_test.json: the scores of every case\n" in printed
+    assert printed.splitlines()[-1].startswith("next: look at them over their images")
     assert "test split: 2 cases, 1 patient" in printed
     assert "1 label file\n" in printed
     assert (Path(run) / "metrics_test.json").is_file()

@@ -11,8 +11,10 @@ from typing import Annotated, Literal
 from tyro.conf import Positional, UseAppendAction, arg, subcommand
 
 from diffrect.cli.compare import Compare, Flag, RectifyFrom
+from diffrect.cli.guidance import say_next
+from diffrect.cli.inspect_command import Inspect
 from diffrect.config import TrainConfig
-from diffrect.console import count, say, say_json, warn
+from diffrect.console import count, say, warn
 from diffrect.data.source_options import Format, SourceOptions
 from diffrect.distributed.ranks import is_first
 
@@ -88,32 +90,7 @@ class Prepare:
         if not self.quiet:
             labelled = sum(record.labelled for record in store.cases.values())
             say(f"{self.store}: {len(store.cases)} cases, {labelled} with labels")
-
-
-@dataclass(frozen=True)
-class Inspect:
-    """Describe a data set, a store or an image file, and list everything that is wrong with it."""
-
-    path: Positional[Path]
-    """Folder of a data set or of a store, or an image file."""
-    format: Format = "auto"
-    """Layout of the data set; auto recognises it."""
-    options: Annotated[SourceOptions, arg(name="")] = field(default_factory=SourceOptions)
-    json: Flag = False
-    """Print JSON with the facts of each case instead of tables."""
-    quiet: Flag = False
-    """Show no progress."""
-
-    def __call__(self) -> None:
-        from diffrect.cli.inspection import print_inspection
-        from diffrect.data.inspection import inspect
-
-        shown = not self.quiet
-        result = inspect(self.path, format=self.format, options=self.options, progress=shown)
-        if self.json:
-            say_json(result.to_dict())
-        else:
-            print_inspection(result)
+            say_next("diffrect train", self.store, "RUN")
 
 
 @dataclass(frozen=True)
@@ -141,23 +118,26 @@ class Train:
     """Show no progress."""
 
     def __call__(self) -> None:
+        from diffrect.cli.before import look_before_training
         from diffrect.methods.registry import has_option
+
+        method, flags = self.settings.method, {"resume": self.resume, "overwrite": self.overwrite}
+        look_before_training(self.store, self.run, method, **flags)
         from diffrect.training.train import train
 
-        method = self.settings.method
         if self.rectify_from is not None and not has_option(method, "rectify_from") and is_first():
             warn(f"--rectify-from: method {method} has no such option; it is ignored")
         train(
             self.store,
             self.run,
             self.settings,
-            resume=self.resume,
-            overwrite=self.overwrite,
+            **flags,
             progress=not self.quiet,
             profile=self.profile,
         )
         if not self.quiet and is_first():
-            say(f"{self.run}: trained; score it with: diffrect evaluate {self.run}")
+            say(f"{self.run}: trained")
+            say_next("diffrect evaluate", self.run)
 
 
 @dataclass(frozen=True)
@@ -180,6 +160,13 @@ class Evaluate:
     """Show no progress and no table."""
 
     def __call__(self) -> None:
+        from diffrect.cli.before import look_at_store
+        from diffrect.runs.names import metrics_file
+        from diffrect.runs.recognise import check_has_model
+
+        check_has_model(self.run, self.checkpoint)
+        if self.store is not None:
+            look_at_store(self.store)
         from diffrect.evaluation.evaluate import evaluate
         from diffrect.evaluation.scores_table import print_scores
 
@@ -194,6 +181,8 @@ class Evaluate:
         )
         if not self.quiet and is_first():
             print_scores(result)
+            say(f"{self.run / metrics_file(self.split)}: the scores of every case")
+            say_next("diffrect predict", self.run, "OUT IMAGE...")
 
 
 @dataclass(frozen=True)
@@ -228,6 +217,9 @@ class Predict:
     """Show no progress."""
 
     def __call__(self) -> None:
+        from diffrect.cli.before import look_before_predicting
+
+        look_before_predicting(self.run, self.checkpoint, self.inputs)
         from diffrect.inference.predict import predict
 
         written = predict(
@@ -246,6 +238,7 @@ class Predict:
         )
         if not self.quiet and is_first():
             say(f"{self.out}: {count(len(written), 'label file')}")
+            say_next("look at them over their images, for example in ITK-SNAP or 3D Slicer")
 
 
 @dataclass(frozen=True)
@@ -264,11 +257,15 @@ class Export:
     """Print nothing."""
 
     def __call__(self) -> None:
+        from diffrect.runs.recognise import check_has_model
+
+        check_has_model(self.run, self.checkpoint)
         from diffrect.inference.export import export
 
         export(self.run, self.file, checkpoint=self.checkpoint, overwrite=self.overwrite)
         if not self.quiet:
-            say(f"{self.file}: equal to PyTorch; diffrect predict {self.file} OUT INPUT...")
+            say(f"{self.file}: equal to PyTorch")
+            say_next("diffrect predict", self.file, "OUT IMAGE...")
 
 
 @dataclass(frozen=True)
@@ -286,6 +283,8 @@ class Demo:
         from diffrect.showcase.demo import demo
 
         demo(self.folder, overwrite=self.overwrite, progress=not self.quiet)
+        if not self.quiet:
+            say_next("diffrect inspect SOURCE, a folder of your own scans")
 
 
 COMMANDS = (
