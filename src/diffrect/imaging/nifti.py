@@ -294,7 +294,8 @@ def read_freesurfer(path: Path) -> Volume:
         with _opened(path, path) as stream:
             block = stream.read(_LONGEST_HEADER)
         # What follows the voxels is about their acquisition.
-        header = nib.freesurfer.mghformat.MGHHeader(block[:90])
+        with _no_remarks():
+            header = nib.freesurfer.mghformat.MGHHeader(block[:90])
         affine = np.asarray(header.get_affine(), dtype=np.float64)
         x, y, z = (float(size) for size in header.get_zooms()[:3])
     with decoding(path, _FREESURFER, TRUNCATED):
