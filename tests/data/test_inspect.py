@@ -183,7 +183,7 @@ def test_other_paths_are_refused(tmp_path: Path, decathlon_folder: Path) -> None
         inspect(tmp_path)
     with pytest.raises(InputError, match="found nothing"):
         inspect(tmp_path / "nowhere")
-    assert cli.main(["inspect", str(decathlon_folder), "--table", "t.csv"]) == 0
+    assert cli.main(["inspect", str(decathlon_folder), "--table", "t.csv"]) == 1
     assert cli.main(["inspect", str(decathlon_folder), "--format", "acdc", "--modality", "T"]) == 2
 
 
