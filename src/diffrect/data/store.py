@@ -18,7 +18,7 @@ from typing import Any
 import blosc2
 import numpy as np
 
-from diffrect.data.fields import Fields, is_number
+from diffrect.data.fields import Fields
 from diffrect.data.integrity import find_fault, is_intact
 from diffrect.data.record import (
     CASE_FILE,
@@ -172,14 +172,19 @@ class Store:
         return self._read(case_id, LABEL_FILE, index)
 
     def affine(self, case_id: str) -> np.ndarray:
-        """Return the matrix (4, 4) from voxels of the source's file to millimetres."""
+        """Return the matrix (4, 4) from voxels of the source's file to millimetres.
+
+        Raises:
+            InputError: `case.json` is damaged.
+        """
         file = self.path / CASES_FOLDER / case_id / CASE_FILE
-        affine = read_json(file).get("affine")
-        rows = affine if isinstance(affine, list) else []
-        whole = len(rows) == 4 and all(isinstance(row, list) and len(row) == 4 for row in rows)
-        if not whole or not all(is_number(value) for row in rows for value in row):
-            raise InputError(file, "four rows of four numbers under 'affine'", got=repr(affine))
-        return np.array(rows, dtype=float)
+        try:
+            affine = np.array(read_json(file)["affine"], np.float64)
+        except (KeyError, TypeError, ValueError, OverflowError):
+            affine = np.empty(0)
+        if affine.shape != (4, 4) or not np.isfinite(affine).all():
+            raise InputError(file, "the description of a case, its affine is damaged")
+        return affine
 
     def zoom(self, case_id: str, spacing: float | None) -> Zoom:
         """Return how the slices of a case become pixels of `spacing` mm; None where that is None.

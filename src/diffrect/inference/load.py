@@ -13,7 +13,7 @@ from diffrect.methods.base import Method, Problem
 from diffrect.methods.registry import remembered, resolve
 from diffrect.processes import local_rank
 from diffrect.runs.checkpoint import checkpoint_path, load_checkpoint
-from diffrect.runs.state import load_weights
+from diffrect.runs.state import load_statistics, load_weights
 
 
 class LoadedMethod(NamedTuple):
@@ -49,6 +49,7 @@ def load_method(run: Path | str, checkpoint: Literal["best", "last"] = "best") -
     problem = Problem(task, config.iterations, size=config.side)
     method = resolved.method(problem, resolved.method_options)
     load_weights(method, state["method"], path, hint="try --checkpoint last")
+    load_statistics(method.predictor, state.get("statistics", {}), path)
     return LoadedMethod(method, task, config, state["step"])
 
 

@@ -50,6 +50,8 @@ class TrainingState:
         loss_scale: state dict of the loss scaler; empty in precisions that have none.
         carried: numbers of earlier iterations that the log repeats, see `Method.carried`.
         path: the checkpoint that it comes from, for messages.
+        statistics: batch norm's statistics with which the predictor predicts, by their names in it;
+            empty where these are the ones it has in training.
     """
 
     step: int
@@ -65,6 +67,7 @@ class TrainingState:
     optimizers: Mapping[str, Mapping[str, Any]]
     loss_scale: Mapping[str, Any]
     carried: Mapping[str, float]
+    statistics: Mapping[str, Any]
     path: Path = field(default=Path("checkpoint"), compare=False)
 
     def to_dict(self) -> dict[str, Any]:
@@ -114,6 +117,7 @@ class TrainingState:
             loss_scale=loss_scale.values,
             carried=carried.values,
             path=path,
+            statistics=fields.fields("statistics", {}).values,
         )
 
 

@@ -16,6 +16,8 @@ from diffrect.errors import InputError
 # What torch raises, and a method whose extra state is foreign.
 _MISFITS = (RuntimeError, TypeError, ValueError, LookupError, AttributeError, UserWarning)
 
+_FITTING = "weights that fit its configuration"
+
 
 def load_weights(method: nn.Module, values: Any, path: Path, hint: str | None = None) -> None:
     """Give a method the weights of a checkpoint.
@@ -30,27 +32,53 @@ def load_weights(method: nn.Module, values: Any, path: Path, hint: str | None = 
         InputError: an entry is missing, or is of another kind or shape than the method's, or is not
             finite.
     """
-    expected = "weights that fit its configuration"
-    given = Fields(values, path, "method").values
-    for name, weight in method.state_dict().items():
-        found = given.get(name)
-        if not isinstance(weight, Tensor) or found is None:
-            continue  # a method's own state, or torch says that it is missing
-        if not isinstance(found, Tensor):
-            raise InputError(path, expected, reason=f"{name} is no tensor")
-        if (found.is_floating_point(), found.is_complex()) != (weight.is_floating_point(), False):
-            raise InputError(path, expected, reason=f"{name} is {found.dtype}")
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", UserWarning)
-            method.load_state_dict(given)
-    except _MISFITS as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[-1].strip()[:200]
-        raise InputError(path, expected, reason=reason) from None
+    _load(method, Fields(values, path, "method"))
     weights = {n: v for n, v in method.state_dict().items() if isinstance(v, Tensor)}
     broken = next((n for n, values in weights.items() if not values.isfinite().all()), None)
     if broken is not None:
         raise InputError(path, f"finite weights, {broken} is not", hint=hint)
+
+
+def load_statistics(predictor: nn.Module, values: Any, path: Path) -> None:
+    """Give the network that predicts the statistics of batch norm with which it predicts.
+
+    Args:
+        predictor: the network.
+        values: the checkpoint's entry `statistics`; empty where they are those of training.
+        path: the checkpoint.
+
+    Raises:
+        InputError: an entry is none of the network's, or of another kind or shape, or not finite.
+    """
+    fields = Fields(values, path, "statistics")
+    own = predictor.state_dict()
+    foreign = next((name for name in fields.values if name not in own), None)
+    if foreign is not None:
+        raise InputError(path, _FITTING, reason=f"no statistics called {foreign}")
+    _load(predictor, fields, strict=False)
+    weights = predictor.state_dict()
+    broken = next((n for n in fields.values if not weights[n].isfinite().all()), None)
+    if broken is not None:
+        raise InputError(path, f"finite statistics, {broken} is not")
+
+
+def _load(module: nn.Module, fields: Fields, *, strict: bool = True) -> None:
+    """Give a module the state in a checkpoint's entry; all of it, if `strict`."""
+    for name, weight in module.state_dict().items():
+        found = fields.values.get(name)
+        if not isinstance(weight, Tensor) or found is None:
+            continue  # a method's own state, or torch says that it is missing
+        if not isinstance(found, Tensor):
+            raise InputError(fields.where, _FITTING, reason=f"{name} is no tensor")
+        if (found.is_floating_point(), found.is_complex()) != (weight.is_floating_point(), False):
+            raise InputError(fields.where, _FITTING, reason=f"{name} is {found.dtype}")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", UserWarning)
+            module.load_state_dict(fields.values, strict=strict)
+    except _MISFITS as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[-1].strip()[:200]
+        raise InputError(fields.where, _FITTING, reason=reason) from None
 
 
 def load_optimizers(optimizers: Mapping[str, Optimizer], values: Any, path: Path) -> None:
