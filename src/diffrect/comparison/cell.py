@@ -18,8 +18,10 @@ from diffrect.config import (
     names_with,
     read_config,
 )
+from diffrect.data.fields import Fields
 from diffrect.errors import InputError
 from diffrect.evaluation.evaluate import evaluate
+from diffrect.evaluation.scores_file import read_scores
 from diffrect.json_files import read_json, write_json
 from diffrect.methods.registry import complete
 from diffrect.runs.checkpoint import checkpoint_path
@@ -153,9 +155,9 @@ def check_cell(run: Path, cell: Cell, split: str) -> None:
     """
     scores, saved = run / metrics_file(split), run / CONFIG_FILE
     if scores.is_file():
-        found = dict(read_json(scores).get("protocol", {}))
+        found = dict(Fields(read_scores(scores), scores).fields("protocol").values)
         if found.get("preset") == "reference":  # its options may be those of an earlier version
-            found["options"] = {**REFERENCE_OF_FORMAT_1, **(found.get("options") or {})}
+            found["options"] = {**REFERENCE_OF_FORMAT_1, **_options(found)}
     elif saved.is_file() and has_state(run):
         found = config_to_dict(complete(read_config(saved)))
     else:
@@ -175,12 +177,18 @@ def differences(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> dict[str
     differing = {}
     for one, other in (
         ({k: found[k] for k in found.keys() - _FREE}, wanted),
-        (found.get("options") or {}, wanted.get("options") or {}),
+        (_options(found), _options(wanted)),
     ):
         for name in sorted(one.keys() & other.keys()):
             if one[name] != other[name]:
                 differing[name] = (one[name], other[name])
     return differing
+
+
+def _options(settings: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the options in a configuration; none where they are no mapping."""
+    options = settings.get("options")
+    return options if isinstance(options, Mapping) else {}
 
 
 def to_dict(job: CellJob, cell: Cell) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from diffrect.comparison.matrix import Cell
 from diffrect.config import TrainConfig
 from diffrect.console import count, plain, stdout_console
 from diffrect.data.choose_split import split_of
+from diffrect.data.fields import Fields
 from diffrect.data.loader import iterate
 from diffrect.data.split import Split
 from diffrect.data.store import Store
@@ -95,10 +96,10 @@ def finished_minutes(folder: Path) -> Mapping[str, float]:
     """Return the mean minutes of a folder's finished cells, by variant."""
     minutes: dict[str, list[float]] = {}
     for file in folder.glob(f"*/{CELL_FILE}"):
-        content = read_json(file)
-        spent = cost_from_dict(content.get("cost", {})).minutes
+        content = Fields(read_json(file), file)
+        spent = cost_from_dict(content.fields("cost", {}).values).minutes
         if spent:
-            minutes.setdefault(content["name"], []).append(spent)
+            minutes.setdefault(content.text("name"), []).append(spent)
     return {name: sum(values) / len(values) for name, values in minutes.items()}
 
 

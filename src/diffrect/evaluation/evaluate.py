@@ -15,9 +15,9 @@ from diffrect.distributed.ranks import together
 from diffrect.errors import InputError
 from diffrect.evaluation.metrics import EMPTY_CONVENTIONS, EmptyConvention, case_metrics
 from diffrect.evaluation.result import CaseScores, Evaluation
+from diffrect.evaluation.scores_file import write_scores
 from diffrect.evaluation.summary import summarise
 from diffrect.inference.model import Model
-from diffrect.json_files import write_json
 from diffrect.labels import IGNORED
 from diffrect.runs.names import (
     METRICS_FORMAT,
@@ -100,7 +100,7 @@ def evaluate(
         cases=cases,
     )
     if ranks.first:
-        write_json(run / metrics_file(split), result.to_dict())
+        write_scores(result, run / metrics_file(split))
     return result
 
 
