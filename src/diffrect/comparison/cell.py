@@ -18,6 +18,8 @@ from diffrect.config import (
     names_with,
     read_config,
 )
+from diffrect.data.choose_split import split_of
+from diffrect.data.store import Store
 from diffrect.errors import InputError
 from diffrect.evaluation.evaluate import evaluate
 from diffrect.json_files import read_json, write_json
@@ -96,6 +98,9 @@ def finish_cell(job: CellJob, cell: Cell) -> None:
     if cell_state(run, job) == "finished":  # by another process, a moment ago
         return
     clear_unusable(run)
+    if not getattr(split_of(Store(job.store), cell.config), job.split):
+        expected = f"patients to score, the split of {job.store} has none"
+        raise InputError(f"--split {job.split}", expected, setting="split")
     train(job.store, run, cell.config, resume=True, progress=job.progress)
     evaluate(
         run,
