@@ -4,7 +4,8 @@ A `prepare` that is interrupted at any moment, even killed, leaves an unfinished
 continues with the cases that are missing.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
+from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -177,11 +178,12 @@ def _write_cases(
     """
     settings = store, len(listing.classes), listing.channels, how
     if workers == 1:
-        done: Iterator[str] = (_convert(*settings, one) for one in todo)
+        done: Generator[str, None, None] = (_convert(*settings, one) for one in todo)
     else:
         done = in_parallel(_convert, [(*settings, one) for one in todo], workers)
-    for _ in progress_bar(done, "preparing", progress, total=len(todo)):
-        pass
+    with closing(done):  # at once, also when interrupted
+        for _ in progress_bar(done, "preparing", progress, total=len(todo)):
+            pass
 
 
 def _convert(
