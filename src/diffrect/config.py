@@ -29,12 +29,14 @@ class Role(Enum):
 
     COMPARED = "changes the result, and is what the cells of a comparison differ in"
     RESULT = "changes the result"
+    CHOICE = "says which states compete to be the best, and may differ in a resumed run"
     MACHINE = "says only where and how the work is done"
     PATIENTS = "names patients, whose lists are remembered and compared themselves"
 
 
 COMPARED, RESULT = {"role": Role.COMPARED}, {"role": Role.RESULT}
 MACHINE, PATIENTS = {"role": Role.MACHINE}, {"role": Role.PATIENTS}
+CHOICE = {"role": Role.CHOICE}
 
 Preset = Literal["default", "reference"]
 Precision = Literal["32-true", "16-mixed", "bf16-mixed", "64-true"]
@@ -111,9 +113,13 @@ class TrainConfig:
     seed: int = field(default=1337, metadata=COMPARED)
     """Seed of everything random."""
     validate_every: Annotated[
-        int | None, arg(metavar="INT", help_behavior_hint="(default: 1/150 of the iterations)")
-    ] = field(default=None, metadata=RESULT)
-    """Iterations between validations; the best checkpoint is chosen by them."""
+        int | None,
+        arg(
+            metavar="INT",
+            help_behavior_hint="(default: 1/150 of all, or what a tenth of time pays)",
+        ),
+    ] = field(default=None, metadata=CHOICE)
+    """Iterations between validations, by which the best checkpoint is chosen."""
     learning_rate: float = field(default=0.01, metadata=RESULT)
     """Initial learning rate of SGD (momentum 0.9, weight decay 1e-4, polynomial decay)."""
     devices: int = field(default=1, metadata=MACHINE)
@@ -181,7 +187,11 @@ class TrainConfig:
 
 
 def validation_interval(iterations: int, validate_every: int | None) -> int:
-    """Return the iterations between validations: 200 of 30,000, scaled, unless given."""
+    """Return the iterations between validations, 200 of 30,000 unless given.
+
+    Trainings say how often they validate, see `training.interval`; those of earlier versions did
+    not, and then it was this.
+    """
     return validate_every or max(1, round(iterations / 150))
 
 

@@ -85,6 +85,10 @@ class Monitor:
         """Note the start of a validation, whose time is not part of an iteration's."""
         self.meter.validation_begins()
 
+    def validating(self, case: int, cases: int) -> None:
+        """Show that a validation has come to a case, numbered from 1."""
+        self.bar.validating(case, cases)
+
     def validation(self, step: int, scores: Mapping[str, float], best: float) -> None:
         """Report the Dice of a validation, and the highest so far."""
         if not self.active:

@@ -4,7 +4,7 @@ from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
-from diffrect.config import TrainConfig
+from diffrect.config import TrainConfig, read_config
 from diffrect.console import tell
 from diffrect.data.choose_split import (
     check_split,
@@ -19,8 +19,9 @@ from diffrect.distributed.ranks import is_launched
 from diffrect.errors import InputError
 from diffrect.methods.registry import complete, remembered
 from diffrect.runs.folder import check_start, remember_store, start_run, take_back, tidy
-from diffrect.runs.names import PROFILE_FOLDER, SPLIT_FILE
+from diffrect.runs.names import CONFIG_FILE, PROFILE_FOLDER, SPLIT_FILE
 from diffrect.runs.resume import check_same_training, has_state, newest_state
+from diffrect.training.interval import with_interval
 from diffrect.training.monitor import Monitor
 from diffrect.training.profiling import StepProfiler
 from diffrect.training.stop import StopRequest
@@ -106,7 +107,7 @@ def _started(
     full = complete(config)
     split = split_of(store, config)
     check_start(run, resume=resume, overwrite=overwrite)
-    return Trainer(store, run, full, split)
+    return Trainer(store, run, with_interval(full, store, split), split)
 
 
 def _resumed(store: Store, run: Path, config: TrainConfig) -> Trainer:
@@ -115,7 +116,11 @@ def _resumed(store: Store, run: Path, config: TrainConfig) -> Trainer:
     check_split(state.split, store, str(run / SPLIT_FILE))
     check_same_training(run, config, store, state.split)
     options = remembered(state.config).options
-    trainer = Trainer(store, run, replace(config, options=options), state.split)
+    every = config.validate_every
+    if every in (None, read_config(run / CONFIG_FILE).validate_every):  # no other is asked for
+        every = state.config.validation_interval
+    resumed = replace(config, options=options, validate_every=every)
+    trainer = Trainer(store, run, resumed, state.split)
     trainer.load(state)
     return trainer
 
