@@ -41,6 +41,11 @@ CHOICE = {"role": Role.CHOICE}
 Preset = Literal["default", "reference"]
 Precision = Literal["32-true", "16-mixed", "bf16-mixed", "64-true"]
 
+_LARGEST_SIDE = 2**14
+_MOST_SLICES = 2**16
+_NO_MEMORY = "more fits into no memory"
+_LARGEST_RATE = 1e6  # from there on, one step leaves no weight that is a number
+
 CONFIG_FORMAT = 2
 """Version of the files that `write_config` writes; files of version 1 hold no number."""
 REFERENCE_OF_FORMAT_1: Mapping[str, Any] = {
@@ -147,33 +152,34 @@ class TrainConfig:
             object.__setattr__(self, "labelled", str(self.labelled))
         if self.split_file is not None:
             object.__setattr__(self, "split_file", Path(self.split_file))
-        for name in ("iterations", "batch_labelled", "devices", "nodes"):
-            at_least(name, getattr(self, name), 1)
-        at_least("size", self.size, 2)
+        at_least("iterations", self.iterations, 1)
+        at_least("batch_labelled", self.batch_labelled, 1, _MOST_SLICES, why=_NO_MEMORY)
+        at_least("batch_unlabelled", self.batch_unlabelled, 0, _MOST_SLICES, why=_NO_MEMORY)
+        at_least("size", self.size, 2, _LARGEST_SIDE, why=_NO_MEMORY)
         self._check_crop()
-        for name in ("batch_unlabelled", "workers"):
-            at_least(name, getattr(self, name), 0)
+        for name, least, most in (("devices", 1, 4096), ("nodes", 1, 65536), ("workers", 0, 512)):
+            at_least(name, getattr(self, name), least, most, why="no machine has as many")
         within("seed", self.seed, 0, 2**63 - 1)
         for name in ("val_patients", "test_patients"):
             if getattr(self, name) is not None:
                 at_least(name, getattr(self, name), 0)
         if self.validate_every is not None:
             at_least("validate_every", self.validate_every, 1)
-        if not 0 < self.learning_rate < float("inf"):
-            raise InputError(
-                "learning_rate",
-                "a positive number",
-                got=self.learning_rate,
-                setting="learning_rate",
-            )
+        rate = self.learning_rate
+        if not 0 < rate <= _LARGEST_RATE:
+            expected = f"a positive number up to {_LARGEST_RATE:g}"
+            raise InputError("learning_rate", expected, got=rate, setting="learning_rate")
 
     def _check_crop(self) -> None:
         if (self.spacing is None) != (self.crop is None):
             given, absent = ("crop", "spacing") if self.spacing is None else ("spacing", "crop")
             raise InputError(given, f"--{absent} with it", got="none", setting=given)
-        if self.spacing is not None and not 0 < self.spacing < float("inf"):
-            raise InputError("spacing", "millimetres above 0", got=self.spacing, setting="spacing")
-        at_least("crop", self.side, 2)
+        if self.spacing is not None:
+            if not 0 < self.spacing < float("inf"):
+                expected = "millimetres above 0"
+                raise InputError("spacing", expected, got=self.spacing, setting="spacing")
+            within("spacing", self.spacing, 1e-6, 1e6)
+        at_least("crop", self.side, 2, _LARGEST_SIDE, why=_NO_MEMORY)
 
     @property
     def side(self) -> int:

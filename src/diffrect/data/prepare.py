@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from diffrect.atomic import remove_unfinished
-from diffrect.checks import at_least
+from diffrect.checks import at_least, folder_to_make
 from diffrect.console import progress_bar, tell
 from diffrect.data.case import Conversion
 from diffrect.data.integrity import write_sealed
@@ -78,6 +78,7 @@ def prepare(
     Raises:
         InputError: bad input, in one line that names it.
     """
+    folder_to_make(Path(store), "a folder for the store")
     source, store, options = Path(source), Path(store).resolve(), options or SourceOptions()
     _check_options(workers, axis, overwrite=overwrite, resume=resume, repair=repair)
 
@@ -110,7 +111,7 @@ def prepare(
 
 
 def _check_options(workers: int, axis: str | None, **flags: bool) -> None:
-    at_least("--workers", workers, 1)
+    at_least("--workers", workers, 1, 512, why="no machine has as many")
     given = [f"--{name}" for name, value in flags.items() if value]
     if len(given) > 1:
         raise InputError(" and ".join(given), "one of them", got=len(given))

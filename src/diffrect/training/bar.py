@@ -42,6 +42,10 @@ class Bar:
     ) -> None:
         self.progress.stop()
 
+    def remark(self, line: str) -> None:
+        """Print a line above the bar."""
+        self.console.print(line)
+
     def iteration(
         self, step: int, losses: Mapping[str, float], seconds: float, validation_dice: float
     ) -> None:

@@ -11,7 +11,7 @@ from diffrect.errors import InputError
 from diffrect.text_files import read_text
 
 ALL = "all"
-_COUNT = re.compile(r"\d{1,9}")
+_MOST_DIGITS = 9  # of a number of patients
 # Short, because Python works out whatever number an exponent asks for.
 _SHARE = re.compile(r"\d{1,9}(\.\d{0,12})?(e[+-]?\d{1,2})?(/\d{1,9})?", re.IGNORECASE)
 
@@ -34,8 +34,8 @@ def choose_labelled(labelled: str, split: Split, patients: Mapping[str, bool]) -
         raise InputError("--labelled", "a training patient with labels", found="none")
     if text == ALL:
         count = len(available)
-    elif _COUNT.fullmatch(text):
-        count = int(text)
+    elif text.isdecimal():
+        count = int(text) if len(text) <= _MOST_DIGITS else 10**_MOST_DIGITS
     elif text != share:
         count = max(1, int(len(available) * _percentage(share)))
     else:
