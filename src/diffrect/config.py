@@ -145,6 +145,10 @@ class TrainConfig:
     """If a loss or gradient is not finite: stop, or skip the iteration and count it."""
     workers: int = field(default=0, metadata=MACHINE)
     """Processes that read slices ahead; 0 reads in the training process."""
+    threads: Annotated[
+        int | None, arg(metavar="N", help_behavior_hint="(default: one for each core)")
+    ] = field(default=None, metadata=MACHINE)
+    """Threads that compute in each process."""
     options: Mapping[str, Any] = field(default_factory=dict, metadata=COMPARED)
     """Options of the method and of the views that differ from the preset, by name."""
 
@@ -167,6 +171,8 @@ class TrainConfig:
                 at_least(name, getattr(self, name), 0)
         if self.validate_every is not None:
             at_least("validate_every", self.validate_every, 1)
+        if self.threads is not None:
+            at_least("threads", self.threads, 1, 4096, why="no machine has as many")
         rate = self.learning_rate
         if not 0 < rate <= _LARGEST_RATE:
             expected = f"a positive number up to {_LARGEST_RATE:g}"
