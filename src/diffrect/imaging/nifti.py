@@ -47,6 +47,8 @@ def read_nifti(path: Path) -> Volume:
         array, remarks = _read_voxels(found, path)
     if array.ndim == 2:
         array = array[:, :, np.newaxis]
+    elif array.ndim < 2:
+        raise InputError(path, "a 3-D volume", got=f"shape {array.shape}")
     scale = _MILLIMETRES.get(int(header["xyzt_units"]) & 7, 1.0)
     spacing = tuple(abs(float(size)) * scale for size in header["pixdim"][1:4])
     # Headers of one slice may say nothing about the third axis.
