@@ -20,22 +20,24 @@ class DiffRectOptions:
 
     rectify_from: int | None = None
     """First iteration with the third update, which learns from rectified pseudo-labels; None =
-    1/30 of the training (1,000 of 30,000), or 1/3 where `rectifier` corrects whole volumes."""
+    after `rectify_share` of the training."""
+    rectify_share: float = 1 / 3
+    """Share of the training before the third update begins, if `rectify_from` does not say."""
     rectify_after: bool = False
     """Whether the third update begins one iteration after `rectify_from`, as the authors' does."""
-    rectifier: Literal["slice", "volume", "components", "identity"] = "slice"
+    rectifier: Literal["slice", "volume", "components", "identity"] = "volume"
     """What corrects pseudo-labels: `slice`, the rectifier as published, which sees single slices;
     `volume`, one that sees the slice's volume; or a control without a network that learns from the
     same losses: `components`, which keeps only the largest 3-D part of each class, or `identity`,
     which corrects nothing."""
-    consistency_target: Literal["teacher", "rectified"] = "teacher"
+    consistency_target: Literal["teacher", "rectified"] = "rectified"
     """What the first update teaches on unlabelled rows once labels are rectified."""
     neighbours: int = 1
     """Slices on either side that `rectifier=volume` sees."""
-    relabel_from: float = 0.16
+    relabel_from: float = 1 / 6
     """Share of the training before the teacher first labels all volumes, with `rectifier` = volume,
     which then begins to learn, or components."""
-    relabel_share: float = 0.1
+    relabel_share: float = 1 / 6
     """Share of the training after which the teacher labels all volumes anew."""
     given_guidance: float = 0.5
     """Calibration guidance that `rectifier=volume` is given when it corrects."""
@@ -75,7 +77,7 @@ class DiffRectOptions:
     """T, the length of the noise schedule."""
     sample_steps: int = 2
     """DDIM steps taken when rectifying, at most `diffusion_steps`."""
-    rectifier_interval: int = 2
+    rectifier_interval: int = 4
     """Iterations from one update of the rectifier to the next."""
     rectification_update: Literal["joint", "separate"] = "joint"
     """Whether the loss on rectified pseudo-labels joins the first update, whose forward pass it
@@ -99,7 +101,7 @@ class DiffRectOptions:
     teacher_decay: float = 0.99
     """Decay of the moving average of the segmenter that makes the pseudo-labels, in eval mode;
     0 = they come from the segmenter's own forward pass in training mode."""
-    teacher_statistics: Literal["student", "own"] = "student"
+    teacher_statistics: Literal["student", "own"] = "own"
     """Statistics of batch norm in the moving average: the segmenter's, averaged, though most of its
     rows are labelled or strong views; or those of the unlabelled weak rows that it labels."""
     consistency_weight: float = 1.0
@@ -113,7 +115,7 @@ class DiffRectOptions:
     has as many; in a short training the teacher's pseudo-labels are of no use earlier."""
     rectification_weight: float = 1.0
     """Weight of the third update's loss."""
-    rectification_ramp: bool = False
+    rectification_ramp: bool = True
     """Whether that weight rises as the weight of the losses on pseudo-labels does."""
     rectification_view: Literal["strong", "weak"] = "strong"
     """View of the slices that the third update trains the segmenter on."""
@@ -123,7 +125,7 @@ class DiffRectOptions:
     def __post_init__(self) -> None:
         if self.rectify_from is not None:
             at_least("rectify_from", self.rectify_from, 0)
-        for name in ("confidence", "teacher_decay", "ramp_share"):
+        for name in ("confidence", "teacher_decay", "ramp_share", "rectify_share"):
             within(name, getattr(self, name), 0, 1)
         for name in ("consistency_weight", "rectification_weight"):
             within(name, getattr(self, name), 0, 1e6)
@@ -175,7 +177,7 @@ class DiffRectOptions:
         """Return the first of a training's `iterations` that learns rectified pseudo-labels."""
         start = self.rectify_from
         if start is None:
-            start = iterations // (3 if self.of_volumes else 30)
+            start = int(iterations * self.rectify_share + 1e-9)  # 1/30 of 30,000 are 1,000
         return start + self.rectify_after
 
     def weight(self, step: int, iterations: int) -> float:
@@ -197,7 +199,10 @@ class DiffRectOptions:
 
 
 REFERENCE: Mapping[str, Any] = {
+    "rectifier": "slice",
+    "rectify_share": 1 / 30,
     "rectify_after": True,
+    "consistency_target": "teacher",
     "two_classes": "black_white",
     "confidence": 0.8,
     "unsure_pixels": "background",
@@ -216,7 +221,9 @@ REFERENCE: Mapping[str, Any] = {
     "clamp_latent": True,
     "rectifier_interval": 1,
     "rectification_update": "separate",
+    "rectification_ramp": False,
     "sampling_mode": "train",
     "rectifier_decay": False,
     "teacher_decay": 0.0,
+    "teacher_statistics": "student",
 }

@@ -91,10 +91,18 @@ class VolumeTransports:
         labels = self.labels
         due = (step - self.start) % self.interval == 0
         if due or not labels.history or (rectifying and labels.corrected is None):
-            labels.label_all(self.teacher, self.like)
             if rectifying:
-                labels.correct(self.corrected())
+                self.relabel()
+            else:
+                labels.label_all(self.teacher, self.like)
         return labels.corrected is not None
+
+    def relabel(self) -> tuple[Tensor, Tensor]:
+        """Label and correct all volumes; return both class maps (N, H, W) of all slices."""
+        self.labels.label_all(self.teacher, self.like)
+        after = self.corrected()
+        self.labels.correct(after)
+        return self.labels.history[-1], after
 
     def corrected(self) -> Tensor:
         """Return the corrected class maps (N, H, W) of all slices."""
