@@ -16,7 +16,8 @@ from tyro.conf import arg
 
 from diffrect.atomic import write_atomic
 from diffrect.checks import at_least, update_dataclass, within
-from diffrect.errors import InputError
+from diffrect.errors import InputError, brief
+from diffrect.text_files import parse_yaml, read_yaml
 
 
 class Role(Enum):
@@ -203,11 +204,7 @@ def read_config(
     Raises:
         InputError: no such file, not YAML, or a field that does not exist or has the wrong type.
     """
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        reason = " ".join(str(error).split())
-        raise InputError(path, "a readable YAML file", reason=reason) from None
+    content = read_yaml(path) or {}
     if not isinstance(content, dict):
         raise InputError(path, "a mapping of options", got=type(content).__name__)
     found = content.pop("format", None)
@@ -304,9 +301,10 @@ def parse_options(pairs: list[str]) -> dict[str, Any]:
     for pair in pairs:
         name, equals, value = pair.partition("=")
         if not equals:
-            raise InputError(f"--option {pair}", "NAME=VALUE")
+            raise InputError(f"--option {brief(pair)}", "NAME=VALUE")
         try:
-            options[name.strip().replace("-", "_")] = yaml.safe_load(value)
-        except yaml.YAMLError:
-            raise InputError(f"--option {pair}", "a plain value after '='") from None
+            options[name.strip().replace("-", "_")] = parse_yaml(value)
+        except ValueError as error:
+            expected = "a plain value after '='"
+            raise InputError(f"--option {brief(pair)}", expected, reason=brief(error)) from None
     return options

@@ -155,7 +155,7 @@ TRAIN = {
     ),
     "no configuration": (
         "store run --resume",
-        "run/config.yaml: expected a readable YAML file: .*",
+        "run/config.yaml: expected a readable YAML file, found no such file",
         remove("run/config.yaml"),
     ),
     "too many labelled": (

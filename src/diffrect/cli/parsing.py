@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import tyro
-import yaml
 
 from diffrect.checks import at_least
 from diffrect.cli.commands import COMMANDS, Command, Train
@@ -22,6 +21,7 @@ from diffrect.cli.compare import Compare
 from diffrect.config import TrainConfig, parse_options, read_config
 from diffrect.errors import InputError
 from diffrect.runs.names import CONFIG_FILE
+from diffrect.text_files import read_yaml
 
 _MARKERS = (
     tyro.conf.FlagCreatePairsOff,
@@ -121,7 +121,7 @@ def _settings_file(command: Command) -> Path | None:
 
 def _written(file: Path) -> set[str]:
     """Return the names of all settings in a configuration file."""
-    content = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
+    content = read_yaml(file) or {}
     return {*content, *(content.get("options") or {})}
 
 

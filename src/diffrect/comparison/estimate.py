@@ -16,7 +16,7 @@ from diffrect.comparison.cost import cost_from_dict
 from diffrect.comparison.locks import lock_owner
 from diffrect.comparison.matrix import Cell
 from diffrect.config import TrainConfig
-from diffrect.console import count
+from diffrect.console import count, plain, stdout_console
 from diffrect.data.choose_split import resolve_split
 from diffrect.data.loader import iterate
 from diffrect.data.split import Split
@@ -83,8 +83,9 @@ def print_estimates(estimates: Sequence[CellEstimate], console: Console | None =
         right = name == "minutes left"
         table.add_column(name, justify="right" if right else "left", overflow="fold")
     for each in estimates:
-        table.add_row(each.cell.folder, each.state, f"{each.minutes:.1f}", each.source)
-    console = console or Console(highlight=False, soft_wrap=True)
+        texts = (each.cell.folder, each.state, f"{each.minutes:.1f}", each.source)
+        table.add_row(*map(plain, texts))
+    console = console or stdout_console(soft_wrap=True)
     console.print(table)
     left = sum(each.minutes for each in estimates)
     console.print(f"about {left:.0f} minutes ({left / 60:.1f} hours) one after another")

@@ -18,6 +18,7 @@ from typing import NamedTuple
 from diffrect.atomic import naming
 from diffrect.comparison.names import LOCKS_FOLDER
 from diffrect.distributed.signals import stop_self
+from diffrect.json_files import parse_json
 
 BEAT_SECONDS = 20.0
 STALE_SECONDS = 900.0
@@ -127,7 +128,7 @@ def read_lock(path: Path) -> LockText | None:
     """Return the text and the age of a lock file, by our clock; None if there is none."""
     try:
         age = time.time() - path.stat().st_mtime
-        return LockText(path.read_text("utf-8", "replace"), age)
+        return LockText(path.read_text("utf-8", "replace") if path.is_file() else "", age)
     except FileNotFoundError:
         return None
 
@@ -135,9 +136,9 @@ def read_lock(path: Path) -> LockText | None:
 def is_stale(text: str, age: float) -> bool:
     """Return whether a lock of `age` seconds that says `text` is left over from a dead process."""
     try:
-        owner = json.loads(text)
-        here = describe_process(owner["pid"])
-    except (ValueError, KeyError, TypeError):  # being written just now, or damaged
+        owner = parse_json(text)
+        here = describe_process(int(owner["pid"]))
+    except (ValueError, KeyError, TypeError, OverflowError):  # being written just now, or damaged
         return age > STALE_SECONDS
     if owner.get("host") == here["host"]:
         return bool(owner.get("started") != here["started"])
@@ -186,7 +187,7 @@ def lock_owner(folder: Path, cell: str) -> str | None:
 
 def _describe_owner(text: str, path: Path) -> str:
     try:
-        owner = json.loads(text)
+        owner = parse_json(text)
         return f"taken by process {owner['pid']} on {str(owner['host']).split()[0]} ({path})"
     except (ValueError, KeyError, TypeError, IndexError):
         return f"taken by another process ({path})"

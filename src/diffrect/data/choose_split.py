@@ -1,5 +1,6 @@
 """Choose the split of a training: from a file, the data set's own, or drawn from the seed."""
 
+import contextlib
 import re
 import unicodedata
 from collections.abc import Collection, Iterable
@@ -15,8 +16,12 @@ from diffrect.data.split_file import read_split
 from diffrect.data.store import Store
 from diffrect.errors import InputError
 from diffrect.processes import speaker
+from diffrect.text_files import read_text
 
 # A name with a number, and then the part that says which of the patient's scans it is.
+_COUNT = re.compile(r"\d{1,9}")
+# Short, because Python works out whatever number an exponent asks for.
+_SHARE = re.compile(r"\d{1,9}(\.\d{0,12})?(e[+-]?\d{1,2})?(/\d{1,9})?", re.IGNORECASE)
 _SCAN_OF_PATIENT = re.compile(r"(.*\d.*?)[_-][^_-]+$")
 
 
@@ -153,7 +158,7 @@ def _choose_labelled(
     """
     text = labelled.strip()
     share = text.removesuffix("%")
-    if text.isdecimal():
+    if _COUNT.fullmatch(text):
         count = int(text)
     elif text != share:
         count = max(1, int(len(train) * _percentage(share)))
@@ -173,10 +178,10 @@ def _bad_labelled(expected: str, got: object) -> InputError:
 
 
 def _percentage(share: str) -> Fraction:
-    try:
-        fraction = Fraction(share.strip()) / 100
-    except (ValueError, ZeroDivisionError):
-        fraction = Fraction(0)
+    fraction = Fraction(0)
+    if _SHARE.fullmatch(share.strip()):
+        with contextlib.suppress(ValueError, ZeroDivisionError):  # 1.5/2, 1/0
+            fraction = Fraction(share.strip()) / 100
     if not 0 < fraction <= 1:
         raise _bad_labelled("a percentage above 0, up to 100", f"{share}%")
     return fraction
@@ -186,10 +191,7 @@ def _listed(file: Path) -> tuple[str, ...]:
     if not file.is_file():
         raise _bad_labelled("a count, a percentage or a text file", file)
     expected = "one patient id per line"
-    try:
-        lines = file.read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, ValueError) as error:
-        raise InputError(file, expected, reason=error) from None
+    lines = read_text(file, expected).splitlines()
     patients = tuple(dict.fromkeys(line.strip() for line in lines if line.strip()))
     if not patients:
         raise InputError(file, expected, found="none")

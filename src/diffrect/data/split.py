@@ -8,6 +8,7 @@ from importlib import resources
 from typing import Any
 
 from diffrect.errors import InputError
+from diffrect.json_files import parse_json
 
 _PARTS = ("train", "val", "test", "labelled")
 
@@ -58,8 +59,8 @@ class Split:
             InputError: the text is not JSON, has another part, or a part is not a list of ids.
         """
         try:
-            parts = json.loads(text)
-        except (ValueError, RecursionError) as error:
+            parts = parse_json(text)
+        except ValueError as error:
             raise InputError("split", "a split as JSON", reason=error) from None
         if not isinstance(parts, dict) or not {"train", "val"} <= parts.keys() <= set(_PARTS):
             got = ", ".join(parts) if isinstance(parts, dict) else type(parts).__name__

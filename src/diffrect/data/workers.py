@@ -6,6 +6,7 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from typing import Any, TypeVar
 
+from diffrect.console import speak_plainly
 from diffrect.distributed.signals import end_with_parent, leave_to_parent
 from diffrect.errors import InputError
 
@@ -49,5 +50,6 @@ def in_parallel(
 
 def _start_worker() -> None:
     """Leave signals to the parent and end with it: a killed prepare leaves no workers behind."""
+    speak_plainly()
     leave_to_parent()
     end_with_parent()
