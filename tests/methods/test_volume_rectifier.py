@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from diffrect.config import TrainConfig, read_config
+from diffrect.config import DIFFRECT_OF_FORMAT_2, TrainConfig, read_config
 from diffrect.data.batch import Batch
 from diffrect.data.record import SliceIndex
 from diffrect.data.store import Store
@@ -221,7 +221,8 @@ def test_a_training_resumes_with_the_labels_it_had() -> None:
 def method(iterations: int = 10, channels: int = 1, **options: Any) -> DiffRect:
     torch.manual_seed(0)
     problem = a_problem(channels, classes=2, iterations=iterations, size=SIZE)
-    made = DiffRect(problem, DiffRectOptions(**{"rectifier": "volume", **options}))
+    earlier = {**DIFFRECT_OF_FORMAT_2, "rectifier": "volume", "rectify_share": 1 / 3}
+    made = DiffRect(problem, DiffRectOptions(**{**earlier, **options}))
     made.attach(volumes())
     return made.train()
 
@@ -279,7 +280,7 @@ def test_the_control_has_no_second_update_and_rectification_begins_later_in_volu
     assert made.volumes is not None
     assert made.volumes.corrected is not None
     assert made.rectify_from == 3
-    assert DiffRectOptions().start(30000) == 1000
+    assert DiffRectOptions().start(30000) == 10_000
 
 
 def test_the_rectifier_s_rate_rises_then_decays() -> None:

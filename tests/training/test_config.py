@@ -94,7 +94,7 @@ def test_presets_differ_where_they_say() -> None:
 
 def test_every_departure_is_an_option_of_its_own() -> None:
     for name, value in REFERENCE.items():
-        resolved = resolve(TrainConfig(options={name: value}))
+        resolved = resolve(TrainConfig(options={"rectifier": "slice", name: value}))
         assert getattr(resolved.method_options, name) == value
     viewed = resolve(TrainConfig(preset="reference", options={"interpolation": "linear"}))
     assert viewed.view_options.interpolation == "linear"
