@@ -6,7 +6,7 @@ from typing import Any, Self
 
 from diffrect.console import one_line, visible
 
-_LONGEST = 300  # characters of a value in a message
+_LONGEST = 500  # characters of a value in a message
 
 
 def brief(value: object, longest: int = _LONGEST) -> str:
@@ -80,9 +80,11 @@ class InputError(ValueError):
         return self
 
     def __str__(self) -> str:
-        given = {name: part for name, part in self.parts.items() if part is not None}
-        values = {name: brief(given.pop(name)) for name in ("got", "found") if name in given}
-        parts = {name: one_line(str(part)) for name, part in {**given, **values}.items()}
+        parts = {
+            name: one_line(brief(part) if name in ("got", "found") else str(part))
+            for name, part in self.parts.items()
+            if part is not None
+        }
         line = visible(str(self.subject))
         if "problem" in parts:
             line += f": {parts['problem']}"

@@ -234,7 +234,7 @@ def test_the_tables_compile_and_fit_the_page(folder: Path, tmp_path: Path) -> No
     ]
     (tmp_path / "page.tex").write_text("\n".join(lines))
     command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "page.tex"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stdout
     assert "Overfull" not in done.stdout
 

@@ -63,4 +63,5 @@ def test_what_is_no_file_is_called_by_its_kind(tmp_path: Path) -> None:
     ):
         with pytest.raises(InputError) as caught:
             regular_file(tmp_path / name, "a file")
-        assert str(caught.value) == f"{tmp_path / name}: expected a file{fault}"
+        shown = str(tmp_path / name).replace("\0", r"\x00")
+        assert str(caught.value) == f"{shown}: expected a file{fault}"

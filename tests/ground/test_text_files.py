@@ -58,7 +58,7 @@ def test_nasty_yaml_is_refused_in_one_line(text: str) -> None:
     assert re.fullmatch(NASTY_YAML[text], str(caught.value))
     with pytest.raises(InputError, match=r"^--option a=") as refused:
         parse_options([f"a={text}"])
-    assert len(str(refused.value)) < 800
+    assert len(str(refused.value)) < 1200
 
 
 def test_yaml_that_people_write_is_read() -> None:
@@ -134,8 +134,8 @@ def test_a_byte_order_mark_is_no_part_of_the_text(tmp_path: Path) -> None:
 
 
 def test_a_value_in_a_message_is_short() -> None:
-    assert brief("a" * 300) == "a" * 300
+    assert brief("a" * 500) == "a" * 500
     assert brief("a" * 1000 + "b" * 1000, 20) == "aaaaaaa ... bbbbbbb"
     assert brief(10**5000) == "a number of thousands of digits"
-    assert len(str(InputError("a", "a number", got="9" * 5000))) < 330
+    assert len(str(InputError("a", "a number", got="9" * 5000))) < 530
     assert str(InputError("a", got=10**5000)) == "a, got a number of thousands of digits"

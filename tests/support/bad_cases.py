@@ -184,7 +184,7 @@ TRAIN = {
     ),
     "no unlabelled": (
         "store new --method diffrect --labelled 3",
-        "--method diffrect: expected unlabelled training patients .*, got 0 patients and 3",
+        "--method diffrect: expected unlabelled training patients, found labels of all 3; .*",
         nothing,
     ),
     "unknown method": ("store new --method best", "--method best: expected one of .*", nothing),

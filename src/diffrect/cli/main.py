@@ -13,7 +13,7 @@ from diffrect.cli.parsing import parse, settings_of_files
 from diffrect.console import say, speak_plainly, warn
 from diffrect.distributed.ranks import leave_after_parent
 from diffrect.distributed.signals import interrupt_on_sigterm
-from diffrect.errors import InputError
+from diffrect.errors import InputError, brief
 from diffrect.version import package_version
 
 # Nobody's mistake in the code: the message by itself says what to do about it.
@@ -30,6 +30,8 @@ _ENVIRONMENT_ERRORS = (
     errno.ENAMETOOLONG,
     errno.ENOTDIR,
     errno.EISDIR,
+    errno.ELOOP,
+    errno.ENXIO,
 )
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 
@@ -68,7 +70,7 @@ def _run(arguments: list[str]) -> int:
         if error.errno not in _ENVIRONMENT_ERRORS:
             raise
         advice = _advice(arguments) if error.errno in _FULL else ""
-        warn(f"error: {error.filename or 'output'}: {error.strerror}{advice}")
+        warn(f"error: {brief(error.filename or 'output')}: {error.strerror}{advice}")
         return 2
     except SystemExit as stop:  # --help
         return stop.code if isinstance(stop.code, int) else 0

@@ -17,7 +17,7 @@ from diffrect.comparison.locks import lock_owner
 from diffrect.comparison.matrix import Cell
 from diffrect.config import TrainConfig
 from diffrect.console import count, plain, stdout_console
-from diffrect.data.choose_split import resolve_split
+from diffrect.data.choose_split import split_of
 from diffrect.data.loader import iterate
 from diffrect.data.split import Split
 from diffrect.data.store import Store
@@ -109,9 +109,7 @@ def timed_minutes(config: TrainConfig, store: Store) -> float:
     devices count as one, because each has batches of its own. Nothing is written.
     """
     config = replace(complete(config), devices=1)
-    split = resolve_split(
-        store, split_file=config.split_file, labelled=config.labelled, seed=config.seed
-    )
+    split = split_of(store, config)
     trainer = Trainer(store, Path("estimate"), config, split)
     first = max(0, config.iterations - TIMED_STEPS - 1)
     times = []
@@ -124,8 +122,10 @@ def timed_minutes(config: TrainConfig, store: Store) -> float:
 
 
 def _validation(trainer: Trainer) -> float:
-    """Return the seconds of one validation."""
+    """Return the seconds of one validation; 0 if nobody validates."""
     split: Split = trainer.split
+    if not split.val:
+        return 0.0
     few = split.val[:TIMED_PATIENTS]
 
     def validate_few() -> object:

@@ -35,7 +35,7 @@ def decoding(path: Path, expected: str, found: str | None = None) -> Iterator[No
     except InputError:
         raise
     except MemoryError:
-        why = "it asks for more memory than there is"
+        why = "it asks for more memory than there is, or than its size explains"
         raise InputError(path, expected, found=found, reason=why) from None
     except Exception as error:
         raise InputError(path, expected, found=found, reason=reason(error)) from None

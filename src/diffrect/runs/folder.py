@@ -20,6 +20,7 @@ from typing import Any
 import yaml
 
 from diffrect.atomic import remove_unfinished, write_atomic
+from diffrect.checks import folder_to_make
 from diffrect.config import Role, TrainConfig, config_to_dict, names_with, write_config
 from diffrect.console import warn
 from diffrect.data.split import Split
@@ -50,8 +51,7 @@ def check_start(run: Path, *, resume: bool, overwrite: bool) -> None:
         InputError: the folder holds a run and neither flag is given, or it holds anything else,
             which is never removed.
     """
-    if run.exists() and not run.is_dir():
-        raise InputError(run, "a folder to make", found="a file")
+    folder_to_make(run)
     found = sorted(path.name for path in run.iterdir()) if run.exists() else []
     if not found:
         return

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from diffrect.checks import folder_to_make
 from diffrect.console import stderr_console
 from diffrect.data.prepare import prepare
 from diffrect.data.split import Split
@@ -90,8 +91,7 @@ def start_folder(folder: Path, settings: DemoSettings, overwrite: bool) -> None:
     Raises:
         InputError: it holds something; with `overwrite`, something that is not of a demo.
     """
-    if folder.exists() and not folder.is_dir():
-        raise InputError(folder, "a folder to make", found="a file")
+    folder_to_make(folder)
     found = sorted(path.name for path in folder.iterdir()) if folder.exists() else []
     if found and not overwrite:
         raise InputError(folder, f"a new or empty folder, it holds {found[0]} already")

@@ -5,8 +5,15 @@ from dataclasses import replace
 from pathlib import Path
 
 from diffrect.config import TrainConfig
-from diffrect.data.choose_split import check_split, resolve_split
+from diffrect.console import tell
+from diffrect.data.choose_split import (
+    check_split,
+    origin_of_split,
+    patients_by_label,
+    split_of,
+)
 from diffrect.data.loader import workers_explained
+from diffrect.data.splits.words import describe_split
 from diffrect.data.store import Store
 from diffrect.distributed.ranks import is_launched
 from diffrect.errors import InputError
@@ -18,7 +25,7 @@ from diffrect.training.monitor import Monitor
 from diffrect.training.profiling import StepProfiler
 from diffrect.training.stop import StopRequest
 from diffrect.training.trainer import Trainer
-from diffrect.training.validation import warn_of_missing_classes
+from diffrect.training.validation import warn_of_blind_choice
 
 
 def train(
@@ -70,7 +77,10 @@ def train(
         trainer = _started(opened, run, config, resume=resume, overwrite=overwrite)
 
     if trainer.fabric.is_global_zero:
-        warn_of_missing_classes(opened, trainer.shown)
+        if progress:
+            origin = str(run / SPLIT_FILE) if resuming else origin_of_split(opened, config)
+            tell(describe_split(trainer.split, patients_by_label(opened), origin))
+        warn_of_blind_choice(opened, trainer.split.val, trainer.shown)
 
     # One process writes the folder, and the others wait until it is there.
     if trainer.fabric.is_global_zero:
@@ -94,9 +104,7 @@ def _started(
 ) -> Trainer:
     """Return a training that starts from its first iteration, if the folder `run` allows it."""
     full = complete(config)
-    split = resolve_split(
-        store, split_file=config.split_file, labelled=config.labelled, seed=config.seed
-    )
+    split = split_of(store, config)
     check_start(run, resume=resume, overwrite=overwrite)
     return Trainer(store, run, full, split)
 

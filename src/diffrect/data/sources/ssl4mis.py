@@ -13,7 +13,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-import h5py
 import numpy as np
 
 from diffrect.checks import regular_file
@@ -36,6 +35,8 @@ from diffrect.data.sources.ssl4mis_lists import (
     unlisted,
 )
 from diffrect.errors import InputError
+from diffrect.imaging.decoders.guard import guarded
+from diffrect.imaging.decoders.hdf5 import EXPECTED, read_arrays
 from diffrect.imaging.kinds import visible
 from diffrect.imaging.label_codes import map_codes, whole_numbers
 from diffrect.imaging.volume import Volume
@@ -192,14 +193,9 @@ def _grouped_slices(folder: Path) -> dict[str, tuple[Path, ...]]:
 
 def _read(file: Path) -> tuple[np.ndarray, np.ndarray | None]:
     """Return image and label of one file, both (Z, H, W); a single slice has Z = 1."""
-    regular_file(file, "HDF5 with image and label")
-    try:
-        with h5py.File(file, "r") as content:
-            image = _array(content, "image")
-            label = _array(content, "label") if "label" in content else None
-    except (OSError, KeyError, ValueError, TypeError, RuntimeError) as error:
-        reason = " ".join(str(error).split())
-        raise InputError(file, "HDF5 with image and label", reason=reason) from None
+    regular_file(file, EXPECTED)
+    image, label = guarded(file, EXPECTED, read_arrays, file, ("image", "label"))
+    assert image is not None
     if image.ndim not in (2, 3) or 0 in image.shape or image.dtype.kind not in "iuf":
         expected = "a slice (H, W) or a volume (Z, H, W) of numbers"
         raise InputError(file, expected, got=f"{image.dtype} {image.shape}")
@@ -207,18 +203,7 @@ def _read(file: Path) -> tuple[np.ndarray, np.ndarray | None]:
         raise InputError(file, "finite intensities", found="NaN or infinity")
     if label is None:
         return _as_volume(image), None
-    if label.shape != image.shape:
-        expected = f"a label of the image's shape, {image.shape}"
-        raise InputError(file, expected, got=label.shape)
     return _as_volume(image), _as_volume(whole_numbers(label, file))
-
-
-def _array(content: h5py.File, key: str) -> np.ndarray:
-    """Return the array under a key, only from the file itself: HDF5 can point to any other file."""
-    dataset = content[key] if isinstance(content.get(key, getlink=True), h5py.HardLink) else None
-    if not isinstance(dataset, h5py.Dataset) or dataset.external or dataset.is_virtual:
-        raise ValueError(f"{key} is not an array in the file itself")
-    return np.asarray(dataset)
 
 
 def _as_volume(array: np.ndarray) -> np.ndarray:

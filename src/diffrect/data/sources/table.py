@@ -38,7 +38,7 @@ def read_table(
         on_problem: called with the problem of each line.
 
     Raises:
-        InputError: the table cannot be read, or its split has no patient for train or val.
+        InputError: the table cannot be read, or its split has no patient for train.
     """
     lines = _read_lines(file)
     cases: dict[str, FileCase] = {}
@@ -162,7 +162,6 @@ def _split(file: Path, parts: Mapping[str, str]) -> Split:
     lists = {name: [p for p, part in parts.items() if part == name] for name in PARTS}
     # Labelled patients are chosen in the order of train, so these come first.
     lists["train"] = lists["labelled"] + lists["train"]
-    for name in ("train", "val"):
-        if not lists[name]:
-            raise InputError(file, f"at least one patient in split {name}", got="none")
+    if not lists["train"]:
+        raise InputError(file, "at least one patient in split train", got="none")
     return Split.from_dict(lists)
