@@ -63,8 +63,8 @@ class LargestParts:
         others = [_named(code, classes, self.shares) for code in codes if code not in self.reduced]
         said = []
         if kept:
-            largest = "only the largest connected part" if self.least == 1 else "only large parts"
-            said.append(f"keep {largest} of {', '.join(kept)}")
+            largest = "largest connected part" + "s" * (self.least < 1)
+            said.append(f"keep only the {largest} of {', '.join(kept)}")
         if others:
             said.append(f"keep all parts of {', '.join(others)}")
         reason = f"; per cent of a class that are one part, {ONE_PART:.0%} at least to be reduced"
