@@ -91,9 +91,11 @@ def rectify_volumes(
     for case in store.cases.values():
         if case.patient not in split.unlabelled:
             continue
-        rows = [volumes.rows[SliceIndex(case.id, index)] for index in range(case.slices)]
-        changed = (before[rows] != after[rows]).flatten(1).sum(dim=1).tolist()
-        shown = [to_grid(labels[rows].long(), case.shape, classes) for labels in (before, after)]
+        indices = (SliceIndex(case.id, index) for index in range(case.slices))
+        rows = torch.tensor([volumes.rows[index] for index in indices])
+        maps = [labels[rows].long() for labels in (before, after)]
+        changed = (maps[0] != maps[1]).flatten(1).sum(dim=1).tolist()
+        shown = [to_grid(labels, case.shape, classes) for labels in maps]
         for index, labels in enumerate(zip(*shown, store.label(case.id), strict=True)):
             yield RectifiedSlice(case, index, changed[index], *labels)
 
