@@ -61,6 +61,7 @@ DIFFRECT_OF_FORMAT_2: Mapping[str, Any] = {
     "rectifier_interval": 2,
     "relabel_from": 0.16,
     "relabel_share": 0.1,
+    "largest_part": True,
     "least_part": 1.0,
 }
 """What method diffrect's options were by default when files of versions 1 and 2 were written, where
@@ -140,6 +141,8 @@ class TrainConfig:
     """Number of machines, each with as many devices as --devices says."""
     sync_batchnorm: bool = field(default=False, metadata=RESULT)
     """Batch norm and losses see the batches of all processes as one."""
+    precise_statistics: bool = field(default=False, metadata=RESULT)
+    """Before it predicts, count batch norm's statistics anew over plain training slices."""
     deterministic: bool = field(default=False, metadata=RESULT)
     """Get the same weights every time on a GPU too, where this is slower."""
     accelerator: Literal["auto", "cpu", "cuda", "mps"] = field(default="auto", metadata=MACHINE)

@@ -3,6 +3,7 @@
 `diffrect.data.store` says what the files hold.
 """
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -61,6 +62,14 @@ class CaseRecord:
             raise ValueError(f"{sizes} are not numbers of slices, rows and columns")
         if not (isinstance(entry["patient"], str) and isinstance(entry["labelled"], bool)):
             raise ValueError(f"{entry['id']!r} has no patient or does not say if it is labelled")
+        if spacing is not None and not _are_sizes(spacing):
+            raise ValueError(f"{spacing!r} is no spacing")
+        axis, remarks = entry.get("axis", 2), entry.get("remarks", ())
+        if axis not in (0, 1, 2) or not all(isinstance(remark, str) for remark in remarks):
+            raise ValueError(f"axis {axis!r}, remarks {remarks!r}")
+        orientation = entry.get("orientation")
+        if not (orientation is None or isinstance(orientation, str)):
+            raise ValueError(f"orientation {orientation!r}")
         return cls(
             id=entry["id"],
             patient=entry["patient"],
@@ -68,10 +77,19 @@ class CaseRecord:
             slices=entry["slices"],
             shape=(height, width),
             spacing=None if spacing is None else (spacing[0], spacing[1], spacing[2]),
-            axis=entry.get("axis", 2),
-            orientation=entry.get("orientation"),
-            remarks=tuple(entry.get("remarks", ())),
+            axis=axis,
+            orientation=orientation,
+            remarks=tuple(remarks),
         )
+
+
+def _are_sizes(spacing: Any) -> bool:
+    """Return whether a value of a JSON file is three lengths above 0."""
+    return (
+        isinstance(spacing, list)
+        and len(spacing) == 3
+        and all(type(size) in (int, float) and 0 < size < math.inf for size in spacing)
+    )
 
 
 def read_record(store: Path, case_id: str) -> CaseRecord:

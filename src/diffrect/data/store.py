@@ -95,6 +95,10 @@ class Store:
         self.task = Task.from_dict(settings)
         self.missing_patients: list[str] = settings["missing_patients"]
         self.options: dict[str, Any] = settings.get("options", {})
+        if not isinstance(self.format, str) or not all(
+            isinstance(name, str) for name in self.missing_patients
+        ):
+            raise ValueError(f"format {self.format!r}, missing {self.missing_patients!r}")
         records = map(CaseRecord.from_dict, settings["cases"])
         self.cases: dict[str, CaseRecord] = {record.id: record for record in records}
         strange = [name for name in self.cases if not can_name_folder(name)]
@@ -179,9 +183,19 @@ class Store:
         return self._read(case_id, LABEL_FILE, index)
 
     def affine(self, case_id: str) -> np.ndarray:
-        """Return the matrix (4, 4) from voxels of the source's file to millimetres."""
+        """Return the matrix (4, 4) from voxels of the source's file to millimetres.
+
+        Raises:
+            InputError: `case.json` is damaged.
+        """
         file = self.path / CASES_FOLDER / case_id / CASE_FILE
-        return np.array(read_json(file)["affine"])
+        try:
+            affine = np.array(read_json(file)["affine"], np.float64)
+        except (KeyError, TypeError, ValueError, OverflowError):
+            affine = np.empty(0)
+        if affine.shape != (4, 4) or not np.isfinite(affine).all():
+            raise InputError(file, "the description of a case, its affine is damaged")
+        return affine
 
     def zoom(self, case_id: str, spacing: float | None) -> Zoom:
         """Return how the slices of a case become pixels of `spacing` mm; None where that is None.

@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 import pydicom
-import SimpleITK as sitk
 from pydicom.dataset import Dataset
 from pydicom.uid import SegmentationStorage
 
@@ -23,11 +22,10 @@ from diffrect.imaging.decoders.dicom_size import check_pixels
 from diffrect.imaging.decoders.gdcm import read_stored
 from diffrect.imaging.decoders.guard import guarded
 from diffrect.imaging.dicom_header import parsed
-from diffrect.imaging.itk import LPS_TO_RAS, quiet
+from diffrect.imaging.itk import LPS_TO_RAS, read_header
 from diffrect.imaging.kinds import series_files
 from diffrect.imaging.volume import Volume
 
-_SLICER = "a readable 3D Slicer segmentation"
 _DICOM = "a readable DICOM segmentation"
 _EXPORT = "export it as a label map, with one code per segment"
 _MOST_SLICES = 2**12
@@ -46,11 +44,7 @@ def merge_layers(volume: Volume, path: Path) -> Volume:
     Raises:
         InputError: segments overlap, or two of them have one label value.
     """
-    with decoding(path, _SLICER), quiet():
-        header = sitk.ImageFileReader()
-        header.SetFileName(str(path))
-        header.ReadImageInformation()
-        entries = {key: header.GetMetaData(key) for key in header.GetMetaDataKeys()}
+    entries = read_header(path).entries
     numbers = [match[1] for key in entries if (match := re.fullmatch(r"Segment(\d+)_ID", key))]
     if not numbers and "Segmentation_ReferenceImageExtentOffset" not in entries:
         return volume

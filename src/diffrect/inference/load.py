@@ -52,6 +52,10 @@ def load_method(run: Path | str, checkpoint: Literal["best", "last"] = "best") -
         with warnings.catch_warnings():
             warnings.simplefilter("error", UserWarning)  # complex numbers for real ones
             method.load_state_dict(state["method"])
+            precise = state.get("statistics", {})
+            left = method.predictor.load_state_dict(precise, strict=False).unexpected_keys
+        if left:
+            raise RuntimeError(f"no statistics called {left[0]}")
     except (RuntimeError, TypeError, UserWarning) as error:
         reason = str(error).splitlines()[-1].strip()[:200]
         raise InputError(path, "weights that fit its configuration", reason=reason) from None

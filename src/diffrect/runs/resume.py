@@ -47,6 +47,8 @@ class TrainingState:
         optimizers: state dict of each optimiser, by name.
         loss_scale: state dict of the loss scaler; empty in precisions that have none.
         carried: numbers of earlier iterations that the log repeats, see `Method.carried`.
+        statistics: batch norm's statistics with which the predictor predicts, by their names in it;
+            empty where these are the ones it has in training.
     """
 
     step: int
@@ -62,6 +64,7 @@ class TrainingState:
     optimizers: Mapping[str, Mapping[str, Any]]
     loss_scale: Mapping[str, Any]
     carried: Mapping[str, float]
+    statistics: Mapping[str, Any]
 
     def to_dict(self) -> dict[str, Any]:
         """Return what a checkpoint holds."""
@@ -93,6 +96,7 @@ class TrainingState:
             optimizers=values["optimizers"],
             loss_scale=values.get("loss_scale", {}),
             carried=values.get("carried", {}),
+            statistics=values.get("statistics", {}),
         )
 
 

@@ -9,8 +9,9 @@ patients with ACDC's codes have ACDC's classes; other sets have the codes that t
 """
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -41,6 +42,8 @@ from diffrect.imaging.kinds import visible
 from diffrect.imaging.label_codes import map_codes, whole_numbers
 from diffrect.imaging.volume import Volume
 from diffrect.labels import IGNORED
+
+_FEW_GAPS = 5
 
 
 @dataclass(frozen=True)
@@ -181,14 +184,32 @@ def _grouped_slices(folder: Path) -> dict[str, tuple[Path, ...]]:
         match = SLICE.match(file.stem)
         if match is None:
             raise InputError(file, "a name of the form CASE_slice_N.h5")
-        groups[one_spelling(match["case"])][int(match["number"])] = file
+        slices = groups[one_spelling(match["case"])]
+        other = slices.setdefault(int(match["number"]), file)
+        if other != file:
+            raise InputError(file, "one file for each slice", found=f"{other.name} too")
     for case, slices in groups.items():
-        absent = sorted(set(range(1, max(slices) + 1)) - set(slices))
-        if absent:
-            file = folder / f"{case}_slice_{absent[0]}.h5"
+        gaps = _gaps(slices)
+        if gaps:
+            file = folder / f"{case}_slice_{gaps[0][0]}.h5"
             expected = f"slices 1 to {max(slices)} of {case}"
-            raise InputError(file, expected, found="no such file")
+            raise InputError(file, expected, found=f"none of {_listed(gaps)}")
     return {case: tuple(slices[n] for n in sorted(slices)) for case, slices in groups.items()}
+
+
+def _gaps(numbers: Iterable[int]) -> list[tuple[int, int]]:
+    """Return the first and the last number of each gap from 1 up, however wide it is."""
+    there = sorted({0, *numbers})
+    pairs = pairwise(there)
+    return [(before + 1, after - 1) for before, after in pairs if after - before > 1]
+
+
+def _listed(gaps: Sequence[tuple[int, int]]) -> str:
+    """Return the numbers of the first few gaps."""
+    names = [str(low) if low == high else f"{low} to {high}" for low, high in gaps[:_FEW_GAPS]]
+    more = [f"{len(gaps) - _FEW_GAPS} more"] if len(gaps) > _FEW_GAPS else []
+    *first, last = names + more
+    return f"{', '.join(first)} and {last}" if first else last
 
 
 def _read(file: Path) -> tuple[np.ndarray, np.ndarray | None]:

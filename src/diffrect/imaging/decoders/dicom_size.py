@@ -11,6 +11,7 @@ from pydicom.uid import (
     RLELossless,
 )
 
+from diffrect.console import count
 from diffrect.errors import InputError
 from diffrect.imaging.decode import LARGEST_GZIP_RATIO, TRUNCATED
 from diffrect.imaging.decoders.limits import check_promise
@@ -42,7 +43,7 @@ def check_pixels(file: Path, header: Dataset) -> int:
     if min(frames, rows, columns, row) < 1:
         raise InputError(file, "a frame or more", got=f"{frames} of {columns} x {rows} pixels")
     needed = frames * rows * row // 8
-    announced = f"{frames} frames of {columns} x {rows} pixels"
+    announced = f"{count(frames, 'frame')} of {columns} x {rows} pixels"
     syntax = header.file_meta.get("TransferSyntaxUID", ImplicitVRLittleEndian)
     element: Any = header.get_item(_PIXELS)
     length = getattr(element, "length", None)
