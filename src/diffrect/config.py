@@ -46,7 +46,7 @@ _MOST_SLICES = 2**16
 _NO_MEMORY = "more fits into no memory"
 _LARGEST_RATE = 1e6  # from there on, one step leaves no weight that is a number
 
-CONFIG_FORMAT = 2
+CONFIG_FORMAT = 3
 """Version of the files that `write_config` writes; files of version 1 hold no number."""
 REFERENCE_OF_FORMAT_1: Mapping[str, Any] = {
     "geometry": "single",
@@ -54,6 +54,20 @@ REFERENCE_OF_FORMAT_1: Mapping[str, Any] = {
     "rectify_after": False,
 }
 """What preset `reference` was when files of version 1 were written, where it is not that now."""
+DIFFRECT_OF_FORMAT_2: Mapping[str, Any] = {
+    "rectifier": "slice",
+    "rectify_share": 1 / 30,
+    "consistency_target": "teacher",
+    "teacher_statistics": "student",
+    "rectification_ramp": False,
+    "rectifier_interval": 2,
+    "relabel_from": 0.16,
+    "relabel_share": 0.1,
+    "largest_part": True,
+    "least_part": 1.0,
+}
+"""What method diffrect's options were by default when files of versions 1 and 2 were written, where
+they are not that now."""
 # A configuration that was written by hand names only some of these; what it asks for is today's.
 _FIELDS_OF_FORMAT_1 = {
     *("method", "preset", "labelled", "split_file", "size", "iterations", "batch_labelled"),
@@ -219,8 +233,8 @@ def read_config(
 ) -> TrainConfig:
     """Return the configuration in a YAML file; fields it leaves out keep the values of `base`.
 
-    A configuration that an earlier version wrote with preset `reference` gets the options that keep
-    the preset what it was then.
+    A configuration that an earlier version wrote gets the options that keep its preset what it was
+    then.
 
     Args:
         path: the file.
@@ -234,10 +248,10 @@ def read_config(
     if not isinstance(content, dict):
         raise InputError(path, "a mapping of options", got=type(content).__name__)
     found = content.pop("format", None)
-    if found not in (None, CONFIG_FORMAT):
+    if found not in (None, 2, CONFIG_FORMAT):
         raise InputError(path, f"configuration format {CONFIG_FORMAT}", got=found)
-    if found is None and not as_written:
-        content = _with_earlier_reference(content)
+    if found != CONFIG_FORMAT and not as_written:
+        content = _with_earlier_options(content, first=found is None)
     base = base or TrainConfig()
     return update_dataclass(
         base, _with_moved_settings(content, base.options, f"{path}: "), str(path)
@@ -267,13 +281,32 @@ def config_from_dict(values: Mapping[str, Any]) -> TrainConfig:
     return update_dataclass(TrainConfig(), _with_moved_settings(values, {}), "config")
 
 
-def _with_earlier_reference(content: dict[str, Any]) -> dict[str, Any]:
-    """Return a file's fields with what keeps preset `reference` as it was in format 1."""
-    recorded = content.keys() >= _FIELDS_OF_FORMAT_1 and content["preset"] == "reference"
+def earlier_options(method: str, preset: str, *, first: bool = True) -> Mapping[str, Any]:
+    """Return what a preset was to an earlier version, where it is not that now.
+
+    Args:
+        method: name of the method.
+        preset: name of the preset.
+        first: the version was that of format 1, not 2.
+    """
+    options = dict(REFERENCE_OF_FORMAT_1) if first and preset == "reference" else {}
+    if method == "diffrect" and preset == "default":
+        options.update(DIFFRECT_OF_FORMAT_2)
+    return options
+
+
+def _with_earlier_options(content: dict[str, Any], *, first: bool) -> dict[str, Any]:
+    """Return the fields of an earlier file with what keeps its preset as it was.
+
+    Args:
+        content: the fields.
+        first: the file is of format 1, which those that are written by hand seem to be, too.
+    """
     options = content.get("options")
-    if not recorded or not isinstance(options, Mapping):
+    if not content.keys() >= _FIELDS_OF_FORMAT_1 or not isinstance(options, Mapping):
         return content
-    return {**content, "options": {**REFERENCE_OF_FORMAT_1, **options}}
+    earlier = earlier_options(str(content["method"]), str(content["preset"]), first=first)
+    return {**content, "options": {**earlier, **options}}
 
 
 def _with_moved_settings(

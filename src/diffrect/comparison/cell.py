@@ -11,10 +11,10 @@ from diffrect.comparison.matrix import Cell
 from diffrect.comparison.names import CELL_FORMAT
 from diffrect.comparison.provenance import code_version
 from diffrect.config import (
-    REFERENCE_OF_FORMAT_1,
     Role,
     config_from_dict,
     config_to_dict,
+    earlier_options,
     names_with,
     read_config,
 )
@@ -159,8 +159,9 @@ def check_cell(run: Path, cell: Cell, split: str) -> None:
     scores, saved = run / metrics_file(split), run / CONFIG_FILE
     if scores.is_file():
         found = dict(read_json(scores).get("protocol", {}))
-        if found.get("preset") == "reference":  # its options may be those of an earlier version
-            found["options"] = {**REFERENCE_OF_FORMAT_1, **(found.get("options") or {})}
+        # Its options may be those of an earlier version.
+        earlier = earlier_options(str(found.get("method")), str(found.get("preset")))
+        found["options"] = {**earlier, **(found.get("options") or {})}
     elif saved.is_file() and has_state(run):
         found = config_to_dict(complete(read_config(saved)))
     else:
