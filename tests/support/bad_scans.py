@@ -433,8 +433,8 @@ SCANS: dict[str, tuple[str, str, Spoil]] = {
     ),
     "DICOM pixels that are more than the header says": (
         "predict run out series",
-        "series/IM0003.dcm: expected a readable DICOM file: its header says 48 bytes of pixels, the "
-        "file has 144",
+        "series/IM0003.dcm: expected a readable DICOM file: its header says 48 bytes of pixels, "
+        "the file has 144",
         series(retag("Rows", 3)),
     ),
     "a multi-frame DICOM file with a missing frame": (
