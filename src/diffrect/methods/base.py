@@ -136,7 +136,7 @@ class Method(nn.Module, ABC):
     def attach(self, volumes: TrainingVolumes) -> None:
         """Receive all slices of the training patients, once before the first iteration.
 
-        The training loop calls it only where `needs_volumes`, because the volumes stay in memory.
+        The training loop calls it only where `needs_volumes`, because it reads all known labels.
         `Batch.slices` and `Batch.geometry` say which of them a row shows, and how.
 
         Args:

@@ -35,6 +35,7 @@ from diffrect.methods.base import Method, Problem, Update
 from diffrect.methods.registry import Resolved, resolve
 from diffrect.runs.names import BEST, LAST
 from diffrect.runs.resume import TrainingState
+from diffrect.runs.state import load_optimizers, load_weights
 from diffrect.training.fabric import DTYPES, batch_explained, launch, make_fabric
 from diffrect.training.finite import Guard
 from diffrect.training.monitor import Monitor
@@ -223,9 +224,8 @@ class Trainer:
 
     def load(self, state: TrainingState) -> None:
         """Return to a saved state."""
-        self.method.load_state_dict(state.method)
-        for name, optimizer in self.optimizers.items():
-            optimizer.load_state_dict(dict(state.optimizers[name]))
+        load_weights(self.method, state.method, state.path)
+        load_optimizers(self.optimizers, state.optimizers, state.path)
         if state.loss_scale:
             self.fabric.strategy.precision.load_state_dict(dict(state.loss_scale))
         self.step, self.best, self.last_dice = state.step, state.best, state.last_dice
