@@ -11,13 +11,15 @@ from diffrect.comparison.matrix import Cell
 from diffrect.comparison.names import CELL_FORMAT
 from diffrect.comparison.provenance import code_version
 from diffrect.config import (
-    REFERENCE_OF_FORMAT_1,
     Role,
     config_from_dict,
     config_to_dict,
+    earlier_options,
     names_with,
     read_config,
 )
+from diffrect.data.choose_split import split_of
+from diffrect.data.store import Store
 from diffrect.errors import InputError
 from diffrect.evaluation.evaluate import evaluate
 from diffrect.json_files import read_json, write_json
@@ -96,6 +98,9 @@ def finish_cell(job: CellJob, cell: Cell) -> None:
     if cell_state(run, job) == "finished":  # by another process, a moment ago
         return
     clear_unusable(run)
+    if not getattr(split_of(Store(job.store), cell.config), job.split):
+        expected = f"patients to score, the split of {job.store} has none"
+        raise InputError(f"--split {job.split}", expected, setting="split")
     train(job.store, run, cell.config, resume=True, progress=job.progress)
     evaluate(
         run,
@@ -154,13 +159,16 @@ def check_cell(run: Path, cell: Cell, split: str) -> None:
     scores, saved = run / metrics_file(split), run / CONFIG_FILE
     if scores.is_file():
         found = dict(read_json(scores).get("protocol", {}))
-        if found.get("preset") == "reference":  # its options may be those of an earlier version
-            found["options"] = {**REFERENCE_OF_FORMAT_1, **(found.get("options") or {})}
+        # Its options may be those of an earlier version.
+        earlier = earlier_options(str(found.get("method")), str(found.get("preset")))
+        found["options"] = {**earlier, **(found.get("options") or {})}
     elif saved.is_file() and has_state(run):
         found = config_to_dict(complete(read_config(saved)))
     else:
         return
     wanted = config_to_dict(complete(cell.config))
+    if wanted["validate_every"] is None:  # as the training sees fit
+        del wanted["validate_every"]
     for name, (before, now) in differences(found, wanted).items():
         raise InputError(
             run,

@@ -24,6 +24,7 @@ from diffrect.data.store import Store
 from diffrect.json_files import read_json
 from diffrect.methods.registry import complete
 from diffrect.runs.names import CELL_FILE
+from diffrect.training.interval import with_interval
 from diffrect.training.trainer import Trainer
 from diffrect.training.validation import validate
 
@@ -110,6 +111,7 @@ def timed_minutes(config: TrainConfig, store: Store) -> float:
     """
     config = replace(complete(config), devices=1)
     split = split_of(store, config)
+    config = with_interval(config, store, split)
     trainer = Trainer(store, Path("estimate"), config, split)
     first = max(0, config.iterations - TIMED_STEPS - 1)
     times = []

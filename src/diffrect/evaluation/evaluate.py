@@ -19,6 +19,7 @@ from diffrect.evaluation.summary import summarise
 from diffrect.inference.model import Model
 from diffrect.json_files import write_json
 from diffrect.labels import IGNORED
+from diffrect.runs.folds import SCORES_FILE, is_cross_validation
 from diffrect.runs.names import (
     METRICS_FORMAT,
     SPLIT_FILE,
@@ -73,6 +74,9 @@ def evaluate(
     run = Path(run)
     one_of("--split", split, SPLITS)
     one_of("--empty", empty, EMPTY_CONVENTIONS)
+    if is_cross_validation(run):
+        hint = f"its scores are in {run / SCORES_FILE}; each of its folds is a run"
+        raise InputError(run, "a run", found="a cross-validation", hint=hint)
     model = Model.load(run, checkpoint=checkpoint, device=device)
     data = _open_store(run, model, None if store is None else Path(store))
     parts = _read_split(run)

@@ -21,7 +21,7 @@ from diffrect.runs.names import CELL_FILE, METRICS_FORMAT
 
 # Numbers are not comparable if one of these differs. `devices` is among them, because each device
 # has batches of its own.
-_PROTOCOL = (*names_with(Role.RESULT), "devices")
+_PROTOCOL = (*names_with(Role.RESULT, Role.CHOICE), "devices")
 # Files of earlier versions do not name these, and had the defaults.
 _ADDED = ("spacing", "crop", "sync_batchnorm", "precise_statistics", "deterministic")
 _EVALUATION = ("split", "checkpoint", "empty")
