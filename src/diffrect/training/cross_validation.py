@@ -16,8 +16,8 @@ from diffrect.distributed.ranks import started_outside
 from diffrect.errors import InputError
 from diffrect.evaluation.evaluate import evaluate
 from diffrect.evaluation.result import Evaluation
+from diffrect.evaluation.scores_file import write_scores
 from diffrect.evaluation.summary import summarise
-from diffrect.json_files import write_json
 from diffrect.methods.registry import complete
 from diffrect.runs.folds import (
     SCORES_FILE,
@@ -84,7 +84,7 @@ def cross_validate(
             tell(f"fold {number} of {folds}: without {', '.join(split.test)}")
         results.append(_do_fold(opened, run, config, number, progress=progress))
     pooled = _pool(results, run, config, whole)
-    write_json(run / SCORES_FILE, pooled.to_dict())
+    write_scores(pooled, run / SCORES_FILE)
     finish_folds(run)
     return pooled
 
