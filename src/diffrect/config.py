@@ -38,6 +38,8 @@ MACHINE, PATIENTS = {"role": Role.MACHINE}, {"role": Role.PATIENTS}
 Preset = Literal["default", "reference"]
 Precision = Literal["32-true", "16-mixed", "bf16-mixed", "64-true"]
 
+LARGEST_RATE = 3.4e38
+"""The largest learning rate: with any more, a step is no number of 32 bits."""
 CONFIG_FORMAT = 2
 """Version of the files that `write_config` writes; files of version 1 hold no number."""
 REFERENCE_OF_FORMAT_1: Mapping[str, Any] = {
@@ -138,10 +140,10 @@ class TrainConfig:
         within("seed", self.seed, 0, 2**63 - 1)
         if self.validate_every is not None:
             at_least("validate_every", self.validate_every, 1)
-        if not 0 < self.learning_rate < float("inf"):
+        if not 0 < self.learning_rate <= LARGEST_RATE:
             raise InputError(
                 "learning_rate",
-                "a positive number",
+                f"a positive number up to {LARGEST_RATE:g}",
                 got=self.learning_rate,
                 setting="learning_rate",
             )

@@ -19,9 +19,10 @@ import yaml
 from diffrect.checks import at_least
 from diffrect.cli.commands import COMMANDS, Command, Train
 from diffrect.cli.compare import Compare
-from diffrect.config import TrainConfig, parse_options, read_config
+from diffrect.config import Role, TrainConfig, names_with, parse_options, read_config
 from diffrect.errors import InputError
 from diffrect.runs.names import CONFIG_FILE
+from diffrect.runs.saved import saved_config
 
 _MARKERS = (
     tyro.conf.FlagCreatePairsOff,
@@ -64,8 +65,9 @@ def parse(arguments: list[str]) -> Command:
 
 def _resolve(command: Train, arguments: list[str]) -> Train:
     """Apply the saved configuration if the command resumes, then --config, then the options."""
-    saved = command.run / CONFIG_FILE
-    settings = read_config(saved) if command.resume and saved.is_file() else TrainConfig()
+    saved, settings = command.run / CONFIG_FILE, TrainConfig()
+    if command.resume and (saved.is_file() or not _defines_training(arguments)):
+        settings = saved_config(command.run)
     if command.config is not None:
         settings = read_config(command.config, settings)
     # They become the defaults of a second reading, so that the options given win. Flags start
@@ -73,6 +75,13 @@ def _resolve(command: Train, arguments: list[str]) -> Train:
     base = Train(command.store, command.run, settings, config=command.config)
     command = _parse(Train, arguments, "diffrect train", default=base)
     return replace(command, settings=_with_options(command))
+
+
+def _defines_training(arguments: list[str]) -> bool:
+    """Return whether arguments say what to train, not only where and how."""
+    given = {a.split("=")[0].lstrip("-").replace("-", "_") for a in arguments if a[:2] == "--"}
+    named = names_with(Role.COMPARED, Role.RESULT, Role.PATIENTS)
+    return bool(given.intersection((*named, "config", "option", "rectify_from")))
 
 
 def _resolve_compare(command: Compare, arguments: list[str]) -> Compare:

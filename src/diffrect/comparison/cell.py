@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from diffrect.comparison.cost import training_cost
-from diffrect.comparison.locks import CellLock, LockedError
+from diffrect.comparison.locks import CellLock
 from diffrect.comparison.matrix import Cell
 from diffrect.comparison.names import CELL_FORMAT
 from diffrect.comparison.provenance import code_version
@@ -18,6 +18,7 @@ from diffrect.config import (
     names_with,
     read_config,
 )
+from diffrect.distributed.locks import LOCK_FILE, LockedError, refuse_taken
 from diffrect.errors import InputError
 from diffrect.evaluation.evaluate import evaluate
 from diffrect.json_files import read_json, write_json
@@ -78,7 +79,7 @@ def do_cell(job: CellJob, cell: Cell) -> Outcome:
         with CellLock(Path(job.folder), cell.folder):
             finish_cell(job, cell)
     except LockedError as taken:
-        return Outcome("taken", str(taken))
+        return Outcome("taken", f"taken by {taken.owner}")
     except InputError as error:
         return Outcome("failed", " ".join(str(error).split()))
     except OSError as error:
@@ -141,6 +142,7 @@ def clear_unusable(run: Path) -> None:
     """
     begun = (run / CONFIG_FILE).is_file() and not has_state(run)
     ended = any(line["kind"] == "end" for line in read_log(run / LOG_FILE))
+    refuse_taken(run / LOCK_FILE, run)
     if begun and not ended and not any((run / metrics_file(split)).is_file() for split in SPLITS):
         remove_run(run)
 

@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 from diffrect.data.integrity import find_fault, seal_case
-from diffrect.data.record import STORE_FILE
 from diffrect.data.sources.base import Reference
 from diffrect.data.store import read_settings
 from diffrect.errors import InputError
@@ -24,11 +23,8 @@ def find_damaged(
     of their descriptions that they lack.
 
     Raises:
-        InputError: not a finished store, or one of another source.
+        InputError: a store of another source.
     """
-    if not (store / STORE_FILE).is_file():
-        problem = "--repair expected a finished store"
-        raise InputError(store, problem=problem, found=f"no {STORE_FILE}")
     try:
         before = read_settings(store)
     except InputError:  # damaged, or of an unknown version
