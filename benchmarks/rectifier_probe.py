@@ -24,6 +24,7 @@ import torch
 from torch import Tensor
 
 from diffrect.config import TrainConfig
+from diffrect.data.packed import Packed
 from diffrect.data.record import SliceIndex
 from diffrect.data.split import Split
 from diffrect.data.store import Store
@@ -145,23 +146,25 @@ class Subject:
 
     def labels(self, guidance: Sequence[float]) -> Iterator[tuple[str, Tensor]]:
         """Yield names and class maps (N, size, size) of the slices that judge."""
-        bank = VolumeLabels(len(self.classes), self.method.options.neighbours)
+        options = self.method.options
+        bank = VolumeLabels(len(self.classes), options.neighbours, options.largest_part)
         bank.attach(self.volumes)
         teacher = self.method.predictor
         bank.label_all(teacher, next(teacher.parameters()))
         yield TEACHER, bank.history[-1][self.rows]
-        yield PARTS, bank.largest_parts(bank.history[-1])[self.rows]
+        yield PARTS, bank.reduced(bank.history[-1])[self.rows]
         if self.method.options.learns_rectifier:
             volumes = isinstance(self.method.rectifier, LatentRectifier)
             found = self.of_volumes(bank, guidance) if volumes else self.of_slices(bank)
             whole: dict[str, Tensor] = {}
             for part, name, codes in found:
-                maps = whole.setdefault(name, bank.history[-1].clone())
+                maps = whole.setdefault(name, bank.history[-1].all())
                 maps[part] = codes.byte()
             for name, maps in whole.items():
                 yield name, maps[self.rows]
                 if name.startswith("rectified"):
-                    yield f"{name}, largest parts", bank.largest_parts(maps)[self.rows]
+                    reduced = bank.reduced(Packed.of(maps))
+                    yield f"{name}, largest parts", reduced[self.rows]
 
     def of_volumes(
         self, bank: VolumeLabels, others: Sequence[float]
@@ -171,13 +174,15 @@ class Subject:
         assert isinstance(rectifier, LatentRectifier)
         teacher = self.method.predictor
         like = next(teacher.parameters())
-        for part, own in bank.shares(self.rows, teacher, like):
+        for part in self.rows.split(min(AT_ONCE, bank.at_once)):
+            own = bank.shares(part, teacher, like)
             around = bank.context(part)
             images = channels_last(around.images.flatten(1, 2).to(like))
             coarse = torch.cat([own[:, None].float(), around.labels], dim=1).to(like)
-            maps, conditions = rectifier.encode_images(images), rectifier.encode(coarse)
+            maps = rectifier.encode_images(images)
+            conditions = rectifier.encode(rectifier.colouring.mix(coarse))
             noise = torch.randn_like(conditions[0])
-            right = bank.one_hot(self.truth_of(part))[:, None].to(like)
+            right = rectifier.colouring(self.truth_of(part))[:, None].to(like)
             latents = {
                 TRUTH: rectifier.encode(right)[0],
                 ZEROS: torch.zeros_like(noise),
@@ -200,7 +205,8 @@ class Subject:
         assert not isinstance(rectifier, LatentRectifier)
         like = next(rectifier.parameters())
         known = self.volumes.labelled
-        taught, true = bank.history[-1][known].long(), self.volumes.labels[known].long()
+        rows = known.nonzero()[:, 0]
+        taught, true = bank.history[-1][rows].long(), self.volumes.labels[rows].long()
         true = torch.where(true == IGNORED, taught, true)
         guidance = calibration_guidance(taught, true, len(self.classes), per_row=True).mean()[None]
         if self.method.options.guidance == "none":

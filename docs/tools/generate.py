@@ -6,6 +6,7 @@ python docs/tools/generate.py
 from pathlib import Path
 
 from commands_page import commands_page
+from long_description import long_description
 from options_page import options_page
 from tutorial import notebook
 
@@ -17,6 +18,7 @@ def generated() -> dict[Path, str]:
     return {
         DOCS / "reference" / "commands.md": commands_page(),
         DOCS / "reference" / "options.md": options_page(),
+        DOCS / "tools" / "long_description.md": long_description(),
         DOCS / "start" / "first-model.ipynb": notebook(),
     }
 

@@ -1,12 +1,13 @@
-"""Check the values of settings against the types and ranges of dataclass fields."""
+"""Check the values of settings against the types and ranges of dataclass fields, and files."""
 
 import dataclasses
+import stat
 import types
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
-from diffrect.errors import InputError
+from diffrect.errors import InputError, brief
 
 T = TypeVar("T")
 
@@ -49,14 +50,25 @@ def one_of(name: str, value: object, choices: Collection[object]) -> None:
         raise InputError(name, f"one of {listed}", got=repr(value))
 
 
-def at_least(name: str, value: int, least: int) -> None:
-    """Refuse a setting below `least`.
+def at_least(
+    name: str, value: int, least: int, most: int = 10**9, *, why: str | None = None
+) -> None:
+    """Refuse a setting below `least` or above `most`.
+
+    Args:
+        name: the field or option that holds the setting.
+        value: its value.
+        least: the smallest value allowed.
+        most: the largest value allowed.
+        why: why there can be no more, for the message.
 
     Raises:
-        InputError: the value is smaller.
+        InputError: the value is smaller or larger.
     """
     if value < least:
         raise InputError(name, f"at least {least}", got=value, setting=name)
+    if value > most:
+        raise InputError(name, f"at most {most}", got=value, hint=why, setting=name)
 
 
 def within(name: str, value: float, low: float, high: float) -> None:
@@ -73,7 +85,56 @@ def within(name: str, value: float, low: float, high: float) -> None:
     """
     if not low <= value <= high:  # NaN is nowhere
         expected = f"a number from {low:g} to {high:g}"
-        raise InputError(name, expected, got=f"{value:g}", setting=name)
+        got = value if isinstance(value, int) else f"{value:g}"
+        raise InputError(name, expected, got=got, setting=name)
+
+
+def folder_to_make(path: Path, expected: str = "a folder to make") -> None:
+    """Check that a path is a folder, or nothing yet and can become one.
+
+    Args:
+        path: the folder.
+        expected: what it should be.
+
+    Raises:
+        InputError: it is a file, or it or a folder that it lies in is a link that leads nowhere.
+    """
+    for place in (path, *path.parents):
+        if place.is_symlink() and not place.exists():
+            raise InputError(place, expected, found="a symbolic link that leads nowhere")
+    if path.exists() and not path.is_dir():
+        raise InputError(path, expected, found="a file")
+
+
+def regular_file(path: Path, expected: str) -> None:
+    """Check that a path is a regular file, or a link to one, before it is opened.
+
+    A named pipe or a device may never come to an end.
+
+    Args:
+        path: the file.
+        expected: what it should be, such as "a NIfTI file".
+
+    Raises:
+        InputError: nothing is there, or it is no regular file.
+    """
+    try:
+        mode = path.stat().st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        raise InputError(path, expected, found="no such file") from None
+    except (OSError, ValueError) as error:  # a loop of links; a name with a zero byte
+        reason = getattr(error, "strerror", None) or error
+        raise InputError(path, expected, reason=reason) from None
+    if not stat.S_ISREG(mode):
+        found = next((name for test, name in _NO_FILES if test(mode)), "a device")
+        raise InputError(path, expected, found=found)
+
+
+_NO_FILES: tuple[tuple[Callable[[int], bool], str], ...] = (
+    (stat.S_ISDIR, "a folder"),
+    (stat.S_ISFIFO, "a named pipe"),
+    (stat.S_ISSOCK, "a socket"),
+)
 
 
 def _of(where: str) -> str:
@@ -91,8 +152,15 @@ def _coerce(value: Any, hint: Any, where: str, name: str) -> Any:
             continue
         accepted, convert = _CONVERSIONS.get(get_origin(kind) or kind, ((), lambda v: v))
         if isinstance(value, accepted) and (kind is bool or not isinstance(value, bool)):
+            if isinstance(value, int | float) and not abs(value) <= _LARGEST:  # NaN is nowhere
+                expected = f"a number from {-_LARGEST:g} to {_LARGEST:g}"
+                raise InputError(f"{_of(where)}{name}", expected, got=value, setting=name)
             return convert(value)
-    raise InputError(f"{_of(where)}{name}", _describe(kinds), got=repr(value), setting=name)
+    got = brief(repr(value))
+    raise InputError(f"{_of(where)}{name}", _describe(kinds), got=got, setting=name)
+
+
+_LARGEST = 1e30  # of a number; those that compute with it still have room
 
 
 # Type of a field -> the types that YAML gives it as, and how they become it.

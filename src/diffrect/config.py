@@ -16,7 +16,8 @@ from tyro.conf import arg
 
 from diffrect.atomic import write_atomic
 from diffrect.checks import at_least, update_dataclass, within
-from diffrect.errors import InputError
+from diffrect.errors import InputError, brief
+from diffrect.text_files import parse_yaml, read_yaml
 
 
 class Role(Enum):
@@ -38,8 +39,11 @@ MACHINE, PATIENTS = {"role": Role.MACHINE}, {"role": Role.PATIENTS}
 Preset = Literal["default", "reference"]
 Precision = Literal["32-true", "16-mixed", "bf16-mixed", "64-true"]
 
-LARGEST_RATE = 3.4e38
-"""The largest learning rate: with any more, a step is no number of 32 bits."""
+_LARGEST_SIDE = 2**14
+_MOST_SLICES = 2**16
+_NO_MEMORY = "more fits into no memory"
+_LARGEST_RATE = 1e6  # from there on, one step leaves no weight that is a number
+
 CONFIG_FORMAT = 2
 """Version of the files that `write_config` writes; files of version 1 hold no number."""
 REFERENCE_OF_FORMAT_1: Mapping[str, Any] = {
@@ -74,14 +78,25 @@ class TrainConfig:
     """The method as described, or the authors' code bug for bug; every option starts from it."""
     labelled: Annotated[
         str | None,
-        arg(metavar="N|N%|FILE", help_behavior_hint="(default: the split file's, else 1)"),
+        arg(
+            metavar="all|N|N%|FILE",
+            help_behavior_hint="(default: the split file's, else all; 1 of a published set)",
+        ),
     ] = field(default=None, metadata=PATIENTS)
-    """Labelled patients: a count, a share of the training patients, or a file, one id per line."""
+    """Patients whose labels train: all, a count, a share, or a file with one id per line."""
     split_file: Annotated[
         Path | None,
         arg(metavar="FILE.json", help_behavior_hint="(default: the official split, else drawn)"),
     ] = field(default=None, metadata=PATIENTS)
-    """JSON with the patients of train, val, maybe test and labelled; or nnU-Net's FILE:FOLD."""
+    """JSON with the patients of train, maybe val, test and labelled; or nnU-Net's FILE:FOLD."""
+    val_patients: Annotated[
+        int | None, arg(metavar="N", help_behavior_hint="(default: 10 %, none of fewer than 3)")
+    ] = field(default=None, metadata=PATIENTS)
+    """Patients with labels that a drawn split keeps to choose a checkpoint by."""
+    test_patients: Annotated[
+        int | None, arg(metavar="N", help_behavior_hint="(default: 20 %, none of fewer than 4)")
+    ] = field(default=None, metadata=PATIENTS)
+    """Patients with labels that a drawn split keeps to report a result on."""
     size: int = field(default=256, metadata=RESULT)
     """Slices are resized to this many pixels in height and width; any number will do."""
     spacing: Annotated[
@@ -131,30 +146,34 @@ class TrainConfig:
             object.__setattr__(self, "labelled", str(self.labelled))
         if self.split_file is not None:
             object.__setattr__(self, "split_file", Path(self.split_file))
-        for name in ("iterations", "batch_labelled", "devices", "nodes"):
-            at_least(name, getattr(self, name), 1)
-        at_least("size", self.size, 2)
+        at_least("iterations", self.iterations, 1)
+        at_least("batch_labelled", self.batch_labelled, 1, _MOST_SLICES, why=_NO_MEMORY)
+        at_least("batch_unlabelled", self.batch_unlabelled, 0, _MOST_SLICES, why=_NO_MEMORY)
+        at_least("size", self.size, 2, _LARGEST_SIDE, why=_NO_MEMORY)
         self._check_crop()
-        for name in ("batch_unlabelled", "workers"):
-            at_least(name, getattr(self, name), 0)
+        for name, least, most in (("devices", 1, 4096), ("nodes", 1, 65536), ("workers", 0, 512)):
+            at_least(name, getattr(self, name), least, most, why="no machine has as many")
         within("seed", self.seed, 0, 2**63 - 1)
+        for name in ("val_patients", "test_patients"):
+            if getattr(self, name) is not None:
+                at_least(name, getattr(self, name), 0)
         if self.validate_every is not None:
             at_least("validate_every", self.validate_every, 1)
-        if not 0 < self.learning_rate <= LARGEST_RATE:
-            raise InputError(
-                "learning_rate",
-                f"a positive number up to {LARGEST_RATE:g}",
-                got=self.learning_rate,
-                setting="learning_rate",
-            )
+        rate = self.learning_rate
+        if not 0 < rate <= _LARGEST_RATE:
+            expected = f"a positive number up to {_LARGEST_RATE:g}"
+            raise InputError("learning_rate", expected, got=rate, setting="learning_rate")
 
     def _check_crop(self) -> None:
         if (self.spacing is None) != (self.crop is None):
             given, absent = ("crop", "spacing") if self.spacing is None else ("spacing", "crop")
             raise InputError(given, f"--{absent} with it", got="none", setting=given)
-        if self.spacing is not None and not 0 < self.spacing < float("inf"):
-            raise InputError("spacing", "millimetres above 0", got=self.spacing, setting="spacing")
-        at_least("crop", self.side, 2)
+        if self.spacing is not None:
+            if not 0 < self.spacing < float("inf"):
+                expected = "millimetres above 0"
+                raise InputError("spacing", expected, got=self.spacing, setting="spacing")
+            within("spacing", self.spacing, 1e-6, 1e6)
+        at_least("crop", self.side, 2, _LARGEST_SIDE, why=_NO_MEMORY)
 
     @property
     def side(self) -> int:
@@ -193,11 +212,7 @@ def read_config(
     Raises:
         InputError: no such file, not YAML, or a field that does not exist or has the wrong type.
     """
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        reason = " ".join(str(error).split())
-        raise InputError(path, "a readable YAML file", reason=reason) from None
+    content = read_yaml(path) or {}
     if not isinstance(content, dict):
         raise InputError(path, "a mapping of options", got=type(content).__name__)
     found = content.pop("format", None)
@@ -275,9 +290,10 @@ def parse_options(pairs: list[str]) -> dict[str, Any]:
     for pair in pairs:
         name, equals, value = pair.partition("=")
         if not equals:
-            raise InputError(f"--option {pair}", "NAME=VALUE")
+            raise InputError(f"--option {brief(pair)}", "NAME=VALUE")
         try:
-            options[name.strip().replace("-", "_")] = yaml.safe_load(value)
-        except yaml.YAMLError:
-            raise InputError(f"--option {pair}", "a plain value after '='") from None
+            options[name.strip().replace("-", "_")] = parse_yaml(value)
+        except ValueError as error:
+            expected = "a plain value after '='"
+            raise InputError(f"--option {brief(pair)}", expected, reason=brief(error)) from None
     return options

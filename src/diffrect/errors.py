@@ -4,11 +4,28 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
+from diffrect.console import one_line, visible
+
+_LONGEST = 500  # characters of a value in a message
+
+
+def brief(value: object, longest: int = _LONGEST) -> str:
+    """Return a value as text of at most `longest` characters, the middle left out."""
+    try:
+        text = str(value)
+    except ValueError:  # Python writes no whole number of more than 4,300 digits
+        return "a number of thousands of digits"
+    if len(text) <= longest:
+        return text
+    kept = longest // 2 - 3
+    return f"{text[:kept]} ... {text[-kept:]}"
+
 
 class InputError(ValueError):
     """Report bad input from outside: a file, a folder, an option.
 
-    The parts spell one line, for example `scan.nii: expected one channel, got 3; try --channel 0`.
+    The parts spell one line, for example `scan.nii: expected one channel, got 3; try --channel 0`,
+    in which characters that steer a terminal are escapes.
     The command line prints that line and exits with code 2. Any other exception is a programming
     error and keeps its traceback.
 
@@ -63,8 +80,12 @@ class InputError(ValueError):
         return self
 
     def __str__(self) -> str:
-        parts = {name: part for name, part in self.parts.items() if part is not None}
-        line = str(self.subject)
+        parts = {
+            name: one_line(brief(part) if name in ("got", "found") else str(part))
+            for name, part in self.parts.items()
+            if part is not None
+        }
+        line = visible(str(self.subject))
         if "problem" in parts:
             line += f": {parts['problem']}"
         if "expected" in parts:

@@ -230,7 +230,7 @@ def raising(error):
 @pytest.mark.parametrize(
     ("error", "code", "line"),
     [
-        (InputError("scan\none.nii: expected better"), 2, "error: scan one.nii: expected better"),
+        (InputError("scan\none.nii: expected better"), 2, "error: scan\\none.nii: expected better"),
         (KeyboardInterrupt(), 130, "interrupted"),
         (KeyboardInterrupt("stopped; resume with --resume"), 130, "stopped; resume with --resume"),
         (PermissionError(13, "Permission denied", "RUN"), 2, "error: RUN: Permission denied"),

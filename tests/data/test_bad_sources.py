@@ -164,7 +164,7 @@ CASES: dict[str, tuple[str, Spoil]] = {
         csv("image,patient,split", f"{A},p,train", "images/b.nii.gz,p,val"),
     ),
     "a part of another name": (BY_TABLE, csv("image,split", f"{A},training")),
-    "a split without validation": (BY_TABLE, csv("image,split", f"{A},train")),
+    "a split without training": (BY_TABLE, csv("image,split", f"{A},val")),
     "no such table": (BY_TABLE, remove(TABLE)),
     "cases under another key of dataset.json": ("task", settings("task", unlabelled=[PART])),
     "a list of a case that is not there": ("h5", write("h5/val.list", "patient101_frame01\n")),

@@ -334,18 +334,20 @@ def test_resume_needs_the_same_source(
         prepare(acdc_folder, store.path, resume=True, progress=False)
 
 
-# Slowed down, so that the kill comes in the middle; the workers import this file too.
+# It waits after three cases, so that the kill comes in the middle; the workers import it too.
 SCRIPT = """
 import sys, time
+from pathlib import Path
 from diffrect.data import prepare as module
 
 write_case = module.write_case
 
-def slowly(*arguments):
-    time.sleep(0.02)
+def three_times(*arguments):
+    while len(list(Path(sys.argv[2]).glob("cases/heart*"))) >= 3:
+        time.sleep(0.01)
     write_case(*arguments)
 
-module.write_case = slowly
+module.write_case = three_times
 if __name__ == "__main__":
     module.prepare(sys.argv[1], sys.argv[2], workers=int(sys.argv[3]), progress=False)
 """
@@ -354,22 +356,24 @@ if __name__ == "__main__":
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs a system with SIGKILL")
 @pytest.mark.parametrize("workers", [1, 2])
 def test_a_killed_prepare_is_resumed(tmp_path: Path, workers: int) -> None:
-    patients = [f"heart_{number:03d}" for number in range(20)]
+    patients = [f"heart_{number:03d}" for number in range(6)]
     source, path = write_acdc(tmp_path / "source", patients), tmp_path / "store"
     script = tmp_path / "script.py"
     script.write_text(SCRIPT)
     command = [sys.executable, str(script), str(source), str(path), str(workers)]
     process = subprocess.Popen(command, env={**os.environ, "OMP_NUM_THREADS": "1"})
-    deadline = time.monotonic() + 60
-    while len(list(path.glob("cases/heart*"))) < 3 and time.monotonic() < deadline:
-        time.sleep(0.002)
+    deadline = time.monotonic() + 300
+    while len(list(path.glob("cases/heart*"))) < 3:
+        assert time.monotonic() < deadline
+        assert process.poll() is None
+        time.sleep(0.01)
     process.kill()
     process.wait()
     assert not (path / "store.json").exists()
     with pytest.raises(InputError, match="half prepared"):
         Store(path)
     resumed = prepare(source, path, resume=True, progress=False)
-    assert len(resumed.cases) == 40
+    assert len(resumed.cases) == 12
     resumed.verify()
     time.sleep(0.1)  # workers end with their parent and write nothing more
     assert not list(path.glob("cases/.*"))

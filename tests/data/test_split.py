@@ -8,11 +8,13 @@ from typing import Any, cast
 import pytest
 
 from diffrect.config import TrainConfig
-from diffrect.data.choose_split import resolve_split
+from diffrect.data.choose_split import origin_of_split, patients_by_label, resolve_split
 from diffrect.data.loader import training_batches
 from diffrect.data.prepare import prepare
 from diffrect.data.source_options import SourceOptions
 from diffrect.data.split import Split, acdc_split, restrict_to
+from diffrect.data.splits.drawn import HeldOut
+from diffrect.data.splits.words import describe_split
 from diffrect.data.store import Store
 from diffrect.data.volumes import training_volumes
 from diffrect.errors import InputError
@@ -21,7 +23,11 @@ from support.tiny import scan, write_nifti
 
 
 def fake_store(
-    patients: int = 20, unlabelled: int = 0, official: Split | None = None, cases: int = 2
+    patients: int = 20,
+    unlabelled: int = 0,
+    official: Split | None = None,
+    cases: int = 2,
+    layout: str = "acdc",
 ) -> Store:
     """A store of p00, p01, ... whose last patients have no labels."""
     records = {
@@ -31,7 +37,10 @@ def fake_store(
         for number in range(patients)
         for case in range(cases)
     }
-    return cast(Store, SimpleNamespace(path="STORE", cases=records, official_split=official))
+    return cast(
+        Store,
+        SimpleNamespace(path="STORE", cases=records, official_split=official, format=layout),
+    )
 
 
 def ids(*numbers: int) -> tuple[str, ...]:
@@ -79,7 +88,7 @@ def test_drawn_splits_are_by_patient_and_repeatable() -> None:
     split = resolve_split(fake_store(), seed=3)
     assert [len(split.train), len(split.val), len(split.test)] == [14, 2, 4]
     assert len({*split.train, *split.val, *split.test}) == 20
-    assert split.labelled == split.train[:1]
+    assert split.labelled == split.train
     assert resolve_split(fake_store(), seed=3) == split
     assert resolve_split(fake_store(), seed=4) != split
 
@@ -93,11 +102,79 @@ def test_drawn_splits_hold_out_only_patients_with_labels() -> None:
         resolve_split(fake_store(20, unlabelled=10), labelled="8")
 
 
-def test_the_smallest_drawn_split() -> None:
-    split = resolve_split(fake_store(3))
-    assert [len(split.train), len(split.val), len(split.test)] == [1, 1, 1]
-    with pytest.raises(InputError, match="at least 3 patients with labels, got 2"):
-        resolve_split(fake_store(3, unlabelled=1))
+@pytest.mark.parametrize(
+    ("labelled", "parts"),
+    [(1, (1, 0, 0)), (2, (2, 0, 0)), (3, (2, 1, 0)), (4, (2, 1, 1)), (5, (3, 1, 1))],
+)
+def test_drawn_splits_of_few_labels(labelled: int, parts: tuple[int, int, int]) -> None:
+    split = resolve_split(fake_store(24, unlabelled=24 - labelled, official=None))
+    assert (len(split.labelled), len(split.val), len(split.test)) == parts
+    assert split.unlabelled == ids(*range(labelled, 24))
+
+
+def test_a_split_needs_a_label() -> None:
+    with pytest.raises(InputError, match="STORE: expected at least 1 patient with labels, got 0"):
+        resolve_split(fake_store(3, unlabelled=3))
+
+
+def test_counts_of_patients_to_hold_out() -> None:
+    few = fake_store(24, unlabelled=20)
+    split = resolve_split(few, held_out=HeldOut(val=0, test=0), labelled="4")
+    assert (len(split.labelled), split.val, split.test) == (4, (), ())
+    assert [len(part) for part in (split.labelled, split.val, split.test)] == [4, 0, 0]
+    usual = resolve_split(few)
+    assert resolve_split(few, held_out=HeldOut(test=0)).val == usual.val
+    message = r"--test-patients: expected a patient with labels left to train on, of 4, got 1 to va"
+    with pytest.raises(InputError, match=message):
+        resolve_split(few, held_out=HeldOut(test=3))
+    with pytest.raises(InputError, match=r"--val-patients: expected a split that is drawn, got ST"):
+        resolve_split(fake_store(official=OFFICIAL), held_out=HeldOut(val=3))
+
+
+def test_own_data_train_on_all_labels_and_published_sets_on_one(tmp_path: Path) -> None:
+    own = fake_store(official=OFFICIAL, layout="folder")
+    assert resolve_split(own).labelled == OFFICIAL.train
+    assert resolve_split(fake_store(official=OFFICIAL)).labelled == OFFICIAL.train[:1]
+    file = write_split(tmp_path / "s.json", train=ids(18, 0, 1))
+    few = fake_store(20, unlabelled=2)
+    split = resolve_split(few, split_file=file)
+    assert (split.labelled, split.unlabelled, split.val) == (ids(0, 1), ids(18), ())
+    assert resolve_split(few, split_file=file, labelled="all").labelled == ids(0, 1)
+    assert resolve_split(few, split_file=file, labelled="100%").labelled == ids(0, 1)
+    assert resolve_split(few, split_file=file, labelled="50%").labelled == ids(0)
+    unlabelled = write_split(tmp_path / "u.json", train=ids(18))
+    with pytest.raises(InputError, match="--labelled: expected a training patient with labels, fo"):
+        resolve_split(few, split_file=unlabelled)
+
+
+def test_a_refused_count_says_where_the_other_labels_are() -> None:
+    message = (
+        "--labelled: expected at most the 2 training patients with labels, got 4; others are kept "
+        "1 to validate and 1 to test, see --val-patients and --test-patients"
+    )
+    with pytest.raises(InputError) as caught:
+        resolve_split(fake_store(24, unlabelled=20), labelled="4")
+    assert str(caught.value) == message
+
+
+@pytest.mark.parametrize(
+    ("labelled", "line"),
+    [
+        (None, "2 labelled, 20 unlabelled, 1 to validate, 1 to test (here)"),
+        ("1", "1 labelled, 21 unlabelled (the labels of 1 are not read), 1 to validate, 1 to"),
+    ],
+)
+def test_a_split_in_a_line(labelled: str | None, line: str) -> None:
+    store = fake_store(24, unlabelled=20)
+    split = resolve_split(store, labelled=labelled)
+    assert describe_split(split, patients_by_label(store), "here").startswith(line)
+
+
+def test_patients_in_no_part_are_counted() -> None:
+    line = describe_split(Split(ids(0), labelled=ids(0)), {"p00": True, "p01": True}, "s.json")
+    assert (
+        line == "1 labelled, none unlabelled, none to validate, none to test, 1 left out (s.json)"
+    )
 
 
 def test_precedence_file_then_official_then_drawn(tmp_path: Path) -> None:
@@ -106,6 +183,9 @@ def test_precedence_file_then_official_then_drawn(tmp_path: Path) -> None:
     file = write_split(tmp_path / "split.json", train=ids(3, 4), val=ids(5))
     split = resolve_split(store, split_file=file)
     assert split == Split(train=ids(3, 4), val=ids(5), labelled=ids(3))
+    assert origin_of_split(store, TrainConfig(split_file=file)) == str(file)
+    assert origin_of_split(store, TrainConfig()) == "official split"
+    assert origin_of_split(fake_store(), TrainConfig(seed=3)) == "drawn, seed 3"
 
 
 def test_labelled_of_the_file_unless_given(tmp_path: Path) -> None:
@@ -126,7 +206,9 @@ def test_percentages_of_acdc_are_those_of_the_papers() -> None:
     split = acdc_split()
     patients = [*split.train, *split.val, *split.test]
     cases = {patient: SimpleNamespace(patient=patient, labelled=True) for patient in patients}
-    store = cast(Store, SimpleNamespace(path="STORE", cases=cases, official_split=split))
+    store = cast(
+        Store, SimpleNamespace(path="STORE", cases=cases, official_split=split, format="acdc")
+    )
     assert len(resolve_split(store, labelled="5%").labelled) == 3
     assert len(resolve_split(store, labelled="10%").labelled) == 7
 
@@ -151,8 +233,8 @@ def test_labelled_from_a_text_file(tmp_path: Path) -> None:
     [
         ("0", "at least 1 patient, got 0"),
         ("11", "at most the 10 training patients with labels, got 11"),
-        ("-1", "a count, a percentage or a text file, got -1"),
-        ("nonsense.txt", "a count, a percentage or a text file, got nonsense.txt"),
+        ("-1", "all, a count, a percentage or a text file, got -1"),
+        ("nonsense.txt", "all, a count, a percentage or a text file, got nonsense.txt"),
         ("0%", "a percentage above 0"),
         ("101%", "a percentage above 0, up to 100, got 101%"),
         ("x%", "a percentage above 0"),
@@ -170,8 +252,7 @@ def test_labelled_refused(labelled: str, message: str) -> None:
         ({"train": ids(0, 1), "val": ids(1)}, "got p01 under 'train' and 'val'"),
         ({"train": ids(0, 0), "val": ids(1)}, "got p00 under 'train' and 'train'"),
         ({"train": ids(), "val": ids(1)}, "at least one patient under 'train'"),
-        ({"train": ids(0), "val": ids()}, "at least one patient under 'val'"),
-        ({"train": ids(0)}, "expected the lists train, val, test and labelled, got train"),
+        ({"val": ids(0)}, "expected the lists train, val, test and labelled, got val"),
         ({"train": ids(0), "valid": ids(1), "val": ids(2)}, "expected the lists"),
         ({"train": "p00", "val": ids(1)}, "expected a list of patient ids under 'train'"),
         ({"train": ids(0), "val": [1]}, "expected a list of patient ids under 'val'"),
@@ -253,7 +334,8 @@ def test_a_fold_of_nnunet(
         ([{"train": ["p00_0"], "val": ["p00_1"]}], "s.json:0", "got p00 under 'train' and 'val'"),
         ([{"train": ["x"], "val": ["p00"]}], "s.json", "expected patients of the store, got x"),
         ({"train": ["p00"], "val": ["p01"]}, "s.json:1", "expected a list of folds, found none"),
-        ([{"train": 1}], "s.json", "expected the lists"),
+        ([{"train": 1}], "s.json", "expected a list of patient ids under 'train', got 1"),
+        ([{"val": []}], "s.json", "expected the lists"),
     ],
 )
 def test_folds_refused(tmp_path: Path, folds: Any, name: str, message: str) -> None:
@@ -265,7 +347,9 @@ def test_folds_refused(tmp_path: Path, folds: Any, name: str, message: str) -> N
 def test_two_spellings_of_a_letter_are_one(tmp_path: Path) -> None:
     names = ["M\u00fcller", "Jose\u0301", "c"]
     records = {name: SimpleNamespace(patient=name, labelled=True) for name in names}
-    store = cast(Store, SimpleNamespace(path="STORE", cases=records, official_split=None))
+    store = cast(
+        Store, SimpleNamespace(path="STORE", cases=records, official_split=None, format="folder")
+    )
     file = write_split(tmp_path / "s.json", train=["Mu\u0308ller", "Jos\u00e9"], val=["c"])
     assert resolve_split(store, split_file=file).train == tuple(names[:2])
     (tmp_path / "l.txt").write_text("Jos\u00e9", encoding="utf-8")
@@ -275,7 +359,9 @@ def test_two_spellings_of_a_letter_are_one(tmp_path: Path) -> None:
 
 def store_of(*cases: str) -> Store:
     records = {case: SimpleNamespace(patient=case, labelled=True) for case in cases}
-    return cast(Store, SimpleNamespace(path="STORE", cases=records, official_split=None))
+    return cast(
+        Store, SimpleNamespace(path="STORE", cases=records, official_split=None, format="folder")
+    )
 
 
 def test_scans_that_look_like_one_patient_s_on_both_sides(

@@ -65,10 +65,35 @@ def test_ssl4mis_slices_are_sorted_by_number(tmp_path: Path) -> None:
     np.testing.assert_allclose(case.image.array[0, 0], np.arange(1, 12) / 20)
     assert case.label is None
     (slices / "patient001_frame01_slice_4.h5").unlink()
-    with pytest.raises(InputError, match=r"slice_4.h5: expected slices 1 to 11"):
+    with pytest.raises(
+        InputError, match=r"slice_4.h5: expected slices 1 to 11 .*, found none of 4$"
+    ):
         SOURCES["ssl4mis"].list(tmp_path)
     (slices / "stray.h5").touch()
     with pytest.raises(InputError, match=r"stray.h5: expected a name of the form"):
+        SOURCES["ssl4mis"].list(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("names", "fault"),
+    [
+        (["99999999999"], "found none of 1 to 99999999998"),
+        (["2", "3", "6", "8", "11", "13", "15", "17"], "of 1, 4 to 5, 7, 9 to 10, 12 and 2 more"),
+        (["1", "01"], "expected one file for each slice, found a_slice_0?1.h5 too"),
+        (["1" * 5000], "expected a name of the form CASE_slice_N.h5"),
+        (["1" * 200], "expected a name of the form CASE_slice_N.h5"),
+    ],
+    ids=["a huge number", "many gaps", "a number twice", "a number no disk holds", "many digits"],
+)
+def test_ssl4mis_slices_with_odd_numbers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, names: list[str], fault: str
+) -> None:
+    (tmp_path / "data" / "slices").mkdir(parents=True)
+    files = [tmp_path / "data" / "slices" / f"a_slice_{name}.h5" for name in names]
+    monkeypatch.setattr(
+        Path, "glob", lambda folder, pattern: files if "slices" in str(folder) else []
+    )
+    with pytest.raises(InputError, match=fault):
         SOURCES["ssl4mis"].list(tmp_path)
 
 

@@ -94,10 +94,40 @@ def test_geometry_is_a_flip_turn_or_small_rotation() -> None:
     assert angles.abs().max() <= 20
 
 
-def test_labels_move_with_their_image() -> None:
+def test_scales_are_within_their_range_and_much_alike_along_both_axes() -> None:
+    shapes = torch.tensor([[21, 41]]).expand(400, 2)
+    options = ViewOptions(rotation_degrees=0, scale_range=0.25)
+    torch.manual_seed(0)
+    geometry = random_geometry(shapes, options)
+    assert torch.equal(geometry[:, [0, 1], [1, 0]], torch.zeros(400, 2))
+    factors = geometry[:, [0, 1], [0, 1]].log()
+    assert 0.28 < factors.abs().max() <= 0.3
+    assert 0.08 < (factors[:, 0] - factors[:, 1]).abs().max() <= 0.1
+
+
+def test_views_without_a_scale_draw_nothing_for_it() -> None:
+    shapes = torch.tensor([[21, 41]]).expand(4, 2)
+    following = []
+    for scale in (0.0, 1e-9):
+        torch.manual_seed(0)
+        geometry = random_geometry(shapes, ViewOptions(scale_range=scale))
+        following.append((geometry, torch.rand(1)))
+    (plain, then), (scaled, later) = following
+    assert torch.allclose(plain, scaled)
+    torch.manual_seed(0)
+    for draw in (torch.rand, lambda n: torch.randint(4, (n,)), lambda n: torch.randint(2, (n,))):
+        draw(4)
+    torch.rand(4)
+    assert torch.equal(then, torch.rand(1))
+    assert not torch.equal(then, later)
+
+
+@pytest.mark.parametrize("options", [{}, {"rotation_degrees": 30.0, "scale_range": 0.3}])
+def test_labels_move_with_their_image(options: dict[str, float]) -> None:
     torch.manual_seed(1)
     array = np.random.default_rng(0).integers(0, 2, (20, 24))
-    batch = make_batch(one_slice(array, padding=3), 32, STILL, torch.float32)
+    views = replace(STILL, **options)  # type: ignore[arg-type]
+    batch = make_batch(one_slice(array, padding=3), 32, views, torch.float32)
     assert torch.equal(batch.weak[0, 0].long(), batch.label[0])
     assert torch.equal(batch.weak, batch.strong)
 
@@ -319,7 +349,9 @@ def test_the_authors_geometry_is_drawn_as_often_as_they_draw_it() -> None:
     assert torch.allclose(degrees, degrees.round(), atol=1e-2)
 
 
-@pytest.mark.parametrize("options", [{"turn_probability": 0.2}, {"rotation_degrees": 5}])
+@pytest.mark.parametrize(
+    "options", [{"turn_probability": 0.2}, {"rotation_degrees": 5}, {"scale_range": 0.1}]
+)
 def test_the_authors_geometry_reads_no_other_option_of_geometry(options: dict[str, float]) -> None:
     config = TrainConfig(preset="reference", options=options)
     (name,) = options

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -209,9 +210,15 @@ def test_a_converted_network_is_the_same_on_its_own() -> None:
     assert torch.equal(network(image), before)
 
 
-def test_one_process_normalises_as_torch_does(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("affine", [True, False])
+def test_one_process_normalises_as_torch_does(
+    monkeypatch: pytest.MonkeyPatch, affine: bool
+) -> None:
     torch.manual_seed(0)
-    plain, synced = nn.BatchNorm2d(3).double(), SyncBatchNorm(3).double()
+    plain = nn.Sequential(nn.BatchNorm2d(3, affine=affine).double())
+    synced = deepcopy(plain)
+    synchronise(synced)
+    assert isinstance(synced[0], SyncBatchNorm)
     x = torch.rand(4, 3, 5, 6, dtype=torch.float64)
     mine, theirs = x.clone().requires_grad_(), x.clone().requires_grad_()
     module = sync_norm_module
@@ -220,5 +227,5 @@ def test_one_process_normalises_as_torch_does(monkeypatch: pytest.MonkeyPatch) -
     torch.testing.assert_close(out, expected)
     out.square().sum().backward(), expected.square().sum().backward()
     torch.testing.assert_close(mine.grad, theirs.grad)
-    torch.testing.assert_close(synced.running_var, plain.running_var)
-    assert synced.num_batches_tracked == plain.num_batches_tracked == 1
+    torch.testing.assert_close(synced.state_dict(), plain.state_dict())
+    assert synced[0].num_batches_tracked == 1

@@ -19,8 +19,8 @@ from diffrect.imaging.resample import (
     labels_from_logits,
     probabilities_from_logits,
     to_network,
-    zoom_of,
 )
+from diffrect.imaging.slicing import zoom_of
 from diffrect.inference.model import Model
 from diffrect.training.train import train
 

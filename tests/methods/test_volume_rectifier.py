@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from diffrect.config import TrainConfig, read_config
 from diffrect.data.batch import Batch
+from diffrect.data.packed import Packed
 from diffrect.data.record import SliceIndex
 from diffrect.data.store import Store
 from diffrect.data.view_options import ViewOptions
@@ -19,6 +20,7 @@ from diffrect.errors import InputError
 from diffrect.inference.load import load_method
 from diffrect.labels import IGNORED
 from diffrect.methods.diffrect.label_errors import ErrorOptions, random_grid, spoil, warp_labels
+from diffrect.methods.diffrect.largest_parts import LargestPart, LargestParts
 from diffrect.methods.diffrect.method import DiffRect
 from diffrect.methods.diffrect.options import DiffRectOptions
 from diffrect.methods.diffrect.parts import PseudoLabel, PseudoLabels
@@ -57,8 +59,8 @@ class Bright(nn.Module):
         return torch.cat([0.5 - images, images - 0.5], dim=1) * self.slope
 
 
-def labelled(reach: int = 1) -> VolumeLabels:
-    found = VolumeLabels(classes=2, reach=reach)
+def labelled(reach: int = 1, largest_part: LargestPart = True) -> VolumeLabels:
+    found = VolumeLabels(classes=2, reach=reach, largest_part=largest_part)
     found.attach(volumes())
     found.label_all(Bright(), torch.empty(0))
     return found
@@ -70,15 +72,30 @@ def transports(labels: VolumeLabels, network: LatentRectifier | None = None) -> 
     return VolumeTransports(network, Bright(), labels, options, iterations=10)
 
 
+def targets_of(labels: VolumeLabels) -> Tensor:
+    assert labels.targets is not None
+    return labels.targets.all()
+
+
+def corrected_of(labels: VolumeLabels) -> Tensor:
+    assert labels.corrected is not None
+    return labels.corrected.all()
+
+
+def reduced(labels: VolumeLabels, codes: Tensor) -> Tensor:
+    return labels.reduced(Packed.of(codes)).all()
+
+
 def one_hot(codes: Tensor) -> Tensor:
     return nn.functional.one_hot(codes.long(), 2).movedim(-1, -3).float()
 
 
 def a_batch(*slices: tuple[str, int], known: int, **changes: Any) -> Batch:
     """Views of some slices that change nothing."""
-    images = volumes().images[[PLACES.index(place) for place in slices]].float()
+    rows = torch.tensor([PLACES.index(place) for place in slices])
+    images = volumes().images[rows].float()
     geometry = torch.eye(2).expand(len(slices), 2, 2)
-    label = volumes().labels[[PLACES.index(place) for place in slices[:known]]].long()
+    label = volumes().labels[rows[:known]].long()
     settings = {"slices": tuple(SliceIndex(*p) for p in slices), "geometry": geometry, **changes}
     return Batch(images, images, label, **settings)
 
@@ -94,7 +111,7 @@ def pseudo(fresh: Tensor) -> PseudoLabels:
 @pytest.mark.parametrize("reach", [0, 1, 3])
 def test_examples_have_truth_in_labelled_rows_and_wide_guidance(reach: int) -> None:
     torch.manual_seed(0)
-    made = transports(labelled(reach)).examples(4, 4, ViewOptions(), ErrorOptions())
+    made = transports(labelled(reach)).lessons.examples(4, 4, ViewOptions(), ErrorOptions())
     slices = 1 + 2 * reach
     assert made.images.shape == (8, slices, SIZE, SIZE)
     assert made.coarse.shape == (8, slices + 1, 2, SIZE, SIZE)
@@ -105,22 +122,23 @@ def test_examples_have_truth_in_labelled_rows_and_wide_guidance(reach: int) -> N
 
 def test_the_targets_of_pixels_that_nobody_annotated_are_the_teacher_s() -> None:
     found = labelled()
-    known = found.slices.labels.clone()
+    known = volumes().labels[torch.arange(5)]
     known[0, :16] = IGNORED
-    found.attach(TrainingVolumes(**{**vars(found.slices), "labels": known}))
+    found.attach(replace(volumes(), labels=known))
     found.remember(found.history[-1])
-    assert found.targets.max() == 1
-    assert torch.equal(found.targets[0, 16:], known[0, 16:])
-    assert torch.equal(found.targets[0, :16], found.largest_parts(found.history[-1])[0, :16])
+    targets, teacher_s = targets_of(found), found.parts.reduce(found.history[-1].all()[:3])
+    assert targets.max() == 1
+    assert torch.equal(targets[0, 16:], known[0, 16:])
+    assert torch.equal(targets[0, :16], teacher_s[0, :16])
 
 
 def test_spoilt_labels_are_shares_still_and_differ() -> None:
     torch.manual_seed(0)
-    labels = one_hot(volumes().labels[:3]).unsqueeze(1)
+    labels = one_hot(volumes().labels[torch.arange(3)]).unsqueeze(1)
     spoilt = spoil(labels, ErrorOptions())
     assert torch.allclose(spoilt.sum(2), torch.ones(3, 1, SIZE, SIZE), atol=1e-5)
     assert (spoilt.argmax(2) != labels.argmax(2)).any()
-    assert torch.equal(labels, one_hot(volumes().labels[:3]).unsqueeze(1))
+    assert torch.equal(labels, one_hot(volumes().labels[torch.arange(3)]).unsqueeze(1))
 
 
 @pytest.mark.parametrize("size", [2, 3, 9])
@@ -142,8 +160,8 @@ def test_beyond_the_edges_is_background() -> None:
 
 def test_corrections_hold_where_the_teacher_still_says_what_was_corrected() -> None:
     found = labelled()
-    before = found.history[-1]
-    found.correct(1 - before)
+    before = found.history[-1].all()
+    found.correct(Packed.of(1 - before))
     fresh = before[[0, 4]].long().clone()
     fresh[1, :16] = 1 - fresh[1, :16]
     batch = a_batch(("a", 0), ("b", 1), known=1)
@@ -158,12 +176,22 @@ def test_corrections_are_seen_through_the_geometry_of_the_view() -> None:
     before = torch.zeros(5, SIZE, SIZE, dtype=torch.uint8)
     after = before.clone()
     after[4, 2:5, 3:9] = 1
-    found.remember(before)
-    found.correct(after)
+    found.remember(Packed.of(before))
+    found.correct(Packed.of(after))
     flipped = torch.diag(torch.tensor([-1.0, 1.0])).expand(2, 2, 2)
     batch = a_batch(("a", 0), ("b", 1), known=1, geometry=flipped)
     shown = found.shown(batch, torch.zeros(1, SIZE, SIZE).long())
     assert torch.equal(shown[0], after[4].flip(1).long())
+    # Enlarged twice about the centre, and shrunk to a half.
+    corner = torch.zeros(5, SIZE, SIZE, dtype=torch.uint8)
+    corner[4, 8:12, 8:12] = 1
+    found.correct(Packed.of(corner))
+    for scale, rows in ((0.5, (0, 7)), (2.0, (12, 13))):
+        batch = a_batch(("a", 0), ("b", 1), known=1, geometry=torch.eye(2).repeat(2, 1, 1) * scale)
+        (seen,) = found.shown(batch, torch.zeros(1, SIZE, SIZE).long())
+        where = seen.nonzero()
+        assert where.min().item() == rows[0], scale
+        assert where.max().item() == rows[1], scale
 
 
 def test_largest_parts_are_of_a_volume() -> None:
@@ -171,8 +199,10 @@ def test_largest_parts_are_of_a_volume() -> None:
     codes = torch.zeros(5, SIZE, SIZE, dtype=torch.uint8)
     codes[0, :3, :3] = codes[1, :3, :3] = 1  # eighteen voxels in two slices
     codes[2, 20:24, 20:24] = 1  # apart from them, and fewer
-    codes[4, 20:24, 20:24] = 1  # another volume's largest
-    assert found.largest_parts(codes).sum((1, 2)).tolist() == [9, 9, 0, 0, 16]
+    codes[3, :3, :3] = codes[4, 20:24, 20:24] = 1  # another volume's, the second is larger
+    parts = [found.parts.reduce(volume).sum((1, 2)).tolist() for volume in codes.split([3, 2])]
+    assert parts == [[9, 9, 0], [0, 16]]
+    assert reduced(found, codes).sum((1, 2)).tolist() == [9, 9, 16, 0, 16]  # labelled ones stay
 
 
 def test_components_are_the_teacher_s_label_without_its_smaller_parts() -> None:
@@ -181,38 +211,98 @@ def test_components_are_the_teacher_s_label_without_its_smaller_parts() -> None:
     assert made.prepare(0, rectifying=True) is False  # before the volumes are labelled
     assert made.prepare(2, rectifying=False) is False
     assert made.prepare(3, rectifying=True) is True
-    assert found.corrected is not None
-    assert torch.equal(found.corrected[3:], found.largest_parts(found.history[-1])[3:])
-    assert found.notes["rectifier_changed"] > 0
+    assert torch.equal(corrected_of(found)[3:], reduced(found, found.history[-1].all())[3:])
+    assert found.notes["rectifier_changed"] == found.notes["parts_changed"] > 0
+    assert 0 < found.notes["parts_agreement"] < 1
+    assert not found.notes.keys() & {"diffusion_changed", "latent_sampled"}
+
+
+def test_auto_reduces_the_classes_that_are_one_part_in_every_labelled_volume() -> None:
+    known = torch.zeros(6, 8, 8, dtype=torch.uint8)
+    known[:3, :4, :4] = 1  # one part, in both volumes
+    known[3:, :5, :4] = 1
+    known[0, 6, 6] = 1  # but for a speck: 48 of 49 pixels
+    known[0, 6, :2] = known[2, 6, :2] = 2  # two parts
+    known[5, 7] = 3  # one part, where it is at all
+    parts = LargestParts("auto", 5, known.split(3))
+    assert parts.reduced == {1, 3}
+    assert parts.shares == {1: pytest.approx(48 / 49), 2: 0.5, 3: 1.0}
+    assert parts.explained(("background", "heart", "lungs", "spleen", "liver")) == (
+        "corrected pseudo-labels keep only the largest connected part of heart (98.0 %), spleen "
+        "(100.0 %) and keep all parts of lungs (50.0 %), liver (not in the labels); per cent of a "
+        "class that are one part, 95% at least to be reduced"
+    )
+    assert torch.equal(parts.reduce(known[:3])[0, 6], torch.tensor([2, 2, 0, 0, 0, 0, 0, 0]).byte())
+    assert LargestParts(True, 3, ()).reduced == {1, 2}
+    assert LargestParts(False, 3, ()).explained(("background", "a", "b")) == (
+        "corrected pseudo-labels keep all parts of a, b"
+    )
+
+
+def test_slices_that_nobody_annotated_divide_a_volume_and_join_no_parts() -> None:
+    known = torch.full((7, 8, 8), IGNORED, dtype=torch.uint8)
+    known[[0, 3, 6]] = 0  # each annotated slice is judged apart
+    known[[0, 3, 6], :3, :3] = 1  # a heart in each
+    known[[0, 3, 6], 5:, :2] = known[[0, 3, 6], 5:, 6:] = 2  # lungs in each
+    known[3, 5:, 2:6] = IGNORED  # what lies between them is not known
+    assert LargestParts("auto", 3, [known]).reduced == {1}
+
+
+def test_auto_holds_for_targets_and_for_what_is_corrected() -> None:
+    known = volumes().labels[torch.arange(5)]
+    known[:3, 24:, 24:] = 1  # a second part
+    found = VolumeLabels(classes=2, reach=1, largest_part="auto")
+    found.attach(replace(volumes(), labels=known))
+    found.label_all(Bright(), torch.empty(0))
+    made = transports(found)
+    made.correct_all()
+    assert found.parts.reduced == set()
+    assert torch.equal(targets_of(found)[3:], found.history[-1].all()[3:])
+    assert torch.equal(corrected_of(found)[3:], found.history[-1].all()[3:])
+    assert found.notes["parts_changed"] == 0
 
 
 @pytest.mark.parametrize("largest_part", [True, False])
 def test_a_rectifier_that_changes_nothing_leaves_the_teacher_s_label(largest_part: bool) -> None:
-    found = labelled()
+    found = labelled(largest_part=largest_part)
     network = LatentRectifier(1, 2)
     for parameter in network.denoiser.correction.parameters():
         nn.init.zeros_(parameter)
     options = DiffRectOptions(rectifier="volume", largest_part=largest_part)
     made = VolumeTransports(network, Bright(), found, options, iterations=10)
-    expected = found.history[-1]
+    before = torch.get_rng_state()
+    made.correct_all()
+    assert not torch.equal(torch.get_rng_state(), before)  # the noise it starts from
+    expected = found.history[-1].all()
     if largest_part:
-        expected = found.largest_parts(expected)
-    assert torch.equal(made.corrected()[3:], expected[3:])
+        expected = reduced(found, expected)
+    assert torch.equal(corrected_of(found)[3:], expected[3:])
     assert network.training
+    assert found.notes["diffusion_changed"] == 0
+    assert found.notes["diffusion_agreement"] == 1
+    assert (found.notes["parts_changed"] > 0) == largest_part
+    assert found.notes["latent_sampled"] == pytest.approx(found.notes["latent_coarse"])
 
 
 def test_a_training_resumes_with_the_labels_it_had() -> None:
     found = labelled()
     found.label_all(lambda images: -Bright()(images), torch.empty(0))
-    found.correct(found.targets)
+    found.correct(Packed.of(targets_of(found)))
     other = VolumeLabels(classes=2, reach=1)
     other.set_extra_state(found.get_extra_state())  # without slices there is no use for them
     assert not other.history
     other.attach(volumes())
     other.set_extra_state(found.get_extra_state())
     assert same(other.get_extra_state(), found.get_extra_state())
-    assert same(other.means, found.means)
-    assert torch.equal(other.targets, found.targets)
+    assert same([m.all() for m in other.means], [m.all() for m in found.means])
+    assert torch.equal(targets_of(other), targets_of(found))
+    earlier = {  # checkpoints held plain tensors
+        "history": [codes.all() for codes in found.history],
+        "corrected": corrected_of(found),
+        "notes": found.notes,
+    }
+    other.set_extra_state(earlier)
+    assert same(other.get_extra_state(), found.get_extra_state())
 
 
 # ---- the method -------------------------------------------------------------------------------
@@ -264,7 +354,7 @@ def test_the_first_update_may_learn_rectified_labels() -> None:
         made = method(rectifier="components", relabel_share=1.0, consistency_target=target)
         assert made.volumes is not None
         made.volumes.label_all(made.segmenter.eval(), torch.empty(0))
-        made.volumes.correct(1 - made.volumes.history[-1])
+        made.volumes.correct(Packed.of(1 - made.volumes.history[-1].all()))
         made.train()
         torch.manual_seed(1)
         losses.append(next(iter(made.updates(batch, 4))).loss)
@@ -304,6 +394,10 @@ def test_the_rectifier_s_rate_rises_then_decays() -> None:
         ({"given_guidance": 2.0}, "given_guidance: expected a number from 0 to 1"),
         ({"relabel_from": -0.1}, "relabel_from: expected a number from 0 to 1"),
         ({"neighbours": -1}, "neighbours: expected at least 0"),
+        (
+            {"rectifier": "components", "largest_part": False},
+            "largest_part: expected auto or true with rectifier=components",
+        ),
     ],
 )
 def test_contradictions_are_one_line(options: dict[str, Any], line: str) -> None:
@@ -340,9 +434,7 @@ def test_a_stopped_training_resumes_to_the_same_weights(
     assert lines(half) == lines(whole)
     assert mine["method"]["volumes._extra_state"]["corrected"] is not None
     assert load_method(whole, "last").step == 4
-
-
-def test_several_processes_are_refused(store: Store, tmp_path: Path) -> None:
-    asked = TrainConfig(size=32, iterations=2, devices=2, options={"rectifier": "components"})
-    with pytest.raises(InputError, match="--devices: expected 1 with rectifier=components"):
-        train(store.path, tmp_path / "run", asked, progress=False)
+    (remark,) = [line for line in lines(half) if line["kind"] == "remark"]
+    assert remark["text"].startswith("corrected pseudo-labels keep only the largest connected part")
+    noted = next(line for line in lines(whole) if "parts_changed" in line)
+    assert ("latent_sampled" in noted) == (rectifier == "volume")

@@ -44,7 +44,8 @@ def test_the_decoder_reads_the_label_from_the_latent_alone() -> None:
     for seed in (0, 1):
         torch.manual_seed(seed)
         coarse = one_hot(torch.randint(2, (2, 4, 40, 40)))
-        maps, conditions = mine.encode_images(images), mine.encode(coarse)
+        maps = mine.encode_images(images)
+        conditions = mine.encode(mine.colouring.mix(coarse))
         assert all(map(torch.equal, maps, padded))  # no label among them
         found.append(mine.decode(conditions[0], maps[:3], (40, 40)))
         zeros = mine.decode(torch.zeros_like(noise), maps[:3], (40, 40))
@@ -80,8 +81,8 @@ def test_the_weight_scales_what_is_changed() -> None:
 
 def test_latents_are_standardised_and_the_decoder_learns_nothing_from_the_latent_loss() -> None:
     mine = network()
-    images, target = torch.rand(3, 3, 32, 32), one_hot(torch.randint(2, (3, 32, 32)))
-    coarse = one_hot(torch.randint(2, (3, 4, 32, 32)))
+    images, target = torch.rand(3, 3, 32, 32), mine.colouring(torch.randint(2, (3, 32, 32)))
+    coarse = mine.colouring.mix(one_hot(torch.randint(2, (3, 4, 32, 32))))
     noise = torch.randn(mine.latent_shape(images))
     steps = torch.tensor([0, 5, 9])
     out = mine.transport(images, coarse, target, torch.rand(3), steps, noise)

@@ -155,7 +155,7 @@ TRAIN = {
     ),
     "no configuration": (
         "store run --resume",
-        "run/config.yaml: expected a readable YAML file: .*",
+        "run/config.yaml: expected a readable YAML file, found no such file",
         remove("run/config.yaml"),
     ),
     "too many labelled": (
@@ -176,7 +176,7 @@ TRAIN = {
         "--labelled ids.txt: expected training patients, got patient028",
         write("ids.txt", "patient028"),
     ),
-    "no split file": ("store new --split-file no.json", "no.json: .* No such file .*", nothing),
+    "no split file": ("store new --split-file no.json", "no.json: .* no such file", nothing),
     "a patient twice": (
         "store new --split-file s.json",
         "s.json: expected each patient once, got patient099 under 'train' and 'val'",
@@ -184,7 +184,7 @@ TRAIN = {
     ),
     "no unlabelled": (
         "store new --method diffrect --labelled 3",
-        "--method diffrect: expected unlabelled training patients .*, got 0 patients and 3",
+        "--method diffrect: expected unlabelled training patients, found labels of all 3; .*",
         nothing,
     ),
     "unknown method": ("store new --method best", "--method best: expected one of .*", nothing),

@@ -123,11 +123,23 @@ def text_of_itk(name: str, before: bytes, after: bytes) -> Spoil:
     return spoil
 
 
+def flip_checksum(name: str) -> Spoil:
+    """Change a bit of the checksum at the end of a gzip file."""
+
+    def spoil() -> None:
+        content = bytearray(Path(name).read_bytes())
+        content[-8] ^= 1
+        Path(name).write_bytes(content)
+
+    return spoil
+
+
 def cut_itk(name: str) -> Spoil:
     return lambda: (write_scan(Path(name), FINE, grid()), cut(name)())
 
 
 NIFTI = "expected a readable NIfTI file"
+ITK = "expected a readable NRRD or MetaImage file"
 COLOURS = np.zeros((7, 9, 3), np.uint8)
 CODES = np.zeros((7, 9), np.uint8)
 VOXELS = np.random.default_rng(0).integers(0, 99, (8, 9, 5))
@@ -144,9 +156,14 @@ SCANS: dict[str, tuple[str, str, Spoil]] = {
         "end-of-stream marker was reached",
         cut("a.nii.gz"),
     ),
+    "a damaged gz": (
+        "predict run out a.nii.gz",
+        f"a.nii.gz: {NIFTI}, found one that is damaged: incorrect data check",
+        flip_checksum("a.nii.gz"),
+    ),
     "text named .nii.gz": (
         "predict run out a.nii.gz",
-        f"a.nii.gz: {NIFTI}: File a.nii.gz is not a gzip file",
+        f"a.nii.gz: {NIFTI}, found no gzip file",
         write("a.nii.gz", "no scan"),
     ),
     "a compressed file named .nii": (
@@ -334,21 +351,30 @@ SCANS: dict[str, tuple[str, str, Spoil]] = {
     ),
     "a truncated NRRD": (
         "predict run out a.nrrd",
-        "a.nrrd: expected a readable NRRD or MetaImage file: _nrrdEncodingRaw_read: fread got only "
-        "284 2-sized things, not 800 (35.5% of expected)",
+        f"a.nrrd: {ITK}, found one that seems truncated: its header says (20, 20, 2), 569 of 1600 "
+        "bytes are there",
         cut_itk("a.nrrd"),
     ),
     "a truncated MHA": (
         "predict run out a.mha",
-        "a.mha: expected a readable NRRD or MetaImage file: File cannot be read: a.mha for reading",
+        f"a.mha: {ITK}, found one that seems truncated: its header says (20, 20, 2), 556 of 1600 "
+        "bytes are there",
         cut_itk("a.mha"),
     ),
     "an MHA with a spacing of 0": (
         "predict run out a.mha",
-        "a.mha: expected a readable NRRD or MetaImage file: Zero-valued spacing is not "
-        "supported and may result in undefined behavior. Refusing to change spacing from [1, 1, 1] "
-        "to [1, 0, 1]",
+        f"a.mha: {ITK}: its header says a spacing of 1 x 0 x 1",
         text_of_itk("a.mha", b"ElementSpacing = 1 1 1", b"ElementSpacing = 1 0 1"),
+    ),
+    "an MHA of negative dimensions": (
+        "predict run out a.mha",
+        f"a.mha: {ITK}: its header says NDims -3",
+        text_of_itk("a.mha", b"NDims = 3", b"NDims = -3"),
+    ),
+    "an MHA whose voxels are elsewhere": (
+        "predict run out a.mha",
+        "a.mha: expected its voxels in a file of its folder, got /etc/passwd",
+        text_of_itk("a.mha", b"= LOCAL", b"= /etc/passwd"),
     ),
     "a DICOM series with a missing slice": (
         "predict run out series",

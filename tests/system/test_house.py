@@ -14,7 +14,7 @@ FACE = {"diffrect", "diffrect.__main__"}  # they may import anything
 # each other only.
 GROUND = (
     *("atomic", "checks", "config", "console", "errors"),
-    *("json_files", "labels", "processes", "version"),
+    *("json_files", "labels", "processes", "text_files", "version"),
 )
 ORDER = (
     ("cli",),

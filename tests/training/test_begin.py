@@ -128,7 +128,9 @@ def test_resume_alone_needs_something_to_resume(store: Store, tmp_path: Path) ->
     with pytest.raises(InputError, match=said.format(r"no config\.yaml in it")):
         settings(run, "--resume")
     (run / REPLACED).mkdir()
-    with pytest.raises(InputError, match=said.format("only the run that --overwrite was to")):
+    with pytest.raises(
+        InputError, match=said.format("only the run that --overwrite was to replace")
+    ):
         settings(run, "--resume")
 
 
@@ -219,11 +221,8 @@ def test_a_run_that_holds_a_result_is_not(
     assert files(run) == before
 
 
-@pytest.mark.parametrize("iterations", [1, 2])
-def test_nothing_is_left_of_a_learning_rate_that_is_too_high(
-    store: Store, tmp_path: Path, iterations: int
-) -> None:
-    rate = {**vars(CONFIG), "learning_rate": 3e38, "iterations": iterations, "validate_every": 2}
+def test_nothing_is_left_of_a_learning_rate_that_is_too_high(store: Store, tmp_path: Path) -> None:
+    rate = {**vars(CONFIG), "learning_rate": 1e6, "validate_every": 2}
     with pytest.raises(InputError, match="finite"):
         train(store.path, tmp_path / "run", TrainConfig(**rate), progress=False)
     assert list(tmp_path.iterdir()) == []
@@ -231,5 +230,5 @@ def test_nothing_is_left_of_a_learning_rate_that_is_too_high(
 
 @pytest.mark.parametrize("rate", [1e308, float("inf"), float("nan"), 0, -1])
 def test_a_learning_rate_is_a_number_of_32_bits(rate: float) -> None:
-    with pytest.raises(InputError, match=r"learning_rate: expected a positive number up to 3.4e"):
+    with pytest.raises(InputError, match="learning_rate: expected a positive number up to 1e"):
         TrainConfig(learning_rate=rate)

@@ -16,7 +16,7 @@ from lightning_fabric.plugins.precision import MixedPrecision
 from torch import nn
 
 import diffrect.training.train as train_module
-from diffrect.config import TrainConfig, read_config
+from diffrect.config import TrainConfig, config_from_dict, read_config
 from diffrect.data.batch import Batch
 from diffrect.data.choose_split import resolve_split
 from diffrect.data.store import Store
@@ -25,6 +25,7 @@ from diffrect.data.volumes import TrainingVolumes
 from diffrect.errors import InputError
 from diffrect.inference.model import Model
 from diffrect.methods.base import make_teacher, move_average
+from diffrect.methods.diffrect.method import DiffRect
 from diffrect.methods.registry import complete
 from diffrect.methods.supervised import Supervised
 from diffrect.runs.checkpoint import checkpoint_path, load_checkpoint, save_checkpoint
@@ -106,9 +107,19 @@ def test_processes_hold_one_network_and_stop_together(store: Store, tmp_path: Pa
     assert "KeyboardInterrupt: stopped after iteration 1 of 3" in done.stderr, done.stderr
     one, other = (torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in (0, 1))
     assert one["step"] == other["step"] == 1
-    assert same(one, other)  # batch norm's running statistics and the teacher's too
-    saved = load_checkpoint(checkpoint_path(tmp_path / "run", "last"))["method"]
-    assert all(torch.equal(value, one[name]) for name, value in saved.items())
+    # Batch norm's running statistics too, the teacher's, and the labels of all volumes.
+    assert same(one, other)
+    assert one["volumes._extra_state"]["corrected"]["lengths"].all()
+    saved = load_checkpoint(checkpoint_path(tmp_path / "run", "last"))
+    assert same(saved["method"], {name: one[name] for name in saved["method"]})
+    # Shared out, all volumes were labelled as by one process; the teacher is still the first one.
+    config = replace(config_from_dict(saved["config"]), devices=1)
+    alone = Trainer(store, tmp_path, config, resolve_split(store)).method
+    assert isinstance(alone, DiffRect)
+    assert alone.volumes is not None
+    alone.volumes.label_all(alone.predictor, torch.empty(0))
+    (history,) = one["volumes._extra_state"]["history"]
+    assert same(history, alone.volumes.history[-1].state())
 
 
 def test_resuming_with_other_patients_is_refused(store: Store, tiny_run: Path) -> None:
@@ -357,5 +368,5 @@ def test_a_method_that_needs_volumes_gets_them(store: Store, tmp_path: Path) -> 
     method = Trainer(store, tmp_path, own, split).method
     assert isinstance(method, NeedsVolumes)
     assert method.attached is not None
-    assert len(method.attached.images) == len(store.slices(split.train))
+    assert method.attached.images.shape[0] == len(store.slices(split.train))
     assert not Trainer(store, tmp_path, config, split).method.needs_volumes

@@ -95,6 +95,20 @@ def test_a_class_that_no_patient_shows_neither_beats_nor_blocks(
     assert f"no validation patient show {lesions.classes[2]}: validation Dice" in said
 
 
+def test_where_nobody_validates_the_last_is_the_best(
+    lesions: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = config(tmp_path, NOTHING, iterations=2, validate_every=1)
+    (tmp_path / "split.json").write_text('{"train": ["p0", "p1", "p2"], "labelled": ["p0"]}')
+    run = train(lesions.path, tmp_path / "run", settings)
+    assert step_of(run, "best") == step_of(run, "last") == 2
+    said = capsys.readouterr().err
+    assert "1 labelled, 2 unlabelled (the labels of 2 are not read), none to validate" in said
+    assert "diffrect: nobody validates" in said
+    assert "iteration 2 of 2: saved, 0." in said
+    assert "Dice" not in said
+
+
 def test_classes_shown(lesions: Store) -> None:
     names = lesions.classes[1:]
     assert classes_shown(lesions, ("p0", NOTHING)) == names

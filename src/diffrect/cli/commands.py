@@ -12,7 +12,7 @@ from tyro.conf import Positional, UseAppendAction, arg, subcommand
 
 from diffrect.cli.compare import Compare, Flag, RectifyFrom
 from diffrect.config import TrainConfig
-from diffrect.console import count, warn
+from diffrect.console import count, say, say_json, warn
 from diffrect.data.source_options import Format, SourceOptions
 from diffrect.distributed.ranks import is_first
 
@@ -87,7 +87,7 @@ class Prepare:
             raise WorkerDiedError(f"{error}; {kept}: {command} --workers 1") from None
         if not self.quiet:
             labelled = sum(record.labelled for record in store.cases.values())
-            print(f"{self.store}: {len(store.cases)} cases, {labelled} with labels")
+            say(f"{self.store}: {len(store.cases)} cases, {labelled} with labels")
 
 
 @dataclass(frozen=True)
@@ -105,15 +105,13 @@ class Inspect:
     """Show no progress."""
 
     def __call__(self) -> None:
-        import json
-
         from diffrect.cli.inspection import print_inspection
         from diffrect.data.inspection import inspect
 
         shown = not self.quiet
         result = inspect(self.path, format=self.format, options=self.options, progress=shown)
         if self.json:
-            print(json.dumps(result.to_dict(), indent=1))
+            say_json(result.to_dict())
         else:
             print_inspection(result)
 
@@ -159,7 +157,7 @@ class Train:
             profile=self.profile,
         )
         if not self.quiet and is_first():
-            print(f"{self.run}: trained; score it with: diffrect evaluate {self.run}")
+            say(f"{self.run}: trained; score it with: diffrect evaluate {self.run}")
 
 
 @dataclass(frozen=True)
@@ -247,7 +245,7 @@ class Predict:
             progress=not self.quiet,
         )
         if not self.quiet and is_first():
-            print(f"{self.out}: {count(len(written), 'label file')}")
+            say(f"{self.out}: {count(len(written), 'label file')}")
 
 
 @dataclass(frozen=True)
@@ -270,7 +268,7 @@ class Export:
 
         export(self.run, self.file, checkpoint=self.checkpoint, overwrite=self.overwrite)
         if not self.quiet:
-            print(f"{self.file}: equal to PyTorch; diffrect predict {self.file} OUT INPUT...")
+            say(f"{self.file}: equal to PyTorch; diffrect predict {self.file} OUT INPUT...")
 
 
 @dataclass(frozen=True)

@@ -3,9 +3,9 @@
 from collections.abc import Iterable, Mapping, Sequence
 
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
+from diffrect.console import plain, stdout_console, visible
 from diffrect.data.findings import Inspection
 
 _SHOWN = 8
@@ -13,9 +13,9 @@ _SHOWN = 8
 
 def print_inspection(result: Inspection, console: Console | None = None) -> None:
     """Print the result of `inspect` to stdout: facts, classes if there are any, and problems."""
-    console = console or Console()
-    lines = [f"{result.path}: {result.kind}, {result.format}"]
-    console.print(*lines, soft_wrap=True, markup=False, highlight=False)
+    console = console or stdout_console()
+    title = visible(f"{result.path}: {result.kind}, {result.format}")
+    console.print(title, soft_wrap=True, markup=False, highlight=False)
     console.print(_facts(result))
     if any(facts.cases for facts in result.classes):
         console.print(_classes(result))
@@ -24,7 +24,7 @@ def print_inspection(result: Inspection, console: Console | None = None) -> None
     remarks = result.remarks
     if remarks:
         lines += [f"remarks: {len(remarks)}", *(f"  {remark}" for remark in remarks)]
-    console.print("\n".join(lines), soft_wrap=True, markup=False, highlight=False)
+    console.print("\n".join(map(visible, lines)), soft_wrap=True, markup=False, highlight=False)
 
 
 def _facts(result: Inspection) -> Table:
@@ -46,7 +46,7 @@ def _facts(result: Inspection) -> Table:
     if result.split:
         rows["split"] = ", ".join(f"{name} {size}" for name, size in result.split.items())
     for name, value in rows.items():
-        table.add_row(name, escape(value))
+        table.add_row(name, "\n".join(map(plain, value.split("\n"))))
     return table
 
 
@@ -86,5 +86,5 @@ def _classes(result: Inspection) -> Table:
         table.add_column(heading, justify="right")
     for facts in result.classes:
         share = "–" if facts.share is None else f"{100 * facts.share:.3f}"
-        table.add_row(escape(facts.name), share, str(facts.cases))
+        table.add_row(plain(facts.name), share, str(facts.cases))
     return table

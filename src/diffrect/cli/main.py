@@ -5,16 +5,15 @@ the output any more.
 """
 
 import errno
-import io
 import os
 import sys
 from collections.abc import Sequence
 
 from diffrect.cli.parsing import parse, settings_of_files
-from diffrect.console import warn
+from diffrect.console import say, speak_plainly, warn
 from diffrect.distributed.ranks import leave_after_parent
 from diffrect.distributed.signals import interrupt_on_sigterm
-from diffrect.errors import InputError
+from diffrect.errors import InputError, brief
 from diffrect.version import package_version
 
 # Nobody's mistake in the code: the message by itself says what to do about it.
@@ -31,15 +30,15 @@ _ENVIRONMENT_ERRORS = (
     errno.ENAMETOOLONG,
     errno.ENOTDIR,
     errno.EISDIR,
+    errno.ELOOP,
+    errno.ENXIO,
 )
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code; print bad input in one line on stderr."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):  # a file name must not break a message
-            stream.reconfigure(errors="backslashreplace")
+    speak_plainly()
     try:
         code = _run(list(sys.argv[1:] if arguments is None else arguments))
         if code:
@@ -55,7 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(arguments: list[str]) -> int:
     try:
         if arguments[:1] == ["--version"]:
-            print(f"diffrect {package_version()}")
+            say(f"diffrect {package_version()}")
         else:
             command = parse(arguments)
             with settings_of_files(command, arguments), interrupt_on_sigterm():
@@ -71,7 +70,7 @@ def _run(arguments: list[str]) -> int:
         if error.errno not in _ENVIRONMENT_ERRORS:
             raise
         advice = _advice(arguments) if error.errno in _FULL else ""
-        warn(f"error: {error.filename or 'output'}: {error.strerror}{advice}")
+        warn(f"error: {brief(error.filename or 'output')}: {error.strerror}{advice}")
         return 2
     except SystemExit as stop:  # --help
         return stop.code if isinstance(stop.code, int) else 0

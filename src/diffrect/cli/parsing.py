@@ -14,15 +14,15 @@ from pathlib import Path
 from typing import Any
 
 import tyro
-import yaml
 
 from diffrect.checks import at_least
 from diffrect.cli.commands import COMMANDS, Command, Train
 from diffrect.cli.compare import Compare
 from diffrect.config import Role, TrainConfig, names_with, parse_options, read_config
-from diffrect.errors import InputError
+from diffrect.errors import InputError, brief
 from diffrect.runs.names import CONFIG_FILE
 from diffrect.runs.saved import saved_config
+from diffrect.text_files import read_yaml
 
 _MARKERS = (
     tyro.conf.FlagCreatePairsOff,
@@ -33,6 +33,10 @@ _MARKERS = (
 # tyro's words for a bad value -> ours: option, expected, got.
 _REWORDED = (
     (r"Error parsing (\S+): invalid literal for int\(\).*: ", r"\1: expected a whole number, got "),
+    (
+        r"Error parsing (\S+): Exceeds the limit .*: value has (\d+) digits;.*limit",
+        r"\1: expected a whole number, got one of \2 digits",
+    ),
     (r"Error parsing (\S+): could not convert string to float: ", r"\1: expected a number, got "),
     (
         r"invalid choice (.*) for argument '(\S+)'\. Expected one of \((.*)\)",
@@ -57,6 +61,9 @@ def parse(arguments: list[str]) -> Command:
         InputError: the arguments spell no command.
         SystemExit: help was asked for, and printed.
     """
+    for argument in arguments:
+        if "\0" in argument:
+            raise InputError("command line", "text without zero bytes", got=brief(repr(argument)))
     command: Command = _parse(COMMANDS, arguments, "diffrect")
     if isinstance(command, Train):
         return _resolve(command, arguments[1:])
@@ -130,7 +137,7 @@ def _settings_file(command: Command) -> Path | None:
 
 def _written(file: Path) -> set[str]:
     """Return the names of all settings in a configuration file."""
-    content = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
+    content = read_yaml(file) or {}
     return {*content, *(content.get("options") or {})}
 
 
@@ -181,7 +188,7 @@ def summarise_box(text: str) -> str:
         else:
             sections.append([])
     what, *hints = [section for section in sections if section] or [lines]
-    message = " ".join(what)
+    message = re.sub(r"\S{500,}", lambda match: brief(match[0]), " ".join(what))
     for pattern, ours in _REWORDED:
         message = re.sub(pattern, ours, message)
     parts = [message]

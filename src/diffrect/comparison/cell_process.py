@@ -11,12 +11,12 @@ import os
 import signal
 import subprocess
 import sys
-import traceback
 from dataclasses import asdict
 from pathlib import Path
 
 from diffrect.comparison.cell import CellJob, Outcome, do_cell, from_dict, to_dict
 from diffrect.comparison.matrix import Cell
+from diffrect.console import say, show_traceback, speak_plainly
 from diffrect.distributed.ranks import is_launched
 from diffrect.distributed.signals import stop_with_parent
 from diffrect.training.train import train
@@ -72,6 +72,7 @@ def main(text: str) -> None:
     A training on several devices starts this command once more for each further device; those
     processes take part in the training and print nothing.
     """
+    speak_plainly()
     job, cell = from_dict(json.loads(text))
     if is_launched():
         train(job.store, Path(job.folder) / cell.folder, cell.config, resume=True, progress=False)
@@ -82,11 +83,11 @@ def main(text: str) -> None:
     except KeyboardInterrupt as interrupt:
         outcome = Outcome("stopped", str(interrupt))
     except Exception as error:
-        traceback.print_exc()
+        show_traceback(error)
         reason = " ".join(str(error).split())
         outcome = Outcome("failed", f"{type(error).__name__}: {reason}")
     try:
-        print(json.dumps(asdict(outcome)), flush=True)
+        say(json.dumps(asdict(outcome)))
     except BrokenPipeError:  # the parent was killed, so nobody reads the outcome
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 

@@ -16,8 +16,8 @@ from diffrect.comparison.cost import cost_from_dict
 from diffrect.comparison.locks import lock_owner
 from diffrect.comparison.matrix import Cell
 from diffrect.config import TrainConfig
-from diffrect.console import count
-from diffrect.data.choose_split import resolve_split
+from diffrect.console import count, plain, stdout_console
+from diffrect.data.choose_split import split_of
 from diffrect.data.loader import iterate
 from diffrect.data.split import Split
 from diffrect.data.store import Store
@@ -83,8 +83,9 @@ def print_estimates(estimates: Sequence[CellEstimate], console: Console | None =
         right = name == "minutes left"
         table.add_column(name, justify="right" if right else "left", overflow="fold")
     for each in estimates:
-        table.add_row(each.cell.folder, each.state, f"{each.minutes:.1f}", each.source)
-    console = console or Console(highlight=False, soft_wrap=True)
+        texts = (each.cell.folder, each.state, f"{each.minutes:.1f}", each.source)
+        table.add_row(*map(plain, texts))
+    console = console or stdout_console(soft_wrap=True)
     console.print(table)
     left = sum(each.minutes for each in estimates)
     console.print(f"about {left:.0f} minutes ({left / 60:.1f} hours) one after another")
@@ -108,9 +109,7 @@ def timed_minutes(config: TrainConfig, store: Store) -> float:
     devices count as one, because each has batches of its own. Nothing is written.
     """
     config = replace(complete(config), devices=1)
-    split = resolve_split(
-        store, split_file=config.split_file, labelled=config.labelled, seed=config.seed
-    )
+    split = split_of(store, config)
     trainer = Trainer(store, Path("estimate"), config, split)
     first = max(0, config.iterations - TIMED_STEPS - 1)
     times = []
@@ -123,8 +122,10 @@ def timed_minutes(config: TrainConfig, store: Store) -> float:
 
 
 def _validation(trainer: Trainer) -> float:
-    """Return the seconds of one validation."""
+    """Return the seconds of one validation; 0 if nobody validates."""
     split: Split = trainer.split
+    if not split.val:
+        return 0.0
     few = split.val[:TIMED_PATIENTS]
 
     def validate_few() -> object:

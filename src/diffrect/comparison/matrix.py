@@ -124,7 +124,7 @@ def parse_shard(text: str) -> tuple[int, int]:
     Raises:
         InputError: something else, or a number outside 1 to count.
     """
-    match = re.fullmatch(r"(\d+)/(\d+)", text.strip())
+    match = re.fullmatch(r"(\d{1,9})/(\d{1,9})", text.strip())
     if match is None or not 1 <= int(match[1]) <= int(match[2]):
         raise InputError("--shard", "PART/PARTS such as 2/8", got=repr(text), setting="shard")
     return int(match[1]), int(match[2])
@@ -143,7 +143,7 @@ def parse_seeds(text: str) -> list[int]:
     """
     entries = split_list(text)
     for entry in entries:
-        if not entry.isdecimal():
+        if not re.fullmatch(r"\d{1,19}", entry):
             expected = "whole numbers such as 0,1,2"
             raise InputError("--seeds", expected, got=repr(entry), setting="seeds")
     return [int(entry) for entry in entries]

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from diffrect.checks import one_of
+from diffrect.checks import folder_to_make, one_of
 from diffrect.comparison.cell import CellJob, check_cell
 from diffrect.comparison.matrix import Cell, build_matrix
 from diffrect.comparison.report.results import protocol_of, read_result
@@ -83,8 +83,7 @@ def make_job(
     """
     Store(store)
     path = Path(folder)
-    if path.exists() and not path.is_dir():
-        raise InputError(path, "a folder for the cells", found="a file")
+    folder_to_make(path, "a folder for the cells")
     for name, kind in ((STORE_FILE, "store"), (CONFIG_FILE, "run")):
         if (path / name).exists():
             raise InputError(path, "a folder for the cells", found=f"a {kind}")

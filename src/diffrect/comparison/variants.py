@@ -8,11 +8,10 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from diffrect.checks import update_dataclass
 from diffrect.config import Preset
 from diffrect.errors import InputError
+from diffrect.text_files import parse_yaml, read_yaml
 
 PRESETS = ("ablation",)
 
@@ -69,12 +68,7 @@ def read_variants(path: Path) -> Variants:
     Raises:
         InputError: no such file, not YAML, or fields that do not exist or have the wrong type.
     """
-    try:
-        content = yaml.safe_load(path.read_text("utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        reason = " ".join(str(error).split())
-        raise InputError(path, "a readable YAML file", reason=reason) from None
-    return check_variants(content, str(path))
+    return check_variants(read_yaml(path), str(path))
 
 
 def check_variants(content: Any, where: str) -> Variants:
@@ -103,4 +97,4 @@ def check_variants(content: Any, where: str) -> Variants:
 def preset_variants(name: str) -> Variants:
     """Return the variants that the package ships under a name of `PRESETS`."""
     file = resources.files("diffrect.comparison") / f"{name}.yaml"
-    return check_variants(yaml.safe_load(file.read_text("utf-8")), name)
+    return check_variants(parse_yaml(file.read_text("utf-8")), name)

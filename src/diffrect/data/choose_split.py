@@ -4,14 +4,14 @@ import re
 import unicodedata
 from collections.abc import Collection, Iterable
 from dataclasses import replace
-from fractions import Fraction
 from pathlib import Path
 
-import numpy as np
-
+from diffrect.config import TrainConfig
 from diffrect.console import warn
 from diffrect.data.split import Split
 from diffrect.data.split_file import read_split
+from diffrect.data.splits.drawn import DRAWN_AS_USUAL, HeldOut, draw_split
+from diffrect.data.splits.labelled import ALL, choose_labelled
 from diffrect.data.store import Store
 from diffrect.errors import InputError
 from diffrect.processes import speaker
@@ -20,23 +20,44 @@ from diffrect.processes import speaker
 _SCAN_OF_PATIENT = re.compile(r"(.*\d.*?)[_-][^_-]+$")
 
 
+# Data sets whose papers train on few of many labels; their first patient is labelled by default.
+_PUBLISHED = ("acdc", "ssl4mis", "mscmr19")
+
+
+def split_of(store: Store, config: TrainConfig) -> Split:
+    """Return the split that a configuration asks for, see `resolve_split`."""
+    return resolve_split(
+        store,
+        split_file=config.split_file,
+        labelled=config.labelled,
+        seed=config.seed,
+        held_out=HeldOut(config.val_patients, config.test_patients),
+    )
+
+
 def resolve_split(
-    store: Store, *, split_file: Path | None = None, labelled: str | None = None, seed: int = 1337
+    store: Store,
+    *,
+    split_file: Path | None = None,
+    labelled: str | None = None,
+    seed: int = 1337,
+    held_out: HeldOut = DRAWN_AS_USUAL,
 ) -> Split:
     """Return the split to train with, checked against the store.
 
-    The parts come from `split_file`, else from the store's official split, else from the seed:
-    20 per cent of the patients with labels for testing, 10 for validation, everyone else for
-    training.
+    The parts come from `split_file`, else from the store's official split, else from the seed, see
+    `HeldOut`: of the patients with labels, 20 per cent test and 10 validate, and everyone else
+    trains.
 
     Args:
         store: the prepared data set.
         split_file: JSON with the lists train, val, and optionally test and labelled; or a fold of
             nnU-Net's splits_final.json, as splits_final.json:0.
-        labelled: a count of patients ("3"), a percentage of the training patients rounded down
-            ("5%"), or a text file with one patient id per line. None takes the file's list, else
-            one patient.
+        labelled: "all" training patients with labels, a count of them ("3"), a percentage rounded
+            down ("5%"), or a text file with one patient id per line. None takes the file's list;
+            without one, all, but of a published data set with its own split one.
         seed: draws the split if neither a file nor the data set gives one.
+        held_out: how many patients a drawn split keeps from the training.
 
     Returns:
         The split with its labelled patients.
@@ -45,24 +66,35 @@ def resolve_split(
         InputError: an id that is unknown or in two parts, an empty part, a patient to be
             labelled or held out who has no labels, more labelled patients than there are.
     """
-    patients = _patients_by_label(store)
+    patients = patients_by_label(store)
     if split_file is not None:
         cases = {case: record.patient for case, record in store.cases.items()}
-        split, origin = read_split(split_file, cases), str(split_file)
-        split = _named_as_in(store, split)
+        split = _named_as_in(store, read_split(split_file, cases))
     elif store.official_split is not None:
-        split, origin = store.official_split, f"{store.path}: official split"
+        split = store.official_split
     else:
-        split, origin = _draw_split(store, patients, seed), f"{store.path}: drawn split"
-    _check_parts(split, patients, origin)
+        split = draw_split(str(store.path), patients, held_out, seed)
+    drawn = split_file is None and store.official_split is None
+    where = str(split_file or f"{store.path}: {'drawn' if drawn else 'official'} split")
+    if not drawn:
+        _check_not_counted(held_out, where)
+    _check_parts(split, patients, where)
     if labelled is not None or not split.labelled:
-        labelled = "1" if labelled is None else labelled
-        chosen = _choose_labelled(labelled, split.train, patients)
+        published = store.official_split is not None and store.format in _PUBLISHED
+        labelled = labelled or ("1" if published else ALL)
+        chosen = choose_labelled(labelled, split, patients)
         split = _named_as_in(store, replace(split, labelled=chosen))
-        origin = f"--labelled {labelled}"
-    _check_labelled(split, patients, origin)
+        where = f"--labelled {labelled}"
+    _check_labelled(split, patients, where)
     _warn_of_shared_patients(store, split)
     return split
+
+
+def origin_of_split(store: Store, config: TrainConfig) -> str:
+    """Return in words where `split_of` takes a split from."""
+    if config.split_file is not None:
+        return str(config.split_file)
+    return "official split" if store.official_split is not None else f"drawn, seed {config.seed}"
 
 
 def check_split(split: Split, store: Store, origin: str) -> None:
@@ -71,12 +103,12 @@ def check_split(split: Split, store: Store, origin: str) -> None:
     Raises:
         InputError: as `resolve_split`.
     """
-    patients = _patients_by_label(store)
+    patients = patients_by_label(store)
     _check_parts(split, patients, origin)
     _check_labelled(split, patients, origin)
 
 
-def _patients_by_label(store: Store) -> dict[str, bool]:
+def patients_by_label(store: Store) -> dict[str, bool]:
     """Return for every patient of the store whether any of the patient's cases has labels."""
     patients: dict[str, bool] = {}
     for case in store.cases.values():
@@ -125,82 +157,19 @@ def _held_out(split: Split) -> tuple[str, ...]:
     return (*split.val, *split.test)
 
 
-def _draw_split(store: Store, patients: dict[str, bool], seed: int) -> Split:
-    with_labels = sorted(patient for patient, labelled in patients.items() if labelled)
-    count = len(with_labels)
-    if count < 3:
-        raise InputError(store.path, "at least 3 patients with labels", got=count)
-    shuffled = [with_labels[i] for i in np.random.default_rng(seed).permutation(count)]
-    val = max(1, round(0.1 * count))
-    held_out = val + max(1, round(0.2 * count))
-    without_labels = sorted(set(patients).difference(with_labels))
-    return Split(
-        train=(*shuffled[held_out:], *without_labels),
-        val=tuple(shuffled[:val]),
-        test=tuple(shuffled[val:held_out]),
-    )
-
-
-def _choose_labelled(
-    labelled: str, train: tuple[str, ...], patients: dict[str, bool]
-) -> tuple[str, ...]:
-    """Return the first training patients with labels, or those named in a file.
-
-    Args:
-        labelled: how many, as a count or a percentage, or the file.
-        train: the training patients in the order in which they are chosen.
-        patients: whether each patient has labels.
-    """
-    text = labelled.strip()
-    share = text.removesuffix("%")
-    if text.isdecimal():
-        count = int(text)
-    elif text != share:
-        count = max(1, int(len(train) * _percentage(share)))
-    else:
-        return _listed(Path(labelled))
-    if count < 1:
-        raise _bad_labelled("at least 1 patient", text)
-    available = [patient for patient in train if patients[patient]]
-    if count > len(available):
-        expected = f"at most the {len(available)} training patients with labels"
-        raise _bad_labelled(expected, text)
-    return tuple(available[:count])
-
-
-def _bad_labelled(expected: str, got: object) -> InputError:
-    return InputError("--labelled", expected, got=got, setting="labelled")
-
-
-def _percentage(share: str) -> Fraction:
-    try:
-        fraction = Fraction(share.strip()) / 100
-    except (ValueError, ZeroDivisionError):
-        fraction = Fraction(0)
-    if not 0 < fraction <= 1:
-        raise _bad_labelled("a percentage above 0, up to 100", f"{share}%")
-    return fraction
-
-
-def _listed(file: Path) -> tuple[str, ...]:
-    if not file.is_file():
-        raise _bad_labelled("a count, a percentage or a text file", file)
-    expected = "one patient id per line"
-    try:
-        lines = file.read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, ValueError) as error:
-        raise InputError(file, expected, reason=error) from None
-    patients = tuple(dict.fromkeys(line.strip() for line in lines if line.strip()))
-    if not patients:
-        raise InputError(file, expected, found="none")
-    return patients
+def _check_not_counted(held_out: HeldOut, where: str) -> None:
+    """Refuse to count patients where a file or the data set names them."""
+    for name, number in (("val_patients", held_out.val), ("test_patients", held_out.test)):
+        if number is not None:
+            option = f"--{name.replace('_', '-')}"
+            raise InputError(option, "a split that is drawn", got=where, setting=name)
 
 
 def _check_parts(split: Split, patients: dict[str, bool], origin: str) -> None:
     seen: dict[str, str] = {}
     for name in ("train", "val", "test"):
         part: tuple[str, ...] = getattr(split, name)
-        if not part and name != "test":
+        if not part and name == "train":
             raise InputError(origin, f"at least one patient under '{name}'", got="none")
         for patient in part:
             if patient in seen:

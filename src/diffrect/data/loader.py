@@ -13,7 +13,6 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from diffrect.config import TrainConfig
-from diffrect.console import count
 from diffrect.data.batch import RawBatch
 from diffrect.data.record import SliceIndex
 from diffrect.data.split import Split
@@ -114,11 +113,15 @@ def training_batches(
     labelled_slices, other_slices = store.training_slices(split)
     if not unlabelled:
         sizes = (sum(sizes), 0)
-    elif not other_slices or not sizes[1]:
+    elif not sizes[1]:
+        got = f"0 for --method {config.method}"
+        raise InputError("--batch-unlabelled", "at least 1", got=got, setting="batch_unlabelled")
+    elif not other_slices:
         raise InputError(
             f"--method {config.method}",
-            "unlabelled training patients and --batch-unlabelled of at least 1",
-            got=f"{count(len(split.unlabelled), 'patient')} and {sizes[1]}",
+            "unlabelled training patients",
+            found=f"labels of all {len(split.train)}",
+            hint="train on them with --method supervised, or use the labels of N with --labelled N",
             setting="method",
         )
     return Batches(

@@ -4,14 +4,15 @@ A `prepare` that is interrupted at any moment, even killed, leaves an unfinished
 continues with the cases that are missing.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
+from contextlib import closing
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from diffrect.atomic import remove_unfinished
-from diffrect.checks import at_least
+from diffrect.checks import at_least, folder_to_make
 from diffrect.console import progress_bar, tell
 from diffrect.data.case import Conversion
 from diffrect.data.integrity import write_sealed
@@ -81,6 +82,7 @@ def prepare(
     Raises:
         InputError: bad input, in one line that names it.
     """
+    folder_to_make(Path(store), "a folder for the store")
     source, store, options = Path(source), Path(store).resolve(), options or SourceOptions()
     _check_options(workers, axis, overwrite=overwrite, resume=resume, repair=repair)
 
@@ -118,7 +120,7 @@ def prepare(
 
 
 def _check_options(workers: int, axis: str | None, **flags: bool) -> None:
-    at_least("--workers", workers, 1)
+    at_least("--workers", workers, 1, 512, why="no machine has as many")
     given = [f"--{name}" for name, value in flags.items() if value]
     if len(given) > 1:
         raise InputError(" and ".join(given), "one of them", got=len(given))
@@ -186,11 +188,12 @@ def _write_cases(
     """
     settings = store, len(listing.classes), listing.channels, how
     if workers == 1:
-        done: Iterator[str] = (_convert(*settings, one) for one in todo)
+        done: Generator[str, None, None] = (_convert(*settings, one) for one in todo)
     else:
         done = in_parallel(_convert, [(*settings, one) for one in todo], workers)
-    for _ in progress_bar(done, "preparing", progress, total=len(todo)):
-        pass
+    with closing(done):  # at once, also when interrupted
+        for _ in progress_bar(done, "preparing", progress, total=len(todo)):
+            pass
 
 
 def _convert(

@@ -8,6 +8,7 @@ from importlib import resources
 from typing import Any
 
 from diffrect.errors import InputError
+from diffrect.json_files import parse_json
 
 _PARTS = ("train", "val", "test", "labelled")
 
@@ -26,13 +27,13 @@ class Split:
 
     Attributes:
         train: in the order in which labelled patients are chosen.
-        val: the patients by which a checkpoint is chosen.
+        val: the patients by which a checkpoint is chosen; may be empty, then the last is taken.
         test: the patients on which a result is reported, once, at the end; may be empty.
         labelled: the part of `train` whose labels are used.
     """
 
     train: tuple[str, ...]
-    val: tuple[str, ...]
+    val: tuple[str, ...] = ()
     test: tuple[str, ...] = ()
     labelled: tuple[str, ...] = ()
 
@@ -52,16 +53,16 @@ class Split:
 
     @classmethod
     def from_json(cls, text: str) -> "Split":
-        """Return the split that `to_json` wrote; "test" and "labelled" may be left out.
+        """Return the split that `to_json` wrote; all but "train" may be left out.
 
         Raises:
             InputError: the text is not JSON, has another part, or a part is not a list of ids.
         """
         try:
-            parts = json.loads(text)
-        except (ValueError, RecursionError) as error:
+            parts = parse_json(text)
+        except ValueError as error:
             raise InputError("split", "a split as JSON", reason=error) from None
-        if not isinstance(parts, dict) or not {"train", "val"} <= parts.keys() <= set(_PARTS):
+        if not isinstance(parts, dict) or not {"train"} <= parts.keys() <= set(_PARTS):
             got = ", ".join(parts) if isinstance(parts, dict) else type(parts).__name__
             raise InputError("split", "the lists train, val, test and labelled", got=got)
         for name, patients in parts.items():

@@ -8,8 +8,10 @@ from typing import Any
 
 from diffrect.data.split import Split
 from diffrect.errors import InputError
+from diffrect.json_files import parse_json
+from diffrect.text_files import read_text
 
-_FOLD = re.compile(r"(?P<file>.+):(?P<fold>\d+)$")
+_FOLD = re.compile(r"(?P<file>.+):(?P<fold>\d{1,9})$")
 
 
 def read_split(file: Path, patients: Mapping[str, str]) -> Split:
@@ -27,10 +29,7 @@ def read_split(file: Path, patients: Mapping[str, str]) -> Split:
     fold = int(match["fold"]) if match else None
     path = Path(match["file"]) if match else file
     try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, ValueError) as error:
-        raise InputError(file, "a readable split file", reason=error) from None
-    try:
+        text = read_text(path, "a readable split file")
         folds = _folds(text)
         if folds is None and fold is None:
             return Split.from_json(text)
@@ -47,8 +46,8 @@ def read_split(file: Path, patients: Mapping[str, str]) -> Split:
 def _folds(text: str) -> list[Any] | None:
     """Return the folds in a file, None if it holds something else."""
     try:
-        content = json.loads(text)
-    except (ValueError, RecursionError):
+        content = parse_json(text)
+    except ValueError:
         return None
     folds = isinstance(content, list) and all(isinstance(one, dict) for one in content)
     return content if folds and content else None

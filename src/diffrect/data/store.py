@@ -33,7 +33,7 @@ from diffrect.data.record import (
 from diffrect.data.split import Split
 from diffrect.data.task import Task
 from diffrect.errors import InputError
-from diffrect.imaging.resample import Zoom, zoom_of
+from diffrect.imaging.slicing import Zoom, zoom_of
 from diffrect.json_files import read_json
 
 FORMAT_VERSION = 2

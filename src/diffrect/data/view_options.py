@@ -17,11 +17,15 @@ class ViewOptions:
     eight_bit: bool = False
     """Cut training images, not those of validation, to 256 grey levels as the reference does."""
     geometry: Literal["single", "authors"] = "single"
-    """`single`: resizing and the two options below are one resampling. `authors`: slices are
+    """`single`: resizing and the three options below are one resampling. `authors`: slices are
     resized first, then flipped left-right and up-down with probability 0.5 each, then with
     probability 0.5 rotated by 0 to 358 whole degrees, corners black."""
     rotation_degrees: float = 20.0
     """Largest rotation of the weak view, in degrees either way, if `geometry` is single."""
+    scale_range: float = 0.0
+    """Largest natural logarithm of the factor by which the weak view is enlarged or shrunk about
+    its centre, if `geometry` is single: 0.25 is up to 28 %. Each axis differs by up to a fifth of
+    it."""
     turn_probability: float = 0.0
     """Probability that a slice gets a random quarter turn and a flip instead of a rotation, if
     `geometry` is single."""
@@ -47,6 +51,7 @@ class ViewOptions:
             within(name, getattr(self, name), 0, 1)
         within("cutmix_area", self.cutmix_area, 0.02, 1)
         within("rotation_degrees", self.rotation_degrees, 0, 180)
+        within("scale_range", self.scale_range, 0, 1)
         within("blur_sigma", self.blur_sigma, 0, 100)
         within("jitter_high", self.jitter_high, 0, 100)
         within("jitter_low", self.jitter_low, 0, self.jitter_high)

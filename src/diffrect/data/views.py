@@ -99,7 +99,8 @@ def random_geometry(shapes: Tensor, options: ViewOptions) -> Tensor:
     """Draw a matrix per row that maps output to input, in coordinates of [-1, 1].
 
     With `turn_probability` it is a multiple of 90 degrees and a flip along a random axis, else a
-    rotation by up to `rotation_degrees`, rigid on the slice's own pixels.
+    rotation by up to `rotation_degrees`, rigid on the slice's own pixels. With `scale_range` the
+    slice's axes are then enlarged or shrunk, both alike but for a fifth of it.
 
     Args:
         shapes: (B, 2) int64, height and width of each slice.
@@ -120,7 +121,12 @@ def random_geometry(shapes: Tensor, options: ViewOptions) -> Tensor:
     # Rotate the slice's own pixels, in coordinates that run from -1 to 1 along both axes.
     half = (shapes.flip(1).float() - 1).clamp(min=1) / 2  # (width, height)
     rotated = rotation(angle) * half[:, None, :] / half[:, :, None]
-    return torch.where(quarter[:, None, None], turned, rotated)
+    geometry = torch.where(quarter[:, None, None], turned, rotated)
+    if options.scale_range:  # nothing is drawn without it
+        both = (torch.rand(rows, 1) * 2 - 1) * options.scale_range
+        each = (torch.rand(rows, 2) * 2 - 1) * options.scale_range / 5
+        geometry = geometry * (both + each).exp()[:, :, None]
+    return geometry
 
 
 def authors_geometry(rows: int) -> Tensor:

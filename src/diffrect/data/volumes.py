@@ -1,17 +1,34 @@
-"""The training volumes as the network sees them, in memory: the context of single slices."""
+"""The training volumes as the network sees them: the context of single slices."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+from typing import Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from diffrect.config import TrainConfig
+from diffrect.data.packed import Packed, pack, stacked
 from diffrect.data.record import SliceIndex
 from diffrect.data.split import Split
 from diffrect.data.store import Store
 from diffrect.imaging.resample import Interpolation, to_network
 from diffrect.labels import IGNORED
+
+IMAGE_BYTES = 2**30  # of images that stay in memory, of those that were read last
+
+
+class Rows(Protocol):
+    """Arrays of one shape that can be read by row; a tensor (N, ...) is one."""
+
+    @property
+    def shape(self) -> torch.Size:
+        """Return (N, ...)."""
+
+    def __getitem__(self, rows: Tensor, /) -> Tensor:
+        """Return the arrays of some rows, (*rows.shape, ...)."""
 
 
 @dataclass(frozen=True)
@@ -21,16 +38,21 @@ class TrainingVolumes:
     Attributes:
         images: (N, C, size, size) float16 in [0, 1], without any change of geometry.
         labels: (N, size, size) uint8; `IGNORED` throughout an unlabelled patient's slices.
-        labelled: (N,) bool, whether the slice is of a labelled patient.
+        labelled: (N,) bool, whether the slice is of a labelled case.
         case: (N,) int64, number of the slice's case; slices of a case follow one another.
         rows: the row of each slice.
     """
 
-    images: Tensor
-    labels: Tensor
+    images: Rows
+    labels: Rows
     labelled: Tensor
     case: Tensor
     rows: dict[SliceIndex, int]
+
+    def cases(self) -> list[Tensor]:
+        """Return the rows of each case, (slices,) int64."""
+        sizes: list[int] = self.case.bincount().tolist()
+        return list(torch.arange(len(self.case)).split(sizes))
 
     def neighbours(self, reach: int) -> Tensor:
         """Return the rows around each slice, those before and after it by turns.
@@ -49,10 +71,50 @@ class TrainingVolumes:
         return torch.where(inside & same, rows, -1)
 
 
+class SliceImages:
+    """Images of slices as the network sees them, read from the store when they are asked for.
+
+    Those that were read last stay in memory, up to `IMAGE_BYTES`.
+
+    Args:
+        store: the prepared data set.
+        slices: the slices.
+        config: size of the network's input, and its pixels in millimetres if they are given.
+        interpolation: how images are resized.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        slices: Sequence[SliceIndex],
+        config: TrainConfig,
+        interpolation: Interpolation,
+    ) -> None:
+        self.store, self.slices, self.config = store, slices, config
+        self.interpolation = interpolation
+        self.shape = torch.Size((len(slices), store.channels, config.side, config.side))
+        size = self.shape[1:].numel() * torch.float16.itemsize
+        self._kept = lru_cache(maxsize=max(1, IMAGE_BYTES // size))(self._read)
+
+    def __getitem__(self, rows: Tensor) -> Tensor:
+        """Return images (*rows.shape, C, size, size), float16 in [0, 1].
+
+        Raises:
+            InputError: a file of the store is damaged.
+        """
+        return stacked(rows, self._kept, self.shape[1:], torch.float16)
+
+    def _read(self, row: int) -> Tensor:
+        case, position = self.slices[row]
+        image = torch.from_numpy(self.store.image(case, position))[None]
+        zoom = self.store.zoom(case, self.config.spacing)
+        return to_network(image, self.config.side, self.interpolation, zoom)[0].half()
+
+
 def training_volumes(
     store: Store, split: Split, config: TrainConfig, interpolation: Interpolation
 ) -> TrainingVolumes:
-    """Read the volumes; a thousand slices of 128 x 128 pixels take 50 MB.
+    """Return the volumes; the labels are read now, and images when they are asked for.
 
     Args:
         store: the prepared data set.
@@ -64,24 +126,18 @@ def training_volumes(
         InputError: a file of the store is damaged.
     """
     known, others = store.training_slices(split)
-    slices = known + others
-    images, labels, cases = [], [], []
-    size = config.side
-    labelled = {s.case for s in known}
-    for number, name in enumerate(dict.fromkeys(s.case for s in slices)):
+    slices, size = known + others, config.side
+    labels: list[bytes] = []
+    for name in dict.fromkeys(s.case for s in known):
+        codes = torch.from_numpy(store.label(name).astype(np.float32))[:, None]
         zoom = store.zoom(name, config.spacing)
-        image = to_network(torch.from_numpy(store.image(name)), size, interpolation, zoom)
-        label = torch.full((len(image), size, size), IGNORED, dtype=torch.uint8)
-        if name in labelled:
-            codes = torch.from_numpy(store.label(name).astype(np.float32))[:, None]
-            label = to_network(codes, size, "nearest", zoom)[:, 0].byte()
-        images.append(image.half())
-        labels.append(label)
-        cases.append(torch.full((len(image),), number))
+        labels += pack(to_network(codes, size, "nearest", zoom)[:, 0].byte())
+    labels += pack(torch.full((1, size, size), IGNORED, dtype=torch.uint8)) * len(others)
+    number = {name: n for n, name in enumerate(dict.fromkeys(s.case for s in slices))}
     return TrainingVolumes(
-        torch.cat(images),
-        torch.cat(labels),
+        SliceImages(store, slices, config, interpolation),
+        Packed(labels, (size, size), torch.uint8),
         torch.arange(len(slices)) < len(known),
-        torch.cat(cases),
+        torch.tensor([number[s.case] for s in slices]),
         {index: row for row, index in enumerate(slices)},
     )

@@ -25,6 +25,7 @@ from types import TracebackType
 from typing import NamedTuple
 
 from diffrect.atomic import SUFFIX, naming, remove_unfinished
+from diffrect.checks import folder_to_make
 from diffrect.console import one_line, tell
 from diffrect.distributed.owners import (
     describe_owner,
@@ -164,13 +165,10 @@ class Lock:
 
     def _make_folder(self) -> None:
         folder = self.path.parent
+        folder_to_make(folder)
         missing = [one for one in (folder, *folder.parents) if not one.exists()]
-        try:
-            with naming(folder):
-                folder.mkdir(parents=True, exist_ok=True)
-        except FileExistsError:
-            found = "a link that leads nowhere" if folder.is_symlink() else "a file"
-            raise InputError(folder, "a folder", found=found) from None
+        with naming(folder):
+            folder.mkdir(parents=True, exist_ok=True)
         if self.removes_folders:
             self.made = missing or self.made
 
@@ -293,6 +291,8 @@ def refuse_taken(path: Path, subject: Path, *, patience: bool = False) -> str | 
 def read_lock(path: Path) -> LockText | None:
     """Return what a lock file says; None if there is none."""
     try:
+        if not path.is_file() and path.exists():  # a pipe may never end
+            return LockText("", path.stat().st_mtime)
         with path.open("rb") as file:  # opening it makes NFS ask the server anew
             touched = os.fstat(file.fileno()).st_mtime
             return LockText(file.read().decode("utf-8", "replace"), touched)

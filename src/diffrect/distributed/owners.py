@@ -1,6 +1,5 @@
 """The owner of a lock: how a process describes itself in the file, and whether it still lives."""
 
-import json
 import os
 import shlex
 import socket
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from diffrect.console import one_line
+from diffrect.json_files import parse_json
 
 STALE_SECONDS = 120.0
 # What a lock calls the process that the first of these files started.
@@ -87,10 +87,10 @@ def _job() -> tuple[str | None, str]:
 def _owner(text: str) -> dict[str, Any]:
     """Return what a lock says; an empty dict if it is being written just now, or damaged."""
     try:
-        owner = json.loads(text)
+        owner = parse_json(text)
     except ValueError:
         return {}
-    whole = isinstance(owner, dict) and isinstance(owner.get("pid"), int)
+    whole = isinstance(owner, dict) and type(owner.get("pid")) is int and 0 < owner["pid"] < 2**31
     return owner if whole else {}
 
 

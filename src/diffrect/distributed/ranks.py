@@ -76,6 +76,15 @@ class Ranks:
         return [part[i] for i in range(longest) for part in parts if i < len(part)]
 
 
+def joined() -> Ranks:
+    """Return this process among those of a training that runs, or that `together` has joined."""
+    import torch.distributed
+
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        return Ranks(torch.distributed.get_rank(), torch.distributed.get_world_size())
+    return Ranks()
+
+
 @contextmanager
 def together() -> Iterator[Ranks]:
     """Join the processes that torchrun or srun started while the context lasts."""

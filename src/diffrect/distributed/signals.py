@@ -10,12 +10,14 @@ one of them or to all.
                              twice: interrupts
     training, the others     as the first         as the first         exits (`end_with_parent`)
     reader of slices         blocked (`held`)     blocked (`held`)     exits (torch sees to it)
-    worker of prepare        ignored              ignored              exits (`end_with_parent`)
+    worker of prepare        ignored              interrupts its case  exits (`end_with_parent`)
+    decoder                  ignored              ignored              ended by the kernel
     cell of a comparison     as a training        as a training        stops (`stop_with_parent`)
 
-The handlers are set in `cli.main`, `training.stop`, `data.loader`, `data.workers` and
-`comparison.cell_process`. A comparison that is interrupted sends its cell SIGTERM, and a cell that
-finds its lock lost sends it to itself (`comparison.locks`).
+The handlers are set in `cli.main`, `training.stop`, `data.loader`, `data.workers`,
+`comparison.cell_process` and `imaging.decoders.worker`. A prepare that is interrupted sends its
+workers SIGTERM, and whoever waits for a decoder ends it. A comparison that is interrupted sends its
+cell SIGTERM, and a cell that finds its lock lost sends it to itself (`comparison.locks`).
 
 A training, and with it a cell, needs its readers until it has saved, so these must not hear the
 signals that go to all.

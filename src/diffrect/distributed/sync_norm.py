@@ -25,7 +25,10 @@ class SyncBatchNorm(nn.BatchNorm2d):
         centred = values - mean[:, None, None]
         variance = shared_sum(centred.square().sum(OVER_ROWS_AND_PIXELS)) / count
         self.remember(mean, variance * count / (count - 1).clamp(min=1))
-        scaled = centred * ((variance + self.eps).rsqrt() * self.weight)[:, None, None]
+        scale = (variance + self.eps).rsqrt()
+        if not self.affine:
+            return (centred * scale[:, None, None]).to(x.dtype)
+        scaled = centred * (scale * self.weight)[:, None, None]
         return (scaled + self.bias[:, None, None]).to(x.dtype)
 
     @torch.no_grad()
@@ -52,7 +55,7 @@ def synchronise(network: nn.Module) -> None:
 
 
 def _converted(norm: nn.BatchNorm2d) -> SyncBatchNorm:
-    new = SyncBatchNorm(norm.num_features, norm.eps, norm.momentum)
+    new = SyncBatchNorm(norm.num_features, norm.eps, norm.momentum, affine=norm.affine)
     new.weight, new.bias = norm.weight, norm.bias
     new.running_mean, new.running_var = norm.running_mean, norm.running_var
     new.num_batches_tracked = norm.num_batches_tracked

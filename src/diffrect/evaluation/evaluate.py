@@ -31,6 +31,7 @@ from diffrect.runs.names import (
     STORE_LINK_FILE,
     metrics_file,
 )
+from diffrect.text_files import read_text
 from diffrect.version import package_version
 
 _OF_PREPARE = ("intensity", "axis")  # parts of a task that are options of prepare
@@ -158,7 +159,8 @@ def _open_store(run: Path, model: Model, given: Path | None) -> Store:
 def _remembered_store(run: Path) -> Path:
     """Return the store that a run was trained on, as its folder names it."""
     file = run / STORE_LINK_FILE
-    path = Path(file.read_text("utf-8", "replace").strip()) if file.is_file() else None
+    text = read_text(file, "the path of a store", longest=2**16) if file.is_file() else ""
+    path = Path(text.strip()) if text.strip() and "\0" not in text else None
     if path is None or not path.is_dir():
         reason = f"{STORE_LINK_FILE} does not say where" if path is None else f"{path} is not there"
         raise InputError(run, f"the store it was trained on, {reason}", hint="give --store")

@@ -1,10 +1,9 @@
 """The table of scores on the screen; it names its split and what was left out."""
 
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
-from diffrect.console import count
+from diffrect.console import count, plain, stdout_console
 from diffrect.evaluation.metrics import METRICS, Scores
 from diffrect.evaluation.result import Evaluation
 
@@ -15,14 +14,13 @@ def scores_table(result: Evaluation) -> Table:
     Overlaps are in per cent. The title names the split and the checkpoint; the caption says how
     many values are undefined and therefore in no mean.
     """
-    # Names of classes and patients are user input: escape rich markup.
-    title, caption = escape(_title(result)), escape(_caption(result)) or None
+    title, caption = plain(_title(result)), "\n".join(map(plain, _left_out(result))) or None
     table = Table(title=title, caption=caption, caption_justify="left")
     table.add_column("class")
     for metric in METRICS.values():
         table.add_column(f"{metric.title}\n{metric.shown_unit}", justify="right")
     for name, scores in result.classes.items():
-        table.add_row(escape(name), *_cells(scores))
+        table.add_row(plain(name), *_cells(scores))
     table.add_section()
     table.add_row("mean", *_cells(result.mean), style="bold")
     return table
@@ -30,7 +28,7 @@ def scores_table(result: Evaluation) -> Table:
 
 def print_scores(result: Evaluation, console: Console | None = None) -> None:
     """Print the table of an evaluation to stdout."""
-    (console or Console()).print(scores_table(result))
+    (console or stdout_console()).print(scores_table(result))
 
 
 def _title(result: Evaluation) -> str:
@@ -44,8 +42,8 @@ def _title(result: Evaluation) -> str:
     return "; ".join(parts)
 
 
-def _caption(result: Evaluation) -> str:
-    """Return what was left out of the means: patients, voxels, and undefined values per class."""
+def _left_out(result: Evaluation) -> list[str]:
+    """Return what is in no mean, a line each: patients, voxels, undefined values per class."""
     total = count(len(result.cases), "case")
     lines = []
     if result.missing_patients:
@@ -58,7 +56,7 @@ def _caption(result: Evaluation) -> str:
         for number in sorted({n for n in counts.values() if n}):
             metrics = [METRICS[metric].heading for metric in counts if counts[metric] == number]
             lines.append(f"{name}: undefined in {number} of {total}: {', '.join(metrics)}")
-    return "\n".join(lines)
+    return lines
 
 
 def _cells(scores: Scores) -> list[str]:

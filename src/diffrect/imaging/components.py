@@ -1,25 +1,60 @@
-"""Connected parts of label maps."""
+"""Connected parts of label maps.
+
+Elements that touch at a face, an edge or a corner are connected: 26 neighbours in a volume, 8 in a
+slice.
+"""
+
+from collections.abc import Collection, Iterator
 
 import numpy as np
 from scipy import ndimage
 
+from diffrect.labels import IGNORED
 
-def keep_largest_components(labels: np.ndarray) -> None:
+
+def keep_largest_components(labels: np.ndarray, classes: Collection[int] | None = None) -> None:
     """Turn all but the largest connected part of each class into background, in place.
 
-    Elements that touch at a face, an edge or a corner are connected: 26 neighbours in a volume, 8
-    in a slice. Of parts of equal size the first stays.
+    Of parts of equal size the first stays.
 
     Args:
         labels: class codes, integers of any number of dimensions; 0 is the background.
+        classes: the classes to reduce; None reduces all.
     """
+    for _, inside, parts, sizes in _parts(labels, classes):
+        if len(sizes) > 1:
+            largest = 1 + int(sizes.argmax())
+            inside[(parts > 0) & (parts != largest)] = 0
+
+
+def largest_shares(labels: np.ndarray) -> dict[int, float]:
+    """Return which share of a class's elements its largest connected part holds, by class code.
+
+    Slices in which nothing is annotated divide a volume: the parts before and after them are judged
+    apart, and the smallest share counts. Other elements that are not annotated connect nothing. A
+    class that is not there is left out.
+
+    Args:
+        labels: class codes (Z, H, W); 0 is the background, `IGNORED` is not annotated.
+    """
+    known = (labels != IGNORED).any(axis=(1, 2))
+    stretches = np.split(labels, 1 + np.flatnonzero(np.diff(known)))
+    found: dict[int, float] = {}
+    for stretch in stretches:
+        for code, _, _, sizes in _parts(stretch, None):
+            found[code] = min(found.get(code, 1.0), float(sizes.max() / sizes.sum()))
+    return found
+
+
+def _parts(
+    labels: np.ndarray, classes: Collection[int] | None
+) -> Iterator[tuple[int, np.ndarray, np.ndarray, np.ndarray]]:
+    """Yield code, bounding box in `labels`, numbered parts in it and their sizes, by class."""
     touching = np.ones((3,) * labels.ndim, bool)
     for code, box in enumerate(ndimage.find_objects(labels), start=1):
-        if box is None:
+        wanted = code != IGNORED and (classes is None or code in classes)
+        if box is None or not wanted:
             continue
         inside = labels[box]
-        parts, count = ndimage.label(inside == code, touching)
-        if count > 1:
-            sizes = np.bincount(parts.ravel())
-            largest = 1 + int(sizes[1:].argmax())
-            inside[(parts > 0) & (parts != largest)] = 0
+        parts, _ = ndimage.label(inside == code, touching)
+        yield code, inside, parts, np.bincount(parts.ravel())[1:]

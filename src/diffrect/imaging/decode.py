@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from diffrect.checks import regular_file
 from diffrect.errors import InputError
 
 LARGEST_GZIP_RATIO = 1032
@@ -34,7 +35,7 @@ def decoding(path: Path, expected: str, found: str | None = None) -> Iterator[No
     except InputError:
         raise
     except MemoryError:
-        why = "it asks for more memory than there is"
+        why = "it asks for more memory than there is, or than its size explains"
         raise InputError(path, expected, found=found, reason=why) from None
     except Exception as error:
         raise InputError(path, expected, found=found, reason=reason(error)) from None
@@ -50,8 +51,7 @@ def check_file(path: Path, expected: str) -> None:
     Raises:
         InputError: it is not.
     """
-    if not path.is_file():
-        raise InputError(path, expected, found="no such file")
+    regular_file(path, expected)
     try:
         with path.open("rb") as stream:
             empty = not stream.read(1)

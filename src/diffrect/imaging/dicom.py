@@ -4,12 +4,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import SimpleITK as sitk
 
 from diffrect.errors import InputError
-from diffrect.imaging.decode import decoding
-from diffrect.imaging.dicom_header import READABLE, Slice, object_kind, read_slices
-from diffrect.imaging.itk import LPS_TO_RAS, array_of, quiet
+from diffrect.imaging.decoders.dicom_size import READABLE
+from diffrect.imaging.decoders.gdcm import read_pixels
+from diffrect.imaging.decoders.guard import guarded
+from diffrect.imaging.dicom_header import Slice, object_kind, read_slices
+from diffrect.imaging.itk import LPS_TO_RAS
 from diffrect.imaging.kinds import pictures_beside, series_files
 from diffrect.imaging.volume import Spacing, Volume
 
@@ -184,10 +185,13 @@ def _read_pixels(slices: list[Slice]) -> np.ndarray:
         return _read_frames(slices)
     volume: np.ndarray | None = None
     for index, one in enumerate(slices):
-        pixels = _decode(one.file)
+        pixels = _decode(one, 1)
         if volume is None:
             shape = (*pixels.shape[:2], len(slices), *pixels.shape[3:])
             volume = np.empty(shape, pixels.dtype, order="F")
+        elif volume.shape[3:] != pixels.shape[3:]:
+            expected = f"the channels of {slices[0].name}, {volume.shape[3:] or 1}"
+            raise InputError(one.file, expected, got=pixels.shape[3:] or 1)
         elif volume.dtype != pixels.dtype:  # files may differ in their slopes
             volume = volume.astype(np.result_type(volume.dtype, pixels.dtype), order="F")
         volume[:, :, index] = pixels[:, :, 0]
@@ -197,10 +201,8 @@ def _read_pixels(slices: list[Slice]) -> np.ndarray:
 
 def _read_frames(slices: list[Slice]) -> np.ndarray:
     """Return the voxels of a file with several frames, copied only if they are not in order."""
-    file, frames = slices[0].file, [one.frame or 0 for one in slices]
-    pixels = _decode(file)
-    if pixels.shape[2] != len(frames):
-        raise InputError(file, f"pixels of {len(frames)} frames", found=pixels.shape[2])
+    frames = [one.frame or 0 for one in slices]
+    pixels = _decode(slices[0], len(frames))
     if any(one.rescale != one.decoded for one in slices):
         return _rescaled_each(pixels, slices)
     if frames == list(range(len(frames))):
@@ -223,10 +225,18 @@ def _rescaled_each(pixels: np.ndarray, slices: list[Slice]) -> np.ndarray:
     return volume
 
 
-def _decode(file: Path) -> np.ndarray:
-    """Return the pixels of a file, (X, Y, frames[, C]), rescaled."""
-    with decoding(file, READABLE), quiet():
-        return array_of(sitk.ReadImage(str(file), imageIO="GDCMImageIO"))
+def _decode(one: Slice, frames: int) -> np.ndarray:
+    """Return the pixels of a slice's file, (X, Y, frames[, C]), rescaled.
+
+    Raises:
+        InputError: they cannot be decoded, or are not as many as the header says.
+    """
+    values = one.size[0] * one.size[1] * one.components * frames
+    pixels = guarded(one.file, READABLE, read_pixels, one.file, values).swapaxes(0, 2)
+    if pixels.shape[:3] != (*one.size, frames):
+        expected = f"pixels of {frames} frames of {one.size[0]} x {one.size[1]}"
+        raise InputError(one.file, expected, found=f"shape {pixels.shape}")
+    return pixels
 
 
 def _geometry(slices: list[Slice], step: np.ndarray | None) -> tuple[Spacing | None, np.ndarray]:

@@ -1,34 +1,32 @@
 """Read from DICOM headers where slices lie: one slice per file, or one per frame.
 
-Only fields that place the voxels are read, and the length of the pixels is checked. Fields that
-identify a person are not looked at.
+Only fields that place the voxels are read. Fields that identify a person are not looked at.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 import pydicom
 from pydicom.dataset import Dataset
 from pydicom.uid import (
     UID,
-    ExplicitVRBigEndian,
-    ExplicitVRLittleEndian,
-    ImplicitVRLittleEndian,
+    DeflatedExplicitVRLittleEndian,
     ParametricMapStorage,
     RTDoseStorage,
     SegmentationStorage,
 )
 
 from diffrect.errors import InputError
-from diffrect.imaging.decode import TRUNCATED, check_file, decoding
+from diffrect.imaging.decode import check_file, decoding
+from diffrect.imaging.decoders.dicom_size import READABLE, check_pixels
+from diffrect.imaging.decoders.guard import guarded
 
-READABLE = "a readable DICOM file"
-_PIXELS = 0x7FE00010
-_UNDEFINED = 0xFFFFFFFF  # the length of compressed pixels
-_UNCOMPRESSED = (ImplicitVRLittleEndian, ExplicitVRLittleEndian, ExplicitVRBigEndian)
+Result = TypeVar("Result")
+_DEFLATED = DeflatedExplicitVRLittleEndian.encode()
+_META = 4096  # bytes that hold the transfer syntax
 _OVERLAYS = (
     RTDoseStorage,
     SegmentationStorage,
@@ -111,16 +109,42 @@ def object_kind(file: Path) -> Literal["scan", "overlay", "other"]:
     A file that does not say what it is, or says that it is an image, counts as a scan's, so that
     damaged files are found.
     """
+    return parsed(file, READABLE, _object_kind, file)
+
+
+def _object_kind(file: Path) -> Literal["scan", "overlay", "other"]:
+    tags = ["SOPClassUID", "Rows"]
+    header = pydicom.dcmread(file, force=True, stop_before_pixels=True, specific_tags=tags)
+    uid = header.get("SOPClassUID") or header.file_meta.get("MediaStorageSOPClassUID")
+    if uid is None:
+        return "scan"
+    if uid in _OVERLAYS:
+        return "overlay"
+    return "scan" if "Rows" in header or "Image Storage" in UID(uid).name else "other"
+
+
+def parsed(file: Path, expected: str, function: Callable[..., Result], *arguments: Any) -> Result:
+    """Return what a function reads from the header of a DICOM file.
+
+    A header that is deflated may become a thousand times as long, so such a file is read under the
+    limits of a decoder.
+
+    Args:
+        file: the file.
+        expected: what it should be.
+        function: reads it.
+        arguments: what the function is called with.
+
+    Raises:
+        InputError: the file cannot be read, or the function raises something.
+    """
     check_file(file, "a DICOM file")
-    with decoding(file, READABLE):
-        tags = ["SOPClassUID", "Rows"]
-        header = pydicom.dcmread(file, force=True, stop_before_pixels=True, specific_tags=tags)
-        uid = header.get("SOPClassUID") or header.file_meta.get("MediaStorageSOPClassUID")
-        if uid is None:
-            return "scan"
-        if uid in _OVERLAYS:
-            return "overlay"
-        return "scan" if "Rows" in header or "Image Storage" in UID(uid).name else "other"
+    with decoding(file, expected):
+        with file.open("rb") as stream:
+            deflated = _DEFLATED in stream.read(_META)
+        if deflated:
+            return guarded(file, expected, function, *arguments)
+        return function(*arguments)
 
 
 def read_slices(file: Path) -> list[Slice]:
@@ -130,22 +154,21 @@ def read_slices(file: Path) -> list[Slice]:
         InputError: the file is not DICOM, has no image, has fewer pixels than it should, or its
             header contradicts itself.
     """
-    check_file(file, "a DICOM file")
-    with decoding(file, READABLE):
-        header = pydicom.dcmread(file, force=True, specific_tags=list(_TAGS), defer_size=64)
-        if not header.get("Rows") or not header.get("Columns") or _PIXELS not in header:
-            raise InputError(file, "a DICOM file with an image", found="none in it")
-        _check_length(file, header)
-        frames = int(header.get("NumberOfFrames") or 1)
-        if frames == 1 and "PerFrameFunctionalGroupsSequence" not in header:
-            return [_slice(file, None, header, [header])]
-        groups = list(_groups(file, header, frames))
-        slices = [
-            _slice(file, frame if frames > 1 else None, header, [*group, header])
-            for frame, group in enumerate(groups)
-        ]
-        decoded = _rescale(file, _shared_rescaling(header) or groups[0])
-        slices = [replace(one, decoded=decoded) for one in slices]
+    return parsed(file, READABLE, _read_slices, file)
+
+
+def _read_slices(file: Path) -> list[Slice]:
+    header = pydicom.dcmread(file, force=True, specific_tags=list(_TAGS), defer_size=64)
+    frames = check_pixels(file, header)
+    if frames == 1 and "PerFrameFunctionalGroupsSequence" not in header:
+        return [_slice(file, None, header, [header])]
+    groups = list(_groups(file, header, frames))
+    slices = [
+        _slice(file, frame if frames > 1 else None, header, [*group, header])
+        for frame, group in enumerate(groups)
+    ]
+    decoded = _rescale(file, _shared_rescaling(header) or groups[0])
+    slices = [replace(one, decoded=decoded) for one in slices]
     if "PerFrameFunctionalGroupsSequence" in header:
         return slices
     # The position in the header is that of the first frame only.
@@ -238,19 +261,3 @@ def _rescale(file: Path, places: list[Dataset]) -> tuple[float, float]:
     if not np.isfinite(found).all() or found[0] == 0:
         raise InputError(file, "a rescale slope that is not 0", got=found)
     return found
-
-
-def _check_length(file: Path, header: Dataset) -> None:
-    """Refuse pixels that are cut short, because the decoder would make up the rest."""
-    element: Any = header.get_item(_PIXELS)
-    syntax = header.file_meta.get("TransferSyntaxUID", ImplicitVRLittleEndian)
-    colour = str(header.get("PhotometricInterpretation") or "")
-    if syntax not in _UNCOMPRESSED or colour.endswith("422"):
-        return
-    values = int(header.Rows) * int(header.Columns) * int(header.get("SamplesPerPixel") or 1)
-    bits = values * int(header.get("NumberOfFrames") or 1) * int(header.get("BitsAllocated") or 16)
-    length = getattr(element, "length", None)
-    length = len(element.value) if length is None else length
-    if length != _UNDEFINED and length < bits // 8:
-        why = f"its header says {bits // 8} bytes of pixels, the file has {length}"
-        raise InputError(file, READABLE, found=TRUNCATED, reason=why)

@@ -3,29 +3,32 @@
 The volumes of FreeSurfer (*.mgz, *.mgh), which the same library reads, are read too.
 """
 
-import contextlib
 import gzip
 import math
-import os
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import nibabel as nib
 import numpy as np
+from nibabel.arrayproxy import ArrayProxy
 
 from diffrect.atomic import new_file
-from diffrect.console import count
 from diffrect.errors import InputError
-from diffrect.imaging.decode import LARGEST_GZIP_RATIO, TRUNCATED, check_file, decoding
+from diffrect.imaging.decode import TRUNCATED, check_file, decoding
 from diffrect.imaging.volume import Spacing, Volume
+from diffrect.imaging.voxels.files import check_place, check_size, open_regular
+from diffrect.imaging.voxels.streams import Compression, Inflated, remarks_on
 
 _READABLE = "a readable NIfTI file"
 _FREESURFER = "a readable FreeSurfer volume"
 _MILLIMETRES = {1: 1000.0, 3: 0.001}  # per metre and per micrometre, by the code of xyzt_units
+_SINGLE: tuple[Any, ...] = (nib.Nifti1Header, nib.Nifti2Header)
+_PAIRED: tuple[Any, ...] = (nib.nifti1.Nifti1PairHeader, nib.nifti2.Nifti2PairHeader)
+_LONGEST_HEADER = 540
 _QFORM_USED = "its sform does not say where every axis points, so its qform is used"
 
 
@@ -37,12 +40,12 @@ def read_nifti(path: Path) -> Volume:
     and micrometres become millimetres.
 
     Raises:
-        InputError: the file is unreadable or truncated, or its spacing is not positive.
+        InputError: the file is unreadable, damaged or truncated, or its spacing is not positive.
     """
-    image, header = _open_nifti(path)
-    trailing = _check_length(path, image)
+    found = _open_nifti(path)
+    header = found.stored
     with decoding(path, _READABLE, TRUNCATED), np.errstate(all="ignore"):
-        array = np.asanyarray(image.dataobj)
+        array, remarks = _read_voxels(found, path)
     if array.ndim == 2:
         array = array[:, :, np.newaxis]
     scale = _MILLIMETRES.get(int(header["xyzt_units"]) & 7, 1.0)
@@ -52,50 +55,122 @@ def read_nifti(path: Path) -> Volume:
     spacing = tuple(1.0 if voxels == 1 and size == 0 else size for voxels, size in sizes)
     if not all(np.isfinite(size) and size > 0 for size in spacing):
         raise InputError(path, "a spacing above 0 mm in pixdim", got=spacing)
-    affine, remarks = _affine(path, image)
+    affine, unusual = _affine(path, found.used)
     affine[:3] *= scale
     x, y, z = spacing
-    whole = image.get_data_dtype().kind in "iu"
-    step = abs(float(image.dataobj.slope)) if whole else 0.0
-    if trailing:
-        remarks += (
-            f"{count(trailing, 'byte')} after its voxels, of which its header says nothing",
-        )
-    return Volume(array, (x, y, z), affine, path, remarks, step)
+    whole = found.used.get_data_dtype().kind in "iu"
+    step = abs(float(found.used.get_slope_inter()[0] or 1)) if whole else 0.0
+    return Volume(array, (x, y, z), affine, path, unusual + remarks, step)
 
 
-def _affine(path: Path, image: Any) -> tuple[np.ndarray, tuple[str, ...]]:
+def _affine(path: Path, header: Any) -> tuple[np.ndarray, tuple[str, ...]]:
     """Return the affine in the header's units, and what is unusual about it.
 
     An sform that cannot place voxels, such as one of zeros, gives way to a qform that can, as in
     ITK.
     """
-    affine = np.array(image.affine, dtype=np.float64)
-    qform_code = int(image.header["qform_code"])
-    if qform_code > 0 and np.isfinite(affine).all() and np.linalg.matrix_rank(affine[:3, :3]) < 3:
-        with decoding(path, _READABLE):
-            qform = image.header.get_qform()
-        return np.array(qform, dtype=np.float64), (_QFORM_USED,)
+    with decoding(path, _READABLE):
+        affine = np.array(header.get_best_affine(), dtype=np.float64)
+        finite = np.isfinite(affine).all()
+        if int(header["qform_code"]) > 0 and finite and np.linalg.matrix_rank(affine[:3, :3]) < 3:
+            return np.array(header.get_qform(), dtype=np.float64), (_QFORM_USED,)
     return affine, ()
 
 
-def _open_nifti(path: Path) -> tuple[Any, Any]:
-    """Return the nibabel image and its header as on disk.
+@dataclass(frozen=True)
+class _Opened:
+    """A NIfTI file whose header was read.
 
-    nibabel repairs headers while loading (a spacing of 0 becomes 1, a negative one positive). The
-    second header is not repaired, so that faults are seen and geometry is copied unchanged.
+    Attributes:
+        used: the header as nibabel repairs it: a spacing of 0 becomes 1, a negative one positive.
+        stored: the header as on disk, so that faults are seen and geometry is copied unchanged.
+        voxels: the file that holds the voxels.
     """
+
+    used: Any
+    stored: Any
+    voxels: Path
+
+
+def _open_nifti(path: Path) -> _Opened:
+    """Read the header of a NIfTI file. What may follow it, such as DICOM headers, is not read."""
     check_file(path, "a NIfTI file")
     _check_compression(path)
+    single = path.name.lower().removesuffix(".gz").removesuffix(".bz2").endswith(".nii")
     with decoding(path, _READABLE):
+        pair = {"header": path, "image": path}
+        if not single:
+            holders = nib.Nifti1Pair.filespec_to_file_map(str(path))
+            pair = {name: Path(str(holder.filename)) for name, holder in holders.items()}
+        with _opened(pair["header"], path) as stream:
+            block = stream.read(_LONGEST_HEADER)
+        kinds = _SINGLE if single else _PAIRED
+        kind = next((one for one in kinds if one.may_contain_header(block)), None)
+        if kind is None:
+            raise InputError(path, "a NIfTI file", found="no header of NIfTI")
+        block = block[: kind.template_dtype.itemsize]
         with _no_remarks():
-            image = nib.load(path)
-        if not isinstance(image, nib.Nifti1Pair):
-            raise InputError(path, "a NIfTI file", got=type(image).__name__)
-        holder = image.file_map.get("header", image.file_map["image"])
-        with holder.get_prepare_fileobj("rb") as stream:
-            header = image.header_class.from_fileobj(stream, check=False)
-    return image, header
+            used, stored = (kind(block, check=check) for check in (True, False))
+    voxels = pair["image"] if single else check_place(path, pair["image"])
+    return _Opened(used, stored, voxels)
+
+
+@contextmanager
+def _opened(file: Path, path: Path) -> Iterator[Any]:
+    """Open a file, decompressed if its name says that it is compressed.
+
+    Args:
+        file: the file to open.
+        path: the file that was asked for, for messages.
+    """
+    compression = _compression(file)
+    with open_regular(file, _READABLE) as stream:
+        yield Inflated(stream, compression, path, _READABLE) if compression else stream
+
+
+def _compression(file: Path) -> Compression | None:
+    name = file.name.lower()
+    return "gzip" if name.endswith((".gz", ".mgz")) else "bzip2" if name.endswith(".bz2") else None
+
+
+def _read_voxels(found: _Opened, path: Path) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Return the voxels, scaled as the header says, and remarks on bytes that are too many.
+
+    Raises:
+        InputError: the header promises more voxels than the file can hold, or puts them elsewhere;
+            or the file is damaged.
+    """
+    offset = int(found.used.get_data_offset())
+    first = found.used.single_vox_offset if found.used.is_single else 0
+    if offset < first:  # nibabel would read the header as voxels
+        raise InputError(path, f"voxels from byte {first} on", reason=f"its header says {offset}")
+    return _voxels_of(found.voxels, found.used, offset, path, _READABLE)
+
+
+def _voxels_of(
+    file: Path, header: Any, offset: int, path: Path, expected: str
+) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Return the voxels of a file as nibabel scales them, and remarks on bytes after them.
+
+    Args:
+        file: the file that holds them.
+        header: nibabel's header of it.
+        offset: the byte with which they begin.
+        path: the file that was asked for, for messages.
+        expected: what it should be.
+    """
+    shape = tuple(int(n) for n in header.get_data_shape())
+    if not shape or min(shape) < 1:
+        raise InputError(path, "a 3-D volume", got=f"shape {shape}")
+    needed = math.prod(shape) * int(header.get_data_dtype().itemsize)
+    compression = _compression(file)
+    with _opened(file, path) as stream:
+        size = file.stat().st_size
+        check_size(path, expected, shape, needed, size, compression or "raw")
+        array = np.asanyarray(ArrayProxy(stream, header, mmap=compression is None))
+        if compression is None:
+            return array, remarks_on(max(size - offset - needed, 0))
+        return array, remarks_on(stream.finish(), stream.trailing)
 
 
 def label_header(path: Path, shape: tuple[int, ...]) -> Any:
@@ -104,11 +179,13 @@ def label_header(path: Path, shape: tuple[int, ...]) -> Any:
     Raises:
         InputError: the file is unreadable or has another shape.
     """
-    image, header = _open_nifti(path)
-    found = (*image.shape, 1)[:3] if len(image.shape) == 2 else tuple(image.shape[:3])
+    opened = _open_nifti(path)
+    with decoding(path, _READABLE):
+        sizes = tuple(int(size) for size in opened.used.get_data_shape())
+    found = (*sizes, 1)[:3] if len(sizes) == 2 else sizes[:3]
     if shape != found:
         raise InputError(path, f"a grid of {shape} voxels", got=found)
-    return header
+    return opened.stored
 
 
 def new_header(shape: tuple[int, ...], spacing: Spacing | None, affine: np.ndarray) -> Any:
@@ -187,44 +264,6 @@ def _slabs(voxels: np.ndarray) -> Iterator[np.ndarray]:
         yield from np.moveaxis(channel, 2, 0)
 
 
-def _check_length(path: Path, image: Any) -> int:
-    """Return how many bytes follow the voxels.
-
-    Raises:
-        InputError: the header promises more voxels than the file can hold, or puts them elsewhere.
-    """
-    holder = image.file_map["image"].filename or str(path)
-    size = Path(holder).stat().st_size
-    ratio = 1 if str(holder).lower().endswith((".nii", ".img")) else LARGEST_GZIP_RATIO
-    shape = tuple(int(n) for n in image.shape)
-    needed = math.prod(shape) * int(image.get_data_dtype().itemsize)
-    if needed > size * ratio:  # found out before memory is allocated for them
-        why = f"its header says {shape}, the file has {size} bytes"
-        raise InputError(path, _READABLE, found=TRUNCATED, reason=why)
-    offset = int(image.dataobj.offset)
-    first = image.header.single_vox_offset if image.header.is_single else 0
-    if offset < first:  # nibabel would read the header as voxels
-        why = f"its header says {offset}"
-        raise InputError(path, f"voxels from byte {first} on", reason=why)
-    promised = offset + needed
-    length = size if ratio == 1 else _decompressed_size(Path(holder), promised)
-    return max(length - promised, 0)
-
-
-def _decompressed_size(path: Path, promised: int) -> int:
-    """Return the bytes in a gzip file, counted only if its last four do not say `promised`."""
-    length = 0
-    with path.open("rb") as file, contextlib.suppress(OSError, EOFError, zlib.error):
-        file.seek(-4, os.SEEK_END)
-        if int.from_bytes(file.read(), "little") == promised % 2**32:
-            return promised
-        file.seek(0)
-        with gzip.GzipFile(fileobj=file) as stream:  # what follows may be cut short, or not gzip
-            while part := stream.read(1 << 20):
-                length += len(part)
-    return length
-
-
 def _check_compression(path: Path) -> None:
     """Refuse a compressed file that is named *.nii, which no other program can read either."""
     with path.open("rb") as stream:
@@ -248,19 +287,16 @@ def read_freesurfer(path: Path) -> Volume:
     """Read a volume (X, Y, Z) or, of several frames, (X, Y, Z, C).
 
     Raises:
-        InputError: the file is unreadable or truncated.
+        InputError: the file is unreadable, damaged or truncated.
     """
     check_file(path, "a FreeSurfer volume")
-    with decoding(path, _FREESURFER):
-        image = nib.MGHImage.from_filename(path)
+    with decoding(path, _FREESURFER), np.errstate(all="ignore"):
+        with _opened(path, path) as stream:
+            block = stream.read(_LONGEST_HEADER)
+        # What follows the voxels is about their acquisition.
+        header = nib.freesurfer.mghformat.MGHHeader(block[:90])
+        affine = np.asarray(header.get_affine(), dtype=np.float64)
+        x, y, z = (float(size) for size in header.get_zooms()[:3])
     with decoding(path, _FREESURFER, TRUNCATED):
-        shape = tuple(int(size) for size in image.shape)
-        size = path.stat().st_size
-        needed = math.prod(shape) * int(image.get_data_dtype().itemsize)
-        if needed > size * LARGEST_GZIP_RATIO:  # found out before memory is allocated for them
-            why = f"its header says {shape}, the file has {size} bytes"
-            raise InputError(path, _FREESURFER, found=TRUNCATED, reason=why)
-        array = np.asanyarray(image.dataobj)
-        x, y, z = (float(size) for size in image.header.get_zooms()[:3])
-        affine = np.asarray(image.affine, dtype=np.float64)
+        array, _ = _voxels_of(path, header, 284, path, _FREESURFER)
     return Volume(array, (x, y, z), affine, path)

@@ -7,12 +7,16 @@ import numpy as np
 from PIL import ExifTags, Image
 
 from diffrect.errors import InputError
-from diffrect.imaging.decode import TRUNCATED, check_file, decoding
+from diffrect.imaging.decode import LARGEST_GZIP_RATIO, TRUNCATED, check_file
+from diffrect.imaging.decoders.guard import guarded
+from diffrect.imaging.decoders.limits import announce, check_promise
 from diffrect.imaging.volume import Volume
 
 _TURNED = (
     "its EXIF entry asks viewers to turn it, which is not done: rows and columns are the file's"
 )
+_READABLE = "a readable picture"
+_LARGEST_RATIO = 8 * LARGEST_GZIP_RATIO  # a byte may hold eight pixels in black and white
 _STRIPS, _ROWS_PER_STRIP = 273, 278  # tags of TIFF
 _GREY = {"1", "L", "I", "F", "I;16", "I;16L", "I;16B", "I;16N"}
 
@@ -28,32 +32,45 @@ def read_picture(path: Path, *, label: bool = False) -> Volume:
             colour or JPEG.
     """
     check_file(path, "a picture")
-    with decoding(path, "a readable picture"):
-        warnings.simplefilter("error", Image.DecompressionBombWarning)
-        with Image.open(path) as image:
-            pages = getattr(image, "n_frames", 1)
-            if pages != 1 and image.format != "TIFF":
-                raise InputError(path, "one page", found=pages)
-            turned = image.getexif().get(ExifTags.Base.Orientation, 1)
-            slices = [_read_page(path, image, page, label) for page in range(pages)]
+    pages, turned = guarded(path, _READABLE, _read_pages, path, label)
+    slices = [np.swapaxes(page, 0, 1) for page in pages]
     kinds = {(pixels.shape, pixels.dtype) for pixels in slices}
     if len(kinds) > 1:
         found = " and ".join(sorted(f"{kind} {shape}" for shape, kind in kinds))
         raise InputError(path, "pages of one size and kind", found=found)
-    remarks = () if turned == 1 else (_TURNED,)
+    remarks = (_TURNED,) if turned else ()
     return Volume(np.stack(slices, axis=2), None, np.eye(4), path, remarks)
 
 
-def _read_page(path: Path, image: Image.Image, page: int, label: bool) -> np.ndarray:
-    """Return a page as (columns, rows[, 3])."""
-    image.seek(page)
+def _read_pages(path: Path, label: bool) -> tuple[list[np.ndarray], bool]:
+    """Return the pages (rows, columns[, 3]), and whether viewers are asked to turn them."""
+    warnings.simplefilter("error", Image.DecompressionBombWarning)
+    with Image.open(path) as image:
+        count = getattr(image, "n_frames", 1)
+        if count != 1 and image.format != "TIFF":
+            raise InputError(path, "one page", found=count)
+        turned = image.getexif().get(ExifTags.Base.Orientation, 1) != 1
+        pages: list[np.ndarray] = []
+        values = 0
+        for number in range(count):
+            image.seek(number)
+            values += image.width * image.height * len(image.getbands())
+            announced = f"{image.width} x {image.height} pixels on each of {count} pages"
+            check_promise(path, _READABLE, announced, values, ratio=_LARGEST_RATIO)
+            announce(values)
+            pages.append(_read_page(path, image, label))
+    return pages, turned
+
+
+def _read_page(path: Path, image: Image.Image, label: bool) -> np.ndarray:
+    """Return the page at which the picture is opened, (rows, columns[, 3])."""
     if label:
         _check_label(path, image)
     _check_strips(path, image)
     pixels = np.asarray(image if label else _without_transparency(image))
     if pixels.ndim not in (2, 3):
         raise InputError(path, "rows and columns", got=f"shape {pixels.shape}")
-    return np.swapaxes(pixels.astype(np.uint8) if pixels.dtype == bool else pixels, 0, 1)
+    return pixels.astype(np.uint8) if pixels.dtype == bool else pixels
 
 
 def write_picture(path: Path, labels: np.ndarray) -> None:
@@ -81,7 +98,7 @@ def _check_strips(path: Path, image: Image.Image) -> None:
     strips, rows = len(tags[_STRIPS]), int(tags.get(_ROWS_PER_STRIP, image.height))
     if strips * rows < image.height:
         why = f"its header says {image.height} rows, the file has {strips * rows}"
-        raise InputError(path, "a readable picture", found=TRUNCATED, reason=why)
+        raise InputError(path, _READABLE, found=TRUNCATED, reason=why)
 
 
 def _check_label(path: Path, image: Image.Image) -> None:

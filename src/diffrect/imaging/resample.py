@@ -11,30 +11,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from diffrect.errors import InputError
+from diffrect.imaging.slicing import Zoom
 
 Interpolation = Literal["linear", "nearest"]
-Zoom = tuple[float, float] | None
-"""Network pixels per pixel of the slice, in height and width; None if slices are resized."""
-
-
-def zoom_of(spacing: tuple[float, float, float] | None, target: float | None, name: str) -> Zoom:
-    """Return the zoom that makes pixels of a given size.
-
-    Args:
-        spacing: millimetres between slices, rows and columns; None if unknown.
-        target: millimetres per pixel of the network; None if slices are resized.
-        name: what the message calls the slices.
-
-    Raises:
-        InputError: slices are resampled and their spacing is unknown.
-    """
-    if target is None:
-        return None
-    if spacing is None:
-        expected = f"a spacing, because slices are resampled to {target:g} mm"
-        raise InputError(name, expected, found="none")
-    return spacing[1] / target, spacing[2] / target
 
 
 def to_network(images: Tensor, size: int, interpolation: Interpolation, zoom: Zoom) -> Tensor:

@@ -4,6 +4,7 @@ Both hold as little of the grid as they can, and may give a voxel to several seg
 label maps with one code per voxel, which `turn_onto` puts on the grid of their image.
 """
 
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import replace
@@ -12,20 +13,23 @@ from typing import Any
 
 import numpy as np
 import pydicom
-import SimpleITK as sitk
 from pydicom.dataset import Dataset
 from pydicom.uid import SegmentationStorage
 
 from diffrect.errors import InputError
-from diffrect.imaging.decode import check_file, decoding
-from diffrect.imaging.itk import LPS_TO_RAS, quiet
+from diffrect.imaging.decode import decoding
+from diffrect.imaging.decoders.dicom_size import check_pixels
+from diffrect.imaging.decoders.gdcm import read_stored
+from diffrect.imaging.decoders.guard import guarded
+from diffrect.imaging.dicom_header import parsed
+from diffrect.imaging.itk import LPS_TO_RAS, read_header
 from diffrect.imaging.kinds import series_files
 from diffrect.imaging.volume import Volume
 
-_SLICER = "a readable 3D Slicer segmentation"
 _DICOM = "a readable DICOM segmentation"
 _EXPORT = "export it as a label map, with one code per segment"
 _MOST_SLICES = 2**12
+_MOST_VOXELS = 2**30
 
 
 def merge_layers(volume: Volume, path: Path) -> Volume:
@@ -40,11 +44,7 @@ def merge_layers(volume: Volume, path: Path) -> Volume:
     Raises:
         InputError: segments overlap, or two of them have one label value.
     """
-    with decoding(path, _SLICER), quiet():
-        header = sitk.ImageFileReader()
-        header.SetFileName(str(path))
-        header.ReadImageInformation()
-        entries = {key: header.GetMetaData(key) for key in header.GetMetaDataKeys()}
+    entries = read_header(path).entries
     numbers = [match[1] for key in entries if (match := re.fullmatch(r"Segment(\d+)_ID", key))]
     if not numbers and "Segmentation_ReferenceImageExtentOffset" not in entries:
         return volume
@@ -74,11 +74,14 @@ def segmentation_file(path: Path) -> Path | None:
     files = series_files(path) if path.is_dir() else [path]
     if len(files) != 1:
         return None
-    check_file(files[0], "a DICOM file")
-    with decoding(files[0], _DICOM):
-        tags = ["SOPClassUID"]
-        header = pydicom.dcmread(files[0], True, True, force=True, specific_tags=tags)
-        return files[0] if header.get("SOPClassUID") == SegmentationStorage else None
+    kind = parsed(files[0], _DICOM, _class_of, files[0])
+    return files[0] if kind == SegmentationStorage else None
+
+
+def _class_of(file: Path) -> str:
+    tags = ["SOPClassUID"]
+    header = pydicom.dcmread(file, True, True, force=True, specific_tags=tags)
+    return str(header.get("SOPClassUID"))
 
 
 def read_segmentation(file: Path) -> Volume:
@@ -88,8 +91,9 @@ def read_segmentation(file: Path) -> Volume:
         InputError: it is unreadable, holds fractions, or its segments overlap; or its frames do not
             lie at equal distances in a straight row.
     """
+    data = parsed(file, _DICOM, pydicom.dcmread, file)
     with decoding(file, _DICOM):
-        data = pydicom.dcmread(file)
+        check_pixels(file, data)
         if data.SegmentationType != "BINARY":
             kind = str(data.SegmentationType).lower()
             raise InputError(file, "a binary DICOM segmentation", found=kind, hint=_EXPORT)
@@ -107,7 +111,9 @@ def read_segmentation(file: Path) -> Volume:
             int(_group(one, shared, "SegmentIdentificationSequence").ReferencedSegmentNumber)
             for one in frames
         ]
-        pixels = data.pixel_array.reshape(len(frames), data.Rows, data.Columns)
+        values = len(frames) * data.Rows * data.Columns
+        pixels = guarded(file, _DICOM, read_stored, file, values)
+        pixels = pixels.reshape(len(frames), data.Rows, data.Columns)
         array = _paint(file, pixels, places, segments)
     affine = np.eye(4)
     affine[:3, :3] = np.column_stack([along[0] * columns, along[1] * rows, normal * step])
@@ -129,7 +135,11 @@ def _paint(
     Raises:
         InputError: a voxel belongs to two segments.
     """
-    array = np.zeros((*frames.shape[:0:-1], int(places.max()) + 1), np.uint16)
+    shape = (*frames.shape[:0:-1], int(places.max()) + 1)
+    if math.prod(shape) > _MOST_VOXELS:
+        expected = f"{_MOST_VOXELS} voxels or less"
+        raise InputError(file, expected, got=f"{' x '.join(map(str, shape))}", hint=_EXPORT)
+    array = np.zeros(shape, np.uint16)
     for frame, place, segment in zip(frames, places, segments, strict=True):
         layer, there = array[:, :, place], frame.T != 0
         if not np.isin(layer[there], (0, segment)).all():

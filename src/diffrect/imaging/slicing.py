@@ -18,6 +18,9 @@ FILE_AXES = ("0", "1", "2")
 PLANES = ("sagittal", "coronal", "axial")  # their normals: right, anterior, superior
 POLICIES = ("auto", *FILE_AXES, *reversed(PLANES))
 
+Zoom = tuple[float, float] | None
+"""Network pixels per pixel of the slice, in height and width; None if slices are resized."""
+
 # Spacings are equal to within rounding in the file.
 _EQUAL = 0.01
 
@@ -110,3 +113,22 @@ def _coarsest(volume: Volume, nearest: dict[int, int]) -> int:
     spacing = volume.spacing or (1.0, 1.0, 1.0)
     largest = max(spacing) * (1 - _EQUAL)
     return next(axis for axis in (2, 1, 0) if spacing[nearest[axis]] >= largest)
+
+
+def zoom_of(spacing: tuple[float, float, float] | None, target: float | None, name: str) -> Zoom:
+    """Return the zoom that makes pixels of a given size.
+
+    Args:
+        spacing: millimetres between slices, rows and columns; None if unknown.
+        target: millimetres per pixel of the network; None if slices are resized.
+        name: what the message calls the slices.
+
+    Raises:
+        InputError: slices are resampled and their spacing is unknown.
+    """
+    if target is None:
+        return None
+    if spacing is None:
+        expected = f"a spacing, because slices are resampled to {target:g} mm"
+        raise InputError(name, expected, found="none")
+    return spacing[1] / target, spacing[2] / target

@@ -1,6 +1,6 @@
 """A trained segmenter as one ONNX file, for ONNX Runtime and whatever else reads ONNX.
 
-It needs the optional dependencies: `pip install 'diffrect[onnx]'`.
+It needs the optional dependencies: `pip install onnx onnxscript onnxruntime`.
 """
 
 import copy

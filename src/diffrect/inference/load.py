@@ -77,7 +77,12 @@ def pick_device(name: str) -> torch.device:
         name = f"cuda:{local_rank() % max(1, torch.cuda.device_count())}"
     try:
         device = torch.empty(0, device=name).device
-    except (RuntimeError, AssertionError):
+    except (
+        RuntimeError,
+        AssertionError,
+        ImportError,
+        AttributeError,
+    ):  # of a kind that is left out
         device = torch.device("meta")  # holds no numbers
     if device.type == "meta":
         raise InputError(f"--device {name}", "one that torch finds here, such as cpu")

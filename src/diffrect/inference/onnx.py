@@ -27,7 +27,8 @@ def require(*modules: str) -> None:
             importlib.import_module(module)
         except ImportError:
             expected = f"the package {module}, it is not installed"
-            raise InputError("ONNX", expected, hint="pip install 'diffrect[onnx]'") from None
+            hint = f"pip install {' '.join(modules)}"
+            raise InputError("ONNX", expected, hint=hint) from None
 
 
 class OnnxNetwork(nn.Module):

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from diffrect.checks import one_of
+from diffrect.checks import folder_to_make, one_of
 from diffrect.errors import InputError
 from diffrect.imaging.kinds import kind_of, suffix_of
 from diffrect.inference.inputs import Scan
@@ -53,8 +53,7 @@ def name_outputs(
             without `overwrite`, any other.
     """
     one_of("--format", format, ("nifti", "same"))
-    if out.exists() and not out.is_dir():
-        raise InputError(out, "a folder for the label files", found="a file")
+    folder_to_make(out, "a folder for the label files")
     outputs = {
         scan: Output(
             out / f"{stem}{_suffix(scan[0], format)}",

@@ -46,7 +46,7 @@ class PredictOptions:
     def __post_init__(self) -> None:
         if self.axis is not None:
             check_policy(self.axis)
-        if self.channel is not None and self.channel < 0:
+        if self.channel is not None and not 0 <= self.channel < 2**31:
             raise InputError("--channel", "a number from 0 up", got=self.channel)
 
 

@@ -11,7 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from diffrect.imaging.resample import Interpolation, Zoom, labels_from_logits, to_network, zoom_of
+from diffrect.imaging.resample import Interpolation, labels_from_logits, to_network
+from diffrect.imaging.slicing import Zoom, zoom_of
 from diffrect.networks.folding import slices_at_once
 
 

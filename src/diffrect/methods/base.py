@@ -140,6 +140,14 @@ class Method(nn.Module, ABC):
             volumes: the slices, on the CPU.
         """
 
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """What the method has decided by the training data, in lines for the log and the user.
+
+        The training loop asks when there is everything to decide by, after `attach`.
+        """
+        return ()
+
     def check_batch(self, labelled: int, unlabelled: int) -> None:
         """Refuse batches that are too small to learn from, before the first iteration.
 

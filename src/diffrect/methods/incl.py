@@ -53,7 +53,7 @@ class INCLOptions:
 
     def __post_init__(self) -> None:
         if self.token_grid is not None:
-            at_least("token_grid", self.token_grid, 1)
+            at_least("token_grid", self.token_grid, 1, 256)
         within("consistency_weight", self.consistency_weight, 0, 1e6)
         within("drop_path", self.drop_path, 0, 0.99)
 

@@ -148,7 +148,7 @@ def _check_geometry(views: ViewOptions, given: Mapping[str, Any]) -> None:
     """
     if views.geometry == "single" or "geometry" in given:  # all of them are given in a checkpoint
         return
-    for name in ("turn_probability", "rotation_degrees"):
+    for name in ("turn_probability", "rotation_degrees", "scale_range"):
         if name in given:
             raise InputError(
                 f"--option {name}",

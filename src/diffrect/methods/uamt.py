@@ -44,7 +44,7 @@ class UAMTOptions(TeacherOptions):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        at_least("passes", self.passes, 2)
+        at_least("passes", self.passes, 2, 1000)
         if self.passes % 2:
             raise InputError("passes", "an even number", got=self.passes, setting="passes")
 

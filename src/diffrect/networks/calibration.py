@@ -70,6 +70,10 @@ class SemanticColouring(nn.Module):
         # (B, H, W) -> (B, H, W, 3) -> (B, 3, H, W), a channels-last view of the gather
         return F.embedding(label.long(), self.colours).permute(0, 3, 1, 2)
 
+    def mix(self, shares: Tensor) -> Tensor:
+        """Return images (B, count, 3, H, W) of shares of classes (B, count, classes, H, W)."""
+        return torch.einsum("bschw,cd->bsdhw", shares, self.colours.to(shares))
+
 
 class GuidanceEmbedding(nn.Module):
     """A scalar per row -> sinusoidal features -> two linear layers (Sec. 2.1; Ho et al. 2020).

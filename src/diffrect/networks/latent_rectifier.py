@@ -14,19 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from diffrect.networks.calibration import (
-    GUIDANCE_SCALE,
-    GuidanceEmbedding,
-    SemanticColouring,
-    TwoClasses,
-)
-from diffrect.networks.diffusion import (
-    add_noise,
-    alphas_cumulative,
-    cosine_betas,
-    ddim_sample,
-    sampling_steps,
-)
+from diffrect.networks.calibration import GuidanceEmbedding, TwoClasses
+from diffrect.networks.guided_diffusion import GuidedDiffusion
 from diffrect.networks.unet import WIDTHS, ConvBlock, Decoder, Encoder, Up, pad_to_multiple
 
 IMAGE_DROPOUT = (0.0, 0.0, 0.1, 0.2, 0.3)
@@ -118,11 +107,12 @@ class ResidualDenoiser(nn.Module):
         return clean
 
 
-class LatentRectifier(nn.Module):
+class LatentRectifier(GuidedDiffusion):
     """Slices + coarse labels + calibration guidance -> logits of a slice's better label.
 
-    Labels come as probabilities or one-hot maps, whose colours mix. H and W may be any numbers:
-    images and labels are padded with zeros to multiples of 32, and the logits are cropped back.
+    Labels enter as images: class maps by `colouring`, shares of classes by `colouring.mix`. H and W
+    may be any numbers: images and labels are padded with zeros to multiples of 32, and the logits
+    are cropped back.
 
     Args:
         channels: image channels of a slice.
@@ -147,16 +137,17 @@ class LatentRectifier(nn.Module):
         diffusion_steps: int = 10,
         sample_steps: int = 2,
     ) -> None:
-        super().__init__()
+        super().__init__(
+            classes,
+            colouring=colouring,
+            two_classes=two_classes,
+            guidance_width=GUIDANCE_WIDTH,
+            diffusion_steps=diffusion_steps,
+            sample_steps=sample_steps,
+        )
         slices = 1 + 2 * neighbours
         labels = slices + 1  # and the mean of the volume's labels: where in it the organ lies
         self.latent_channels = latent_channels
-        self.sample_steps = sampling_steps(diffusion_steps, sample_steps)
-        alphas = alphas_cumulative(cosine_betas(diffusion_steps))
-        self.register_buffer("alphas", alphas, persistent=False)
-        self.alphas: Tensor
-        self.colouring = SemanticColouring(classes, colouring, two_classes)
-        self.guidance_embedding = GuidanceEmbedding(width=GUIDANCE_WIDTH)
         self.label_encoder = LabelEncoder(latent_channels)
         self.image_encoder = Encoder(channels * slices, WIDTHS, IMAGE_DROPOUT)
         self.denoiser = ResidualDenoiser(latent_channels, labels)
@@ -186,9 +177,9 @@ class LatentRectifier(nn.Module):
 
         Args:
             images: (B, slices * channels, H, W) in [0, 1], the slice's own channels first.
-            coarse: (B, labels, classes, H, W) probabilities, the slice's own first, then its
+            coarse: (B, labels, 3, H, W) coloured labels, the slice's own first, then its
                 neighbours', then the volume's mean.
-            target: (B, classes, H, W), one-hot or probabilities.
+            target: (B, 3, H, W), the coloured target.
             guidance: calibration guidance in [0, 1], (B,) or (1,) for all rows.
             step: diffusion step per row (B,), 0 to T - 1.
             noise: standard normal, `latent_shape`.
@@ -198,7 +189,7 @@ class LatentRectifier(nn.Module):
         # One pass through the encoder, so that all latents are standardised alike.
         clean, *conditions = self.encode(torch.cat([target[:, None], coarse], dim=1))
         goal = clean.detach()
-        noisy = add_noise(goal, noise.to(goal), step, self.alphas)
+        noisy = self.noisy(goal, step, noise.to(goal))
         denoised = self.denoiser(noisy, step, conditions, maps, self.embed_guidance(guidance, rows))
         twice = [torch.cat([level, level]) for level in maps[:3]]
         both = self.decode(torch.cat([denoised, clean]), twice, size)
@@ -217,12 +208,12 @@ class LatentRectifier(nn.Module):
 
         Args:
             images: as in `transport`.
-            coarse: as in `transport`.
+            coarse: (B, labels, classes, H, W) probabilities, in the order of `transport`.
             guidance: calibration guidance in [0, 1], (B,) or (1,) for all rows.
             noise: standard normal, `latent_shape`, from which sampling starts.
             weight: of the change.
         """
-        maps, conditions = self.encode_images(images), self.encode(coarse)
+        maps, conditions = self.encode_images(images), self.encode(self.colouring.mix(coarse))
         latent = self.sample(maps, conditions, guidance, noise)
         return self.correct(coarse[:, 0], latent, conditions[0], maps, weight)
 
@@ -238,12 +229,8 @@ class LatentRectifier(nn.Module):
             noise: standard normal, `latent_shape`, from which sampling starts.
         """
         guided = self.embed_guidance(guidance, len(noise))
-        return ddim_sample(
-            lambda noisy, step: self.denoiser(noisy, step, conditions, maps, guided),
-            noise,
-            self.alphas,
-            self.sample_steps,
-            clamp=False,
+        return self.denoised(
+            lambda noisy, step: self.denoiser(noisy, step, conditions, maps, guided), noise
         )
 
     def correct(
@@ -262,22 +249,15 @@ class LatentRectifier(nn.Module):
         change = self.decode(latent, maps[:3], size) - self.decode(condition, maps[:3], size)
         return own.clamp(min=LEAST_SHARE).log() + weight * change
 
-    def embed_guidance(self, guidance: Tensor, rows: int) -> Tensor:
-        """Embed guidance (rows,) or (1,) -> (rows, width)."""
-        embedding: Tensor = self.guidance_embedding(guidance * GUIDANCE_SCALE)
-        return embedding.expand(rows, -1)
-
     def encode_images(self, images: Tensor) -> list[Tensor]:
         """Return the maps of padded images, fine to coarse."""
         maps: list[Tensor] = self.image_encoder(pad_to_multiple(images, MULTIPLE))
         return maps
 
-    def encode(self, labels: Tensor) -> list[Tensor]:
-        """Return the latents of labels (B, count, classes, H, W): `count` of (B, C, h, w)."""
-        rows, count = labels.shape[:2]
-        colours = self.colouring.colours.to(labels)
-        coloured = torch.einsum("bschw,cd->bsdhw", labels, colours).flatten(0, 1)
-        latents = self.label_encoder(pad_to_multiple(coloured, MULTIPLE))
+    def encode(self, coloured: Tensor) -> list[Tensor]:
+        """Return the latents of coloured labels (B, count, 3, H, W): `count` of (B, C, h, w)."""
+        rows, count = coloured.shape[:2]
+        latents = self.label_encoder(pad_to_multiple(coloured.flatten(0, 1), MULTIPLE))
         return list(latents.unflatten(0, (rows, count)).unbind(1))
 
     def decode(self, latent: Tensor, maps: Sequence[Tensor], size: Sequence[int]) -> Tensor:

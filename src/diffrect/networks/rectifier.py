@@ -12,19 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from diffrect.networks.calibration import (
-    GUIDANCE_SCALE,
-    GuidanceEmbedding,
-    SemanticColouring,
-    TwoClasses,
-)
-from diffrect.networks.diffusion import (
-    add_noise,
-    alphas_cumulative,
-    cosine_betas,
-    ddim_sample,
-    sampling_steps,
-)
+from diffrect.networks.calibration import GuidanceEmbedding, TwoClasses
+from diffrect.networks.guided_diffusion import GuidedDiffusion
 from diffrect.networks.unet import WIDTHS, ConvBlock, Decoder, Encoder, Up, pad_to_multiple
 
 GUIDANCE_WIDTH = 512
@@ -78,7 +67,7 @@ class LatentDenoiser(nn.Module):
         return clean
 
 
-class Rectifier(nn.Module):
+class Rectifier(GuidedDiffusion):
     """Image + coarse label + calibration guidance -> logits of a rectified label.
 
     H and W may be any numbers: image and labels are padded with zeros to multiples of 64, and the
@@ -111,17 +100,17 @@ class Rectifier(nn.Module):
         sample_steps: int = 2,
         widths: Sequence[int] = WIDTHS,
     ) -> None:
-        super().__init__()
-        self.clamp_latent = clamp_latent
+        super().__init__(
+            classes,
+            colouring=colouring,
+            two_classes=two_classes,
+            guidance_width=GUIDANCE_WIDTH,
+            diffusion_steps=diffusion_steps,
+            sample_steps=sample_steps,
+            clamp_latent=clamp_latent,
+        )
         self.sees_image = sees_image
         self.latent_channels = widths[-1]
-        self.diffusion_steps = diffusion_steps
-        self.sample_steps = sampling_steps(diffusion_steps, sample_steps)
-        alphas = alphas_cumulative(cosine_betas(diffusion_steps))
-        self.register_buffer("alphas", alphas, persistent=False)
-        self.alphas: Tensor
-        self.colouring = SemanticColouring(classes, colouring, two_classes)
-        self.guidance_embedding = GuidanceEmbedding(width=GUIDANCE_WIDTH)
         self.label_encoder = Encoder(channels + 3, widths, guidance_width=GUIDANCE_WIDTH)
         self.image_encoder = Encoder(channels, widths, guidance_width=GUIDANCE_WIDTH)
         self.denoiser = LatentDenoiser(self.latent_channels, denoiser_input)
@@ -162,8 +151,7 @@ class Rectifier(nn.Module):
         maps = self.encode(images, coarse, embedding, image_maps)
         with torch.no_grad():
             clean = self.encode(images, target, embedding, image_maps)[-1]
-        noisy = add_noise(clean, noise, step, self.alphas)
-        denoised = self.denoiser(noisy, step, maps[-1])
+        denoised = self.denoiser(self.noisy(clean, step, noise), step, maps[-1])
         logits: Tensor = self.decoder([*maps[:-1], denoised], embedding)[..., :height, :width]
         return logits, F.mse_loss(denoised, clean)
 
@@ -182,20 +170,9 @@ class Rectifier(nn.Module):
         images = images if self.sees_image else torch.zeros_like(images)
         image_maps = self.image_encoder(pad_to_multiple(images, 64), embedding)
         maps = self.encode(images, coarse, embedding, image_maps)
-        latent = ddim_sample(
-            lambda noisy, step: self.denoiser(noisy, step, maps[-1]),
-            noise,
-            self.alphas,
-            self.sample_steps,
-            self.clamp_latent,
-        )
+        latent = self.denoised(lambda noisy, step: self.denoiser(noisy, step, maps[-1]), noise)
         logits: Tensor = self.decoder([*maps[:-1], latent], embedding)[..., :height, :width]
         return logits
-
-    def embed_guidance(self, guidance: Tensor, rows: int) -> Tensor:
-        """Embed guidance (rows,) or (1,) -> (rows, width)."""
-        embedding: Tensor = self.guidance_embedding(guidance * GUIDANCE_SCALE)
-        return embedding.expand(rows, -1)
 
     def encode(
         self, images: Tensor, label: Tensor, embedding: Tensor, image_maps: Sequence[Tensor]

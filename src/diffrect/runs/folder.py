@@ -20,6 +20,7 @@ from typing import Any
 import yaml
 
 from diffrect.atomic import remove_unfinished, write_atomic
+from diffrect.checks import folder_to_make
 from diffrect.config import Role, TrainConfig, config_to_dict, names_with, write_config
 from diffrect.console import warn
 from diffrect.data.split import Split
@@ -46,6 +47,7 @@ from diffrect.runs.names import (
     checkpoint_file,
     metrics_file,
 )
+from diffrect.text_files import read_text
 
 
 def check_start(run: Path, *, resume: bool, overwrite: bool) -> None:
@@ -57,8 +59,7 @@ def check_start(run: Path, *, resume: bool, overwrite: bool) -> None:
         InputError: the folder holds a run with something to lose and neither flag is given, or it
             holds anything else, which is never removed.
     """
-    if run.exists() and not run.is_dir():
-        raise InputError(run, "a folder to make", found="a file")
+    folder_to_make(run)
     found = _names(run)
     if not found:
         return
@@ -161,9 +162,10 @@ def read_split(run: Path) -> Split:
         InputError: its file is not there, or not readable.
     """
     file = run / SPLIT_FILE
+    text = read_text(file, "the split of the run")
     try:
-        return Split.from_json(file.read_text("utf-8"))
-    except (OSError, ValueError, TypeError, AttributeError) as error:
+        return Split.from_json(text)
+    except InputError as error:
         raise InputError(file, "the split of the run", reason=error) from None
 
 

@@ -13,6 +13,8 @@ from typing import Any
 
 from diffrect.atomic import naming, write_atomic
 from diffrect.errors import InputError
+from diffrect.json_files import parse_json
+from diffrect.text_files import read_text
 
 FORMAT_VERSION = 1
 
@@ -53,8 +55,8 @@ class Log:
 def read_log(path: Path) -> list[dict[str, Any]]:
     """Return the lines, without one that a crash has cut; none if there is no such file."""
     try:
-        text = path.read_text("utf-8", "replace")
-    except OSError:
+        text = read_text(path, "the log of a training", errors="replace")
+    except InputError:
         return []
     return [entry for entry in map(_parse, text.splitlines()) if entry]
 
@@ -62,7 +64,8 @@ def read_log(path: Path) -> list[dict[str, Any]]:
 def last_value(path: Path, name: str) -> float | None:
     """Return the number called `name` in the last line that has it, None if none has."""
     lines = reversed(read_log(path))
-    return next((float(line[name]) for line in lines if line.get(name)), None)
+    numbers = (line[name] for line in lines if isinstance(line.get(name), int | float))
+    return next((float(number) for number in numbers if number), None)
 
 
 def has_ended(path: Path, step: int) -> bool:
@@ -80,7 +83,7 @@ def has_ended(path: Path, step: int) -> bool:
 def _lines_until(path: Path, step: int) -> list[str]:
     """Return the lines of iterations up to `step`, without the header."""
     kept = []
-    for line in path.read_text("utf-8", "replace").splitlines():
+    for line in read_text(path, "the log of a training", errors="replace").splitlines():
         entry = _parse(line)
         if entry.get("kind") == "format":
             _check_version(path, entry.get("version"))
@@ -103,7 +106,7 @@ def _check_version(path: Path, version: Any) -> None:
 def _parse(line: str) -> dict[str, Any]:
     """Return what a line says, an empty dict if it is not a whole line."""
     try:
-        entry = json.loads(line)
+        entry = parse_json(line, finite=False)
     except ValueError:
         return {}
     whole = isinstance(entry, dict) and "kind" in entry and isinstance(entry.get("step"), int)

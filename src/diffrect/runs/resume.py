@@ -5,9 +5,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from diffrect.config import TrainConfig, config_from_dict, config_to_dict, read_config
+from diffrect.config import (
+    Role,
+    TrainConfig,
+    config_from_dict,
+    config_to_dict,
+    names_with,
+    read_config,
+)
 from diffrect.console import warn
-from diffrect.data.choose_split import resolve_split
+from diffrect.data.choose_split import split_of
 from diffrect.data.split import Split
 from diffrect.data.store import Store
 from diffrect.data.task import Task
@@ -155,13 +162,10 @@ def check_same_training(run: Path, config: TrainConfig, store: Store, split: Spl
     if config.options == written.options:  # Python gives an earlier run what it was given then
         saved = written
     check_same_config(saved, config, run)
-    if (saved.split_file, saved.labelled) != (config.split_file, config.labelled):
-        given = resolve_split(
-            store, split_file=config.split_file, labelled=config.labelled, seed=config.seed
+    named_anew = any(getattr(saved, n) != getattr(config, n) for n in names_with(Role.PATIENTS))
+    if named_anew and split_of(store, config) != split:
+        raise InputError(
+            run,
+            problem=f"--resume expected the patients of {run / SPLIT_FILE}, "
+            "--labelled or --split-file names others",
         )
-        if given != split:
-            raise InputError(
-                run,
-                problem=f"--resume expected the patients of {run / SPLIT_FILE}, "
-                "--labelled or --split-file names others",
-            )

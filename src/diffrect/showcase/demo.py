@@ -9,6 +9,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from diffrect.checks import folder_to_make
 from diffrect.console import stderr_console
 from diffrect.data.prepare import prepare
 from diffrect.data.split import Split
@@ -94,8 +95,7 @@ def check_folder(folder: Path, overwrite: bool) -> list[str]:
     Raises:
         InputError: it holds something; with `overwrite`, something that is not of a demo.
     """
-    if folder.exists() and not folder.is_dir():
-        raise InputError(folder, "a folder to make", found="a file")
+    folder_to_make(folder)
     known = (*ENTRIES, REPORT_FILE)
     unfinished = tuple(f".{name}." for name in known)  # files that a killed demo was writing
     there = {path.name for path in folder.iterdir()} if folder.exists() else set()

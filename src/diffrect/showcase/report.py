@@ -5,10 +5,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
-from rich.console import Console
 from rich.table import Table
 
+from diffrect.console import plain, stdout_console, visible
 from diffrect.data.split import Split
+from diffrect.evaluation.markup import markdown_text
 from diffrect.evaluation.metrics import METRICS
 from diffrect.evaluation.result import Evaluation
 from diffrect.showcase.settings import METHODS, DemoSettings
@@ -79,11 +80,11 @@ def print_comparison(folder: Path, results: Results) -> None:
     for index, row in enumerate(table_rows(results)):
         if index and index % len(results) == 0:
             table.add_section()
-        table.add_row(*row, style="bold" if row[0] == "mean" else None)
-    console = Console(highlight=False, soft_wrap=True)
+        table.add_row(*map(plain, row), style="bold" if row[0] == "mean" else None)
+    console = stdout_console(soft_wrap=True)
     console.print(table)
     for note in (*undefined_notes(results), claim(results)):
-        console.print(note, markup=False)
+        console.print(visible(note), markup=False)
     places = {
         "demo.png": "image, truth and both predictions; a pseudo-label before and after",
         "demo.md": "this table with its protocol",
@@ -91,7 +92,7 @@ def print_comparison(folder: Path, results: Results) -> None:
         "diffrect": f"the model: diffrect predict {folder / 'diffrect'} OUT IMAGE...",
     }
     for name, what in places.items():
-        console.print(f"{folder / name}: {what}", markup=False)
+        console.print(visible(f"{folder / name}: {what}"), markup=False)
 
 
 def write_report(
@@ -113,14 +114,26 @@ def write_report(
         caption: caption of the picture.
     """
     heading = ["structure", "method", *(metric.heading for metric in COLUMNS)]
-    lines = ["# DiffRect on synthetic hearts", "", claim(results), ""]
-    lines += ["![image, truth, predictions, rectification](demo.png)", "", caption, ""]
+    lines = ["# DiffRect on synthetic hearts", "", markdown_text(claim(results)), ""]
+    lines += [
+        "![image, truth, predictions, rectification](demo.png)",
+        "",
+        markdown_text(caption),
+        "",
+    ]
     lines += [_markdown_row(heading), _markdown_row(["---", "---", *["---:"] * len(COLUMNS)])]
     for row in table_rows(results):
-        cells = [f"**{cell}**" for cell in row] if row[0] == "mean" else row
+        texts = map(markdown_text, row)
+        cells = [f"**{text}**" for text in texts] if row[0] == "mean" else texts
         lines.append(_markdown_row(cells))
-    lines += ["", *(f"- {note}" for note in undefined_notes(results)), "", "## Protocol", ""]
-    lines += [f"- {line}" for line in protocol(results, split, settings, minutes)]
+    lines += [
+        "",
+        *(f"- {markdown_text(note)}" for note in undefined_notes(results)),
+        "",
+        "## Protocol",
+        "",
+    ]
+    lines += [f"- {markdown_text(line)}" for line in protocol(results, split, settings, minutes)]
     path.write_text("\n".join(lines) + "\n", "utf-8")
 
 

@@ -41,6 +41,10 @@ class Bar:
     ) -> None:
         self.progress.stop()
 
+    def remark(self, line: str) -> None:
+        """Print a line above the bar."""
+        self.console.print(line)
+
     def iteration(
         self, step: int, losses: Mapping[str, float], seconds: float, validation_dice: float
     ) -> None:
@@ -60,21 +64,25 @@ class Bar:
     def validation(
         self, step: int, scores: Mapping[str, float], best: float, minutes: float
     ) -> None:
-        """Print the Dice of a validation.
+        """Print the Dice of a validation; if nobody validates, only that the state is saved.
 
         Args:
             step: iterations done.
-            scores: "dice" and "dice_CLASS" per class, in [0, 1]; NaN where undefined.
+            scores: "dice" and "dice_CLASS" per class, in [0, 1]; NaN where undefined. Without any
+                class, nobody validates.
             best: highest Dice so far, in [0, 1]; -inf if there is nothing to choose by.
             minutes: since this session of the training began.
         """
+        where, spent = f"iteration {step} of {self.iterations}", f"{minutes:.1f} min"
+        if scores.keys() == {"dice"}:
+            self.console.print(f"{where}: saved, {spent}")
+            return
         classes = ", ".join(
             f"{n.removeprefix('dice_')} {_percent(v, 1)}" for n, v in scores.items() if n != "dice"
         )
         chosen = f"best {_percent(best, 2)}" if math.isfinite(best) else "the last is the best"
         self.console.print(
-            f"iteration {step} of {self.iterations}: validation Dice "
-            f"{_percent(scores['dice'], 2)} ({classes}), {chosen}, {minutes:.1f} min"
+            f"{where}: validation Dice {_percent(scores['dice'], 2)} ({classes}), {chosen}, {spent}"
         )
 
 

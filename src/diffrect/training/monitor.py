@@ -65,6 +65,14 @@ class Monitor:
                 if file is not None:
                     file.close()
 
+    def remark(self, lines: Sequence[str]) -> None:
+        """Report what the method says before the first iteration, once in the log."""
+        if self.log is None or self.first:
+            return
+        for line in lines:
+            self.log.append({"kind": "remark", "step": 0, "text": line})
+            self.bar.remark(line)
+
     def is_logged(self, step: int) -> bool:
         """Return whether the losses are reported when `step` iterations are done."""
         return step % LOG_EVERY == 0 or step == self.iterations

@@ -7,8 +7,14 @@ from pathlib import Path
 
 from diffrect.config import TrainConfig
 from diffrect.console import tell
-from diffrect.data.choose_split import check_split, resolve_split
+from diffrect.data.choose_split import (
+    check_split,
+    origin_of_split,
+    patients_by_label,
+    split_of,
+)
 from diffrect.data.loader import workers_explained
+from diffrect.data.splits.words import describe_split
 from diffrect.data.store import Store
 from diffrect.distributed.locks import sole_command
 from diffrect.distributed.ranks import is_launched
@@ -29,7 +35,7 @@ from diffrect.training.monitor import Monitor
 from diffrect.training.profiling import StepProfiler
 from diffrect.training.stop import StopRequest
 from diffrect.training.trainer import Trainer
-from diffrect.training.validation import warn_of_missing_classes
+from diffrect.training.validation import warn_of_blind_choice
 
 
 def train(
@@ -89,7 +95,10 @@ def train(
 
         # One process writes the folder, and the others wait until it is there.
         if trainer.fabric.is_global_zero:
-            warn_of_missing_classes(opened, trainer.shown)
+            if progress:
+                origin = str(run / SPLIT_FILE) if resuming else origin_of_split(opened, config)
+                tell(describe_split(trainer.split, patients_by_label(opened), origin))
+            warn_of_blind_choice(opened, trainer.split.val, trainer.shown)
             _write_start(trainer, config, resuming=resuming, asked=resume or overwrite)
         trainer.fabric.barrier()
         try:
@@ -138,9 +147,7 @@ def _started(store: Store, run: Path, config: TrainConfig, *, resume: bool) -> T
         split = read_split(run)
         check_split(split, store, str(run / SPLIT_FILE))
     else:
-        split = resolve_split(
-            store, split_file=config.split_file, labelled=config.labelled, seed=config.seed
-        )
+        split = split_of(store, config)
     if begun:
         check_same_training(run, config, store, split)
     return Trainer(store, run, complete(config), split)

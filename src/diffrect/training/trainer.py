@@ -239,6 +239,7 @@ class Trainer:
             KeyboardInterrupt: a stop was asked for; the state is saved.
         """
         config = self.config
+        monitor.remark(self.method.remarks)
 
         # A validation that a stop has cut short comes first.
         if self.validation_due:

@@ -41,10 +41,12 @@ def validate(
         stop: ends the validation early once a stop is requested.
 
     Returns:
-        `dice` and `dice_CLASS` for each class, see `summarise_dice`; None if a stop was requested
-        before all cases were done.
+        `dice` and `dice_CLASS` for each class, see `summarise_dice`; of no patients `dice` alone,
+        NaN; None if a stop was requested before all cases were done.
     """
     cases = _labelled_cases(store, patients)
+    if not cases:
+        return {"dice": math.nan}
     foreground = store.classes[1:]
     scores = torch.zeros(len(cases), len(foreground), dtype=torch.float64)
     training = segmenter.network.training
@@ -106,13 +108,20 @@ def classes_shown(store: Store, patients: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(name for name in store.classes[1:] if name not in missing.values())
 
 
-def warn_of_missing_classes(store: Store, shown: tuple[str, ...]) -> None:
-    """Say which classes cannot choose the best checkpoint, as no validation patient shows them.
+def warn_of_blind_choice(store: Store, patients: tuple[str, ...], shown: tuple[str, ...]) -> None:
+    """Say if nothing chooses the best checkpoint, or which classes do not.
 
     Args:
         store: the prepared data.
-        shown: the classes that the validation patients show.
+        patients: the validation patients.
+        shown: the classes that they show.
     """
+    if not patients:
+        warn(
+            "nobody validates, so there is nothing to choose a checkpoint by: best.pt, with which "
+            "predict works, will be the last one"
+        )
+        return
     missing = [name for name in store.classes[1:] if name not in shown]
     if not shown:
         warn(

@@ -1,13 +1,11 @@
 """The numbers of a report as CSV, unrounded: scores, tests and cost."""
 
-import csv
-import io
 import math
-from collections.abc import Iterable, Sequence
 
 from diffrect.comparison.report.comparison import Comparison
 from diffrect.comparison.report.sections import COSTS
 from diffrect.comparison.report.statistics import MEAN
+from diffrect.evaluation.markup import csv_text
 from diffrect.evaluation.metrics import METRICS
 
 _SCORES = "split,checkpoint,labelled,method,class,metric,unit,seeds,mean,sd,undefined,values"
@@ -30,7 +28,7 @@ def scores_csv(comparison: Comparison) -> str:
                         *(_plain(value.mean), _plain(value.deviation), undefined, row.values),
                     )
                 )
-    return _csv(_SCORES.split(","), rows)
+    return csv_text(_SCORES.split(","), rows)
 
 
 def tests_csv(comparison: Comparison) -> str:
@@ -43,7 +41,7 @@ def tests_csv(comparison: Comparison) -> str:
         )
         for test in comparison.tests
     ]
-    return _csv(_TESTS.split(","), rows)
+    return csv_text(_TESTS.split(","), rows)
 
 
 def cost_csv(comparison: Comparison) -> str:
@@ -55,15 +53,7 @@ def cost_csv(comparison: Comparison) -> str:
         )
         for row in comparison.rows
     ]
-    return _csv(["labelled", "method", "seeds", *COSTS], rows)
-
-
-def _csv(heading: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(heading)
-    writer.writerows(rows)
-    return text.getvalue()
+    return csv_text(["labelled", "method", "seeds", *COSTS], rows)
 
 
 def _plain(value: float) -> float | str:

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from diffrect.checks import folder_to_make
 from diffrect.comparison.names import MATRIX_FILE
 from diffrect.comparison.report.comparison import Comparison
 from diffrect.errors import InputError
@@ -20,6 +21,7 @@ def export_cells(folder: Path, target: Path, comparison: Comparison) -> None:
     Raises:
         InputError: the target exists and is not empty.
     """
+    folder_to_make(target, "a folder for the copy")
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         expected = f"a new or empty folder, {target} holds something"
         raise InputError("--export", expected, setting="export")

@@ -1,36 +1,35 @@
 """A report as one page of Markdown: tables, plots by file name, and the protocol."""
 
-import re
 from collections.abc import Sequence
 
 from diffrect.comparison.report.comparison import Comparison
 from diffrect.comparison.report.notes import notes
 from diffrect.comparison.report.sections import Section, TableEntry, sections
+from diffrect.evaluation.markup import markdown_text
 
 
 def markdown(comparison: Comparison, plots: Sequence[str] = ()) -> str:
     """Return the whole report: tables, plots by file name, notes."""
     lines = [f"# Comparison on the {comparison.split_words}", ""]
     for section in sections(comparison):
-        lines += [f"## {_harmless(section.title)}", "", *_table(section), ""]
+        lines += [f"## {markdown_text(section.title)}", "", *_table(section), ""]
     for plot in plots:
         title = plot.rpartition(".")[0].replace("_", " ")
         lines += [f"![{title}, {comparison.split_words}]({plot})", ""]
-    lines += ["## Protocol", "", *(f"- {_harmless(note)}" for note in notes(comparison))]
+    lines += ["## Protocol", "", *(f"- {markdown_text(note)}" for note in notes(comparison))]
     return "\n".join(lines) + "\n"
-
-
-def _harmless(text: str) -> str:
-    """Keep names of classes, methods and files from becoming HTML, links or pictures."""
-    return re.sub(r"<(?=[A-Za-z/!?])", "&lt;", text).replace("[", "\\[")
 
 
 def _table(section: Section) -> list[str]:
     aligned = ["---"] * section.names + ["---:"] * (len(section.heading) - section.names)
-    rows = [section.heading, aligned, *(map(_entry, row) for row in section.rows)]
+    rows = [
+        map(markdown_text, section.heading),
+        aligned,
+        *(map(_entry, row) for row in section.rows),
+    ]
     return [f"| {' | '.join(row)} |" for row in rows]
 
 
 def _entry(entry: TableEntry) -> str:
-    text = _harmless(entry.text).replace("|", "\\|")
+    text = markdown_text(entry.text)
     return f"**{text}**" if entry.best else text

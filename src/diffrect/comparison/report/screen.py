@@ -4,13 +4,12 @@ from pathlib import Path
 from typing import Literal
 
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from diffrect.comparison.names import report_folder
 from diffrect.comparison.report.comparison import Comparison
 from diffrect.comparison.report.sections import sections
-from diffrect.console import count
+from diffrect.console import count, plain, stdout_console, visible
 
 _LEFT_OUT = ("Jaccard", "ASD", "no distance", "p 95HD")
 
@@ -23,21 +22,20 @@ def print_report(folder: Path, comparison: Comparison, console: Console | None =
         comparison: what `compare_table` returned for it.
         console: where to print; None prints on stdout.
     """
-    console = console or Console(highlight=False, soft_wrap=True)
+    console = console or stdout_console(soft_wrap=True)
     section = sections(comparison)[0]
-    table = Table(title=f"{section.title}, checkpoint {comparison.protocol['checkpoint']}")
+    table = Table(title=plain(f"{section.title}, checkpoint {comparison.protocol['checkpoint']}"))
     shown = [i for i, name in enumerate(section.heading) if not name.startswith(_LEFT_OUT)]
     for index in shown:
         side: Literal["left", "right"] = "left" if index < section.names else "right"
-        table.add_column(section.heading[index], justify=side, overflow="fold")
+        table.add_column(plain(section.heading[index]), justify=side, overflow="fold")
     for index, row in enumerate(section.rows):
         if section.starts_block(index):
             table.add_section()
-        # Class and method names are user input: escape rich markup.
-        texts = [(escape(row[i].text), row[i].best) for i in shown]
+        texts = [(plain(row[i].text), row[i].best) for i in shown]
         table.add_row(*(f"[bold]{text}[/bold]" if best else text for text, best in texts))
     console.print(table)
-    console.print(_where(folder, comparison), markup=False)
+    console.print(visible(_where(folder, comparison)), markup=False)
 
 
 def _where(folder: Path, comparison: Comparison) -> str:

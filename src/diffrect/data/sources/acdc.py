@@ -5,6 +5,7 @@ and _frame02 end-systole (ES). Info.cfg says which frames of the film these are;
 frame 01 of the film.
 """
 
+import re
 from pathlib import Path
 
 from diffrect.data.source_options import SourceOptions
@@ -13,6 +14,7 @@ from diffrect.data.sources.files import SCAN_SUFFIXES, FileCase, image_stem, pas
 from diffrect.data.split import acdc_split, restrict_to
 from diffrect.errors import InputError
 from diffrect.imaging.kinds import visible
+from diffrect.text_files import read_text
 
 ACDC_CLASSES = ("background", "right ventricle", "myocardium", "left ventricle")
 
@@ -99,15 +101,11 @@ def _find(folder: Path, stem: str) -> Path | None:
 
 def _frames(file: Path) -> dict[str, int]:
     """Return the frame numbers of ED and ES."""
-    try:
-        lines = file.read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError as error:
-        reason = error.strerror or type(error).__name__
-        raise InputError(file, "the patient's Info.cfg", reason=reason) from None
+    lines = read_text(file, "the patient's Info.cfg", errors="replace").splitlines()
     entries = dict(line.split(":", 1) for line in lines if ":" in line)
     values = {key.strip(): value.strip() for key, value in entries.items()}
     for phase, _ in _PHASES:
-        if not values.get(phase, "").isdecimal():
+        if not re.fullmatch(r"\d{1,9}", values.get(phase, "")):
             found = values.get(phase, "none")
             raise InputError(file, f"a frame number '{phase}: N'", found=found)
     if int(values["ED"]) == int(values["ES"]):

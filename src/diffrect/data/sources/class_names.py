@@ -7,29 +7,13 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from diffrect.checks import regular_file
 from diffrect.errors import InputError
 from diffrect.labels import IGNORED_NAMES
+from diffrect.text_files import LONGEST_YAML, parse_yaml, read_text
 
 # Code, red, green, blue, opacity, visibility, visibility in 3-D, name.
 _ITK_SNAP = re.compile(r'\s*(\d+)(?:\s+\d+){3}\s+[\d.eE+-]+(?:\s+\d+){2}\s+"(.*)"\s*$')
-
-
-class _EachOnce(yaml.SafeLoader):
-    """YAML in which a repeated key is an error, where YAML itself keeps the last one."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        """Return the mapping of a node.
-
-        Raises:
-            YAMLError: a key is there twice.
-        """
-        keys = [key.value for key, _ in node.value]
-        twice = next((key for key in keys if keys.count(key) > 1), None)
-        if twice is not None:
-            raise yaml.YAMLError(f"{twice} is there twice")
-        return super().construct_mapping(node, deep)
 
 
 def read_class_names(file: Path) -> dict[int, str]:
@@ -42,19 +26,15 @@ def read_class_names(file: Path) -> dict[int, str]:
         InputError: the file is unreadable, a code is not a whole number from 0 to 65535 or is there
             twice, or a name is not text.
     """
-    try:
-        text = file.read_text(encoding="utf-8-sig")
-    except FileNotFoundError:
-        raise InputError(file, "names of classes", found="no such file") from None
-    except (OSError, ValueError) as error:
-        raise InputError(file, "readable text in UTF-8", reason=str(error)) from None
+    regular_file(file, "names of classes")
+    text = read_text(file, "readable text in UTF-8", longest=LONGEST_YAML)
     if file.suffix.lower() == ".csv":
         pairs = _from_csv(file, text)
     else:
         pairs = _from_itk_snap(file, text) or _from_yaml(file, text)
     names: dict[int, str] = {}
     for code, name in pairs:
-        if not str(code).strip().isdecimal() or int(code) > 65535:
+        if not re.fullmatch(r"\s*\d{1,9}\s*", str(code)) or int(code) > 65535:
             raise InputError(file, "whole codes from 0 to 65535", got=repr(code))
         if int(code) in names:
             raise InputError(file, "each code once", got=f"{int(code)} twice")
@@ -93,10 +73,9 @@ def _from_itk_snap(file: Path, text: str) -> list[tuple[str, str]]:
 
 def _from_yaml(file: Path, text: str) -> Iterable[tuple[Any, Any]]:
     try:
-        content = yaml.load(text, _EachOnce)
-    except yaml.YAMLError as error:
-        reason = " ".join(str(error).split())
-        raise InputError(file, "readable YAML", reason=reason) from None
+        content = parse_yaml(text)
+    except ValueError as error:
+        raise InputError(file, "readable YAML", reason=error) from None
     if isinstance(content, list):
         return list(enumerate(content))
     if not isinstance(content, dict):

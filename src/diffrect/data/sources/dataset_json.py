@@ -9,12 +9,14 @@ cases       training: image and label of each    none: by the names in imagesTr 
 MONAI's lists have validation beside training, and test with labels.
 """
 
-import json
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
+from diffrect import json_files
+from diffrect.checks import regular_file
 from diffrect.data.sources.base import OnProblem
 from diffrect.data.sources.files import (
     SCAN_SUFFIXES,
@@ -66,26 +68,8 @@ def read_json(file: Path) -> dict[str, Any]:
     Raises:
         InputError: there is no such file, or it is not a JSON object.
     """
-    try:
-        text = file.read_text(encoding="utf-8-sig")
-        settings = json.loads(text, object_pairs_hook=_each_once)
-    except FileNotFoundError:
-        raise InputError(file, "a Decathlon dataset.json", found="no such file") from None
-    except (OSError, ValueError, RecursionError) as error:
-        raise InputError(file, "readable JSON", reason=str(error)) from None
-    if not isinstance(settings, dict):
-        raise InputError(file, "a JSON object", got=type(settings).__name__)
-    return settings
-
-
-def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Refuse an object that has a name twice, of which JSON would keep the last."""
-    found: dict[str, Any] = {}
-    for name, value in pairs:
-        if name in found:
-            raise ValueError(f"{name!r} is there twice")
-        found[name] = value
-    return found
+    regular_file(file, "a Decathlon dataset.json")
+    return json_files.read_json(file, finite=False)
 
 
 def channel_names(file: Path, settings: dict[str, Any]) -> tuple[str, ...]:
@@ -138,7 +122,11 @@ def _names_by_code(file: Path, labels: dict[str, Any]) -> dict[int, str]:
             raise InputError(file, expected, got=f"{value} for {key!r}")
         turned = type(value) is int or (str(value).isdecimal() and not key.isdecimal())
         code, name = (value, key) if turned else (key, value)
-        if not str(code).isdecimal() or int(code) > 65535 or not isinstance(name, str):
+        if (
+            not re.fullmatch(r"\d{1,9}", str(code))
+            or int(code) > 65535
+            or not isinstance(name, str)
+        ):
             expected = "whole codes from 0 up under 'labels'"
             raise InputError(file, expected, got=f"{key!r}: {value!r}")
         if int(code) in found:

@@ -9,13 +9,14 @@ patients with ACDC's codes have ACDC's classes; other sets have the codes that t
 """
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from pathlib import Path
 
-import h5py
 import numpy as np
 
+from diffrect.checks import regular_file
 from diffrect.data.case import Case
 from diffrect.data.source_options import SourceOptions
 from diffrect.data.sources.acdc import ACDC_CLASSES
@@ -35,10 +36,14 @@ from diffrect.data.sources.ssl4mis_lists import (
     unlisted,
 )
 from diffrect.errors import InputError
+from diffrect.imaging.decoders.guard import guarded
+from diffrect.imaging.decoders.hdf5 import EXPECTED, read_arrays
 from diffrect.imaging.kinds import visible
 from diffrect.imaging.label_codes import map_codes, whole_numbers
 from diffrect.imaging.volume import Volume
 from diffrect.labels import IGNORED
+
+_FEW_GAPS = 5
 
 
 @dataclass(frozen=True)
@@ -179,25 +184,39 @@ def _grouped_slices(folder: Path) -> dict[str, tuple[Path, ...]]:
         match = SLICE.match(file.stem)
         if match is None:
             raise InputError(file, "a name of the form CASE_slice_N.h5")
-        groups[one_spelling(match["case"])][int(match["number"])] = file
+        slices = groups[one_spelling(match["case"])]
+        other = slices.setdefault(int(match["number"]), file)
+        if other != file:
+            raise InputError(file, "one file for each slice", found=f"{other.name} too")
     for case, slices in groups.items():
-        absent = sorted(set(range(1, max(slices) + 1)) - set(slices))
-        if absent:
-            file = folder / f"{case}_slice_{absent[0]}.h5"
+        gaps = _gaps(slices)
+        if gaps:
+            file = folder / f"{case}_slice_{gaps[0][0]}.h5"
             expected = f"slices 1 to {max(slices)} of {case}"
-            raise InputError(file, expected, found="no such file")
+            raise InputError(file, expected, found=f"none of {_listed(gaps)}")
     return {case: tuple(slices[n] for n in sorted(slices)) for case, slices in groups.items()}
+
+
+def _gaps(numbers: Iterable[int]) -> list[tuple[int, int]]:
+    """Return the first and the last number of each gap from 1 up, however wide it is."""
+    there = sorted({0, *numbers})
+    pairs = pairwise(there)
+    return [(before + 1, after - 1) for before, after in pairs if after - before > 1]
+
+
+def _listed(gaps: Sequence[tuple[int, int]]) -> str:
+    """Return the numbers of the first few gaps."""
+    names = [str(low) if low == high else f"{low} to {high}" for low, high in gaps[:_FEW_GAPS]]
+    more = [f"{len(gaps) - _FEW_GAPS} more"] if len(gaps) > _FEW_GAPS else []
+    *first, last = names + more
+    return f"{', '.join(first)} and {last}" if first else last
 
 
 def _read(file: Path) -> tuple[np.ndarray, np.ndarray | None]:
     """Return image and label of one file, both (Z, H, W); a single slice has Z = 1."""
-    try:
-        with h5py.File(file, "r") as content:
-            image = _array(content, "image")
-            label = _array(content, "label") if "label" in content else None
-    except (OSError, KeyError, ValueError, TypeError, RuntimeError) as error:
-        reason = " ".join(str(error).split())
-        raise InputError(file, "HDF5 with image and label", reason=reason) from None
+    regular_file(file, EXPECTED)
+    image, label = guarded(file, EXPECTED, read_arrays, file, ("image", "label"))
+    assert image is not None
     if image.ndim not in (2, 3) or 0 in image.shape or image.dtype.kind not in "iuf":
         expected = "a slice (H, W) or a volume (Z, H, W) of numbers"
         raise InputError(file, expected, got=f"{image.dtype} {image.shape}")
@@ -205,18 +224,7 @@ def _read(file: Path) -> tuple[np.ndarray, np.ndarray | None]:
         raise InputError(file, "finite intensities", found="NaN or infinity")
     if label is None:
         return _as_volume(image), None
-    if label.shape != image.shape:
-        expected = f"a label of the image's shape, {image.shape}"
-        raise InputError(file, expected, got=label.shape)
     return _as_volume(image), _as_volume(whole_numbers(label, file))
-
-
-def _array(content: h5py.File, key: str) -> np.ndarray:
-    """Return the array under a key, only from the file itself: HDF5 can point to any other file."""
-    dataset = content[key] if isinstance(content.get(key, getlink=True), h5py.HardLink) else None
-    if not isinstance(dataset, h5py.Dataset) or dataset.external or dataset.is_virtual:
-        raise ValueError(f"{key} is not an array in the file itself")
-    return np.asarray(dataset)
 
 
 def _as_volume(array: np.ndarray) -> np.ndarray:

@@ -10,7 +10,7 @@ from diffrect.data.sources.files import choose_patient, one_spelling
 from diffrect.data.split import Split, acdc_split, restrict_to
 from diffrect.errors import InputError
 
-SLICE = re.compile(r"(?P<case>.+)_slice_(?P<number>\d+)$")
+SLICE = re.compile(r"(?P<case>.+)_slice_(?P<number>\d{1,18})$")
 
 
 def patient_of(case: str, pattern: str | None) -> str:

@@ -4,6 +4,7 @@ import csv
 from collections.abc import Mapping
 from pathlib import Path
 
+from diffrect.checks import regular_file
 from diffrect.console import count
 from diffrect.data.sources.base import OnProblem
 from diffrect.data.sources.class_names import read_rows
@@ -37,7 +38,7 @@ def read_table(
         on_problem: called with the problem of each line.
 
     Raises:
-        InputError: the table cannot be read, or its split has no patient for train or val.
+        InputError: the table cannot be read, or its split has no patient for train.
     """
     lines = _read_lines(file)
     cases: dict[str, FileCase] = {}
@@ -60,10 +61,9 @@ def read_table(
 
 def _read_lines(file: Path) -> list[tuple[int, dict[str, str]]]:
     """Return line number and fields, by column, of every line below the header."""
+    regular_file(file, "a table of cases")
     try:
         rows = read_rows(file.read_bytes().decode("utf-8-sig"))
-    except FileNotFoundError:
-        raise InputError(file, "a table of cases", found="no such file") from None
     except (OSError, ValueError, csv.Error) as error:
         raise InputError(file, "a readable table in UTF-8", reason=str(error)) from None
     header = [name.strip().casefold() for name in (rows[0][1] if rows else [])]
@@ -162,7 +162,6 @@ def _split(file: Path, parts: Mapping[str, str]) -> Split:
     lists = {name: [p for p, part in parts.items() if part == name] for name in PARTS}
     # Labelled patients are chosen in the order of train, so these come first.
     lists["train"] = lists["labelled"] + lists["train"]
-    for name in ("train", "val"):
-        if not lists[name]:
-            raise InputError(file, f"at least one patient in split {name}", got="none")
+    if not lists["train"]:
+        raise InputError(file, "at least one patient in split train", got="none")
     return Split.from_dict(lists)

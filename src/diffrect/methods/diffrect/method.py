@@ -21,7 +21,6 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from diffrect.config import TrainConfig
 from diffrect.data.batch import Batch
 from diffrect.data.volumes import TrainingVolumes
 from diffrect.errors import InputError
@@ -62,20 +61,11 @@ class DiffRect(Method):
         self.teacher = make_teacher(self.segmenter) if options.teacher_decay else None
         self.volumes: VolumeLabels | None = None
         if options.of_volumes:
-            self.volumes = VolumeLabels(problem.classes, options.neighbours)
+            self.volumes = VolumeLabels(problem.classes, options.neighbours, options.largest_part)
         self.transports = make_transports(
             self.rectifier, self.teacher, self.volumes, problem, options
         )
         self.rectify_from = options.start(problem.iterations)
-
-    @classmethod
-    def check_settings(cls, options: DiffRectOptions, config: TrainConfig) -> None:
-        """Refuse several processes where whole volumes are corrected."""
-        chosen = f"rectifier={options.rectifier}"
-        if options.of_volumes and config.devices * config.nodes > 1:
-            name = "devices" if config.devices > 1 else "nodes"
-            expected = f"1 with {chosen}, which corrects all volumes in one process"
-            raise InputError(f"--{name}", expected, got=getattr(config, name), setting=name)
 
     def check_batch(self, labelled: int, unlabelled: int) -> None:
         """Refuse a single slice so small that a network's deepest map is one pixel.
@@ -297,6 +287,13 @@ class DiffRect(Method):
         """Receive all slices of the training patients, whose labels are corrected."""
         assert self.volumes is not None
         self.volumes.attach(volumes)
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """Say of which classes only the largest part is kept."""
+        if self.volumes is None:
+            return ()
+        return (self.volumes.parts.explained(self.problem.task.classes),)
 
     def optimizers(self) -> dict[str, Optimizer]:
         """Return one optimiser for the segmenter and one for the rectifier."""

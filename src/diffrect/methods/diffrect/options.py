@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from diffrect.checks import at_least, within
 from diffrect.errors import InputError
+from diffrect.methods.diffrect.largest_parts import LargestPart
 from diffrect.methods.losses import consistency_ramp
 from diffrect.networks.calibration import TwoClasses
 from diffrect.networks.rectifier import DenoiserInput
@@ -26,8 +27,8 @@ class DiffRectOptions:
     rectifier: Literal["slice", "volume", "components", "identity"] = "slice"
     """What corrects pseudo-labels: `slice`, the rectifier as published, which sees single slices;
     `volume`, one that sees the slice's volume; or a control without a network that learns from the
-    same losses: `components`, which keeps only the largest 3-D part of each class, or `identity`,
-    which corrects nothing."""
+    same losses: `components`, which keeps only the largest 3-D part of a class, see `largest_part`,
+    or `identity`, which corrects nothing."""
     consistency_target: Literal["teacher", "rectified"] = "teacher"
     """What the first update teaches on unlabelled rows once labels are rectified."""
     neighbours: int = 1
@@ -41,8 +42,10 @@ class DiffRectOptions:
     """Calibration guidance that `rectifier=volume` is given when it corrects."""
     correction_weight: float = 1.0
     """Weight of what `rectifier=volume` changes in the logarithm of the teacher's probabilities."""
-    largest_part: bool = True
-    """Whether only the largest 3-D part of each class is kept after `rectifier=volume`."""
+    largest_part: LargestPart = "auto"
+    """Whether `rectifier` = volume or components keeps only the largest 3-D part of a class: of
+    every class, of none, or, with auto, of those whose largest part holds at least 95 % of their
+    voxels in every labelled volume. Lungs, lesions and teeth then stay whole."""
     confidence: float = 0.0
     """A pixel is unsure if its best class is not this far above its worst, (max - min) / max."""
     unsure_pixels: Literal["ignore", "background"] = "ignore"
@@ -139,11 +142,11 @@ class DiffRectOptions:
         for name in ("relabel_from", "relabel_share", "given_guidance"):
             within(name, getattr(self, name), 0, 1)
         within("correction_weight", self.correction_weight, 0, 1e6)
-        at_least("neighbours", self.neighbours, 0)
+        at_least("neighbours", self.neighbours, 0, 64)
         at_least("rectifier_interval", self.rectifier_interval, 1)
         at_least("ramp_stairs", self.ramp_stairs, 1)
         at_least("ramp_least", self.ramp_least, 0)
-        at_least("diffusion_steps", self.diffusion_steps, 1)
+        at_least("diffusion_steps", self.diffusion_steps, 1, 10_000)
         within("sample_steps", self.sample_steps, 1, self.diffusion_steps)
 
     def _check_volumes(self) -> None:
@@ -152,6 +155,9 @@ class DiffRectOptions:
         if not self.teacher_decay:
             expected = f"above 0 with {chosen}, which corrects the moving average's labels"
             raise InputError("teacher_decay", expected, got=0, setting="teacher_decay")
+        if self.rectifier == "components" and self.largest_part is False:
+            expected = f"auto or true with {chosen}, which does nothing else"
+            raise InputError("largest_part", expected, got="false", setting="largest_part")
         if self.rectifier == "volume":
             for name in ("coarse_to_fine", "fine_to_precise", "rectifier_image"):
                 if not getattr(self, name):

@@ -6,49 +6,26 @@ the label of a changed image, of an earlier teacher or a spoilt one to the teach
 volume (coarse to fine). All volumes are corrected at once and now and then; in between, the
 corrections are applied to the fresh labels of a batch's rows.
 
-With `components`, the correction is the reduction of each class to its largest part in the volume,
-and there is nothing to learn.
+With `components`, the correction is the reduction of each class that is one part to its largest
+part in the volume, and there is nothing to learn.
 """
-
-from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from diffrect.data.batch import Batch
-from diffrect.data.view_options import ViewOptions
+from diffrect.distributed.ranks import joined
 from diffrect.methods.base import Update
-from diffrect.methods.diffrect.label_errors import (
-    ErrorOptions,
-    change_heavily,
-    random_grid,
-    spoil,
-    warp,
-    warp_labels,
-)
 from diffrect.methods.diffrect.options import DiffRectOptions
 from diffrect.methods.diffrect.parts import Draws, PseudoLabels
 from diffrect.methods.diffrect.volume_labels import VolumeLabels, channels_last
+from diffrect.methods.diffrect.volume_lessons import Lessons
 from diffrect.methods.losses import cross_entropy_dice
-from diffrect.networks.calibration import calibration_guidance
 from diffrect.networks.latent_rectifier import LatentRectifier
 
-EARLY, WEAK, SPOILT = 0.3, 0.2, (0.8, 0.5)  # shares of examples; SPOILT: labelled, unlabelled
-
+JUDGED = 8  # labelled slices, and as many others, on which errors of latents are measured
 WARM_UP = 60  # iterations in which the learning rate rises
-
-
-class Examples(NamedTuple):
-    """Rows to train the rectifier on, the labelled ones first."""
-
-    images: Tensor
-    """(B, slices * C, H, W), the slice's own channels first."""
-    coarse: Tensor
-    """(B, labels, classes, H, W): its own label, its neighbours', the volume's mean."""
-    target: Tensor
-    """(B, H, W) class map."""
-    guidance: Tensor
-    """(B,) how far `coarse` is off, see `calibration_guidance`."""
 
 
 class VolumeTransports:
@@ -72,6 +49,7 @@ class VolumeTransports:
     ) -> None:
         self.rectifier, self.teacher, self.labels = rectifier, teacher, labels
         self.options = options
+        self.lessons = Lessons(teacher, labels)
         self.draws = Draws()
         self.start = round(options.relabel_from * iterations)
         self.interval = max(1, round(options.relabel_share * iterations))
@@ -93,20 +71,31 @@ class VolumeTransports:
         if due or not labels.history or (rectifying and labels.corrected is None):
             labels.label_all(self.teacher, self.like)
             if rectifying:
-                labels.correct(self.corrected())
+                self.correct_all()
         return labels.corrected is not None
 
-    def corrected(self) -> Tensor:
-        """Return the corrected class maps (N, H, W) of all slices."""
-        if self.rectifier is None:
-            return self.labels.targets
-        better = self.labels.targets.clone()
-        unlabelled = (~self.labels.slices.labelled).nonzero()[:, 0]
-        self.rectifier.eval()
-        for rows, own in self.labels.shares(unlabelled, self.teacher, self.like):
-            better[rows] = self.correct_some(self.rectifier, rows, own).argmax(dim=1).byte().cpu()
-        self.rectifier.train()
-        return self.labels.largest_parts(better) if self.options.largest_part else better
+    def correct_all(self) -> None:
+        """Correct the labels of all volumes, and note what each part of the correction does."""
+        labels, rectifier = self.labels, self.rectifier
+        assert labels.targets is not None
+        better = labels.targets
+        notes = labels.noted("parts", better)
+        if rectifier is not None:
+            unlabelled = (~labels.slices.labelled).nonzero()[:, 0]
+            rectifier.eval()
+            found = labels.labelled_by(
+                self.teacher,
+                self.like,
+                unlabelled,
+                lambda rows, own: self.correct_some(rectifier, rows, own).argmax(dim=1),
+            )
+            notes |= self.latent_errors(rectifier)
+            rectifier.train()
+            diffused = better.replaced(unlabelled, found)
+            notes |= labels.noted("diffusion", diffused)
+            better = labels.reduced(diffused)
+        labels.correct(better)
+        labels.notes |= notes
 
     @torch.no_grad()
     def correct_some(self, rectifier: LatentRectifier, rows: Tensor, own: Tensor) -> Tensor:
@@ -133,6 +122,30 @@ class VolumeTransports:
         rise = (step - self.start + 1) / WARM_UP
         return rate / 10 * min(1.0, max(0.0, rise))
 
+    @torch.no_grad()
+    def latent_errors(self, rectifier: LatentRectifier) -> dict[str, float]:
+        """Return how far latents are from the truth's, by which step, on lessons made for it.
+
+        `latent_coarse` is the mean squared error of the coarse label's own latent, `latent_sampled`
+        that of the latent sampled from it: if it is not smaller, the diffusion does nothing. The
+        random draws of the training stay as they are.
+
+        Args:
+            rectifier: the network, in eval mode.
+        """
+        with torch.random.fork_rng(devices=[]):
+            made = self.lessons.coloured(rectifier.colouring, JUDGED, JUDGED)
+            images = channels_last(made.images)
+            noise = torch.randn(rectifier.latent_shape(images)).to(images)
+        target = rectifier.encode(rectifier.colouring(made.target).to(images)[:, None])[0]
+        maps, conditions = rectifier.encode_images(images), rectifier.encode(made.coarse)
+        guidance = torch.tensor([self.options.given_guidance]).to(images)
+        sampled = rectifier.sample(maps, conditions, guidance, noise)
+        found = {"latent_coarse": conditions[0], "latent_sampled": sampled}
+        here = {n: float(F.mse_loss(x.float(), target.float())) for n, x in found.items()}
+        everywhere = joined().gather([here])  # each process has drawn lessons of its own
+        return {name: sum(e[name] for e in everywhere) / len(everywhere) for name in here}
+
     @property
     def like(self) -> Tensor:
         """A tensor of the device and type of the networks."""
@@ -158,8 +171,9 @@ class VolumeTransports:
         """
         assert self.rectifier is not None
         rows = batch.labelled
-        made = self.examples(rows, len(batch.weak) - rows, ViewOptions(), ErrorOptions())
-        images, target = made.images, self.labels.one_hot(made.target).to(made.images)
+        colouring = self.rectifier.colouring
+        made = self.lessons.coloured(colouring, rows, len(batch.weak) - rows)
+        images, target = made.images, colouring(made.target).to(made.images)
         step = self.draws.timestep("joint", len(images), self.options.diffusion_steps, images)
         noise = self.draws.normal("joint", self.rectifier.latent_shape(images), images)
         out = self.rectifier.transport(images, made.coarse, target, made.guidance, step, noise)
@@ -176,57 +190,3 @@ class VolumeTransports:
             "rectifier_total": total,
         }
         return Update("rectifier", total, logs)
-
-    @torch.no_grad()
-    def examples(
-        self, labelled: int, unlabelled: int, views: ViewOptions, errors: ErrorOptions
-    ) -> Examples:
-        """Draw slices, and coarse labels of several origins for them.
-
-        Args:
-            labelled: number of labelled slices.
-            unlabelled: number of unlabelled slices.
-            views: the strong view's changes of intensity.
-            errors: how far examples are changed and their labels spoilt.
-
-        Returns:
-            The examples, on the device of the networks.
-        """
-        labels, like = self.labels, self.like
-        known = labels.slices.labelled
-        rows = torch.cat([_draw(known, labelled), _draw(~known, unlabelled)])
-        grid = random_grid(len(rows), labels.slices.images.shape[-1], errors)
-        early = torch.rand(len(rows)) < EARLY
-        which = int(torch.randint(len(labels.history), ()))
-        images, context = labels.context(rows)
-        context = torch.where(
-            early.view(-1, 1, 1, 1, 1), labels.context(rows, which).labels, context
-        )
-        weak = warp(images.to(like), grid)
-        strong = change_heavily(weak.flatten(1, 2), views, errors).view_as(weak)
-
-        # The own label: the teacher's of a changed image, or an earlier teacher's.
-        lightly = (torch.rand(len(rows), 1, 1, 1) < WEAK).to(like.device)
-        seen = torch.where(lightly, weak[:, 0], strong[:, 0])
-        own = self.teacher(channels_last(seen)).float().softmax(dim=1)
-        before = warp_labels(labels.one_hot(labels.history[which][rows]).to(own), grid)
-        own = torch.where(early.view(-1, 1, 1, 1).to(like.device), before, own)
-
-        coarse = torch.cat([own[:, None], warp_labels(context.to(own), grid)], dim=1)
-        shares = torch.where(torch.arange(len(rows)) < labelled, *SPOILT)
-        spoilt = torch.rand(len(rows)) < shares
-        if spoilt.any():
-            coarse[spoilt] = spoil(coarse[spoilt], errors)
-        target = warp_labels(labels.one_hot(labels.targets[rows]).to(own), grid).argmax(dim=1)
-        plain = (torch.rand(len(rows), 1, 1, 1, 1) < 0.5).to(like.device)
-        shown = channels_last(torch.where(plain, weak, strong).flatten(1, 2))
-        guidance = calibration_guidance(
-            coarse[:, 0].argmax(1), target, labels.classes, per_row=True, dtype=like.dtype
-        )
-        return Examples(shown, coarse.to(like), target, guidance)
-
-
-def _draw(which: Tensor, count: int) -> Tensor:
-    """Draw `count` of the rows for which a mask (N,) is true, with repetition."""
-    rows = which.nonzero()[:, 0]
-    return rows[torch.randint(len(rows), (count,))]

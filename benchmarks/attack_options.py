@@ -1,0 +1,146 @@
+"""Command lines without sense: every option of every command with values that nobody means."""
+
+import random
+from collections.abc import Callable
+from dataclasses import fields, is_dataclass
+from pathlib import Path
+from typing import Any
+
+from attack_fixtures import OPTIONS, Fixtures, copy_tree
+from attack_inputs import Attempt, arguments
+from attack_mutations import NUMBERS, WORDS
+from diffrect.cli import commands
+from diffrect.cli.compare import Compare
+
+VALUES = tuple(
+    value
+    for value in (
+        *NUMBERS,
+        *WORDS,
+        *(
+            "auto",
+            "cpu",
+            "cuda",
+            "cuda:99",
+            "hpu",
+            "mps",
+            "meta",
+            "all",
+            "true",
+            "false",
+            "--",
+            "-",
+            "=",
+            "-h",
+        ),
+        *(
+            "1,2,,3",
+            ",",
+            "1/0",
+            "0/0",
+            "3/2",
+            "-1/2",
+            "1e3",
+            "0.5",
+            "99999999",
+            "100%",
+            "1e-9%",
+            "(",
+            "(?P<a",
+            "(a+)+$",
+        ),
+        *(
+            "a=1",
+            "blur_sigma=x",
+            "blur_sigma=",
+            "blur_sigma=nan",
+            "=",
+            "rectify_from=-1",
+            "a=[1,",
+            "a=!!x 1",
+        ),
+        *(
+            "os:system",
+            "diffrect.data.split:Split",
+            "nowhere:Method",
+            "../x:Y",
+            "sys:exit",
+            ":",
+            "a:b:c",
+        ),
+        *(
+            "in",
+            "in/a.nii",
+            "in/noise",
+            "/dev/null",
+            "/dev/zero",
+            "/proc/self/mem",
+            "/",
+            "in/pipe",
+            "in/deep",
+        ),
+    )
+    if "\0" not in value  # no command line can hold it
+)
+FLAGS: dict[type, tuple[str, ...]] = {}
+
+
+def options_of(kind: type) -> tuple[str, ...]:
+    """Return the options of a command, those of its groups included."""
+    found = []
+    for field in fields(kind):
+        value = field.default_factory() if callable(field.default_factory) else field.default
+        if is_dataclass(value):
+            found += options_of(type(value))
+        else:
+            found.append(f"--{field.name.replace('_', '-')}")
+    return tuple(dict.fromkeys(found))
+
+
+COMMANDS: dict[str, tuple[type, Callable[[Fixtures], list[str]]]] = {
+    "prepare": (commands.Prepare, lambda f: [str(f.decathlon), "out", "--workers", "1"]),
+    "inspect": (commands.Inspect, lambda f: [str(f.decathlon)]),
+    "train": (commands.Train, lambda f: [str(f.store), "out", *OPTIONS]),
+    "evaluate": (commands.Evaluate, lambda f: ["out"]),
+    "predict": (commands.Predict, lambda f: [str(f.run), "out", str(f.scan), "--device", "cpu"]),
+    "export": (commands.Export, lambda f: ["in", "out"]),
+    "compare": (
+        Compare,
+        lambda f: [str(f.store), "out", *OPTIONS[2:], "--methods", "supervised", "--dry-run"],
+    ),
+    "demo": (commands.Demo, lambda f: ["out", "--iterations", "2"]),
+}
+_TURNS = (
+    ("train",) * 4
+    + ("compare",) * 3
+    + ("prepare", "predict") * 2
+    + ("inspect", "evaluate", "export", "demo")
+)
+
+
+def options(fixtures: Fixtures, place: Path, draw: random.Random) -> Attempt:
+    """Give one to three senseless options, or a senseless argument, to a command."""
+    verb = draw.choice(_TURNS)
+    kind, good = COMMANDS[verb]
+    given = good(fixtures)
+    (place / "in").mkdir()
+    (place / "in" / "noise").write_bytes(random.Random(0).randbytes(5000))
+    (place / "in" / "deep").write_text("[" * 20_000)
+    (place / "in" / "a.nii").write_bytes(fixtures.scans["a.nii"]["a.nii"])
+    if verb == "evaluate":
+        copy_tree(fixtures.run, place / "out")
+    if draw.random() < 0.1:
+        given[draw.randrange(len(given))] = draw.choice(VALUES)
+    names = [*options_of(kind), "--nonsense", "--Size", "-x"]
+    for _ in range(draw.choice((1, 1, 2, 3))):
+        name = draw.choice(names)
+        value = draw.choice(VALUES)
+        at = len(given) if draw.random() < 0.8 else 0
+        given[at:at] = [f"{name}={value}"] if draw.random() < 0.3 else [name, value]
+    kept = ("out",) if verb in ("evaluate", "prepare", "train") else ()
+    shown = " ".join(value if len(value) < 60 else f"{value[:20]}..." for value in given)
+    return Attempt(f"{verb} {shown!r}", arguments(verb, *given), ("out",), kept=kept)
+
+
+OPTIONS_KIND: dict[str, tuple[Any, int]] = {"options": (options, 10)}
+"""The kind, with how often it has its turn."""

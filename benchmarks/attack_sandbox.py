@@ -1,0 +1,280 @@
+"""Runs one command in a fork, with limits, and says what is wrong with how it ended.
+
+`attack.py` has imported everything, so a fork costs milliseconds where a start costs seconds. The
+fork has a session of its own, no terminal, little memory, and a folder beside it that nothing may
+touch.
+"""
+
+import contextlib
+import ctypes
+import ctypes.util
+import hashlib
+import os
+import resource
+import select
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from diffrect.cli import main as cli
+from diffrect.console import visible
+
+PATIENCE = 20.0
+"""Seconds that a command may take before it gets SIGTERM."""
+GRACE = 5.0
+"""Seconds in which SIGTERM must end any command."""
+MEMORY = 5 * 2**30
+"""Bytes of address space that a command may take beside what torch has mapped already."""
+STOPPED = (130, -signal.SIGTERM)
+"""Exit codes after SIGTERM; the second before the command has begun."""
+_TOUCHED = 0x001 | 0x002 | 0x004 | 0x020 | 0x040 | 0x080 | 0x100 | 0x200  # of inotify.h
+_LARGEST = 2**28  # bytes of a file that is worth a checksum
+
+
+@dataclass
+class Outcome:
+    """How a command ended.
+
+    Attributes:
+        code: its exit code, negative if a signal ended it.
+        out: what it wrote to stdout.
+        err: what it wrote to stderr.
+        signalled: whether it was sent SIGTERM.
+        faults: what no command may do, whatever it was given.
+    """
+
+    code: int
+    out: str
+    err: str
+    signalled: bool = False
+    faults: list[str] = field(default_factory=list)
+
+    @property
+    def kind(self) -> str:
+        """One of "right", "refused", "stopped" and "WRONG"."""
+        if self.faults:
+            return "WRONG"
+        if self.code in STOPPED:
+            return "stopped"
+        return "refused" if self.code else "right"
+
+
+def run_command(command: Callable[[], Any]) -> int:
+    """Run a command that is parsed already as `diffrect` does, and return the exit code."""
+    before = cli.parse
+    cli.parse = lambda arguments: command  # type: ignore[assignment, return-value]
+    try:
+        return cli.main(["parsed"])
+    finally:
+        cli.parse = before
+
+
+class Sandbox:
+    """A folder to run commands in, and one beside it that they must leave alone.
+
+    Args:
+        folder: an empty folder.
+        memory: bytes of address space, see `MEMORY`.
+    """
+
+    def __init__(self, folder: Path, memory: int = MEMORY) -> None:
+        self.folder, self.memory = folder, memory
+        self.outside = folder / "outside"
+        self.outside.mkdir(parents=True)
+        for name in ("secret.raw", "secret.txt", "secret.h5", "secret.dcm", "secret.nii"):
+            (self.outside / name).write_bytes(b"secret" * 1000)
+        self.watched = _Watch(self.outside)
+
+    def run(
+        self,
+        place: Path,
+        work: Callable[[], int],
+        patience: float = PATIENCE,
+        stop_after: float | None = None,
+    ) -> Outcome:
+        """Run `work` with `place` as working folder.
+
+        Args:
+            place: folder to work in.
+            work: returns an exit code; an exception becomes a traceback and code 1.
+            patience: seconds before SIGTERM.
+            stop_after: send SIGTERM after so many seconds instead.
+        """
+        files = place / ".stdout", place / ".stderr"
+        for file in files:
+            file.touch()
+        self.watched.events()
+        child = os.fork()
+        if child == 0:
+            self._become(place, files, work)
+        code, signalled = _wait(child, patience if stop_after is None else stop_after)
+        faults = []
+        if code is None:
+            faults.append(f"SIGTERM does not end it within {GRACE:g} s")
+        faults += _end_group(child, code is None)
+        out, err = (file.read_bytes().decode("utf-8", "replace") for file in files)
+        for file in files:
+            file.unlink()
+        outcome = Outcome(-9 if code is None else code, out, err, signalled)
+        faults += [f"touched outside/{name}" for name in self.watched.events()]
+        outcome.faults = faults or faults_of(outcome)
+        return outcome
+
+    def _become(self, place: Path, files: tuple[Path, Path], work: Callable[[], int]) -> None:
+        """Be the command; never return."""
+        code = 1
+        try:
+            os.setsid()
+            os.chdir(place)
+            os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+            for number, file in enumerate(files, start=1):
+                os.dup2(os.open(file, os.O_CREAT | os.O_WRONLY | os.O_TRUNC), number)
+            sys.stdin = open(0, closefd=False)  # noqa: SIM115
+            sys.stdout = open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
+            sys.stderr = open(  # noqa: SIM115
+                2, "w", encoding="utf-8", errors="backslashreplace", closefd=False
+            )
+            resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+            space = _mapped() + self.memory
+            resource.setrlimit(resource.RLIMIT_AS, (space, space))
+            code = work()
+        except BaseException as error:
+            sys.excepthook(type(error), error, error.__traceback__)
+        finally:
+            with contextlib.suppress(Exception):
+                sys.stdout.flush()
+                sys.stderr.flush()
+            os._exit(code & 0xFF)
+
+
+def faults_of(outcome: Outcome) -> list[str]:
+    """Return what is wrong with an exit code and with what was printed."""
+    found = []
+    lines = outcome.err.splitlines()
+    if "Traceback (most recent call last)" in outcome.err:
+        last = next(line for line in reversed(lines) if line.strip())
+        found.append(f"traceback: {last[:200]}")
+    elif outcome.code in (1, 2):
+        found += _faults_of_lines(lines)
+    elif outcome.code and not (outcome.signalled and outcome.code in STOPPED):
+        found.append(f"exit code {outcome.code}")
+    raw = {c for c in outcome.out + outcome.err if c != "\n" and visible(c) != c}
+    return found + ([f"raw characters: {sorted(raw)!r}"] if raw else [])
+
+
+def _faults_of_lines(lines: list[str]) -> list[str]:
+    """Return what is wrong with the lines that a refused command has printed."""
+    errors = [line for line in lines if line.startswith("diffrect: error: ")]
+    if not errors:
+        return ["refused without an error line"]
+    found = [f"a line that is no error: {line[:200]}" for line in lines if line not in errors]
+    found += [f"a line that says nothing: {line}" for line in errors if len(line) < 25]
+    return found + [f"a line of {len(line)} characters" for line in errors if len(line) > 5000]
+
+
+def contents(folder: Path) -> dict[str, str]:
+    """Return what lies in a folder: names with checksums, or with what else they are."""
+    found = {}
+    for path in sorted(folder.rglob("*")):
+        name = os.fsencode(path.relative_to(folder)).decode("utf-8", "backslashreplace")
+        if path.is_symlink():
+            found[name] = f"link to {os.readlink(path)}"  # noqa: PTH115
+        elif path.is_file() and path.stat().st_size > _LARGEST:
+            found[name] = f"{path.stat().st_size} bytes"
+        elif path.is_file():
+            found[name] = hashlib.sha256(path.read_bytes()).hexdigest()
+        else:
+            found[name] = "folder" if path.is_dir() else "special"
+    return found
+
+
+def _wait(child: int, patience: float) -> tuple[int | None, bool]:
+    """Return the exit code, None if SIGTERM did not end the process; and whether it was sent."""
+    code = _wait_until(child, time.monotonic() + patience)
+    if code is not None:
+        return code, False
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(child, signal.SIGTERM)
+    code = _wait_until(child, time.monotonic() + GRACE)
+    if code is None:
+        os.killpg(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+    return code, True
+
+
+def _wait_until(child: int, deadline: float) -> int | None:
+    pause = 0.001
+    while True:
+        done, status = os.waitpid(child, os.WNOHANG)
+        if done:
+            return os.waitstatus_to_exitcode(status)
+        if time.monotonic() > deadline:
+            return None
+        time.sleep(pause)
+        pause = min(0.02, pause * 1.2)
+
+
+def _end_group(leader: int, killed: bool) -> list[str]:
+    """End what the process has started and left; return a fault if there is anything."""
+    deadline = time.monotonic() + (0 if killed else 3)
+    while True:
+        left = _session(leader)
+        if not left:
+            return []
+        if time.monotonic() > deadline:
+            break
+        time.sleep(0.02)
+    for process in left:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(process, signal.SIGKILL)
+    return [] if killed else [f"left {len(left)} of its processes behind"]
+
+
+def _session(leader: int) -> list[int]:
+    """Return the processes of a session that are alive."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            with contextlib.suppress(OSError, IndexError):
+                state = (entry / "stat").read_text().rpartition(")")[2].split()
+                if int(state[3]) == leader and state[0] not in "ZX":
+                    found.append(int(entry.name))
+    return found
+
+
+def _mapped() -> int:
+    """Return the bytes of address space that this process has."""
+    return int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+
+
+class _Watch:
+    """Notices whoever opens, reads or changes what is in a folder, C libraries too."""
+
+    def __init__(self, folder: Path) -> None:
+        library = ctypes.CDLL(ctypes.util.find_library("c"), use_errno=True)
+        self.descriptor = library.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC)
+        added = library.inotify_add_watch(self.descriptor, os.fsencode(folder), _TOUCHED)
+        if self.descriptor < 0 or added < 0:
+            raise OSError(ctypes.get_errno(), "inotify", str(folder))
+
+    def events(self) -> list[str]:
+        """Return the names of the files that were touched since the last call."""
+        names = set()
+        while select.select([self.descriptor], [], [], 0)[0]:
+            names |= set(_names(os.read(self.descriptor, 2**16)))
+        return sorted(names)
+
+
+def _names(events: bytes) -> Iterator[str]:
+    """Yield the names in a buffer of inotify's events: 16 bytes each, then the name's length."""
+    at = 0
+    while at < len(events):
+        size = int.from_bytes(events[at + 12 : at + 16], sys.byteorder)
+        name = os.fsdecode(events[at + 16 : at + 16 + size].rstrip(b"\0"))
+        if name:  # without one it is the folder itself, which may be listed
+            yield name
+        at += 16 + size
