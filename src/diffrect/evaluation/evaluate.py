@@ -14,7 +14,7 @@ from diffrect.console import count, progress_bar
 from diffrect.data.record import CaseRecord
 from diffrect.data.split import Split
 from diffrect.data.store import Store
-from diffrect.distributed.locks import sole_writer_of_file
+from diffrect.distributed.locks import Lock, sole_writer_of_file
 from diffrect.distributed.ranks import is_first, together
 from diffrect.errors import InputError
 from diffrect.evaluation.metrics import EMPTY_CONVENTIONS, EmptyConvention, case_metrics
@@ -85,7 +85,7 @@ def evaluate(
     parts = read_split(run)
     patients = _patients(split, parts, data, another=store is not None)
     records = _labelled_cases(data, patients, split)
-    with _sole_report(run, split), together() as ranks:
+    with _sole_report(run, split) as lock, together() as ranks:
         mine = progress_bar(ranks.share(records), f"evaluating {split}", progress and ranks.first)
         cases = ranks.gather([_score(model, data, record, empty) for record in mine])
         summary = summarise(case.classes for case in cases)
@@ -106,7 +106,8 @@ def evaluate(
             undefined=summary.undefined,
             cases=cases,
         )
-        if ranks.first:
+        if lock is not None:
+            lock.check()
             if _identity(run) != before:
                 raise InputError(run, problem="was replaced by another run while it was scored")
             write_json(run / metrics_file(split), result.to_dict())
@@ -114,14 +115,17 @@ def evaluate(
 
 
 @contextmanager
-def _sole_report(run: Path, split: str) -> Iterator[None]:
-    """Be the only command that writes the scores of a split, and remove what a killed one left."""
+def _sole_report(run: Path, split: str) -> Iterator[Lock | None]:
+    """Be the only command that writes the scores of a split, and remove what a killed one left.
+
+    Of several processes, the first holds the lock.
+    """
     if not is_first():
-        yield
+        yield None
         return
-    with sole_writer_of_file(run / metrics_file(split)):
+    with sole_writer_of_file(run / metrics_file(split)) as lock:
         remove_unfinished(run, metrics_file(split))
-        yield
+        yield lock
 
 
 def _identity(run: Path) -> tuple[int, int] | None:
