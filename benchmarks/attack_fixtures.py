@@ -21,6 +21,8 @@ from support.fake_cells import write_cell
 from support.scans import as_itk, grid, write_frames, write_scan, write_series
 from support.tiny import write_acdc, write_decathlon, write_ssl4mis
 
+EXAMPLES = Path(__file__).parents[1] / "tests" / "runs" / "examples"
+"""A store and a run of earlier versions."""
 SHAPE = (9, 8, 5)
 TRAINING = TrainConfig(
     method="supervised",
@@ -59,6 +61,7 @@ class Fixtures:
         acdc: one in ACDC's.
         ssl4mis: one in SSL4MIS's, of HDF5 files.
         store: the first, prepared.
+        old_store: a store of version 1, which has no checksums of descriptions.
         run: a training on it, with `metrics_val.json`.
         labels: what the run predicts for the first case.
         cells: a folder of finished cells.
@@ -69,10 +72,17 @@ class Fixtures:
     acdc: Path
     ssl4mis: Path
     store: Path
+    old_store: Path
     run: Path
     labels: Path
     cells: Path
     scans: dict[str, Files]
+
+    @classmethod
+    def below(cls, folder: Path) -> "Fixtures":
+        """Return the places of all fixtures in a folder, where nothing is yet."""
+        names = ("decathlon", "acdc", "ssl4mis", "store", "old_store", "run", "labels", "cells")
+        return cls(*(folder / name for name in names), {})
 
     @property
     def scan(self) -> Path:
@@ -94,20 +104,21 @@ def make_fixtures(folder: Path) -> Fixtures:
     Raises:
         RuntimeError: it failed, and has printed why.
     """
-    fixtures = Fixtures(
-        *(folder / name for name in ("decathlon", "acdc", "ssl4mis", "store", "run", "labels")),
-        folder / "cells",
-        {},
-    )
+    fixtures = Fixtures.below(folder)
     if fork(lambda: _make(folder, fixtures)) != 0:
         raise RuntimeError("the fixtures cannot be made")
-    for scan in sorted((folder / "scans").iterdir()):
-        files = [scan] if scan.is_file() else sorted(scan.iterdir())
-        fixtures.scans[scan.name] = {
-            str(file.relative_to(scan.parent)): file.read_bytes() for file in files
-        }
-    _bring_voxels(fixtures.scans)
+    fixtures.scans |= read_scans(folder / "scans")
     return fixtures
+
+
+def read_scans(folder: Path) -> dict[str, Files]:
+    """Return the files of the scans in a folder."""
+    scans = {}
+    for scan in sorted(folder.iterdir()):
+        files = [scan] if scan.is_file() else sorted(scan.iterdir())
+        scans[scan.name] = {str(file.relative_to(folder)): file.read_bytes() for file in files}
+    _bring_voxels(scans)
+    return scans
 
 
 def _bring_voxels(scans: dict[str, Files]) -> None:
@@ -120,17 +131,23 @@ def _bring_voxels(scans: dict[str, Files]) -> None:
 
 def _make(folder: Path, fixtures: Fixtures) -> None:
     os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
-    write_decathlon(fixtures.decathlon, labelled=4, unlabelled=0)
-    write_acdc(fixtures.acdc, ["patient011", "patient028", "patient099"])
-    write_ssl4mis(fixtures.ssl4mis, ["patient011", "patient028", "patient099"])
-    prepare(fixtures.decathlon, fixtures.store, workers=1, progress=False)
+    write_sources(fixtures, folder / "scans")
     train(fixtures.store, fixtures.run, TRAINING, progress=False)
     shutil.rmtree(fixtures.run / "tensorboard")
     evaluate(fixtures.run, split="val", store=fixtures.store, progress=False)
     predict(fixtures.run, fixtures.labels, [fixtures.scan], device="cpu", progress=False)
     for name, seed in (("diffrect", 0), ("supervised", 0), ("supervised", 1)):
         write_cell(fixtures.cells, name, {"p9_a": (0.9, 0.7), "p9_b": (0.8, None)}, seed=seed)
-    _write_scans(folder / "scans")
+
+
+def write_sources(fixtures: Fixtures, scans: Path) -> None:
+    """Write the data sets, the scans and the stores."""
+    write_decathlon(fixtures.decathlon, labelled=4, unlabelled=0)
+    write_acdc(fixtures.acdc, ["patient011", "patient028", "patient099"])
+    write_ssl4mis(fixtures.ssl4mis, ["patient011", "patient028", "patient099"])
+    _write_scans(scans)
+    prepare(fixtures.decathlon, fixtures.store, workers=1, progress=False)
+    shutil.copytree(EXAMPLES / "store_1", fixtures.old_store)
 
 
 def _write_scans(folder: Path) -> None:

@@ -355,6 +355,14 @@ def inspected_store(fixtures: Fixtures, place: Path, draw: random.Random) -> Att
     return Attempt(f"{file} of a store", command(Look(Path("in"))), ("out",), check)
 
 
+def old_store(fixtures: Fixtures, place: Path, draw: random.Random) -> Attempt:
+    """Spoil a description in a store of version 1, which has no checksum, and look at it."""
+    copied = copy_tree(fixtures.old_store, place / "in")
+    file = draw.choice(sorted(copied.rglob("*.json")))
+    spoil_json(file, draw)
+    return Attempt(f"{file.name} of an old store", command(Look(Path("in"))), ("out",))
+
+
 def checkpoint(fixtures: Fixtures, place: Path, draw: random.Random) -> Attempt:
     """Spoil the checkpoint that predicts: labels are as before, or the file is named."""
     run = place / "in"
@@ -414,6 +422,7 @@ INPUTS: dict[str, tuple[Attack, int]] = {
     "cells": (cells, 2),
     "stores": (store, 2),
     "stores, inspected": (inspected_store, 2),
+    "old stores": (old_store, 2),
     "checkpoints": (checkpoint, 2),
     "runs, resumed": (resumed, 2),
 }

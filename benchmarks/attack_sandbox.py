@@ -27,6 +27,8 @@ PATIENCE = 20.0
 """Seconds that a command may take before it gets SIGTERM."""
 GRACE = 5.0
 """Seconds in which SIGTERM must end any command."""
+LAST_SECONDS = 3.0
+"""Seconds in which its processes must have followed a command."""
 MEMORY = 5 * 2**30
 """Bytes of address space that a command may take beside what torch has mapped already."""
 STOPPED = (130, -signal.SIGTERM)
@@ -173,7 +175,7 @@ def _faults_of_lines(lines: list[str]) -> list[str]:
         return ["refused without an error line"]
     found = [f"a line that is no error: {line[:200]}" for line in lines if line not in errors]
     found += [f"a line that says nothing: {line}" for line in errors if len(line) < 25]
-    return found + [f"a line of {len(line)} characters" for line in errors if len(line) > 5000]
+    return found + [f"a line of {len(line)} characters" for line in errors if len(line) > 10_000]
 
 
 def contents(folder: Path) -> dict[str, str]:
@@ -220,7 +222,7 @@ def _wait_until(child: int, deadline: float) -> int | None:
 
 def _end_group(leader: int, killed: bool) -> list[str]:
     """End what the process has started and left; return a fault if there is anything."""
-    deadline = time.monotonic() + (0 if killed else 3)
+    deadline = time.monotonic() + (0 if killed else LAST_SECONDS)
     while True:
         left = _session(leader)
         if not left:

@@ -127,6 +127,8 @@ class TrainConfig:
     """Number of machines, each with as many devices as --devices says."""
     sync_batchnorm: bool = field(default=False, metadata=RESULT)
     """Batch norm and losses see the batches of all processes as one."""
+    precise_statistics: bool = field(default=False, metadata=RESULT)
+    """Before it predicts, count batch norm's statistics anew over plain training slices."""
     deterministic: bool = field(default=False, metadata=RESULT)
     """Get the same weights every time on a GPU too, where this is slower."""
     accelerator: Literal["auto", "cpu", "cuda", "mps"] = field(default="auto", metadata=MACHINE)

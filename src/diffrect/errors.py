@@ -7,15 +7,17 @@ from typing import Any, Self
 from diffrect.console import one_line, visible
 
 _LONGEST = 500  # characters of a value in a message
+_LONGEST_NAME = 1000  # of a file or the words of a library
+_LONGEST_PART = {"got": _LONGEST, "found": _LONGEST, "reason": _LONGEST_NAME}
 
 
-def brief(value: object, longest: int = _LONGEST) -> str:
-    """Return a value as text of at most `longest` characters, the middle left out."""
+def brief(value: object, longest: int | None = _LONGEST) -> str:
+    """Return a value as text of at most `longest` characters, the middle left out; None: of any."""
     try:
         text = str(value)
     except ValueError:  # Python writes no whole number of more than 4,300 digits
         return "a number of thousands of digits"
-    if len(text) <= longest:
+    if longest is None or len(text) <= longest:
         return text
     kept = longest // 2 - 3
     return f"{text[:kept]} ... {text[-kept:]}"
@@ -81,11 +83,11 @@ class InputError(ValueError):
 
     def __str__(self) -> str:
         parts = {
-            name: one_line(brief(part) if name in ("got", "found") else str(part))
+            name: one_line(brief(part, _LONGEST_PART.get(name)))
             for name, part in self.parts.items()
             if part is not None
         }
-        line = visible(str(self.subject))
+        line = visible(brief(self.subject, _LONGEST_NAME))
         if "problem" in parts:
             line += f": {parts['problem']}"
         if "expected" in parts:

@@ -223,6 +223,19 @@ def test_a_negative_spacing_is_a_turned_axis(tmp_path: Path) -> None:
     np.testing.assert_array_equal(read_image(tmp_path / "out" / "a.mhd").affine, volume.affine)
 
 
+@pytest.mark.parametrize("name", ["scan.nii.gz", "series", "scan.png"])
+def test_labels_as_nrrd_lie_where_an_image_of_another_format_lies(
+    tmp_path: Path, name: str
+) -> None:
+    array = voxels((7, 5, 1) if name == "scan.png" else (7, 5, 6)).astype(np.uint8)
+    image = read_image(write_scan(tmp_path / name, array, grid()))
+    write_labels(tmp_path / "labels.nrrd", array % 3, image)
+    labels = read_label(tmp_path / "labels.nrrd")
+    np.testing.assert_array_equal(labels.array, array % 3)
+    np.testing.assert_allclose(labels.affine, image.affine, atol=1e-4)
+    np.testing.assert_allclose(labels.spacing, image.spacing or (1, 1, 1), rtol=1e-6)
+
+
 @pytest.mark.parametrize(
     ("message", "line"),
     [

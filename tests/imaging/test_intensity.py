@@ -120,3 +120,77 @@ def test_one_constant_channel_of_several_becomes_zeros(kind: str, value: float) 
     values[..., 0] = 3
     with pytest.raises(InputError, match="expected varying intensities: every voxel is 3"):
         Intensity.parse(kind).limits(values, Path("scan.nii"))
+
+
+EXTREMES = [
+    *(0.0, 5e-324, 1e-310, 2.2e-308, 1e-162, 1e-20, 1.0, 1 + 2**-52, 1e16, 1e16 + 2, 1e150),
+    *(1e153, 1e160, 1e300, np.nextafter(1e300, np.inf), 8e307, 1.7e308),
+]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("minmax", "percentile:0:100", "percentile:5:95", "zscore", "window:0:1e-320"),
+        *("window:1e16:8", "window:-1e300:1.7e308", "window:1.2e308:1e308", "window:0:1.7e308"),
+    ],
+)
+def test_what_is_scaled_is_finite_and_in_its_range_or_refused(text: str) -> None:
+    """Few voxels of extreme values, in any mixture: no warning, no NaN, nothing out of order."""
+    generator = np.random.default_rng(0)
+    pool = np.array([*EXTREMES, *(-value for value in EXTREMES)])
+    scaled = 0
+    for trial in range(300):
+        kinds = generator.choice(pool, generator.integers(1, 5))
+        values = generator.choice(kinds, (2, 3, 2, 2) if trial % 9 == 0 else (2, 3, 4))
+        if trial % 5 == 0:
+            values = np.clip(values, -3e38, 3e38).astype(np.float32)
+        try:
+            found = scale(values, Intensity.parse(text).limits(values, Path("scan.nii")))
+        except InputError as error:
+            line = str(error)
+        else:
+            scaled += 1
+            assert found.dtype == np.float32
+            assert found.min() >= 0
+            assert found.max() <= 1
+            channels = values if values.ndim == 4 else values[..., np.newaxis]
+            for number, after in enumerate(np.moveaxis(found, 1, 0)):
+                order = channels[..., number].ravel().argsort(kind="stable")
+                assert (np.diff(after.ravel()[order]) >= 0).all()
+            continue
+        assert line.startswith("scan.nii: ")
+    assert scaled > 30
+
+
+@pytest.mark.parametrize("kind", [np.int64, np.uint64, np.int8, np.float16])
+@pytest.mark.parametrize("text", ["minmax", "percentile:0:100", "zscore", "window:0:100"])
+def test_the_ends_of_number_types(kind: type, text: str) -> None:
+    ends = np.iinfo(kind) if np.issubdtype(kind, np.integer) else np.finfo(kind)
+    values = np.array([ends.min, ends.max, 0, 1, 1, ends.max], kind).reshape(1, 2, 3)
+    found = normalised(text, values)
+    assert found.min() >= 0
+    assert found.max() <= 1
+    close = np.array([ends.max, ends.max, ends.max - kind(1)], kind).reshape(1, 1, 3)
+    if kind in (np.int64, np.uint64):
+        with pytest.raises(InputError, match=r"every voxel is .* but for rounding"):
+            normalised(text, close)
+
+
+@pytest.mark.parametrize("unit", [1e-300, 1e-155, 1e-20, 1e155, 1e290])
+def test_zscores_do_not_depend_on_the_unit(unit: float) -> None:
+    np.testing.assert_allclose(
+        normalised("zscore", RAW * unit), normalised("zscore", RAW), atol=1e-6
+    )
+
+
+@pytest.mark.parametrize("numbers", [(1e16, 1.0), (1e300, 1.0), (1.7e308, 1e308), (5.0, 5e-324)])
+def test_a_window_narrower_than_rounding_is_refused(numbers: tuple[float, float]) -> None:
+    with pytest.raises(InputError, match="--window: expected a width above rounding at its level"):
+        Intensity("window", numbers)
+
+
+@pytest.mark.parametrize("numbers", [(1234567.25, 0.1), (40.0, 400.0), (1e-7, 1 / 3)])
+def test_text_keeps_all_digits(numbers: tuple[float, float]) -> None:
+    assert Intensity.parse(str(Intensity("window", numbers))).numbers == numbers
+    assert str(Intensity("window", (40.0, 400.0))) == "window:40:400"

@@ -184,6 +184,21 @@ def test_spacing_refused(tmp_path: Path, spacing: tuple[float, ...]) -> None:
         read_image(path)
 
 
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("ElementSpacing = 1 5e-324 1", r"expected a spacing from 1e-09 to 1e\+09 mm"),
+        ("ElementSpacing = 1 1e300 1", r"expected a spacing from 1e-09 to 1e\+09 mm"),
+        ("Offset = 1e300 0 0", r"expected an affine of numbers up to 1e\+12, found 1e\+300"),
+    ],
+)
+def test_places_beyond_any_scan_are_refused(tmp_path: Path, line: str, message: str) -> None:
+    text = f"NDims = 3\nDimSize = 2 2 2\n{line}\nElementType = MET_UCHAR\nElementDataFile = LOCAL\n"
+    (tmp_path / "a.mha").write_bytes(text.encode() + bytes(8))
+    with pytest.raises(InputError, match=message):
+        read_image(tmp_path / "a.mha")
+
+
 @pytest.mark.parametrize("name", ["image.nii", "image.nii.gz"])
 @pytest.mark.parametrize("shape", [(5, 6, 3), (5, 6, 3, 2)])
 def test_written_labels_keep_the_geometry(

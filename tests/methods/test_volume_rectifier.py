@@ -19,6 +19,7 @@ from diffrect.data.volumes import TrainingVolumes
 from diffrect.errors import InputError
 from diffrect.inference.load import load_method
 from diffrect.labels import IGNORED
+from diffrect.methods.diffrect import volume_labels
 from diffrect.methods.diffrect.label_errors import ErrorOptions, random_grid, spoil, warp_labels
 from diffrect.methods.diffrect.largest_parts import LargestPart, LargestParts
 from diffrect.methods.diffrect.method import DiffRect
@@ -345,6 +346,31 @@ def test_an_iteration_of_each_phase(target: str, update: str, dtype: torch.dtype
     }
     assert "rectifier_changed" in found[4][0].logs
     assert found[2][1].loss.isfinite()
+
+
+@pytest.mark.parametrize(
+    ("size", "classes", "channels", "piece"), [(8, 2, 1, 2**26), (9, 254, 3, 1), (40, 5, 2, 2**14)]
+)
+def test_single_pictures_of_any_size_classes_and_channels(
+    size: int, classes: int, channels: int, piece: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Cases of one slice have no neighbours; shares of many classes are made piece by piece."""
+    monkeypatch.setattr(volume_labels, "PIECE", piece)
+    torch.manual_seed(0)
+    images, labels = torch.rand(4, channels, size, size), torch.randint(classes, (4, size, size))
+    labels[2:] = IGNORED
+    rows = {SliceIndex(str(number), 0): number for number in range(4)}
+    known = torch.arange(4) < 2
+    options = DiffRectOptions(rectifier="volume", relabel_from=0.0, rectify_from=0)
+    made = DiffRect(a_problem(channels, classes, iterations=4, size=size), options)
+    made.attach(TrainingVolumes(images.half(), labels.byte(), known, torch.arange(4), rows))
+    geometry = torch.eye(2).expand(4, 2, 2)
+    batch = Batch(images, images, labels[:2], slices=tuple(rows), geometry=geometry)
+    updates = list(made.train().updates(batch, 0))
+    assert [update.name for update in updates] == ["segmenter", "rectifier"]
+    for update in updates:
+        update.loss.backward()
+        assert update.loss.isfinite()
 
 
 def test_the_first_update_may_learn_rectified_labels() -> None:

@@ -19,7 +19,8 @@ from diffrect.errors import InputError
 from diffrect.evaluation.evaluate import evaluate
 from diffrect.inference.load import load_method
 from diffrect.inference.model import Model
-from diffrect.methods.registry import resolve
+from diffrect.methods.diffrect.options import EARLIER
+from diffrect.methods.registry import remembered, resolve
 from diffrect.runs.checkpoint import FORMAT_VERSION as CHECKPOINT_VERSION
 from diffrect.runs.checkpoint import checkpoint_path, load_checkpoint
 from diffrect.runs.log import FORMAT_VERSION as METRICS_VERSION
@@ -55,6 +56,14 @@ def source(tmp_path: Path) -> Path:
         entries.append({"image": f"imagesTr/{name}", "label": f"labelsTr/{name}"})
     write_dataset_json(folder, entries)
     return folder
+
+
+def test_a_checkpoint_without_an_option_has_the_value_from_before_it() -> None:
+    held = TrainConfig(options={"teacher_decay": 0.5, "rectification_ramp": True})
+    found = remembered(held).options
+    assert found == {**EARLIER, **held.options}
+    assert EARLIER.items() <= remembered(TrainConfig()).options.items()
+    assert remembered(TrainConfig(method="supervised")).options == {}
 
 
 def test_the_versions_of_today() -> None:

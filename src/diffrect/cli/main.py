@@ -80,7 +80,7 @@ def _run(arguments: list[str]) -> int:
         if error.errno not in _ENVIRONMENT_ERRORS:
             raise
         advice = _advice(arguments) if error.errno in _FULL else ""
-        warn(f"error: {brief(error.filename or 'output')}: {error.strerror}{advice}")
+        warn(f"error: {brief(error.filename or 'output', 1000)}: {error.strerror}{advice}")
         return 2
     except SystemExit as stop:  # --help
         return stop.code if isinstance(stop.code, int) else 0

@@ -188,7 +188,7 @@ def summarise_box(text: str) -> str:
         else:
             sections.append([])
     what, *hints = [section for section in sections if section] or [lines]
-    message = re.sub(r"\S{500,}", lambda match: brief(match[0]), " ".join(what))
+    message = brief(re.sub(r"\S{500,}", lambda match: brief(match[0]), " ".join(what)), 1500)
     for pattern, ours in _REWORDED:
         message = re.sub(pattern, ours, message)
     parts = [message]

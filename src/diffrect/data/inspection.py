@@ -155,9 +155,11 @@ def _inspect_store(store: Store, progress: bool) -> Findings:
             remarks=record.remarks,
         )
         fault = store.find_fault(record.id)
-        if fault is None:
-            facts = _with_arrays(facts, store, record)
-        else:
+        try:
+            facts = facts if fault else _with_arrays(facts, store, record)
+        except InputError as error:  # checksums agree, but the contents are no case
+            fault = error
+        if fault:
             problems.append(str(fault))
         each.append(facts)
     return Findings(

@@ -36,6 +36,8 @@ from diffrect.errors import InputError
 from diffrect.imaging.intensity import Intensity
 from diffrect.imaging.slicing import check_policy
 
+_LONGEST_ID = 200  # so that names made of it stay within the 255 bytes of most file systems
+
 
 def prepare(
     source: Path | str,
@@ -137,6 +139,9 @@ def _check_ids(source: Path, references: Sequence[Reference]) -> None:
             raise InputError(source, "unique case ids", found=f"{reference.id} twice")
         if not can_name_folder(reference.id):
             raise InputError(source, "ids usable as names", got=repr(reference.id))
+        if len(reference.id.encode()) > _LONGEST_ID:
+            expected = f"ids of at most {_LONGEST_ID} bytes, which name folders and files"
+            raise InputError(source, expected, got=repr(reference.id))
         seen.add(reference.id)
 
 

@@ -23,6 +23,7 @@ from diffrect.errors import InputError
 KINDS = ("minmax", "percentile", "zscore", "window")
 PERCENTILES = (0.5, 99.5)
 _DEVIATIONS = 4
+_LEAST_RANGE, _MOST_RANGE = 1e-140, 1e140  # whose squares float64 can hold and sum
 _BINS = 1 << 16
 _FEW = 1 << 18  # values that are few enough to sort at once
 
@@ -51,6 +52,10 @@ class Intensity:
             if not (math.isfinite(level) and 0 < width < math.inf):
                 given = f"{level:g} and {width:g}"
                 raise InputError("--window", "a level and a width above 0", got=given)
+            low, high = level - width / 2, level + width / 2
+            if not (math.isfinite(low) and low < high < math.inf):
+                given = f"{level:.17g} and {width:g}"
+                raise InputError("--window", "a width above rounding at its level", got=given)
         elif self.numbers:
             raise InputError(f"--intensity {self.kind}", "no numbers", got=self.numbers)
 
@@ -60,7 +65,7 @@ class Intensity:
         return self.numbers[0], self.numbers[1]
 
     def __str__(self) -> str:
-        return ":".join([self.kind, *(f"{number:g}" for number in self.numbers)])
+        return ":".join([self.kind, *map(_exact, self.numbers)])
 
     @classmethod
     def of(
@@ -143,11 +148,24 @@ class Intensity:
     ) -> tuple[float, float]:
         low, high = float(channel.min()), float(channel.max())
         if not high > low:
-            raise InputError(path, "varying intensities", reason=f"every voxel is {low:g}")
+            reason = f"every voxel is {low:g}"
+            if channel.min() < channel.max():
+                reason += " but for rounding"
+            raise InputError(path, "varying intensities", reason=reason)
         if not math.isfinite(high - low):
             raise InputError(path, problem=f"intensities from {low:g} to {high:g} are too large")
         if normalised:
             return self._limits_of_normalised(channel, path, low, high)
+        low, high = self._chosen(channel, path, low, high)
+        if not (math.isfinite(low) and 0 < high - low < math.inf):
+            expected = f"intensities that {self} can scale"
+            raise InputError(path, expected, reason=f"its limits are {low:g} and {high:g}")
+        return low, high
+
+    def _chosen(
+        self, channel: np.ndarray, path: Path | None, low: float, high: float
+    ) -> tuple[float, float]:
+        """Return the limits of a channel from `low` to `high`."""
         if self.kind == "window":
             level, width = self.numbers
             return level - width / 2, level + width / 2
@@ -158,8 +176,7 @@ class Intensity:
                 expected = f"varying intensities between the percentiles {between}"
                 raise InputError(path, expected, reason=f"every one is {low:g}")
         elif self.kind == "zscore":
-            mean, deviation = _moments(channel)
-            return mean - _DEVIATIONS * deviation, mean + _DEVIATIONS * deviation
+            return _deviations(channel, low, high)
         return low, high
 
     def _limits_of_normalised(
@@ -197,16 +214,37 @@ def scale(slices: np.ndarray, limits: np.ndarray) -> np.ndarray:
     # float64 keeps the differences of integers and of large intensities.
     values = np.moveaxis(channels, 3, 1).astype(np.float64)
     low, high = (one[:, np.newaxis, np.newaxis] for one in limits)
-    values -= low
-    values /= high - low
+    with np.errstate(over="ignore"):  # what is too far outside is cut off
+        values -= low
+        values /= high - low
     return np.ascontiguousarray(np.clip(values, 0, 1), dtype=np.float32)
 
 
-def _moments(channel: np.ndarray) -> tuple[float, float]:
-    """Return mean and standard deviation, computed one slice at a time."""
-    mean = sum(float(one.sum(dtype=np.float64)) for one in channel) / channel.size
-    squares = sum(float(((one.astype(np.float64) - mean) ** 2).sum()) for one in channel)
-    return mean, math.sqrt(squares / channel.size)
+def _exact(number: float) -> str:
+    """Return a number in as few digits as tell it from its neighbours."""
+    short = f"{number:g}"
+    return short if float(short) == number else repr(number)
+
+
+def _deviations(channel: np.ndarray, low: float, high: float) -> tuple[float, float]:
+    """Return four standard deviations below and above the mean, computed one slice at a time.
+
+    Args:
+        channel: (Z, H, W), from `low` to `high`.
+        low: the smallest value of the channel.
+        high: the largest value.
+    """
+    # Where squares or sums could overflow or vanish, values are measured along their range.
+    plain = _LEAST_RANGE < high - low < _MOST_RANGE
+    start, unit = (0.0, 1.0) if plain else (low, high - low)
+
+    def measured(one: np.ndarray) -> np.ndarray:
+        return one if plain else (one.astype(np.float64) - start) / unit
+
+    mean = sum(float(measured(one).sum(dtype=np.float64)) for one in channel) / channel.size
+    squares = sum(float(((measured(one).astype(np.float64) - mean) ** 2).sum()) for one in channel)
+    away = _DEVIATIONS * math.sqrt(squares / channel.size)
+    return start + (mean - away) * unit, start + (mean + away) * unit
 
 
 def _percentile(channel: np.ndarray, percent: float, low: float, high: float) -> float:

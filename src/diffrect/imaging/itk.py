@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 
+from diffrect.errors import InputError
 from diffrect.imaging.decode import check_file, decoding, silent_stderr
 from diffrect.imaging.kinds import kind_of
 from diffrect.imaging.volume import Spacing, Volume
@@ -76,21 +77,22 @@ def array_of(image: sitk.Image) -> np.ndarray:
     return spatial[:, :, np.newaxis] if dimensions == 2 else spatial
 
 
-def write_like(path: Path, labels: np.ndarray, like: Path) -> None:
-    """Write labels on the exact grid of another file.
+def write_like(path: Path, labels: np.ndarray, like: Volume) -> None:
+    """Write labels on the grid of an image; it is the exact one if that is NRRD or MetaImage.
 
     Args:
         path: the file to write, in the format of its name.
         labels: (X, Y, Z) uint8.
-        like: a NRRD or MetaImage file, or another that SimpleITK can read.
+        like: the image.
 
     Raises:
-        InputError: `like` is unreadable.
+        InputError: the file of `like` is unreadable, or its affine does not place voxels.
     """
-    grid = read_header(like).grid if kind_of(like) == "itk" else _grid_of_other(like)
+    is_itk = like.path is not None and kind_of(like.path) == "itk"
+    grid = read_header(like.path).grid if is_itk and like.path else _grid_of(like)
     dimensions = min(len(grid.spacing), 3)
     flat = labels[:, :, 0] if dimensions == 2 else labels
-    with decoding(like, READABLE), quiet():
+    with decoding(like.path or path, "a grid that ITK can write"), quiet():
         image = sitk.GetImageFromArray(np.ascontiguousarray(flat.T))
         image.SetSpacing(grid.spacing[:dimensions].tolist())
         image.SetOrigin(grid.origin[:dimensions].tolist())
@@ -99,15 +101,14 @@ def write_like(path: Path, labels: np.ndarray, like: Path) -> None:
         sitk.WriteImage(image, str(path), useCompression=True)
 
 
-def _grid_of_other(path: Path) -> Grid:
-    """Return the grid of a file of another format."""
-    with decoding(path, "a readable image"), quiet():
-        header = sitk.ImageFileReader()
-        header.SetFileName(str(path))
-        header.ReadImageInformation()
-        size = header.GetDimension()
-        direction = np.reshape(header.GetDirection(), (size, size))
-        return Grid(np.array(header.GetSpacing()), np.array(header.GetOrigin()), direction)
+def _grid_of(volume: Volume) -> Grid:
+    """Return the grid of a volume, whose affine says where axes point and not how long they are."""
+    world = LPS_TO_RAS @ volume.affine
+    lengths = np.linalg.norm(world[:3, :3], axis=0)
+    if not lengths.all():
+        raise InputError(volume.path, "an affine that says where every axis points")
+    spacing = np.array(volume.spacing or (1.0, 1.0, 1.0))
+    return Grid(spacing, world[:3, 3], world[:3, :3] / lengths)
 
 
 @contextmanager

@@ -4,7 +4,6 @@ The volumes of FreeSurfer (*.mgz, *.mgh), which the same library reads, are read
 """
 
 import gzip
-import math
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
@@ -14,14 +13,14 @@ from typing import Any, BinaryIO
 
 import nibabel as nib
 import numpy as np
-from nibabel.arrayproxy import ArrayProxy
 
 from diffrect.atomic import new_file
 from diffrect.errors import InputError
 from diffrect.imaging.decode import TRUNCATED, check_file, decoding
 from diffrect.imaging.volume import Spacing, Volume
-from diffrect.imaging.voxels.files import check_place, check_size, open_regular
-from diffrect.imaging.voxels.streams import Compression, Inflated, remarks_on
+from diffrect.imaging.voxels.binary import opened, scaled_voxels
+from diffrect.imaging.voxels.files import check_place
+from diffrect.imaging.voxels.streams import remarks_on
 
 _READABLE = "a readable NIfTI file"
 _FREESURFER = "a readable FreeSurfer volume"
@@ -48,6 +47,8 @@ def read_nifti(path: Path) -> Volume:
         array, remarks = _read_voxels(found, path)
     if array.ndim == 2:
         array = array[:, :, np.newaxis]
+    elif array.ndim < 2:
+        raise InputError(path, "a 3-D volume", got=f"shape {array.shape}")
     scale = _MILLIMETRES.get(int(header["xyzt_units"]) & 7, 1.0)
     spacing = tuple(abs(float(size)) * scale for size in header["pixdim"][1:4])
     # Headers of one slice may say nothing about the third axis.
@@ -102,7 +103,7 @@ def _open_nifti(path: Path) -> _Opened:
         if not single:
             holders = nib.Nifti1Pair.filespec_to_file_map(str(path))
             pair = {name: Path(str(holder.filename)) for name, holder in holders.items()}
-        with _opened(pair["header"], path) as stream:
+        with opened(pair["header"], path, _READABLE) as stream:
             block = stream.read(_LONGEST_HEADER)
         kinds = _SINGLE if single else _PAIRED
         kind = next((one for one in kinds if one.may_contain_header(block)), None)
@@ -113,24 +114,6 @@ def _open_nifti(path: Path) -> _Opened:
             used, stored = (kind(block, check=check) for check in (True, False))
     voxels = pair["image"] if single else check_place(path, pair["image"])
     return _Opened(used, stored, voxels)
-
-
-@contextmanager
-def _opened(file: Path, path: Path) -> Iterator[Any]:
-    """Open a file, decompressed if its name says that it is compressed.
-
-    Args:
-        file: the file to open.
-        path: the file that was asked for, for messages.
-    """
-    compression = _compression(file)
-    with open_regular(file, _READABLE) as stream:
-        yield Inflated(stream, compression, path, _READABLE) if compression else stream
-
-
-def _compression(file: Path) -> Compression | None:
-    name = file.name.lower()
-    return "gzip" if name.endswith((".gz", ".mgz")) else "bzip2" if name.endswith(".bz2") else None
 
 
 def _read_voxels(found: _Opened, path: Path) -> tuple[np.ndarray, tuple[str, ...]]:
@@ -144,33 +127,8 @@ def _read_voxels(found: _Opened, path: Path) -> tuple[np.ndarray, tuple[str, ...
     first = found.used.single_vox_offset if found.used.is_single else 0
     if offset < first:  # nibabel would read the header as voxels
         raise InputError(path, f"voxels from byte {first} on", reason=f"its header says {offset}")
-    return _voxels_of(found.voxels, found.used, offset, path, _READABLE)
-
-
-def _voxels_of(
-    file: Path, header: Any, offset: int, path: Path, expected: str
-) -> tuple[np.ndarray, tuple[str, ...]]:
-    """Return the voxels of a file as nibabel scales them, and remarks on bytes after them.
-
-    Args:
-        file: the file that holds them.
-        header: nibabel's header of it.
-        offset: the byte with which they begin.
-        path: the file that was asked for, for messages.
-        expected: what it should be.
-    """
-    shape = tuple(int(n) for n in header.get_data_shape())
-    if not shape or min(shape) < 1:
-        raise InputError(path, "a 3-D volume", got=f"shape {shape}")
-    needed = math.prod(shape) * int(header.get_data_dtype().itemsize)
-    compression = _compression(file)
-    with _opened(file, path) as stream:
-        size = file.stat().st_size
-        check_size(path, expected, shape, needed, size, compression or "raw")
-        array = np.asanyarray(ArrayProxy(stream, header, mmap=compression is None))
-        if compression is None:
-            return array, remarks_on(max(size - offset - needed, 0))
-        return array, remarks_on(stream.finish(), stream.trailing)
+    array, surplus, trailing = scaled_voxels(found.voxels, found.used, offset, path, _READABLE)
+    return array, remarks_on(surplus, trailing)
 
 
 def label_header(path: Path, shape: tuple[int, ...]) -> Any:
@@ -179,13 +137,13 @@ def label_header(path: Path, shape: tuple[int, ...]) -> Any:
     Raises:
         InputError: the file is unreadable or has another shape.
     """
-    opened = _open_nifti(path)
+    found = _open_nifti(path)
     with decoding(path, _READABLE):
-        sizes = tuple(int(size) for size in opened.used.get_data_shape())
-    found = (*sizes, 1)[:3] if len(sizes) == 2 else sizes[:3]
-    if shape != found:
-        raise InputError(path, f"a grid of {shape} voxels", got=found)
-    return opened.stored
+        sizes = tuple(int(size) for size in found.used.get_data_shape())
+    grid = (*sizes, 1)[:3] if len(sizes) == 2 else sizes[:3]
+    if shape != grid:
+        raise InputError(path, f"a grid of {shape} voxels", got=grid)
+    return found.stored
 
 
 def new_header(shape: tuple[int, ...], spacing: Spacing | None, affine: np.ndarray) -> Any:
@@ -291,12 +249,13 @@ def read_freesurfer(path: Path) -> Volume:
     """
     check_file(path, "a FreeSurfer volume")
     with decoding(path, _FREESURFER), np.errstate(all="ignore"):
-        with _opened(path, path) as stream:
+        with opened(path, path, _FREESURFER) as stream:
             block = stream.read(_LONGEST_HEADER)
         # What follows the voxels is about their acquisition.
-        header = nib.freesurfer.mghformat.MGHHeader(block[:90])
+        with _no_remarks():
+            header = nib.freesurfer.mghformat.MGHHeader(block[:90])
         affine = np.asarray(header.get_affine(), dtype=np.float64)
         x, y, z = (float(size) for size in header.get_zooms()[:3])
     with decoding(path, _FREESURFER, TRUNCATED):
-        array, _ = _voxels_of(path, header, 284, path, _FREESURFER)
-    return Volume(array, (x, y, z), affine, path)
+        array, _, trailing = scaled_voxels(path, header, 284, path, _FREESURFER)
+    return Volume(array, (x, y, z), affine, path, remarks_on(0, trailing))

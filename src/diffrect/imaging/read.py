@@ -10,6 +10,10 @@ from diffrect.imaging.kinds import kind_of
 from diffrect.imaging.label_codes import whole_numbers
 from diffrect.imaging.volume import Volume
 
+# Wider than any scan; places and distances computed from them neither overflow nor vanish.
+_LEAST_SPACING, _MOST_SPACING = 1e-9, 1e9
+_MOST_AWAY = 1e12
+
 
 def read_image(path: Path) -> Volume:
     """Read an image in its own number type, (X, Y, Z) or (X, Y, Z, C).
@@ -87,8 +91,16 @@ def _checked(volume: Volume) -> Volume:
         np.isfinite(size) and size > 0 for size in volume.spacing
     ):
         raise InputError(path, "a spacing above 0 mm", got=volume.spacing)
+    if volume.spacing is not None and not all(
+        _LEAST_SPACING <= size <= _MOST_SPACING for size in volume.spacing
+    ):
+        expected = f"a spacing from {_LEAST_SPACING:g} to {_MOST_SPACING:g} mm"
+        raise InputError(path, expected, got=volume.spacing)
     if not np.isfinite(volume.affine).all():
         raise InputError(path, "a finite affine", found="NaN or infinity")
+    if np.abs(volume.affine).max() > _MOST_AWAY:
+        found = f"{np.abs(volume.affine).max():g}"
+        raise InputError(path, f"an affine of numbers up to {_MOST_AWAY:g}", found=found)
     # Intensities are subtracted from each other, which numpy refuses for bool.
     array = array.astype(np.uint8) if array.dtype.kind == "b" else array
     return replace(volume, array=array, remarks=volume.remarks + _remarks(volume.affine))

@@ -67,8 +67,7 @@ def _write_other(path: Path, labels: np.ndarray, image: Volume) -> None:
     else:
         from diffrect.imaging.itk import write_like
 
-        assert image.path is not None
-        write_like(path, labels, image.path)
+        write_like(path, labels, image)
 
 
 def _check_written(file: Path, labels: np.ndarray, path: Path) -> None:

@@ -167,9 +167,10 @@ def remembered(config: TrainConfig) -> TrainConfig:
     Raises:
         InputError: there is no such method.
     """
+    method = find_method(config.method)
     if config.preset != "reference":
-        return config
-    known = vars(find_method(config.method).Options()).keys() | vars(ViewOptions()).keys()
+        return replace(config, options={**method.earlier, **config.options})
+    known = vars(method.Options()).keys() | vars(ViewOptions()).keys()
     earlier = {name: value for name, value in REFERENCE_OF_FORMAT_1.items() if name in known}
     return replace(config, options={**earlier, **config.options})
 

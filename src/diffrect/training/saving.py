@@ -34,7 +34,8 @@ def save_state(
     # Weights that are not finite are never saved.
     path = checkpoint_path(run, name)
     where = f"{path} after iteration {state.step}"
-    check_state({"method": state.method, "optimizers": state.optimizers}, where)
+    numbers = ("method", "optimizers", "statistics")
+    check_state({name: getattr(state, name) for name in numbers}, where)
 
     # The last checkpoint keeps the one before it, in case its file is damaged later.
     failure: OSError | InputError | None = None

@@ -10,6 +10,7 @@ from typing import Any, cast
 
 import numpy as np
 import torch
+from torch import nn
 from torch.optim import Optimizer
 
 from diffrect.config import TrainConfig
@@ -35,11 +36,13 @@ from diffrect.methods.base import Method, Problem, Update
 from diffrect.methods.registry import Resolved, resolve
 from diffrect.runs.names import BEST, LAST
 from diffrect.runs.resume import TrainingState
+from diffrect.runs.state import load_optimizers, load_weights
 from diffrect.training.fabric import DTYPES, batch_explained, launch, make_fabric
 from diffrect.training.finite import Guard
 from diffrect.training.monitor import Monitor
 from diffrect.training.profiling import StepProfiler
 from diffrect.training.saving import save_state
+from diffrect.training.statistics import PreciseStatistics, statistics_of
 from diffrect.training.stop import StopRequest
 from diffrect.training.validation import classes_shown, validate
 
@@ -49,6 +52,7 @@ class Trainer:
 
     Attributes:
         step: iterations done.
+        precise: counts batch norm's statistics anew before the network predicts, if that is wanted.
         shown: the classes that the validation patients show, which choose the best checkpoint.
         best: the highest Dice of a validation so far, in [0, 1]; -inf before the first that is
             defined.
@@ -85,6 +89,12 @@ class Trainer:
         }
         self.shown = classes_shown(store, split.val)
         self.step = 0
+        self.precise: PreciseStatistics | None = None
+        if config.precise_statistics:
+            interpolation = self.views.interpolation
+            self.precise = PreciseStatistics(
+                self.batches, config, interpolation, self.fabric, self.dtype
+            )
         self.best = -math.inf
         self.last_dice = math.nan
         self.validated = 0
@@ -212,13 +222,13 @@ class Trainer:
             optimizers={name: o.state_dict() for name, o in self.optimizers.items()},
             loss_scale=self.fabric.strategy.precision.state_dict(),  # only 16-mixed has one
             carried={name: float(value) for name, value in self.method.carried.items()},
+            statistics={} if self.precise is None else statistics_of(self.predictor),
         )
 
     def load(self, state: TrainingState) -> None:
         """Return to a saved state."""
-        self.method.load_state_dict(state.method)
-        for name, optimizer in self.optimizers.items():
-            optimizer.load_state_dict(dict(state.optimizers[name]))
+        load_weights(self.method, state.method, state.path)
+        load_optimizers(self.optimizers, state.optimizers, state.path)
         if state.loss_scale:
             self.fabric.strategy.precision.load_state_dict(dict(state.loss_scale))
         self.step, self.best, self.last_dice = state.step, state.best, state.last_dice
@@ -279,10 +289,16 @@ class Trainer:
             )
 
     @property
+    def predictor(self) -> nn.Module:
+        """The network that predicts as it is now, with precise statistics if they are wanted."""
+        network = self.method.predictor
+        return network if self.precise is None else self.precise.of(network, self.step)
+
+    @property
     def segmenter(self) -> Segmenter:
         """The predictor as it is now, over whole slices."""
         return Segmenter(
-            self.method.predictor,
+            self.predictor,
             self.config.side,
             self.views.interpolation,
             self.config.spacing,

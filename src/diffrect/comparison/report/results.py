@@ -23,7 +23,7 @@ from diffrect.runs.names import CELL_FILE, METRICS_FORMAT
 # has batches of its own.
 _PROTOCOL = (*names_with(Role.RESULT), "devices")
 # Files of earlier versions do not name these, and had the defaults.
-_ADDED = ("spacing", "crop", "sync_batchnorm", "deterministic")
+_ADDED = ("spacing", "crop", "sync_batchnorm", "precise_statistics", "deterministic")
 _EVALUATION = ("split", "checkpoint", "empty")
 
 

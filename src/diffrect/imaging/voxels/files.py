@@ -98,7 +98,7 @@ def check_place(header: Path, file: Path) -> Path:
 def check_size(
     path: Path, expected: str, shape: Sequence[int], needed: int, held: int, stored: str
 ) -> None:
-    """Refuse a header that promises more than there can be, before memory is taken for it.
+    """Refuse a header that promises more than its file can hold.
 
     Args:
         path: the file, for messages.
@@ -109,11 +109,19 @@ def check_size(
         stored: how, a key of `LARGEST_RATIO`.
 
     Raises:
-        InputError: the file is too short, or the memory of the machine too small.
+        InputError: the file is too short.
     """
     if needed > held * LARGEST_RATIO[stored]:
         why = f"its header says {tuple(shape)}, the file has {held} bytes"
         raise InputError(path, expected, found=TRUNCATED, reason=why)
+
+
+def check_memory(path: Path, expected: str, needed: int) -> None:
+    """Refuse what needs more bytes than the machine has memory, before any is taken.
+
+    Raises:
+        InputError: it does; a system that promises more than it has would end the process.
+    """
     if needed > _memory():
         raise InputError(path, expected, reason="it asks for more memory than there is")
 

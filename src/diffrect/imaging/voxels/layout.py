@@ -10,7 +10,7 @@ import numpy as np
 
 from diffrect.errors import InputError
 from diffrect.imaging.decode import TRUNCATED
-from diffrect.imaging.voxels.files import check_size, open_regular
+from diffrect.imaging.voxels.files import check_memory, check_size, open_regular
 from diffrect.imaging.voxels.streams import Inflated, remarks_on
 
 Stored = Literal["raw", "text", "gzip", "zlib", "bzip2"]
@@ -55,16 +55,22 @@ def read_voxels(layout: Layout, header: Path, expected: str) -> tuple[np.ndarray
     whole = math.prod(layout.sizes)
     share = whole // len(layout.files)
     for file in layout.files:
-        _check(layout, file, share, expected)
+        _check(layout, file, share, _wanted(file, header, expected))
+    check_memory(header, expected, whole * layout.kind.itemsize)
     flat = np.empty(whole, layout.kind)
     remarks: list[str] = []
     for number, file in enumerate(layout.files):
         part = flat[number * share : (number + 1) * share]
-        found = _fill(part, layout, file, expected)
+        found = _fill(part, layout, file, _wanted(file, header, expected))
         remarks += found if file == header else [f"{file.name}: {remark}" for remark in found]
     if not layout.kind.isnative:
         flat = flat.byteswap(inplace=True).view(layout.kind.newbyteorder("="))
     return flat.reshape(layout.sizes, order="F"), tuple(remarks)
+
+
+def _wanted(file: Path, header: Path, expected: str) -> str:
+    """Return what a file should be, for messages."""
+    return expected if file == header else f"the voxels of {header.name}"
 
 
 def _check(layout: Layout, file: Path, share: int, expected: str) -> None:

@@ -33,7 +33,7 @@ from diffrect.methods.base import (
     own_statistics,
 )
 from diffrect.methods.diffrect.make import make_optimizer, make_rectifier, make_transports
-from diffrect.methods.diffrect.options import REFERENCE, DiffRectOptions
+from diffrect.methods.diffrect.options import EARLIER, REFERENCE, DiffRectOptions
 from diffrect.methods.diffrect.parts import (
     Draws,
     PseudoLabel,
@@ -53,6 +53,7 @@ class DiffRect(Method):
 
     Options = DiffRectOptions
     presets = {"reference": REFERENCE}  # noqa: RUF012
+    earlier = EARLIER
 
     def __init__(self, problem: Problem, options: DiffRectOptions) -> None:
         super().__init__(problem, options)

@@ -202,6 +202,14 @@ class DiffRectOptions:
         return max(1, round(self.ramp_share * iterations), min(self.ramp_least, iterations))
 
 
+EARLIER: Mapping[str, Any] = {
+    "rectifier": "slice",
+    "consistency_target": "teacher",
+    "teacher_statistics": "student",
+    "rectification_ramp": False,
+}
+"""Preset `default` before these options were added; checkpoints of that time do not hold them."""
+
 REFERENCE: Mapping[str, Any] = {
     "rectify_after": True,
     "two_classes": "black_white",
