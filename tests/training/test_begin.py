@@ -10,6 +10,7 @@ import pytest
 
 from diffrect.cli import main as cli
 from diffrect.cli.commands import Train
+from diffrect.cli.parsing import check_resume
 from diffrect.config import TrainConfig, read_config
 from diffrect.data.store import Store
 from diffrect.distributed.locks import LOCK_FILE, LockedError, LostLockError
@@ -110,14 +111,20 @@ def test_a_run_that_is_removed_before_its_log_is_open_stays_away(
 
 
 def settings(*arguments: object) -> TrainConfig:
-    command = cli.parse(["train", "STORE", *map(str, arguments)])
+    given = ["train", "STORE", *map(str, arguments)]
+    command = cli.parse(given)
+    check_resume(command, given)
     assert isinstance(command, Train)
     return command.settings
 
 
-def test_resume_alone_needs_something_to_resume(store: Store, tmp_path: Path) -> None:
+def test_resume_alone_needs_something_to_resume(
+    store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     run = tmp_path / "run"
     said = r"run: expected a training to resume, found {}; to start one .* such as --labelled 1$"
+    assert cli.main(["train", str(store.path), str(run), "--resume"]) == 2
+    assert "to resume, found no such folder; to start one with" in capsys.readouterr().err
     for arguments in ((), ("--workers", 2, "--devices=2", "--nonfinite", "skip", "--quiet")):
         with pytest.raises(InputError, match=said.format("no such folder")):
             settings(run, "--resume", *arguments)

@@ -14,7 +14,7 @@ from diffrect.distributed.signals import end_with_parent, interrupt_on_sigterm, 
 
 with leaving_at_once():  # these imports take a while
     from diffrect.cli.commands import WORK
-    from diffrect.cli.parsing import parse, settings_of_files
+    from diffrect.cli.parsing import check_resume, parse, settings_of_files
     from diffrect.console import say, speak_plainly, warn
     from diffrect.distributed.ranks import leave_after_parent, started_by_fabric
     from diffrect.errors import InputError, brief
@@ -65,6 +65,7 @@ def _run(arguments: list[str]) -> int:
         else:
             with leaving_at_once():
                 command = parse(arguments)
+                check_resume(command, arguments)
                 if type(command) in WORK:
                     import_module(WORK[type(command)])
             with settings_of_files(command, arguments):

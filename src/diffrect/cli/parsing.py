@@ -72,9 +72,8 @@ def parse(arguments: list[str]) -> Command:
 
 def _resolve(command: Train, arguments: list[str]) -> Train:
     """Apply the saved configuration if the command resumes, then --config, then the options."""
-    saved, settings = command.run / CONFIG_FILE, TrainConfig()
-    if command.resume and (saved.is_file() or not _defines_training(arguments)):
-        settings = saved_config(command.run)
+    saved = command.run / CONFIG_FILE
+    settings = read_config(saved) if command.resume and saved.is_file() else TrainConfig()
     if command.config is not None:
         settings = read_config(command.config, settings)
     # They become the defaults of a second reading, so that the options given win. Flags start
@@ -82,13 +81,6 @@ def _resolve(command: Train, arguments: list[str]) -> Train:
     base = Train(command.store, command.run, settings, config=command.config)
     command = _parse(Train, arguments, "diffrect train", default=base)
     return replace(command, settings=_with_options(command))
-
-
-def _defines_training(arguments: list[str]) -> bool:
-    """Return whether arguments say what to train, not only where and how."""
-    given = {a.split("=")[0].lstrip("-").replace("-", "_") for a in arguments if a[:2] == "--"}
-    named = names_with(Role.COMPARED, Role.RESULT, Role.PATIENTS)
-    return bool(given.intersection((*named, "config", "option", "rectify_from")))
 
 
 def _resolve_compare(command: Compare, arguments: list[str]) -> Compare:
@@ -107,6 +99,22 @@ def _with_options(command: Train | Compare) -> TrainConfig:
         at_least("--rectify-from", command.rectify_from, 0)
         options["rectify_from"] = command.rectify_from
     return replace(command.settings, options=options)
+
+
+def check_resume(command: Command, arguments: list[str]) -> None:
+    """Check that --resume has something to resume, unless the command says what to train.
+
+    Options that say only where and how do not.
+
+    Raises:
+        InputError: it would train all defaults, which nobody asked for.
+    """
+    if not (isinstance(command, Train) and command.resume):
+        return
+    given = {a.split("=")[0].lstrip("-").replace("-", "_") for a in arguments if a[:2] == "--"}
+    named = names_with(Role.COMPARED, Role.RESULT, Role.PATIENTS)
+    if not given.intersection((*named, "config", "option", "rectify_from")):
+        saved_config(command.run)
 
 
 @contextlib.contextmanager
