@@ -12,6 +12,7 @@ processes, as local ones and NFS from version 3 on do, give a lock to exactly on
 """
 
 import contextlib
+import errno
 import json
 import os
 import secrets
@@ -41,6 +42,7 @@ from diffrect.errors import InputError
 LOCK_FILE = ".diffrect.lock"
 BEAT_SECONDS = 10.0
 LOOK_SECONDS = 0.5
+_ABSENT = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
 
 
 class LockedError(InputError):
@@ -289,14 +291,18 @@ def refuse_taken(path: Path, subject: Path, *, patience: bool = False) -> str | 
 
 
 def read_lock(path: Path) -> LockText | None:
-    """Return what a lock file says; None if there is none."""
+    """Return what a lock file says; None if there is none. One that cannot be read says nothing."""
     try:
         if not path.is_file() and path.exists():  # a pipe may never end
             return LockText("", path.stat().st_mtime)
         with path.open("rb") as file:  # opening it makes NFS ask the server anew
             touched = os.fstat(file.fileno()).st_mtime
             return LockText(file.read().decode("utf-8", "replace"), touched)
-    except (FileNotFoundError, NotADirectoryError):
+    except PermissionError:
+        return LockText("", path.stat().st_mtime) if os.path.lexists(path) else None
+    except OSError as error:
+        if error.errno not in _ABSENT:
+            raise
         return None
 
 
