@@ -278,9 +278,10 @@ def test_other_folders_are_never_overwritten(decathlon_folder: Path, tmp_path: P
     (tmp_path / "precious").mkdir()
     (tmp_path / "precious" / "thesis.txt").write_text("years of work")
     (tmp_path / "file").write_text("more work")
+    expected = {"precious": "a new folder or a store", "file": "a folder for the store"}
     for name in ("precious", "file"):
         for options in ({}, {"overwrite": True}, {"resume": True}):
-            with pytest.raises(InputError, match="expected a new folder or a store"):
+            with pytest.raises(InputError, match=f"expected {expected[name]}"):
                 prepare(decathlon_folder, tmp_path / name, progress=False, **options)
     assert (tmp_path / "precious" / "thesis.txt").exists()
     assert (tmp_path / "file").exists()

@@ -150,6 +150,7 @@ def test_resume_alone_needs_something_to_resume(
         "--option blur_sigma=2",
         "--rectify-from 7",
         "--preset default",
+        "--cross-validate 3",
     ],
 )
 def test_a_command_that_says_what_to_train_starts_where_nothing_is(

@@ -15,6 +15,7 @@ from diffrect.distributed.signals import end_with_parent, interrupt_on_sigterm, 
 with leaving_at_once():  # these imports take a while
     from diffrect.cli.commands import WORK
     from diffrect.cli.parsing import check_resume, parse, settings_of_files
+    from diffrect.cli.waiting import wait_asleep
     from diffrect.console import say, speak_plainly, warn
     from diffrect.distributed.ranks import leave_after_parent, started_by_fabric
     from diffrect.errors import InputError, brief
@@ -45,6 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     speak_plainly()
     if started_by_fabric():
         end_with_parent()
+    wait_asleep()
     try:
         with interrupt_on_sigterm():
             code = _run(list(sys.argv[1:] if arguments is None else arguments))

@@ -113,7 +113,7 @@ def check_resume(command: Command, arguments: list[str]) -> None:
         return
     given = {a.split("=")[0].lstrip("-").replace("-", "_") for a in arguments if a[:2] == "--"}
     named = names_with(Role.COMPARED, Role.RESULT, Role.PATIENTS)
-    if not given.intersection((*named, "config", "option", "rectify_from")):
+    if not given.intersection((*named, "config", "option", "rectify_from", "cross_validate")):
         saved_config(command.run)
 
 

@@ -19,11 +19,12 @@ from diffrect.distributed.ranks import is_first, together
 from diffrect.errors import InputError
 from diffrect.evaluation.metrics import EMPTY_CONVENTIONS, EmptyConvention, case_metrics
 from diffrect.evaluation.result import CaseScores, Evaluation
+from diffrect.evaluation.scores_file import write_scores
 from diffrect.evaluation.summary import summarise
 from diffrect.inference.model import Model
-from diffrect.json_files import write_json
 from diffrect.labels import IGNORED
 from diffrect.runs.folder import read_split
+from diffrect.runs.folds import SCORES_FILE, is_cross_validation
 from diffrect.runs.names import (
     METRICS_FORMAT,
     SPLIT_FILE,
@@ -79,6 +80,9 @@ def evaluate(
     run = Path(run)
     one_of("--split", split, SPLITS)
     one_of("--empty", empty, EMPTY_CONVENTIONS)
+    if is_cross_validation(run):
+        hint = f"its scores are in {run / SCORES_FILE}; each of its folds is a run"
+        raise InputError(run, "a run", found="a cross-validation", hint=hint)
     before = _identity(run)
     model = Model.load(run, checkpoint=checkpoint, device=device)
     data = _open_store(run, model, None if store is None else Path(store))
@@ -110,7 +114,7 @@ def evaluate(
             lock.check()
             if _identity(run) != before:
                 raise InputError(run, problem="was replaced by another run while it was scored")
-            write_json(run / metrics_file(split), result.to_dict())
+            write_scores(result, run / metrics_file(split))
     return result
 
 

@@ -5,16 +5,14 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from diffrect.config import TrainConfig
+from diffrect.config import TrainConfig, read_config
 from diffrect.console import tell
 from diffrect.data.choose_split import (
     check_split,
     origin_of_split,
-    patients_by_label,
     split_of,
 )
 from diffrect.data.loader import workers_explained
-from diffrect.data.splits.words import describe_split
 from diffrect.data.store import Store
 from diffrect.distributed.locks import sole_command
 from diffrect.distributed.ranks import is_launched
@@ -31,11 +29,13 @@ from diffrect.runs.folder import (
 from diffrect.runs.names import CONFIG_FILE, PROFILE_FOLDER, SPLIT_FILE
 from diffrect.runs.resume import check_same_training, has_state, newest_state
 from diffrect.runs.saved import saved_config
+from diffrect.training.forecast import Forecast
+from diffrect.training.header import announce
+from diffrect.training.interval import with_interval
 from diffrect.training.monitor import Monitor
 from diffrect.training.profiling import StepProfiler
 from diffrect.training.stop import StopRequest
 from diffrect.training.trainer import Trainer
-from diffrect.training.validation import warn_of_blind_choice
 
 
 def train(
@@ -93,12 +93,11 @@ def train(
         trainer = make(opened, run, config)
         trainer.lock = lock
 
+        origin = str(run / SPLIT_FILE) if resuming else origin_of_split(opened, config)
+        announce(trainer, origin, progress=progress)
+
         # One process writes the folder, and the others wait until it is there.
         if trainer.fabric.is_global_zero:
-            if progress:
-                origin = str(run / SPLIT_FILE) if resuming else origin_of_split(opened, config)
-                tell(describe_split(trainer.split, patients_by_label(opened), origin))
-            warn_of_blind_choice(opened, trainer.split.val, trainer.shown)
             _write_start(trainer, config, resuming=resuming, asked=resume or overwrite)
         trainer.fabric.barrier()
         try:
@@ -150,7 +149,7 @@ def _started(store: Store, run: Path, config: TrainConfig, *, resume: bool) -> T
         split = split_of(store, config)
     if begun:
         check_same_training(run, config, store, split)
-    return Trainer(store, run, complete(config), split)
+    return Trainer(store, run, with_interval(complete(config), store, split), split)
 
 
 def _resumed(store: Store, run: Path, config: TrainConfig) -> Trainer:
@@ -159,7 +158,11 @@ def _resumed(store: Store, run: Path, config: TrainConfig) -> Trainer:
     check_split(state.split, store, str(run / SPLIT_FILE))
     check_same_training(run, config, store, state.split)
     options = remembered(state.config).options
-    trainer = Trainer(store, run, replace(config, options=options), state.split)
+    every = config.validate_every
+    if every in (None, read_config(run / CONFIG_FILE).validate_every):  # no other is asked for
+        every = state.config.validation_interval
+    resumed = replace(config, options=options, validate_every=every)
+    trainer = Trainer(store, run, resumed, state.split)
     trainer.load(state)
     return trainer
 
@@ -167,7 +170,8 @@ def _resumed(store: Store, run: Path, config: TrainConfig) -> Trainer:
 def _fit(trainer: Trainer, progress: bool, profile: bool) -> None:
     """Train with everything that watches a training: its reports, signals and profiler."""
     run, config, fabric = trainer.run, trainer.config, trainer.fabric
-    monitor = Monitor(run, config.iterations, trainer.step, progress, fabric)
+    forecast = Forecast(config, trainer.step, fabric.device)
+    monitor = Monitor(run, config.iterations, trainer.step, progress, fabric, forecast)
     with monitor, workers_explained(config.workers), StopRequest() as stop, ExitStack() as extras:
         if profile and fabric.is_global_zero:
             profiler = StepProfiler(run / PROFILE_FOLDER, fabric.device)
