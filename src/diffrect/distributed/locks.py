@@ -42,7 +42,7 @@ from diffrect.errors import InputError
 LOCK_FILE = ".diffrect.lock"
 BEAT_SECONDS = 10.0
 LOOK_SECONDS = 0.5
-_ABSENT = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
+_ABSENT = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG)
 
 
 class LockedError(InputError):
