@@ -29,12 +29,14 @@ class Role(Enum):
 
     COMPARED = "changes the result, and is what the cells of a comparison differ in"
     RESULT = "changes the result"
+    CHOICE = "says which states compete to be the best, and may differ in a resumed run"
     MACHINE = "says only where and how the work is done"
     PATIENTS = "names patients, whose lists are remembered and compared themselves"
 
 
 COMPARED, RESULT = {"role": Role.COMPARED}, {"role": Role.RESULT}
 MACHINE, PATIENTS = {"role": Role.MACHINE}, {"role": Role.PATIENTS}
+CHOICE = {"role": Role.CHOICE}
 
 Preset = Literal["default", "reference"]
 Precision = Literal["32-true", "16-mixed", "bf16-mixed", "64-true"]
@@ -63,6 +65,7 @@ DIFFRECT_OF_FORMAT_2: Mapping[str, Any] = {
     "relabel_share": 0.1,
     "largest_part": True,
     "least_part": 1.0,
+    "diffusion_from": 0.0,
 }
 """What method diffrect's options were by default when files of versions 1 and 2 were written, where
 they are not that now."""
@@ -130,9 +133,13 @@ class TrainConfig:
     seed: int = field(default=1337, metadata=COMPARED)
     """Seed of everything random."""
     validate_every: Annotated[
-        int | None, arg(metavar="INT", help_behavior_hint="(default: 1/150 of the iterations)")
-    ] = field(default=None, metadata=RESULT)
-    """Iterations between validations; the best checkpoint is chosen by them."""
+        int | None,
+        arg(
+            metavar="INT",
+            help_behavior_hint="(default: 1/150 of all, or what a tenth of time pays)",
+        ),
+    ] = field(default=None, metadata=CHOICE)
+    """Iterations between validations, by which the best checkpoint is chosen."""
     learning_rate: float = field(default=0.01, metadata=RESULT)
     """Initial learning rate of SGD (momentum 0.9, weight decay 1e-4, polynomial decay)."""
     devices: int = field(default=1, metadata=MACHINE)
@@ -153,6 +160,10 @@ class TrainConfig:
     """If a loss or gradient is not finite: stop, or skip the iteration and count it."""
     workers: int = field(default=0, metadata=MACHINE)
     """Processes that read slices ahead; 0 reads in the training process."""
+    threads: Annotated[
+        int | None, arg(metavar="N", help_behavior_hint="(default: one for each core)")
+    ] = field(default=None, metadata=MACHINE)
+    """Threads that compute in each process."""
     options: Mapping[str, Any] = field(default_factory=dict, metadata=COMPARED)
     """Options of the method and of the views that differ from the preset, by name."""
 
@@ -175,6 +186,8 @@ class TrainConfig:
                 at_least(name, getattr(self, name), 0)
         if self.validate_every is not None:
             at_least("validate_every", self.validate_every, 1)
+        if self.threads is not None:
+            at_least("threads", self.threads, 1, 4096, why="no machine has as many")
         rate = self.learning_rate
         if not 0 < rate <= _LARGEST_RATE:
             expected = f"a positive number up to {_LARGEST_RATE:g}"
@@ -203,7 +216,11 @@ class TrainConfig:
 
 
 def validation_interval(iterations: int, validate_every: int | None) -> int:
-    """Return the iterations between validations: 200 of 30,000, scaled, unless given."""
+    """Return the iterations between validations, 200 of 30,000 unless given.
+
+    Trainings say how often they validate, see `training.interval`; those of earlier versions did
+    not, and then it was this.
+    """
     return validate_every or max(1, round(iterations / 150))
 
 

@@ -47,9 +47,11 @@ def test_every_field_has_a_role() -> None:
 def test_roles_say_what_may_differ_in_a_resumed_run(tmp_path: Path) -> None:
     config = TrainConfig()
     free = {"devices", "nodes", "accelerator", "workers", "nonfinite", "split_file", "labelled"}
-    free |= {"val_patients", "test_patients"}
+    free |= {"val_patients", "test_patients", "threads"}
+    assert names_with(Role.CHOICE) == ("validate_every",)
     assert set(names_with(Role.MACHINE, Role.PATIENTS)) == free
     check_same_config(config, replace(config, workers=3, labelled="2"), tmp_path)
+    check_same_config(config, replace(config, validate_every=3), tmp_path)
     with pytest.raises(InputError, match=r"--resume expected size 256 as .*, got 32"):
         check_same_config(config, replace(config, size=32), tmp_path)
 

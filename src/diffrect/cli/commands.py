@@ -15,6 +15,7 @@ from diffrect.config import TrainConfig
 from diffrect.console import count, say, say_json, warn
 from diffrect.data.source_options import Format, SourceOptions
 from diffrect.distributed.ranks import is_first
+from diffrect.errors import InputError
 
 Checkpoint = Literal["best", "last"]
 Device = Annotated[str, arg(metavar="NAME")]
@@ -131,6 +132,8 @@ class Train:
     """File of options like RUN/config.yaml; options on the command line win."""
     option: Annotated[UseAppendAction[tuple[str, ...]], arg(metavar="NAME=VALUE")] = ()
     """Setting of the method or of the views; a NAME that does not exist lists them all."""
+    cross_validate: Annotated[int | None, arg(metavar="K", help_behavior_hint="")] = None
+    """Train K times, each time without another part of the labelled patients, and score these."""
     resume: Flag = False
     """Resume from the last checkpoint, with the options saved in RUN."""
     overwrite: Flag = False
@@ -142,11 +145,15 @@ class Train:
 
     def __call__(self) -> None:
         from diffrect.methods.registry import has_option
+        from diffrect.runs.folds import is_cross_validation
         from diffrect.training.train import train
 
         method = self.settings.method
         if self.rectify_from is not None and not has_option(method, "rectify_from") and is_first():
             warn(f"--rectify-from: method {method} has no such option; it is ignored")
+        if self.cross_validate is not None or (self.resume and is_cross_validation(self.run)):
+            self.do_folds()
+            return
         train(
             self.store,
             self.run,
@@ -158,6 +165,26 @@ class Train:
         )
         if not self.quiet and is_first():
             say(f"{self.run}: trained; score it with: diffrect evaluate {self.run}")
+
+    def do_folds(self) -> None:
+        """Cross-validate."""
+        from diffrect.evaluation.scores_table import print_scores
+        from diffrect.training.cross_validation import cross_validate
+
+        if self.profile:
+            raise InputError("--profile and --cross-validate", "one of them", got="both")
+        scores = cross_validate(
+            self.store,
+            self.run,
+            self.settings,
+            folds=self.cross_validate,
+            resume=self.resume,
+            overwrite=self.overwrite,
+            progress=not self.quiet,
+        )
+        if not self.quiet:
+            print_scores(scores)
+            say(f"{self.run}: trained; its folds predict together: diffrect predict {self.run} OUT")
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Sequence
 
 from diffrect.cli.parsing import parse, settings_of_files
+from diffrect.cli.waiting import wait_asleep
 from diffrect.console import say, speak_plainly, warn
 from diffrect.distributed.ranks import leave_after_parent
 from diffrect.distributed.signals import interrupt_on_sigterm
@@ -39,6 +40,7 @@ _FULL = (errno.ENOSPC, errno.EDQUOT)
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code; print bad input in one line on stderr."""
     speak_plainly()
+    wait_asleep()
     try:
         code = _run(list(sys.argv[1:] if arguments is None else arguments))
         if code:

@@ -18,8 +18,12 @@ from diffrect.config import (
     names_with,
     read_config,
 )
+from diffrect.data.choose_split import split_of
+from diffrect.data.fields import Fields
+from diffrect.data.store import Store
 from diffrect.errors import InputError
 from diffrect.evaluation.evaluate import evaluate
+from diffrect.evaluation.scores_file import read_scores
 from diffrect.json_files import read_json, write_json
 from diffrect.methods.registry import complete
 from diffrect.runs.checkpoint import checkpoint_path
@@ -96,6 +100,9 @@ def finish_cell(job: CellJob, cell: Cell) -> None:
     if cell_state(run, job) == "finished":  # by another process, a moment ago
         return
     clear_unusable(run)
+    if not getattr(split_of(Store(job.store), cell.config), job.split):
+        expected = f"patients to score, the split of {job.store} has none"
+        raise InputError(f"--split {job.split}", expected, setting="split")
     train(job.store, run, cell.config, resume=True, progress=job.progress)
     evaluate(
         run,
@@ -153,15 +160,17 @@ def check_cell(run: Path, cell: Cell, split: str) -> None:
     """
     scores, saved = run / metrics_file(split), run / CONFIG_FILE
     if scores.is_file():
-        found = dict(read_json(scores).get("protocol", {}))
+        found = dict(Fields(read_scores(scores), scores).fields("protocol").values)
         # Its options may be those of an earlier version.
         earlier = earlier_options(str(found.get("method")), str(found.get("preset")))
-        found["options"] = {**earlier, **(found.get("options") or {})}
+        found["options"] = {**earlier, **_options(found)}
     elif saved.is_file() and has_state(run):
         found = config_to_dict(complete(read_config(saved)))
     else:
         return
     wanted = config_to_dict(complete(cell.config))
+    if wanted["validate_every"] is None:  # as the training sees fit
+        del wanted["validate_every"]
     for name, (before, now) in differences(found, wanted).items():
         raise InputError(
             run,
@@ -176,12 +185,18 @@ def differences(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> dict[str
     differing = {}
     for one, other in (
         ({k: found[k] for k in found.keys() - _FREE}, wanted),
-        (found.get("options") or {}, wanted.get("options") or {}),
+        (_options(found), _options(wanted)),
     ):
         for name in sorted(one.keys() & other.keys()):
             if one[name] != other[name]:
                 differing[name] = (one[name], other[name])
     return differing
+
+
+def _options(settings: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the options in a configuration; none where they are no mapping."""
+    options = settings.get("options")
+    return options if isinstance(options, Mapping) else {}
 
 
 def to_dict(job: CellJob, cell: Cell) -> dict[str, Any]:

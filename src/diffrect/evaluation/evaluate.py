@@ -15,10 +15,11 @@ from diffrect.distributed.ranks import together
 from diffrect.errors import InputError
 from diffrect.evaluation.metrics import EMPTY_CONVENTIONS, EmptyConvention, case_metrics
 from diffrect.evaluation.result import CaseScores, Evaluation
+from diffrect.evaluation.scores_file import write_scores
 from diffrect.evaluation.summary import summarise
 from diffrect.inference.model import Model
-from diffrect.json_files import write_json
 from diffrect.labels import IGNORED
+from diffrect.runs.folds import SCORES_FILE, is_cross_validation
 from diffrect.runs.names import (
     METRICS_FORMAT,
     SPLIT_FILE,
@@ -73,6 +74,9 @@ def evaluate(
     run = Path(run)
     one_of("--split", split, SPLITS)
     one_of("--empty", empty, EMPTY_CONVENTIONS)
+    if is_cross_validation(run):
+        hint = f"its scores are in {run / SCORES_FILE}; each of its folds is a run"
+        raise InputError(run, "a run", found="a cross-validation", hint=hint)
     model = Model.load(run, checkpoint=checkpoint, device=device)
     data = _open_store(run, model, None if store is None else Path(store))
     parts = _read_split(run)
@@ -100,7 +104,7 @@ def evaluate(
         cases=cases,
     )
     if ranks.first:
-        write_json(run / metrics_file(split), result.to_dict())
+        write_scores(result, run / metrics_file(split))
     return result
 
 
@@ -177,7 +181,8 @@ def _labelled_cases(store: Store, patients: tuple[str, ...], split: str) -> list
         InputError: there are no patients, or none of them has a labelled case.
     """
     if not patients:
-        raise InputError(f"--split {split}", "patients in it, the run's split has none")
+        hint = "train with --cross-validate to score all patients with labels"
+        raise InputError(f"--split {split}", "patients in it, the run's split has none", hint=hint)
     records = [record for record in store.cases.values() if record.patient in set(patients)]
     labelled = [record for record in records if record.labelled]
     if not labelled:

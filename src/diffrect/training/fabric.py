@@ -24,6 +24,8 @@ def make_fabric(config: TrainConfig) -> Fabric:
         InputError: this machine does not have them.
     """
     make_deterministic(config.deterministic)
+    if config.threads is not None:
+        torch.set_num_threads(config.threads)
     try:
         with warnings.catch_warnings():
             # A precision that a CPU lacks is refused below; Fabric would replace it.

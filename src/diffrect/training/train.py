@@ -4,28 +4,27 @@ from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
-from diffrect.config import TrainConfig
-from diffrect.console import tell
+from diffrect.config import TrainConfig, read_config
 from diffrect.data.choose_split import (
     check_split,
     origin_of_split,
-    patients_by_label,
     split_of,
 )
 from diffrect.data.loader import workers_explained
-from diffrect.data.splits.words import describe_split
 from diffrect.data.store import Store
 from diffrect.distributed.ranks import is_launched
 from diffrect.errors import InputError
 from diffrect.methods.registry import complete, remembered
 from diffrect.runs.folder import check_start, remember_store, start_run, take_back, tidy
-from diffrect.runs.names import PROFILE_FOLDER, SPLIT_FILE
+from diffrect.runs.names import CONFIG_FILE, PROFILE_FOLDER, SPLIT_FILE
 from diffrect.runs.resume import check_same_training, has_state, newest_state
+from diffrect.training.forecast import Forecast
+from diffrect.training.header import announce
+from diffrect.training.interval import with_interval
 from diffrect.training.monitor import Monitor
 from diffrect.training.profiling import StepProfiler
 from diffrect.training.stop import StopRequest
 from diffrect.training.trainer import Trainer
-from diffrect.training.validation import warn_of_blind_choice
 
 
 def train(
@@ -76,11 +75,8 @@ def train(
     else:
         trainer = _started(opened, run, config, resume=resume, overwrite=overwrite)
 
-    if trainer.fabric.is_global_zero:
-        if progress:
-            origin = str(run / SPLIT_FILE) if resuming else origin_of_split(opened, config)
-            tell(describe_split(trainer.split, patients_by_label(opened), origin))
-        warn_of_blind_choice(opened, trainer.split.val, trainer.shown)
+    origin = str(run / SPLIT_FILE) if resuming else origin_of_split(opened, config)
+    announce(trainer, origin, progress=progress)
 
     # One process writes the folder, and the others wait until it is there.
     if trainer.fabric.is_global_zero:
@@ -106,7 +102,7 @@ def _started(
     full = complete(config)
     split = split_of(store, config)
     check_start(run, resume=resume, overwrite=overwrite)
-    return Trainer(store, run, full, split)
+    return Trainer(store, run, with_interval(full, store, split), split)
 
 
 def _resumed(store: Store, run: Path, config: TrainConfig) -> Trainer:
@@ -115,7 +111,11 @@ def _resumed(store: Store, run: Path, config: TrainConfig) -> Trainer:
     check_split(state.split, store, str(run / SPLIT_FILE))
     check_same_training(run, config, store, state.split)
     options = remembered(state.config).options
-    trainer = Trainer(store, run, replace(config, options=options), state.split)
+    every = config.validate_every
+    if every in (None, read_config(run / CONFIG_FILE).validate_every):  # no other is asked for
+        every = state.config.validation_interval
+    resumed = replace(config, options=options, validate_every=every)
+    trainer = Trainer(store, run, resumed, state.split)
     trainer.load(state)
     return trainer
 
@@ -123,7 +123,8 @@ def _resumed(store: Store, run: Path, config: TrainConfig) -> Trainer:
 def _fit(trainer: Trainer, progress: bool, profile: bool) -> None:
     """Train with everything that watches a training: its reports, signals and profiler."""
     run, config, fabric = trainer.run, trainer.config, trainer.fabric
-    monitor = Monitor(run, config.iterations, trainer.step, progress, fabric)
+    forecast = Forecast(config, trainer.step, fabric.device)
+    monitor = Monitor(run, config.iterations, trainer.step, progress, fabric, forecast)
     with monitor, workers_explained(config.workers), StopRequest() as stop, ExitStack() as extras:
         if profile and fabric.is_global_zero:
             profiler = StepProfiler(run / PROFILE_FOLDER, fabric.device)

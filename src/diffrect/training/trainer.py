@@ -315,7 +315,15 @@ class Trainer:
         """
         # The network that predicts is scored on whole volumes.
         monitor.validation_begins()
-        scores = validate(self.segmenter, self.store, self.split.val, self.shown, self.fabric, stop)
+        scores = validate(
+            self.segmenter,
+            self.store,
+            self.split.val,
+            self.shown,
+            self.fabric,
+            stop,
+            monitor.validating,
+        )
         if scores is None:
             return
 
