@@ -21,6 +21,8 @@ import tempfile
 import time
 import traceback
 from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -46,52 +48,79 @@ class Draw(random.Random):
 
     def __init__(self, seed: int, kind: str, number: int) -> None:
         super().__init__(f"{seed}/{kind}/{number}")
-        self.number = number
+        self.seed_given, self.number = seed, number
 
 
-def attack(
-    name: str,
-    number: int,
-    make: Attack,
-    fixtures: Fixtures,
-    sandbox: Sandbox,
-    given: argparse.Namespace,
-) -> str:
-    """Make one input, run its command, and return how it ended.
+@dataclass
+class Round:
+    """What attacks share.
 
-    Args:
-        name: the kind.
-        number: which of the inputs of its kind.
-        make: makes it.
-        fixtures: what it is made from.
-        sandbox: where it runs.
-        given: `seed`, and `keep`, the folder for what went wrong.
+    Attributes:
+        fixtures: what inputs are made from.
+        sandbox: where commands run.
+        seed: of all inputs.
+        keep: folder for the inputs that went wrong; None keeps none.
     """
-    place = sandbox.folder / "work"
-    place.mkdir()
-    attempt = make(fixtures, place, Draw(given.seed, name, number))
-    before = contents(place)
-    if given.keep:
-        kept = given.keep / f"{name.replace(' ', '-')}-{number}"
-        shutil.copytree(place, kept, symlinks=True, ignore=_no_files)
-    outcome = sandbox.run(place, attempt.work, stop_after=getattr(attempt, "after", None))
-    outcome.faults += changes(attempt, outcome, before, contents(place))
-    if isinstance(attempt, Stop) and not outcome.faults:
-        again = sandbox.run(place, attempt.again if (place / "out").exists() else attempt.work)
-        if again.code != 0:
-            outcome.faults = again.faults or [f"cannot be repeated: {again.err}"]
-        outcome.faults += [] if outcome.faults else _checked(attempt, place)
-    if outcome.code == 0 and not outcome.faults:
-        outcome.faults += _checked(attempt, place)
-    shutil.rmtree(place)
-    if given.keep:
-        if outcome.faults:
-            (kept / "attack.txt").write_text(describe(name, number, attempt, outcome))
+
+    fixtures: Fixtures
+    sandbox: Sandbox
+    seed: int = 0
+    keep: Path | None = None
+
+    def attack(self, name: str, numbers: Iterable[int]) -> Counter[str]:
+        """Make some inputs of a kind, run their commands, and return how they ended."""
+        make, _ = KINDS[name]
+        made = []
+        for number in numbers:
+            place = self.sandbox.folder / f"{number}"
+            place.mkdir()
+            attempt = make(self.fixtures, place, Draw(self.seed, name, number))
+            kept = None
+            if self.keep:
+                kept = self.keep / f"{name.replace(' ', '-')}-{number}"
+                shutil.copytree(place, kept, symlinks=True, ignore=_no_files)
+            made.append((f"{name} {number}", attempt, place, contents(place), kept))
+        ends: Counter[str] = Counter()
+        outcomes = self._outcomes([(attempt, place) for _, attempt, place, _, _ in made])
+        for (title, attempt, place, before, kept), outcome in zip(made, outcomes, strict=True):
+            if not outcome.faults:
+                outcome.faults = changes(attempt, outcome, before, contents(place))
+            if not outcome.faults and isinstance(attempt, Stop):
+                outcome.faults = self._repeat(attempt, place)
+            elif not outcome.faults and outcome.code == 0:
+                outcome.faults = _checked(attempt, place)
+            shutil.rmtree(place)
+            report(title, attempt, outcome, kept)
+            ends[outcome.kind] += 1
+        return ends
+
+    def _outcomes(self, jobs: list[tuple[Attempt, Path]]) -> Iterator[Outcome]:
+        """Run commands in one process, those to be stopped each in its own."""
+        if any(isinstance(attempt, Stop) for attempt, _ in jobs):
+            for attempt, place in jobs:
+                after = getattr(attempt, "after", 0.0)
+                yield self.sandbox.run(place, attempt.work, after, stop=True)
         else:
-            shutil.rmtree(kept)
+            yield from self.sandbox.run_each([(place, attempt.work) for attempt, place in jobs])
+
+    def _repeat(self, attempt: Stop, place: Path) -> list[str]:
+        """Repeat a stopped command, and return what is wrong with how it ends."""
+        again = self.sandbox.run(place, attempt.again if (place / "out").exists() else attempt.work)
+        if again.code != 0:
+            return again.faults or [f"cannot be repeated: {again.err}"]
+        return again.faults or _checked(attempt, place)
+
+
+def report(title: str, attempt: Attempt, outcome: Outcome, kept: Path | None) -> None:
+    """Print what went wrong, and keep the input only then."""
     if outcome.faults:
-        print(f"{name} {number} ({attempt.what}): {'; '.join(outcome.faults)}", flush=True)
-    return outcome.kind
+        print(f"{title} ({attempt.what}): {'; '.join(outcome.faults)}", flush=True)
+    if kept is not None and outcome.faults:
+        faults = "\n".join(outcome.faults)
+        text = f"{title}: {attempt.what}\n{faults}\nexit code {outcome.code}\n{outcome.err}"
+        (kept / "attack.txt").write_text(text, errors="backslashreplace")
+    elif kept is not None:
+        shutil.rmtree(kept)
 
 
 def changes(
@@ -126,19 +155,6 @@ def _checked(attempt: Attempt, place: Path) -> list[str]:
         return attempt.check(place)
     except Exception as error:
         return [f"the result cannot be read: {type(error).__name__}: {error}"]
-
-
-def describe(name: str, number: int, attempt: Attempt, outcome: Outcome) -> str:
-    """Return what to know of an input that went wrong."""
-    faults = "\n".join(outcome.faults)
-    return f"{name} {number}: {attempt.what}\n{faults}\nexit code {outcome.code}\n{outcome.err}"
-
-
-def rounds(kinds: dict[str, tuple[Attack, int]]) -> list[str]:
-    """Return the names of the kinds in the order of a round, each as often as it has its turn."""
-    names = [name for name, (_, turns) in kinds.items() for _ in range(turns)]
-    random.Random(0).shuffle(names)
-    return names
 
 
 def main() -> int:
@@ -177,18 +193,18 @@ def siege(folder: Path, given: argparse.Namespace) -> int:
     """Run the attacks in a folder and print the table; return the exit code."""
     fixtures = make_fixtures(folder / "fixtures")
     whole = contents(folder / "fixtures")
-    sandbox = Sandbox(folder / "sandbox")
-    kinds = {n: k for n, k in KINDS.items() if not given.only or n in given.only}
+    round_ = Round(fixtures, Sandbox(folder / "sandbox"), given.seed, given.keep)
+    kinds = [name for name in KINDS if not given.only or name in given.only]
     ends: dict[str, Counter[str]] = {name: Counter() for name in kinds}
     numbers = dict.fromkeys(kinds, given.first)
-    deadline, turns = time.monotonic() + given.seconds, 0
-    while time.monotonic() < deadline and turns < given.most:
-        for name in rounds(kinds):
-            if time.monotonic() > deadline or turns >= given.most:
-                break
-            ends[name][attack(name, numbers[name], kinds[name][0], fixtures, sandbox, given)] += 1
-            numbers[name] += 1
-            turns += 1
+    deadline, total = time.monotonic() + given.seconds, 0
+    while time.monotonic() < deadline and total < given.most:
+        for name in kinds:
+            turns = KINDS[name][1]
+            if time.monotonic() < deadline and total < given.most:
+                ends[name] += round_.attack(name, range(numbers[name], numbers[name] + turns))
+                numbers[name] += turns
+                total += turns
     killed = kills(folder / "kills", fixtures, given) if not given.only else []
     print_table(ends)
     print_kills(killed)
@@ -228,6 +244,8 @@ def print_table(ends: dict[str, Counter[str]]) -> None:
     print(f"| what | tried | {' | '.join(ENDS)} |\n| --- |{' ---: |' * (len(ENDS) + 1)}")
     total: Counter[str] = Counter()
     for name, counts in ends.items():
+        if not counts:
+            continue
         print(f"| {name} | {counts.total()} | {' | '.join(str(counts[e]) for e in ENDS)} |")
         total += counts
     print(f"| together | {total.total()} | {' | '.join(str(total[e]) for e in ENDS)} |")

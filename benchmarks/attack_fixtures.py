@@ -4,6 +4,7 @@ import gzip
 import os
 import shutil
 import sys
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from diffrect.inference.predict import predict
 from diffrect.networks import unet
 from diffrect.training.train import train
 from support.fake_cells import write_cell
+from support.mutations import samples
 from support.scans import as_itk, grid, write_frames, write_scan, write_series
 from support.tiny import write_acdc, write_decathlon, write_ssl4mis
 
@@ -169,6 +171,10 @@ def _write_scans(folder: Path) -> None:
     for name in ("raw.nrrd", "raw.nhdr"):
         sitk.WriteImage(as_itk(array, affine), str(folder / name), useCompression=False)
     write_frames(folder / "frames.dcm", array, affine)
+    with tempfile.TemporaryDirectory() as place:
+        for name, content in samples(Path(place)).items():
+            if not name.endswith(".h5"):
+                (folder / f"sample-{name}").write_bytes(content)
     write_series(folder / "signed", array[:, :, :2], affine, RescaleSlope=0.5, RescaleIntercept=-3)
 
 

@@ -15,6 +15,7 @@ from typing import Any
 
 import nibabel as nib
 import numpy as np
+import torch
 
 from attack_fixtures import TRAINING, Files, Fixtures, copy_tree
 from attack_mutations import spoil_bytes, spoil_text, spoil_tree
@@ -31,6 +32,8 @@ from diffrect.data.store import Store
 from diffrect.errors import InputError
 from diffrect.imaging.read import read_image, read_label
 from diffrect.imaging.slicing import choose_slicing
+from support.mutations import mutated
+from support.nonsense import spoilt_state
 
 
 def fine(place: Path) -> list[str]:
@@ -129,6 +132,9 @@ def spoil_scan(name: str, original: Files, draw: random.Random) -> tuple[Files, 
     victim = draw.choice(sorted(original))
     content = original[victim]
     files = dict(original)
+    if victim.startswith("sample-") and draw.random() < 0.6:
+        files[victim] = mutated(victim, content, draw)
+        return files, f"fields of {victim}"
     if victim.endswith(".gz") and draw.random() < 0.6:
         inner = spoil_bytes(gzip.decompress(content), draw, 352)
         files[victim] = gzip.compress(inner, 1, mtime=0)
@@ -397,6 +403,24 @@ def resumed(fixtures: Fixtures, place: Path, draw: random.Random) -> Attempt:
     return Attempt(f"{file} of a run", arguments(*given), ("out",), check, kept=("out",))
 
 
+def rewritten(fixtures: Fixtures, place: Path, draw: random.Random) -> Attempt:
+    """Write a checkpoint in which one value is another, and predict or resume with it."""
+    if draw.random() < 0.5:
+        run, name = place / "in", "best.pt"
+        (run / "checkpoints").mkdir(parents=True)
+        parsed: Any = Predict(Path("in"), Path("out"), (fixtures.scan,), device="cpu", quiet=True)
+        kept: tuple[str, ...] = ()
+    else:
+        run, name = copy_tree(fixtures.run, place / "out"), "last.pt"
+        (run / "metrics_val.json").unlink()
+        parsed = Train(fixtures.store, Path("out"), TRAINING, resume=True, quiet=True)
+        kept = ("out",)
+    source = "best.pt" if name == "best.pt" else "previous.pt"
+    state = torch.load(fixtures.run / "checkpoints" / source, weights_only=True)
+    torch.save(spoilt_state(state, draw), run / "checkpoints" / name)
+    return Attempt(f"values of {name}", command(parsed), kept=kept)
+
+
 def spoil_one(folder: Path, draw: random.Random) -> str:
     """Spoil one of the files in a folder, and return its name."""
     file = draw.choice(sorted(path for path in folder.rglob("*") if path.is_file()))
@@ -424,6 +448,7 @@ INPUTS: dict[str, tuple[Attack, int]] = {
     "stores, inspected": (inspected_store, 2),
     "old stores": (old_store, 2),
     "checkpoints": (checkpoint, 2),
+    "checkpoints, rewritten": (rewritten, 3),
     "runs, resumed": (resumed, 2),
 }
 """What is spoiled, with how often it has its turn."""

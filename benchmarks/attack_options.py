@@ -1,5 +1,6 @@
 """Command lines without sense: every option of every command with values that nobody means."""
 
+import functools
 import random
 from collections.abc import Callable
 from dataclasses import fields, is_dataclass
@@ -10,7 +11,9 @@ from attack_fixtures import OPTIONS, Fixtures, copy_tree
 from attack_inputs import Attempt, arguments
 from attack_mutations import NUMBERS, WORDS
 from diffrect.cli import commands
+from diffrect.cli import main as cli
 from diffrect.cli.compare import Compare
+from support.nonsense import WorkBeginsError, make_places, option_lines, without_work
 
 VALUES = tuple(
     value
@@ -142,5 +145,34 @@ def options(fixtures: Fixtures, place: Path, draw: random.Random) -> Attempt:
     return Attempt(f"{verb} {shown!r}", arguments(verb, *given), ("out",), kept=kept)
 
 
-OPTIONS_KIND: dict[str, tuple[Any, int]] = {"options": (options, 10)}
-"""The kind, with how often it has its turn."""
+@functools.cache
+def _lines(seed: int) -> list[list[str]]:
+    return list(option_lines(seed, 20_000))
+
+
+def checked_options(fixtures: Fixtures, place: Path, draw: Any) -> Attempt:
+    """Take a line of `option_lines`, and let the command check it without doing its work."""
+    for name, folder in (("source", "acdc"), ("store", "store"), ("run", "run")):
+        (place / name).symlink_to(getattr(fixtures, folder))
+    (place / "scan.nii.gz").symlink_to(fixtures.scan)
+    make_places(place)
+    line = _lines(draw.seed_given)[draw.number % 20_000]
+
+    def work() -> int:
+        with without_work():
+            try:
+                return cli.main(line)
+            except WorkBeginsError:
+                return 0
+
+    shown = " ".join(value if len(value) < 60 else f"{value[:20]}..." for value in line)
+    return Attempt(repr(shown), work, outputs=NEW)
+
+
+NEW = ("new-store", "new-run", "out", "model.onnx", "cells", "demo")
+"""What the lines of `option_lines` make, if they make sense."""
+OPTIONS_KIND: dict[str, tuple[Any, int]] = {
+    "options, checked": (checked_options, 10),
+    "options, with work": (options, 4),
+}
+"""The kinds, with how often each has its turn."""

@@ -1,4 +1,4 @@
-"""Runs one command in a fork, with limits, and says what is wrong with how it ended.
+"""Runs commands in a fork, with limits, and says what is wrong with how they ended.
 
 `attack.py` has imported everything, so a fork costs milliseconds where a start costs seconds. The
 fork has a session of its own, no terminal, little memory, and a folder beside it that nothing may
@@ -15,8 +15,10 @@ import select
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from multiprocessing import Pipe
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +35,7 @@ MEMORY = 5 * 2**30
 """Bytes of address space that a command may take beside what torch has mapped already."""
 STOPPED = (130, -signal.SIGTERM)
 """Exit codes after SIGTERM; the second before the command has begun."""
+DIED = -1000
 _TOUCHED = 0x001 | 0x002 | 0x004 | 0x020 | 0x040 | 0x080 | 0x100 | 0x200  # of inotify.h
 _LARGEST = 2**28  # bytes of a file that is worth a checksum
 
@@ -96,45 +99,81 @@ class Sandbox:
         place: Path,
         work: Callable[[], int],
         patience: float = PATIENCE,
-        stop_after: float | None = None,
+        *,
+        stop: bool = False,
     ) -> Outcome:
-        """Run `work` with `place` as working folder.
+        """Run one command in a process of its own, see `run_each`.
 
         Args:
             place: folder to work in.
-            work: returns an exit code; an exception becomes a traceback and code 1.
+            work: the command.
             patience: seconds before SIGTERM.
-            stop_after: send SIGTERM after so many seconds instead.
+            stop: whether SIGTERM is meant, so that it may come before the command begins.
         """
+        (outcome,) = self.run_each([(place, work)], patience)
+        if stop and outcome.code == -signal.SIGTERM:
+            outcome.faults = []
+        return outcome
+
+    def run_each(
+        self, jobs: Sequence[tuple[Path, Callable[[], int]]], patience: float = PATIENCE
+    ) -> Iterator[Outcome]:
+        """Run commands one after another in one process, and in a new one when it ends.
+
+        Args:
+            jobs: folder to work in, and what returns an exit code there; an exception becomes a
+                traceback and code 1.
+            patience: seconds that each may take before SIGTERM.
+        """
+        done = 0
+        while done < len(jobs):
+            here, there = Pipe()
+            child = os.fork()
+            if child == 0:
+                here.close()
+                self._serve(there, jobs[done:])
+            there.close()
+            alive = True
+            while alive and done < len(jobs):
+                outcome = self._ask(child, here, jobs[done][0], patience)
+                done += 1
+                alive = outcome.code >= 0
+                if not alive or done == len(jobs):
+                    here.close()
+                    outcome.faults += _end_group(child, outcome.faults != [])
+                    outcome.faults = outcome.faults or faults_of(outcome)
+                yield outcome
+
+    def _ask(self, child: int, pipe: Connection, place: Path, patience: float) -> Outcome:
+        """Let the process run its next command, and say how that ended."""
         files = place / ".stdout", place / ".stderr"
         for file in files:
             file.touch()
         self.watched.events()
-        child = os.fork()
-        if child == 0:
-            self._become(place, files, work)
-        code, signalled = _wait(child, patience if stop_after is None else stop_after)
-        faults = []
+        pipe.send(True)
+        code, signalled, faults = _answer(pipe, patience), False, []
+        if code is None:
+            signalled = True
+            os.kill(child, signal.SIGTERM)
+            code = _answer(pipe, GRACE)
         if code is None:
             faults.append(f"SIGTERM does not end it within {GRACE:g} s")
-        faults += _end_group(child, code is None)
+            os.killpg(child, signal.SIGKILL)
+        if code is None or code == DIED:
+            code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) or -signal.SIGKILL
         out, err = (file.read_bytes().decode("utf-8", "replace") for file in files)
         for file in files:
             file.unlink()
-        outcome = Outcome(-9 if code is None else code, out, err, signalled)
-        faults += [f"touched outside/{name}" for name in self.watched.events()]
-        outcome.faults = faults or faults_of(outcome)
+        outcome = Outcome(code, out, err, signalled, faults)
+        outcome.faults += [f"touched outside/{name}" for name in self.watched.events()]
+        outcome.faults = outcome.faults or (faults_of(outcome) if code >= 0 else [])
         return outcome
 
-    def _become(self, place: Path, files: tuple[Path, Path], work: Callable[[], int]) -> None:
-        """Be the command; never return."""
-        code = 1
+    def _serve(self, pipe: Connection, jobs: Sequence[tuple[Path, Callable[[], int]]]) -> None:
+        """Be the process: run each job when asked to, answer with its exit code, never return."""
         try:
             os.setsid()
-            os.chdir(place)
             os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-            for number, file in enumerate(files, start=1):
-                os.dup2(os.open(file, os.O_CREAT | os.O_WRONLY | os.O_TRUNC), number)
             sys.stdin = open(0, closefd=False)  # noqa: SIM115
             sys.stdout = open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
             sys.stderr = open(  # noqa: SIM115
@@ -143,14 +182,39 @@ class Sandbox:
             resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
             space = _mapped() + self.memory
             resource.setrlimit(resource.RLIMIT_AS, (space, space))
-            code = work()
-        except BaseException as error:
-            sys.excepthook(type(error), error, error.__traceback__)
+            for place, work in jobs:
+                pipe.recv()
+                pipe.send(_run_in(place, work))
+            pipe.recv()  # ends when the other side has looked at everything
         finally:
-            with contextlib.suppress(Exception):
-                sys.stdout.flush()
-                sys.stderr.flush()
-            os._exit(code & 0xFF)
+            os._exit(0)
+
+
+def _run_in(place: Path, work: Callable[[], int]) -> int:
+    """Run a command with a folder as working folder and with its two files as terminal."""
+    code = 1
+    try:
+        os.chdir(place)
+        for number, name in ((1, ".stdout"), (2, ".stderr")):
+            file = os.open(name, os.O_WRONLY | os.O_TRUNC)
+            os.dup2(file, number)
+            os.close(file)
+        code = work()
+    except BaseException as error:
+        sys.excepthook(type(error), error, error.__traceback__)
+    with contextlib.suppress(Exception):
+        sys.stdout.flush()
+        sys.stderr.flush()
+    os.chdir("/")
+    return code & 0xFF
+
+
+def _answer(pipe: Connection, seconds: float) -> int | None:
+    """Return the exit code that a process answers, `DIED` if it has ended, None if it is late."""
+    try:
+        return int(pipe.recv()) if pipe.poll(seconds) else None
+    except (EOFError, OSError):
+        return DIED
 
 
 def faults_of(outcome: Outcome) -> list[str]:
@@ -192,32 +256,6 @@ def contents(folder: Path) -> dict[str, str]:
         else:
             found[name] = "folder" if path.is_dir() else "special"
     return found
-
-
-def _wait(child: int, patience: float) -> tuple[int | None, bool]:
-    """Return the exit code, None if SIGTERM did not end the process; and whether it was sent."""
-    code = _wait_until(child, time.monotonic() + patience)
-    if code is not None:
-        return code, False
-    with contextlib.suppress(ProcessLookupError):
-        os.kill(child, signal.SIGTERM)
-    code = _wait_until(child, time.monotonic() + GRACE)
-    if code is None:
-        os.killpg(child, signal.SIGKILL)
-        os.waitpid(child, 0)
-    return code, True
-
-
-def _wait_until(child: int, deadline: float) -> int | None:
-    pause = 0.001
-    while True:
-        done, status = os.waitpid(child, os.WNOHANG)
-        if done:
-            return os.waitstatus_to_exitcode(status)
-        if time.monotonic() > deadline:
-            return None
-        time.sleep(pause)
-        pause = min(0.02, pause * 1.2)
 
 
 def _end_group(leader: int, killed: bool) -> list[str]:

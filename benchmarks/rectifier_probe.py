@@ -147,7 +147,9 @@ class Subject:
     def labels(self, guidance: Sequence[float]) -> Iterator[tuple[str, Tensor]]:
         """Yield names and class maps (N, size, size) of the slices that judge."""
         options = self.method.options
-        bank = VolumeLabels(len(self.classes), options.neighbours, options.largest_part)
+        bank = VolumeLabels(
+            len(self.classes), options.neighbours, options.largest_part, options.least_part
+        )
         bank.attach(self.volumes)
         teacher = self.method.predictor
         bank.label_all(teacher, next(teacher.parameters()))

@@ -29,12 +29,14 @@ class Role(Enum):
 
     COMPARED = "changes the result, and is what the cells of a comparison differ in"
     RESULT = "changes the result"
+    CHOICE = "says which states compete to be the best, and may differ in a resumed run"
     MACHINE = "says only where and how the work is done"
     PATIENTS = "names patients, whose lists are remembered and compared themselves"
 
 
 COMPARED, RESULT = {"role": Role.COMPARED}, {"role": Role.RESULT}
 MACHINE, PATIENTS = {"role": Role.MACHINE}, {"role": Role.PATIENTS}
+CHOICE = {"role": Role.CHOICE}
 
 Preset = Literal["default", "reference"]
 Precision = Literal["32-true", "16-mixed", "bf16-mixed", "64-true"]
@@ -44,7 +46,7 @@ _MOST_SLICES = 2**16
 _NO_MEMORY = "more fits into no memory"
 _LARGEST_RATE = 1e6  # from there on, one step leaves no weight that is a number
 
-CONFIG_FORMAT = 2
+CONFIG_FORMAT = 3
 """Version of the files that `write_config` writes; files of version 1 hold no number."""
 REFERENCE_OF_FORMAT_1: Mapping[str, Any] = {
     "geometry": "single",
@@ -52,6 +54,21 @@ REFERENCE_OF_FORMAT_1: Mapping[str, Any] = {
     "rectify_after": False,
 }
 """What preset `reference` was when files of version 1 were written, where it is not that now."""
+DIFFRECT_OF_FORMAT_2: Mapping[str, Any] = {
+    "rectifier": "slice",
+    "rectify_share": 1 / 30,
+    "consistency_target": "teacher",
+    "teacher_statistics": "student",
+    "rectification_ramp": False,
+    "rectifier_interval": 2,
+    "relabel_from": 0.16,
+    "relabel_share": 0.1,
+    "largest_part": True,
+    "least_part": 1.0,
+    "diffusion_from": 0.0,
+}
+"""What method diffrect's options were by default when files of versions 1 and 2 were written, where
+they are not that now."""
 # A configuration that was written by hand names only some of these; what it asks for is today's.
 _FIELDS_OF_FORMAT_1 = {
     *("method", "preset", "labelled", "split_file", "size", "iterations", "batch_labelled"),
@@ -116,9 +133,13 @@ class TrainConfig:
     seed: int = field(default=1337, metadata=COMPARED)
     """Seed of everything random."""
     validate_every: Annotated[
-        int | None, arg(metavar="INT", help_behavior_hint="(default: 1/150 of the iterations)")
-    ] = field(default=None, metadata=RESULT)
-    """Iterations between validations; the best checkpoint is chosen by them."""
+        int | None,
+        arg(
+            metavar="INT",
+            help_behavior_hint="(default: 1/150 of all, or what a tenth of time pays)",
+        ),
+    ] = field(default=None, metadata=CHOICE)
+    """Iterations between validations, by which the best checkpoint is chosen."""
     learning_rate: float = field(default=0.01, metadata=RESULT)
     """Initial learning rate of SGD (momentum 0.9, weight decay 1e-4, polynomial decay)."""
     devices: int = field(default=1, metadata=MACHINE)
@@ -139,6 +160,10 @@ class TrainConfig:
     """If a loss or gradient is not finite: stop, or skip the iteration and count it."""
     workers: int = field(default=0, metadata=MACHINE)
     """Processes that read slices ahead; 0 reads in the training process."""
+    threads: Annotated[
+        int | None, arg(metavar="N", help_behavior_hint="(default: one for each core)")
+    ] = field(default=None, metadata=MACHINE)
+    """Threads that compute in each process."""
     options: Mapping[str, Any] = field(default_factory=dict, metadata=COMPARED)
     """Options of the method and of the views that differ from the preset, by name."""
 
@@ -161,6 +186,8 @@ class TrainConfig:
                 at_least(name, getattr(self, name), 0)
         if self.validate_every is not None:
             at_least("validate_every", self.validate_every, 1)
+        if self.threads is not None:
+            at_least("threads", self.threads, 1, 4096, why="no machine has as many")
         rate = self.learning_rate
         if not 0 < rate <= _LARGEST_RATE:
             expected = f"a positive number up to {_LARGEST_RATE:g}"
@@ -189,7 +216,11 @@ class TrainConfig:
 
 
 def validation_interval(iterations: int, validate_every: int | None) -> int:
-    """Return the iterations between validations: 200 of 30,000, scaled, unless given."""
+    """Return the iterations between validations, 200 of 30,000 unless given.
+
+    Trainings say how often they validate, see `training.interval`; those of earlier versions did
+    not, and then it was this.
+    """
     return validate_every or max(1, round(iterations / 150))
 
 
@@ -203,8 +234,8 @@ def read_config(
 ) -> TrainConfig:
     """Return the configuration in a YAML file; fields it leaves out keep the values of `base`.
 
-    A configuration that an earlier version wrote with preset `reference` gets the options that keep
-    the preset what it was then.
+    A configuration that an earlier version wrote gets the options that keep its preset what it was
+    then.
 
     Args:
         path: the file.
@@ -218,10 +249,10 @@ def read_config(
     if not isinstance(content, dict):
         raise InputError(path, "a mapping of options", got=type(content).__name__)
     found = content.pop("format", None)
-    if found not in (None, CONFIG_FORMAT):
+    if found not in (None, 2, CONFIG_FORMAT):
         raise InputError(path, f"configuration format {CONFIG_FORMAT}", got=found)
-    if found is None and not as_written:
-        content = _with_earlier_reference(content)
+    if found != CONFIG_FORMAT and not as_written:
+        content = _with_earlier_options(content, first=found is None)
     base = base or TrainConfig()
     return update_dataclass(
         base, _with_moved_settings(content, base.options, f"{path}: "), str(path)
@@ -251,13 +282,32 @@ def config_from_dict(values: Mapping[str, Any]) -> TrainConfig:
     return update_dataclass(TrainConfig(), _with_moved_settings(values, {}), "config")
 
 
-def _with_earlier_reference(content: dict[str, Any]) -> dict[str, Any]:
-    """Return a file's fields with what keeps preset `reference` as it was in format 1."""
-    recorded = content.keys() >= _FIELDS_OF_FORMAT_1 and content["preset"] == "reference"
+def earlier_options(method: str, preset: str, *, first: bool = True) -> Mapping[str, Any]:
+    """Return what a preset was to an earlier version, where it is not that now.
+
+    Args:
+        method: name of the method.
+        preset: name of the preset.
+        first: the version was that of format 1, not 2.
+    """
+    options = dict(REFERENCE_OF_FORMAT_1) if first and preset == "reference" else {}
+    if method == "diffrect" and preset == "default":
+        options.update(DIFFRECT_OF_FORMAT_2)
+    return options
+
+
+def _with_earlier_options(content: dict[str, Any], *, first: bool) -> dict[str, Any]:
+    """Return the fields of an earlier file with what keeps its preset as it was.
+
+    Args:
+        content: the fields.
+        first: the file is of format 1, which those that are written by hand seem to be, too.
+    """
     options = content.get("options")
-    if not recorded or not isinstance(options, Mapping):
+    if not content.keys() >= _FIELDS_OF_FORMAT_1 or not isinstance(options, Mapping):
         return content
-    return {**content, "options": {**REFERENCE_OF_FORMAT_1, **options}}
+    earlier = earlier_options(str(content["method"]), str(content["preset"]), first=first)
+    return {**content, "options": {**earlier, **options}}
 
 
 def _with_moved_settings(

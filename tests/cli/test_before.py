@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from diffrect.cli import main as cli
 from diffrect.data.store import Store
 
 WRONG = {
@@ -16,7 +15,6 @@ WRONG = {
     "inspect nowhere": "nowhere: expected a folder with a data set, found nothing",
     "train nowhere new": "nowhere: expected a store made by prepare, found no store.json",
     "train RUN new": "RUN: expected a store made by prepare, found a run made by train",
-    "train STORE RUN": "RUN: exists already; expected --resume or --overwrite",
     "train STORE new --method foo": "--method foo: expected one of supervised, ",
     "train STORE new --size 0": "--size: expected ",
     "evaluate nowhere": "nowhere/checkpoints/best.pt: expected a checkpoint, found no such file",
@@ -61,15 +59,3 @@ def test_a_store_is_no_run_in_python_either(store: Store) -> None:
 
     with pytest.raises(InputError, match="expected a run made by train, found a store made by"):
         Model.load(store.path)
-
-
-@pytest.mark.parametrize("flags", [["--resume"], ["--overwrite"]])
-def test_a_run_may_be_resumed_or_replaced(
-    flags: list[str], store: Store, tiny_run: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    asked = []
-    monkeypatch.setattr("diffrect.training.train.train", lambda *_, **flags: asked.append(flags))
-    assert cli.main(["train", str(store.path), str(tiny_run), *flags, "--quiet"]) == 0
-    assert [asked[0]["resume"], asked[0]["overwrite"]] == [
-        f == flags[0] for f in ("--resume", "--overwrite")
-    ]

@@ -64,11 +64,15 @@ def test_train_as_documented():
 
 
 @pytest.mark.parametrize(("method", "ignored"), [("supervised", True), ("diffrect", False)])
-def test_a_method_without_rectify_from_says_so_and_trains(method, ignored, monkeypatch, capsys):
+def test_a_method_without_rectify_from_says_so_and_trains(
+    method, ignored, store, monkeypatch, capsys
+):
     trained = []
     monkeypatch.setattr("diffrect.training.train.train", lambda *a, **k: trained.append(a))
     assert (
-        cli.main(["train", "STORE", "RUN", "--method", method, "--rectify-from", "5", "--quiet"])
+        cli.main(
+            ["train", str(store.path), "RUN", "--method", method, "--rectify-from", "5", "--quiet"]
+        )
         == 0
     )
     line = f"diffrect: --rectify-from: method {method} has no such option; it is ignored\n"

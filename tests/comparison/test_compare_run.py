@@ -280,10 +280,10 @@ def test_a_cell_of_an_earlier_preset_is_another_cell(tmp_path: Path) -> None:
     cell = Cell("supervised", config)
     protocol = config_to_dict(complete(config))
     file = tmp_path / "metrics_val.json"
-    file.write_text(json.dumps({"protocol": protocol}))
+    file.write_text(json.dumps({"format": 1, "protocol": protocol}))
     check_cell(tmp_path, cell, "val")
     del protocol["options"]["geometry"]
-    file.write_text(json.dumps({"protocol": protocol}))
+    file.write_text(json.dumps({"format": 1, "protocol": protocol}))
     with pytest.raises(InputError, match=r"a cell with geometry authors .*, found one with single"):
         check_cell(tmp_path, cell, "val")
 

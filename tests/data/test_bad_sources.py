@@ -149,6 +149,10 @@ CASES: dict[str, tuple[str, Spoil]] = {
     ),
     "a label that lies elsewhere than its image": ("own", moved),
     "an h5 file without `label` among others that have one": ("h5", no_h5_label),
+    "a slice that is missing between others": (
+        "h5",
+        remove("h5/data/slices/patient099_frame01_slice_2.h5"),
+    ),
     "a channel that is missing": ("nnunet", remove("nnunet/imagesTr/b_0001.nii.gz")),
     "more channels than named": (
         "nnunet",

@@ -165,7 +165,9 @@ def test_names_that_lead_out_of_a_store_are_refused(copy: Path) -> None:
     cases = json.loads((copy / "store.json").read_text())["cases"]
     for name in ("../../etc", "/etc", "a/b", "", ".hidden", "a\x1b[2J", 7):
         reseal(copy / "store.json", cases=[{**cases[0], "id": name}])
-        with pytest.raises(InputError, match=r"store\.json: expected the description of a store"):
+        with pytest.raises(
+            InputError, match=r"store\.json: expected a name of a case under 'cases\[0"
+        ):
             Store(copy)
 
 
@@ -183,7 +185,10 @@ def test_names_that_lead_out_of_a_store_are_refused(copy: Path) -> None:
 def test_cases_that_would_fill_the_memory_are_refused(copy: Path, change: dict[str, Any]) -> None:
     cases = json.loads((copy / "store.json").read_text())["cases"]
     reseal(copy / "store.json", cases=[{**cases[0], **change}])
-    with pytest.raises(InputError, match=r"store\.json: expected the description of a store"):
+    (name,) = change
+    with pytest.raises(
+        InputError, match=rf"store\.json: expected .* under 'cases\[0\]\.{name}', got"
+    ):
         Store(copy)
 
 

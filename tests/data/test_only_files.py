@@ -12,7 +12,7 @@ from diffrect.data.sources.class_names import read_class_names
 from diffrect.data.sources.dataset_json import read_json as read_dataset
 from diffrect.data.sources.ssl4mis import Ssl4misCase
 from diffrect.data.sources.table import read_table
-from diffrect.data.split_file import read_split
+from diffrect.data.splits.split_file import read_split
 from diffrect.errors import InputError
 from diffrect.imaging.kinds import SUFFIXES
 from diffrect.imaging.read import read_image, read_label

@@ -278,9 +278,10 @@ def test_other_folders_are_never_overwritten(decathlon_folder: Path, tmp_path: P
     (tmp_path / "precious").mkdir()
     (tmp_path / "precious" / "thesis.txt").write_text("years of work")
     (tmp_path / "file").write_text("more work")
+    expected = {"precious": "a new folder or a store", "file": "a folder for the store"}
     for name in ("precious", "file"):
         for options in ({}, {"overwrite": True}, {"resume": True}):
-            with pytest.raises(InputError, match="expected a new folder or a store"):
+            with pytest.raises(InputError, match=f"expected {expected[name]}"):
                 prepare(decathlon_folder, tmp_path / name, progress=False, **options)
     assert (tmp_path / "precious" / "thesis.txt").exists()
     assert (tmp_path / "file").exists()
@@ -391,3 +392,13 @@ def test_a_store_from_before_there_were_options(decathlon_folder: Path, tmp_path
     assert Store(path).options == {}
     (path / "store.json").rename(path / "prepare.json")
     assert prepare(decathlon_folder, path, resume=True, progress=False).options["table"] is None
+
+
+def test_an_id_that_is_too_long_is_refused_before_anything_is_written(tmp_path: Path) -> None:
+    image, labels = scan((16, 14, 2), 2, seed=1)
+    for name in ("a" * 220, "b"):
+        write_nifti(tmp_path / "own" / "images" / f"{name}.nii.gz", image)
+        write_nifti(tmp_path / "own" / "labels" / f"{name}.nii.gz", labels)
+    with pytest.raises(InputError, match=r"own: expected ids of at most 200 bytes, .*, got 'aaa"):
+        prepare(tmp_path / "own", tmp_path / "store", progress=False)
+    assert not (tmp_path / "store").exists()

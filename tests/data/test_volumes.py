@@ -5,12 +5,14 @@ import pytest
 import torch
 
 from diffrect.config import TrainConfig
+from diffrect.data import volumes as volumes_module
 from diffrect.data.loader import training_batches
 from diffrect.data.split import Split
 from diffrect.data.store import Store
 from diffrect.data.view_options import ViewOptions
 from diffrect.data.views import make_batch
-from diffrect.data.volumes import TrainingVolumes, training_volumes
+from diffrect.data.volumes import SliceImages, TrainingVolumes, training_volumes
+from diffrect.imaging.resample import to_network
 from diffrect.labels import IGNORED
 
 
@@ -36,6 +38,24 @@ def test_volumes_hold_every_training_slice_and_only_known_labels(
     labels = found.labels[torch.arange(len(expected))]
     assert (labels[~found.labelled] == IGNORED).all()
     assert set(labels[found.labelled].unique().tolist()) == {0, 1, 2, 3}
+
+
+def test_images_are_read_when_they_are_asked_for_and_few_stay(
+    store: Store, split: Split, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(volumes_module, "IMAGE_BYTES", 3 * 16 * 16 * 2)
+    images = volumes(store, split, TrainConfig(size=16)).images
+    assert isinstance(images, SliceImages)
+    assert images._kept.cache_info().currsize == 0
+    rows = torch.arange(8).view(2, 4)
+    found = images[rows]
+    assert found.shape == (2, 4, 1, 16, 16)
+    assert images._kept.cache_info().currsize == 3
+    whole = np.concatenate(
+        [store.image(case) for case in dict.fromkeys(i.case for i in images.slices)]
+    )
+    expected = to_network(torch.from_numpy(whole[:8]), 16, "linear", None).half()
+    assert torch.equal(found.flatten(0, 1), expected)
 
 
 def test_neighbours_stay_within_their_case(store: Store, split: Split) -> None:

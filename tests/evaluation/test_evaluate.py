@@ -15,6 +15,7 @@ from diffrect.data.store import Store
 from diffrect.errors import InputError
 from diffrect.evaluation.evaluate import evaluate
 from diffrect.evaluation.metrics import METRICS, case_metrics
+from diffrect.evaluation.scores_file import sealed
 from diffrect.evaluation.scores_table import print_scores
 from diffrect.inference.model import Model
 
@@ -53,7 +54,7 @@ def shown(result) -> str:
 
 def test_writes_what_it_returns(run, store):
     result = evaluate(run, progress=False)
-    assert strict(run / "metrics_val.json") == result.to_dict()
+    assert strict(run / "metrics_val.json") == sealed(result.to_dict())
     assert list(result.mean) == list(METRICS)
     assert list(result.classes) == list(store.classes[1:])
     assert [case.id for case in result.cases] == ["patient028_frame01", "patient028_frame02"]
@@ -142,7 +143,7 @@ def test_all_cases_of_another_data_set(run, store, acdc_folder, tmp_path):
         shutil.copytree(acdc_folder / patient, others / patient)
     elsewhere = diffrect.prepare(others, tmp_path / "elsewhere", progress=False)
     result = evaluate(run, split="all", store=elsewhere.path, progress=False)
-    assert strict(run / "metrics_all.json") == result.to_dict()
+    assert strict(run / "metrics_all.json") == sealed(result.to_dict())
     assert {case.patient for case in result.cases} == {"patient011", "patient028"}
     assert "all split: 4 cases, 2 patients" in " ".join(shown(result).split())
 

@@ -12,10 +12,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from diffrect.errors import InputError
 from diffrect.imaging.decoders import guard, limits
 from diffrect.imaging.decoders.guard import guarded
+from diffrect.imaging.read import read_image
 from support import decoders
 from support.decoders import gone
 
@@ -147,3 +149,16 @@ def test_a_command_that_sits_in_a_decoder_ends_at_once_and_takes_it_along(
         command.send_signal(number)
         assert command.wait(5) == code
     assert gone(int(begun.read_text()))
+
+
+def test_a_png_whose_pixels_have_changed_is_refused(tmp_path: Path) -> None:
+    """Its checksums say so, although some decoders show such pixels."""
+    file = tmp_path / "a.png"
+    pixels = np.random.default_rng(0).integers(0, 255, (40, 30), dtype=np.uint8)
+    Image.fromarray(pixels).save(file, compress_level=0)
+    assert np.array_equal(read_image(file).array[:, :, 0].T, pixels)
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 1
+    file.write_bytes(content)
+    with pytest.raises(InputError, match=r"a\.png: expected a readable picture: broken PNG file"):
+        read_image(file)

@@ -109,8 +109,28 @@ def test_a_damaged_part_is_found_though_the_voxels_are_whole(tmp_path: Path) -> 
         read_image(path)
 
 
+def test_nobody_waits_for_voxels_far_behind(tmp_path: Path) -> None:
+    for path in (nifti(tmp_path / "a.nii.gz"), nrrd(tmp_path / "a.nrrd", gzip.compress(RAW), "gz")):
+        content = path.read_bytes()
+        if path.suffix == ".gz":
+            header = bytearray(gzip.decompress(content))
+            header[108:112] = np.float32(1e9).tobytes()  # vox_offset
+            path.write_bytes(gzip.compress(header))
+        else:
+            path.write_bytes(content.replace(b"encoding", b"byte skip: 1000000000\nencoding"))
+        with pytest.raises(InputError, match=r"1000000000"):
+            read_image(path)
+
+
+def test_many_small_parts_are_read_as_one(tmp_path: Path) -> None:
+    path = tmp_path / "a.nii.gz"
+    parts = [b"", *(bytes([byte]) for byte in RAW)]
+    nifti(path, b"", lambda start: b"".join(map(gzip.compress, [start, *parts])) + bytes(3))
+    np.testing.assert_array_equal(read_label(path).array, VOXELS)
+
+
 def test_nobody_waits_for_an_endless_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(streams, "_ENDLESS", 2**16)
+    monkeypatch.setattr(streams, "ENDLESS", 2**16)
     path = nifti(tmp_path / "a.nii.gz", RAW + bytes(2**20))
     with pytest.raises(InputError, match=r"found more than \d+ bytes after its voxels"):
         read_image(path)
@@ -394,6 +414,10 @@ def test_headers_of_metaimage_that_cannot_be(tmp_path: Path, header: str) -> Non
         "space: LPS\nspace directions: (1,0,0) (0,0,0) (0,0,1)",
         "space: LPS\nspace directions: (1,0) (0,1) (0,0)",
         "space directions: (1,0,0) (0,1,0) (0,0,1)",
+        pytest.param(f"spacings: 1 1 {'1' * 900_000}x", id="a long number"),
+        pytest.param(
+            f"space: LPS\nspace directions: (1,0,0) (0,1,0) {' ' * 900_000}x", id="a long space"
+        ),
     ],
 )
 def test_headers_of_nrrd_that_cannot_be(tmp_path: Path, header: str) -> None:

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from diffrect.config import TrainConfig, read_config
+from diffrect.config import DIFFRECT_OF_FORMAT_2, TrainConfig, read_config
 from diffrect.data.batch import Batch
 from diffrect.data.packed import Packed
 from diffrect.data.record import SliceIndex
@@ -218,6 +218,16 @@ def test_components_are_the_teacher_s_label_without_its_smaller_parts() -> None:
     assert not found.notes.keys() & {"diffusion_changed", "latent_sampled"}
 
 
+def test_parts_nearly_as_large_as_the_largest_may_stay() -> None:
+    volume = torch.zeros(1, 1, 12, dtype=torch.uint8)
+    volume[0, 0, 0:4], volume[0, 0, 5:7], volume[0, 0, 8:9] = 1, 1, 1  # parts of 4, 2 and 1
+    kept = {
+        least: LargestParts(True, 2, (), least).reduce(volume).sum().item()
+        for least in (0.0, 0.2, 0.5, 0.6, 1.0)
+    }
+    assert kept == {0.0: 7, 0.2: 7, 0.5: 6, 0.6: 4, 1.0: 4}
+
+
 def test_auto_reduces_the_classes_that_are_one_part_in_every_labelled_volume() -> None:
     known = torch.zeros(6, 8, 8, dtype=torch.uint8)
     known[:3, :4, :4] = 1  # one part, in both volumes
@@ -256,7 +266,7 @@ def test_auto_holds_for_targets_and_for_what_is_corrected() -> None:
     found.attach(replace(volumes(), labels=known))
     found.label_all(Bright(), torch.empty(0))
     made = transports(found)
-    made.correct_all()
+    made.correct_all(made.rectifier)
     assert found.parts.reduced == set()
     assert torch.equal(targets_of(found)[3:], found.history[-1].all()[3:])
     assert torch.equal(corrected_of(found)[3:], found.history[-1].all()[3:])
@@ -272,7 +282,7 @@ def test_a_rectifier_that_changes_nothing_leaves_the_teacher_s_label(largest_par
     options = DiffRectOptions(rectifier="volume", largest_part=largest_part)
     made = VolumeTransports(network, Bright(), found, options, iterations=10)
     before = torch.get_rng_state()
-    made.correct_all()
+    made.correct_all(made.rectifier)
     assert not torch.equal(torch.get_rng_state(), before)  # the noise it starts from
     expected = found.history[-1].all()
     if largest_part:
@@ -312,7 +322,8 @@ def test_a_training_resumes_with_the_labels_it_had() -> None:
 def method(iterations: int = 10, channels: int = 1, **options: Any) -> DiffRect:
     torch.manual_seed(0)
     problem = a_problem(channels, classes=2, iterations=iterations, size=SIZE)
-    made = DiffRect(problem, DiffRectOptions(**{"rectifier": "volume", **options}))
+    earlier = {**DIFFRECT_OF_FORMAT_2, "rectifier": "volume", "rectify_share": 1 / 3}
+    made = DiffRect(problem, DiffRectOptions(**{**earlier, **options}))
     made.attach(volumes())
     return made.train()
 
@@ -349,6 +360,37 @@ def test_an_iteration_of_each_phase(target: str, update: str, dtype: torch.dtype
 
 
 @pytest.mark.parametrize(
+    ("left_out", "learned"),
+    [
+        ({"coarse_to_fine": False}, {"rectifier_supervised"}),
+        ({"fine_to_precise": False}, {"rectifier_unsupervised"}),
+        ({"guidance": "none"}, {"rectifier_supervised", "rectifier_unsupervised"}),
+    ],
+)
+def test_parts_of_what_the_rectifier_learns_can_be_left_out(
+    left_out: dict[str, Any], learned: set[str]
+) -> None:
+    made = method(relabel_from=0.0, **left_out)
+    batch = a_batch(("a", 0), ("a", 1), ("b", 0), ("b", 1), known=2)
+    logs = list(made.updates(batch, 0))[1].logs
+    losses = {"rectifier_supervised", "rectifier_unsupervised"}
+    assert logs.keys() & losses == learned
+    assert torch.as_tensor(logs["rectifier_total"]).isfinite()
+    if "guidance" in left_out:
+        assert logs["guidance_weak_to_label"] == logs["guidance_strong_to_weak"] == 0
+        assert isinstance(made.transports, VolumeTransports)
+        assert made.transports.given.tolist() == [0.0]
+
+
+@pytest.mark.parametrize("seen", [True, False])
+def test_the_rectifier_of_volumes_sees_images_or_black(seen: bool) -> None:
+    rectifier = method(rectifier_image=seen).rectifier.eval()
+    assert isinstance(rectifier, LatentRectifier)
+    one, other = (rectifier.encode_images(torch.rand(1, 3, SIZE, SIZE))[0] for _ in range(2))
+    assert torch.equal(one, other) is not seen
+
+
+@pytest.mark.parametrize(
     ("size", "classes", "channels", "piece"), [(8, 2, 1, 2**26), (9, 254, 3, 1), (40, 5, 2, 2**14)]
 )
 def test_single_pictures_of_any_size_classes_and_channels(
@@ -373,6 +415,14 @@ def test_single_pictures_of_any_size_classes_and_channels(
         assert update.loss.isfinite()
 
 
+def test_the_diffusion_corrects_from_its_share_of_the_training_on() -> None:
+    made = method(relabel_from=0.2, relabel_share=0.2, rectify_from=2, diffusion_from=0.6)
+    batch = a_batch(("a", 0), ("b", 0), known=1)
+    found = {step: next(iter(made.updates(batch, step))).logs for step in (2, 4, 6)}
+    assert all("rectifier_changed" in logs for logs in found.values())
+    assert ["diffusion_changed" in logs for logs in found.values()] == [False, False, True]
+
+
 def test_the_first_update_may_learn_rectified_labels() -> None:
     batch = a_batch(("a", 0), ("b", 0), known=1)
     losses = []
@@ -395,7 +445,7 @@ def test_the_control_has_no_second_update_and_rectification_begins_later_in_volu
     assert made.volumes is not None
     assert made.volumes.corrected is not None
     assert made.rectify_from == 3
-    assert DiffRectOptions().start(30000) == 1000
+    assert DiffRectOptions().start(30000) == 10_000
 
 
 def test_the_rectifier_s_rate_rises_then_decays() -> None:
@@ -414,9 +464,7 @@ def test_the_rectifier_s_rate_rises_then_decays() -> None:
     ("options", "line"),
     [
         ({"teacher_decay": 0.0}, "teacher_decay: expected above 0 with rectifier=volume"),
-        ({"coarse_to_fine": False}, "coarse_to_fine: expected true with rectifier=volume"),
-        ({"rectifier_image": False}, "rectifier_image: expected true with rectifier=volume"),
-        ({"guidance": "none"}, "guidance: expected row with rectifier=volume"),
+        ({"least_part": 1.5}, "least_part: expected a number from 0 to 1"),
         ({"given_guidance": 2.0}, "given_guidance: expected a number from 0 to 1"),
         ({"relabel_from": -0.1}, "relabel_from: expected a number from 0 to 1"),
         ({"neighbours": -1}, "neighbours: expected at least 0"),
@@ -433,7 +481,13 @@ def test_contradictions_are_one_line(options: dict[str, Any], line: str) -> None
 
 # ---- the training loop ------------------------------------------------------------------------
 
-OPTIONS = {"relabel_from": 0.25, "relabel_share": 1.0, "rectify_from": 1, "rectifier_interval": 1}
+OPTIONS = {
+    "relabel_from": 0.25,
+    "relabel_share": 1.0,
+    "rectify_from": 1,
+    "diffusion_from": 0.25,
+    "rectifier_interval": 1,
+}
 
 
 def config(precision: str, **options: Any) -> TrainConfig:

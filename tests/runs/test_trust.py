@@ -106,12 +106,16 @@ def test_checkpoints_do_not_unfold(tiny_run: Path, tmp_path: Path, kind: str) ->
 @pytest.mark.parametrize(
     ("entry", "change", "reason"),
     [
-        ("task", {"channels": 10**9}, "channels 1000000000"),
-        ("task", {"channels": "x"}, "channels 'x'"),
-        ("task", {"classes": ["a"] * 10**5}, "100000 classes"),
-        ("task", {"classes": ["background", "\x1b[2J"]}, "a class called"),
+        (
+            "task",
+            {"channels": 10**9},
+            "a whole number from 1 to 1024 under 'channels', got 1000000000",
+        ),
+        ("task", {"channels": "x"}, "a whole number from 1 to 1024 under 'channels', got 'x'"),
+        ("task", {"classes": ["a"] * 10**5}, "2 to 255 names that differ under 'classes'"),
+        ("task", {"classes": ["background", "\x1b[2J"]}, "names that can be shown under 'classes'"),
         ("task", {"axis": "../.."}, "--axis: expected one of"),
-        ("config", [], "no attribute 'items'"),
+        ("config", [], "names with values under 'config', got \\[\\]"),
         ("method", float("nan"), "finite weights, .* is not; try --checkpoint last"),
         ("method", 1j, "weights that fit its configuration"),
     ],

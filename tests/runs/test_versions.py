@@ -10,7 +10,7 @@ import pytest
 import torch
 
 import diffrect.training.train as train_module
-from diffrect.config import TrainConfig, read_config
+from diffrect.config import DIFFRECT_OF_FORMAT_2, TrainConfig, read_config
 from diffrect.data.batch import RawBatch
 from diffrect.data.prepare import prepare
 from diffrect.data.store import FORMAT_VERSION as STORE_VERSION
@@ -19,7 +19,6 @@ from diffrect.errors import InputError
 from diffrect.evaluation.evaluate import evaluate
 from diffrect.inference.load import load_method
 from diffrect.inference.model import Model
-from diffrect.methods.diffrect.options import EARLIER
 from diffrect.methods.registry import remembered, resolve
 from diffrect.runs.checkpoint import FORMAT_VERSION as CHECKPOINT_VERSION
 from diffrect.runs.checkpoint import checkpoint_path, load_checkpoint
@@ -61,8 +60,8 @@ def source(tmp_path: Path) -> Path:
 def test_a_checkpoint_without_an_option_has_the_value_from_before_it() -> None:
     held = TrainConfig(options={"teacher_decay": 0.5, "rectification_ramp": True})
     found = remembered(held).options
-    assert found == {**EARLIER, **held.options}
-    assert EARLIER.items() <= remembered(TrainConfig()).options.items()
+    assert found == {**DIFFRECT_OF_FORMAT_2, **held.options}
+    assert DIFFRECT_OF_FORMAT_2.items() <= remembered(TrainConfig()).options.items()
     assert remembered(TrainConfig(method="supervised")).options == {}
 
 
@@ -151,8 +150,8 @@ def test_preset_reference_of_format_1_keeps_its_meaning(tmp_path: Path) -> None:
     by_hand = tmp_path / "config.yaml"
     by_hand.write_text("preset: reference\n")
     assert resolve(read_config(by_hand)).view_options.geometry == "authors"
-    by_hand.write_text("format: 3\n")
-    with pytest.raises(InputError, match="expected configuration format 2, got 3"):
+    by_hand.write_text("format: 4\n")
+    with pytest.raises(InputError, match="expected configuration format 3, got 4"):
         read_config(by_hand)
 
 
@@ -187,7 +186,7 @@ def test_a_reference_run_of_before_goes_on_with_its_own_views(
 def _as_of_format_1(run: Path) -> None:
     """Take out of a run's files what version 0.1.0 did not write."""
     file = run / "config.yaml"
-    file.write_text(file.read_text().replace("format: 2\n", ""))
+    file.write_text(file.read_text().replace("format: 3\n", ""))
     for path in (run / "checkpoints").glob("*.pt"):
         state = load_checkpoint(path)
         state["config"]["options"].pop("geometry", None)

@@ -242,8 +242,9 @@ def test_load_method_restores_the_rectifier(made: Path):
     assert loaded.step == 4
     assert loaded.task.classes[1] == "right ventricle"
     restored = loaded.method.state_dict()
-    assert any(name.startswith("rectifier.") for name in restored)
-    assert all(torch.equal(restored[name], value) for name, value in saved["method"].items())
+    weights = {name: v for name, v in saved["method"].items() if torch.is_tensor(v)}
+    assert any(name.startswith("rectifier.") for name in weights)
+    assert all(torch.equal(restored[name], value) for name, value in weights.items())
 
 
 def test_rectified_slices_lie_on_their_own_grid_and_repeat(made: Path):

@@ -114,7 +114,7 @@ TRAIN = {
     ),
     "a store without cases": (
         "store new",
-        "store/store.json: expected the description of a store: KeyError .*",
+        "store/store.json: expected a value under 'format', found none",
         write("store/store.json", '{"version": 1}'),
     ),
     "a damaged array": (
@@ -150,7 +150,7 @@ TRAIN = {
     ),
     "a checkpoint without optimisers": (
         "store run --resume",
-        f"{LAST}: expected the checkpoint of a training, .*",
+        f"{LAST}: expected a value under 'optimizers', found none",
         change_checkpoint(LAST, without="optimizers"),
     ),
     "no configuration": (

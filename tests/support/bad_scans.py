@@ -431,6 +431,12 @@ SCANS: dict[str, tuple[str, str, Spoil]] = {
         "header says 144 bytes of pixels, the file has 100",
         series(retag("PixelData", bytes(100))),
     ),
+    "DICOM pixels that are more than the header says": (
+        "predict run out series",
+        "series/IM0003.dcm: expected a readable DICOM file: its header says 48 bytes of pixels, "
+        "the file has 144",
+        series(retag("Rows", 3)),
+    ),
     "a multi-frame DICOM file with a missing frame": (
         "predict run out a.dcm",
         "a.dcm: expected a slice every 4 mm, found a gap of 8 mm between frame 2 and frame 3: "

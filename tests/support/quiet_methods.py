@@ -21,6 +21,7 @@ from diffrect.methods.supervised import Supervised, SupervisedOptions
 
 # views without randomness
 OPTIONS = {
+    "rectifier": "slice",  # lessons of volumes are drawn
     "rotation_degrees": 0.0,
     "jitter_probability": 0.0,
     "blur_sigma": 0.0,

@@ -1,6 +1,5 @@
 """A short siege of `benchmarks/attack.py`, and what it calls wrong."""
 
-import argparse
 import os
 import shutil
 import signal
@@ -46,14 +45,11 @@ NUMBERS = {
 def test_no_input_does_harm(
     fixtures: Fixtures, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    sandbox = Sandbox(tmp_path / "sandbox")
-    given = argparse.Namespace(seed=SEED, keep=None)
+    siege = attack.Round(fixtures, Sandbox(tmp_path / "sandbox"), SEED)
     ends: Counter[str] = Counter()
     before = attack.contents(fixtures.decathlon.parent)
     for name, most in NUMBERS.items():
-        make, _ = attack.KINDS[name]
-        for number in range(most):
-            ends[attack.attack(name, number, make, fixtures, sandbox, given)] += 1
+        ends += siege.attack(name, range(most))
     assert capsys.readouterr().out == ""  # it prints what went wrong
     assert ends["WRONG"] == 0
     assert ends["right"] >= 4

@@ -2,6 +2,7 @@
 
 import json
 import re
+import sys
 from types import SimpleNamespace
 
 import pytest
@@ -9,6 +10,7 @@ import torch
 from torch.autograd import DeviceType
 
 import cost_growth
+import decoder_cost
 import loader_speed
 import memory
 import method_cost
@@ -167,3 +169,12 @@ def test_start_is_quick_and_loads_no_torch(monkeypatch, capsys):
     start_speed.main()
     found = re.findall(r"([\d.]+) s, torch loaded: (\w+)", capsys.readouterr().out)
     assert [loaded for _, loaded in found] == ["False"] * 3
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_the_cost_of_decoders_in_a_process_of_their_own(monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", ["cost", *["--files", "6", "--side", "16", "--rounds", "1"]])
+    decoder_cost.main()
+    printed = capsys.readouterr().out
+    assert re.findall(r"^(\w+) +[\d.]+ +[\d.]+ +[\d.]+$", printed, re.M) == ["PNG", "HDF5", "DICOM"]
+    assert re.search(r"^start of the process, once: [\d.]+ s$", printed, re.M)

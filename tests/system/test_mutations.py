@@ -12,7 +12,9 @@ import pytest
 
 from diffrect.data.sources.ssl4mis import Ssl4misCase
 from diffrect.errors import InputError
+from diffrect.imaging.decoders import guard
 from diffrect.imaging.read import read_image, read_label
+from diffrect.imaging.volume import Volume
 from support.mutations import mutated, samples
 
 MUTATIONS = int(os.environ.get("DIFFRECT_MUTATIONS", "12"))
@@ -23,16 +25,19 @@ def originals(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     return samples(tmp_path_factory.mktemp("samples"))
 
 
+def read(file: Path) -> Volume:
+    """Read a file as an image."""
+    if file.suffix == ".h5":
+        return Ssl4misCase("a", "a", (file,)).load().image
+    return read_image(file)
+
+
 def outcome(file: Path) -> str:
     """Read a file as an image and as a label; return what was said about it."""
     said = []
-    if file.suffix == ".h5":
-        readers = [lambda file: Ssl4misCase("a", "a", (file,)).load().image]
-    else:
-        readers = [read_image, read_label]
-    for read in readers:
+    for reader in [read] if file.suffix == ".h5" else [read, read_label]:
         try:
-            array = read(file).array
+            array = reader(file).array
         except InputError as error:
             said.append(str(error))
             assert said[-1].startswith(str(file))
@@ -58,6 +63,19 @@ def test_mutated_files(name: str, originals: dict[str, bytes], tmp_path: Path) -
     for _ in range(MUTATIONS):
         file.write_bytes(mutated(name, originals[name], chance))
         outcome(file)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_files_are_read_alike_where_there_is_no_other_process(
+    name: str, originals: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / name
+    file.write_bytes(originals[name])
+    there = read(file)
+    monkeypatch.setattr(guard, "_SEPARATE", False)
+    here = read(file)
+    assert np.array_equal(there.array, here.array)
+    assert (there.array.dtype, there.array.strides) == (here.array.dtype, here.array.strides)
 
 
 def test_every_kind_is_mutated(originals: dict[str, bytes]) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from diffrect.config import (
+    DIFFRECT_OF_FORMAT_2,
     Role,
     TrainConfig,
     config_from_dict,
@@ -18,7 +19,7 @@ from diffrect.config import (
 )
 from diffrect.errors import InputError
 from diffrect.methods.diffrect.options import REFERENCE, DiffRectOptions
-from diffrect.methods.registry import METHODS, complete, find_method, resolve
+from diffrect.methods.registry import METHODS, complete, find_method, remembered, resolve
 from diffrect.methods.supervised import Supervised
 from diffrect.runs.folder import check_same_config
 
@@ -46,9 +47,11 @@ def test_every_field_has_a_role() -> None:
 def test_roles_say_what_may_differ_in_a_resumed_run(tmp_path: Path) -> None:
     config = TrainConfig()
     free = {"devices", "nodes", "accelerator", "workers", "nonfinite", "split_file", "labelled"}
-    free |= {"val_patients", "test_patients"}
+    free |= {"val_patients", "test_patients", "threads"}
+    assert names_with(Role.CHOICE) == ("validate_every",)
     assert set(names_with(Role.MACHINE, Role.PATIENTS)) == free
     check_same_config(config, replace(config, workers=3, labelled="2"), tmp_path)
+    check_same_config(config, replace(config, validate_every=3), tmp_path)
     with pytest.raises(InputError, match=r"--resume expected size 256 as .*, got 32"):
         check_same_config(config, replace(config, size=32), tmp_path)
 
@@ -95,7 +98,7 @@ def test_presets_differ_where_they_say() -> None:
 
 def test_every_departure_is_an_option_of_its_own() -> None:
     for name, value in REFERENCE.items():
-        resolved = resolve(TrainConfig(options={name: value}))
+        resolved = resolve(TrainConfig(options={"rectifier": "slice", name: value}))
         assert getattr(resolved.method_options, name) == value
     viewed = resolve(TrainConfig(preset="reference", options={"interpolation": "linear"}))
     assert viewed.view_options.interpolation == "linear"
@@ -183,3 +186,30 @@ def test_intervals_scale() -> None:
 def test_options_out_of_range_are_named(option: str, value: float) -> None:
     with pytest.raises(InputError, match=f"{option}: expected"):
         resolve(TrainConfig(options={option: value}))
+
+
+def test_a_default_that_an_earlier_version_wrote_stays_what_it_was(tmp_path: Path) -> None:
+    file = tmp_path / "config.yaml"
+    write_config(TrainConfig(options={"rectifier_interval": 3}), file)
+    written = file.read_text()
+    assert read_config(file).options == {"rectifier_interval": 3}
+    file.write_text(written.replace("format: 3", "format: 2"))
+    earlier = read_config(file)
+    assert earlier.options == {**DIFFRECT_OF_FORMAT_2, "rectifier_interval": 3}
+    assert resolve(earlier).method_options.rectifier == "slice"
+    assert read_config(file, as_written=True).options == {"rectifier_interval": 3}
+    file.write_text("method: diffrect\n")  # by hand
+    assert read_config(file).options == {}
+    supervised = TrainConfig(method="supervised")
+    write_config(supervised, file)
+    file.write_text(file.read_text().replace("format: 3", "format: 2"))
+    assert read_config(file) == supervised
+
+
+def test_a_checkpoint_of_an_earlier_version_has_its_options() -> None:
+    known = {n: v for n, v in vars(DiffRectOptions()).items() if n not in DIFFRECT_OF_FORMAT_2}
+    assert resolve(remembered(TrainConfig(options=known))).method_options.rectifier == "slice"
+    complete_now = complete(TrainConfig())
+    assert remembered(complete_now) == complete_now
+    reference = remembered(TrainConfig(preset="reference"))
+    assert resolve(reference).method_options.teacher_statistics == "student"

@@ -6,7 +6,6 @@ from pathlib import Path
 from diffrect.data.store import Store
 from diffrect.inference.inputs import list_scans
 from diffrect.methods.registry import find_method
-from diffrect.runs.folder import check_start, has_checkpoint
 from diffrect.runs.recognise import check_has_model, check_is_store
 
 
@@ -20,18 +19,13 @@ def look_at_store(store: Path) -> None:
     Store(store)
 
 
-def look_before_training(
-    store: Path, run: Path, method: str, *, resume: bool, overwrite: bool
-) -> None:
-    """Refuse a store, a RUN folder or a method that a training cannot start with.
+def look_before_training(store: Path, method: str) -> None:
+    """Refuse a store or a method that there is not.
 
     Raises:
         InputError: naming it.
     """
     look_at_store(store)
-    resumes = resume and has_checkpoint(run)
-    if not resumes and not (resume and overwrite):  # the two of them are refused by the training
-        check_start(run, resume=resume, overwrite=overwrite)
     find_method(method)
 
 

@@ -1,9 +1,11 @@
 """The commands of the command line: each is a small dataclass whose fields are its options.
 
-Each command imports its work when it is called, so that help and bad arguments take no time.
+The work of a command is imported once its arguments are read, so that help and bad arguments take
+no time.
 """
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal
@@ -17,6 +19,7 @@ from diffrect.config import TrainConfig
 from diffrect.console import count, say, warn
 from diffrect.data.source_options import Format, SourceOptions
 from diffrect.distributed.ranks import is_first
+from diffrect.errors import InputError
 
 Checkpoint = Literal["best", "last"]
 Device = Annotated[str, arg(metavar="NAME")]
@@ -108,6 +111,8 @@ class Train:
     """File of options like RUN/config.yaml; options on the command line win."""
     option: Annotated[UseAppendAction[tuple[str, ...]], arg(metavar="NAME=VALUE")] = ()
     """Setting of the method or of the views; a NAME that does not exist lists them all."""
+    cross_validate: Annotated[int | None, arg(metavar="K", help_behavior_hint="")] = None
+    """Train K times, each time without another part of the labelled patients, and score these."""
     resume: Flag = False
     """Resume from the last checkpoint, with the options saved in RUN."""
     overwrite: Flag = False
@@ -117,27 +122,56 @@ class Train:
     quiet: Flag = False
     """Show no progress."""
 
-    def __call__(self) -> None:
+    def look(self) -> None:
+        """Refuse what can be refused before the work is loaded."""
         from diffrect.cli.before import look_before_training
-        from diffrect.methods.registry import has_option
 
-        method, flags = self.settings.method, {"resume": self.resume, "overwrite": self.overwrite}
-        look_before_training(self.store, self.run, method, **flags)
+        look_before_training(self.store, self.settings.method)
+
+    def __call__(self) -> None:
+        from diffrect.methods.registry import has_option
+        from diffrect.runs.folds import is_cross_validation
         from diffrect.training.train import train
 
+        method = self.settings.method
         if self.rectify_from is not None and not has_option(method, "rectify_from") and is_first():
             warn(f"--rectify-from: method {method} has no such option; it is ignored")
+        if self.cross_validate is not None or (self.resume and is_cross_validation(self.run)):
+            self.do_folds()
+            return
         train(
             self.store,
             self.run,
             self.settings,
-            **flags,
+            resume=self.resume,
+            overwrite=self.overwrite,
             progress=not self.quiet,
             profile=self.profile,
         )
         if not self.quiet and is_first():
             say(f"{self.run}: trained")
             say_next("diffrect evaluate", self.run)
+
+    def do_folds(self) -> None:
+        """Cross-validate."""
+        from diffrect.evaluation.scores_table import print_scores
+        from diffrect.training.cross_validation import cross_validate
+
+        if self.profile:
+            raise InputError("--profile and --cross-validate", "one of them", got="both")
+        scores = cross_validate(
+            self.store,
+            self.run,
+            self.settings,
+            folds=self.cross_validate,
+            resume=self.resume,
+            overwrite=self.overwrite,
+            progress=not self.quiet,
+        )
+        if not self.quiet:
+            print_scores(scores)
+            say(f"{self.run}: trained; its folds predict together")
+            say_next("diffrect predict", self.run, "OUT IMAGE...")
 
 
 @dataclass(frozen=True)
@@ -159,16 +193,19 @@ class Evaluate:
     quiet: Flag = False
     """Show no progress and no table."""
 
-    def __call__(self) -> None:
+    def look(self) -> None:
+        """Refuse what can be refused before the work is loaded."""
         from diffrect.cli.before import look_at_store
-        from diffrect.runs.names import metrics_file
         from diffrect.runs.recognise import check_has_model
 
         check_has_model(self.run, self.checkpoint)
         if self.store is not None:
             look_at_store(self.store)
+
+    def __call__(self) -> None:
         from diffrect.evaluation.evaluate import evaluate
         from diffrect.evaluation.scores_table import print_scores
+        from diffrect.runs.names import metrics_file
 
         result = evaluate(
             self.run,
@@ -216,10 +253,13 @@ class Predict:
     quiet: Flag = False
     """Show no progress."""
 
-    def __call__(self) -> None:
+    def look(self) -> None:
+        """Refuse what can be refused before the work is loaded."""
         from diffrect.cli.before import look_before_predicting
 
         look_before_predicting(self.run, self.checkpoint, self.inputs)
+
+    def __call__(self) -> None:
         from diffrect.inference.predict import predict
 
         written = predict(
@@ -256,10 +296,13 @@ class Export:
     quiet: Flag = False
     """Print nothing."""
 
-    def __call__(self) -> None:
+    def look(self) -> None:
+        """Refuse what can be refused before the work is loaded."""
         from diffrect.runs.recognise import check_has_model
 
         check_has_model(self.run, self.checkpoint)
+
+    def __call__(self) -> None:
         from diffrect.inference.export import export
 
         export(self.run, self.file, checkpoint=self.checkpoint, overwrite=self.overwrite)
@@ -298,3 +341,14 @@ COMMANDS = (
     | Annotated[Demo, subcommand("demo")]
 )
 Command = Prepare | Inspect | Train | Evaluate | Predict | Export | Compare | Demo
+WORK: Mapping[type[Command], str] = {
+    Prepare: "diffrect.data.prepare",
+    Inspect: "diffrect.data.inspection",
+    Train: "diffrect.training.train",
+    Evaluate: "diffrect.evaluation.evaluate",
+    Predict: "diffrect.inference.predict",
+    Export: "diffrect.inference.export",
+    Demo: "diffrect.showcase.demo",
+}
+"""The module that does the work of a command and takes the time to import; `compare` looks at its
+arguments before."""

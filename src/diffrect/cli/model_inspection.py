@@ -11,6 +11,7 @@ from diffrect.config import read_config
 from diffrect.console import plain, say, stdout_console
 from diffrect.data.split import Split
 from diffrect.errors import InputError
+from diffrect.runs.folds import is_cross_validation, read_folds
 from diffrect.runs.log import read_log
 from diffrect.runs.names import (
     BEST,
@@ -82,6 +83,8 @@ def print_model(found: ModelInspection) -> None:
 
 def _inspect_run(run: Path) -> ModelInspection:
     """Look at a RUN folder without loading any of its networks."""
+    if is_cross_validation(run):
+        return _inspect_folds(run)
     facts: dict[str, str] = {}
     problems: list[str] = []
     for look in (_trained_as, _patients, _progress):
@@ -102,6 +105,19 @@ def _inspect_run(run: Path) -> ModelInspection:
     if not kept:
         problems.append(f"{run / CHECKPOINTS_FOLDER}: expected a checkpoint, found none")
     return ModelInspection(str(run), "a run of train", facts, tuple(problems), _next_of(run, kept))
+
+
+def _inspect_folds(run: Path) -> ModelInspection:
+    """Look at the folder of a cross-validation, whose folds are runs."""
+    kind = "a cross-validation of train"
+    try:
+        folds, finished = read_folds(run)
+    except InputError as error:
+        return ModelInspection(str(run), kind, {}, (str(error),))
+    facts = {"folds": f"{len(folds)}, {'all' if finished else 'not all'} of them trained"}
+    resume = ("diffrect train STORE", run, "--resume")
+    following = ("diffrect predict", run, "OUT IMAGE...") if finished else resume
+    return ModelInspection(str(run), kind, facts, (), following)
 
 
 def _next_of(run: Path, kept: list[str]) -> tuple[str | Path, ...]:

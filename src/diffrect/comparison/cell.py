@@ -6,20 +6,25 @@ from pathlib import Path
 from typing import Any, Literal
 
 from diffrect.comparison.cost import training_cost
-from diffrect.comparison.locks import CellLock, LockedError
+from diffrect.comparison.locks import CellLock
 from diffrect.comparison.matrix import Cell
 from diffrect.comparison.names import CELL_FORMAT
 from diffrect.comparison.provenance import code_version
 from diffrect.config import (
-    REFERENCE_OF_FORMAT_1,
     Role,
     config_from_dict,
     config_to_dict,
+    earlier_options,
     names_with,
     read_config,
 )
+from diffrect.data.choose_split import split_of
+from diffrect.data.fields import Fields
+from diffrect.data.store import Store
+from diffrect.distributed.locks import LOCK_FILE, LockedError, refuse_taken
 from diffrect.errors import InputError
 from diffrect.evaluation.evaluate import evaluate
+from diffrect.evaluation.scores_file import read_scores
 from diffrect.json_files import read_json, write_json
 from diffrect.methods.registry import complete
 from diffrect.runs.checkpoint import checkpoint_path
@@ -78,7 +83,7 @@ def do_cell(job: CellJob, cell: Cell) -> Outcome:
         with CellLock(Path(job.folder), cell.folder):
             finish_cell(job, cell)
     except LockedError as taken:
-        return Outcome("taken", str(taken))
+        return Outcome("taken", f"taken by {taken.owner}")
     except InputError as error:
         return Outcome("failed", " ".join(str(error).split()))
     except OSError as error:
@@ -96,6 +101,9 @@ def finish_cell(job: CellJob, cell: Cell) -> None:
     if cell_state(run, job) == "finished":  # by another process, a moment ago
         return
     clear_unusable(run)
+    if not getattr(split_of(Store(job.store), cell.config), job.split):
+        expected = f"patients to score, the split of {job.store} has none"
+        raise InputError(f"--split {job.split}", expected, setting="split")
     train(job.store, run, cell.config, resume=True, progress=job.progress)
     evaluate(
         run,
@@ -141,6 +149,7 @@ def clear_unusable(run: Path) -> None:
     """
     begun = (run / CONFIG_FILE).is_file() and not has_state(run)
     ended = any(line["kind"] == "end" for line in read_log(run / LOG_FILE))
+    refuse_taken(run / LOCK_FILE, run)
     if begun and not ended and not any((run / metrics_file(split)).is_file() for split in SPLITS):
         remove_run(run)
 
@@ -153,14 +162,17 @@ def check_cell(run: Path, cell: Cell, split: str) -> None:
     """
     scores, saved = run / metrics_file(split), run / CONFIG_FILE
     if scores.is_file():
-        found = dict(read_json(scores).get("protocol", {}))
-        if found.get("preset") == "reference":  # its options may be those of an earlier version
-            found["options"] = {**REFERENCE_OF_FORMAT_1, **(found.get("options") or {})}
+        found = dict(Fields(read_scores(scores), scores).fields("protocol").values)
+        # Its options may be those of an earlier version.
+        earlier = earlier_options(str(found.get("method")), str(found.get("preset")))
+        found["options"] = {**earlier, **_options(found)}
     elif saved.is_file() and has_state(run):
         found = config_to_dict(complete(read_config(saved)))
     else:
         return
     wanted = config_to_dict(complete(cell.config))
+    if wanted["validate_every"] is None:  # as the training sees fit
+        del wanted["validate_every"]
     for name, (before, now) in differences(found, wanted).items():
         raise InputError(
             run,
@@ -175,12 +187,18 @@ def differences(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> dict[str
     differing = {}
     for one, other in (
         ({k: found[k] for k in found.keys() - _FREE}, wanted),
-        (found.get("options") or {}, wanted.get("options") or {}),
+        (_options(found), _options(wanted)),
     ):
         for name in sorted(one.keys() & other.keys()):
             if one[name] != other[name]:
                 differing[name] = (one[name], other[name])
     return differing
+
+
+def _options(settings: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the options in a configuration; none where they are no mapping."""
+    options = settings.get("options")
+    return options if isinstance(options, Mapping) else {}
 
 
 def to_dict(job: CellJob, cell: Cell) -> dict[str, Any]:

@@ -1,14 +1,16 @@
 """The cost of training a cell, as cell.json holds it: time, memory and size."""
 
+import math
 import platform
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
 
 from diffrect.console import count
+from diffrect.data.fields import is_number
 from diffrect.inference.load import load_method
 from diffrect.runs.log import read_log
 from diffrect.runs.names import LOG_FILE
@@ -50,9 +52,10 @@ def cost_from_dict(values: Mapping[str, Any]) -> TrainingCost:
     """Return the cost that a cell.json holds, perhaps one of another version of the package."""
     known: dict[str, Any] = {}
     for field in fields(TrainingCost):
-        value = values.get(field.name)
+        value: Any = values.get(field.name)
         kinds: tuple[type, ...] = (str,) if field.name == "machine" else (int, float)
-        known[field.name] = value if isinstance(value, kinds) else None
+        usable = isinstance(value, str) or (is_number(value) and 0 <= value < math.inf)
+        known[field.name] = value if isinstance(value, kinds) and usable else None
     return TrainingCost(**known)
 
 
@@ -67,14 +70,10 @@ def training_cost(run: Path, checkpoint: Literal["best", "last"]) -> TrainingCos
         if "minutes" in line or line.get("kind") == "end":
             end = {**end, **line}
     method = load_method(run, checkpoint).method
-    return TrainingCost(
-        minutes=end.get("minutes"),
-        processor_minutes=end.get("processor_minutes"),
-        seconds_per_iteration=end.get("seconds_per_iteration"),
-        peak_memory_mib=end.get("peak_memory_mib"),
+    return replace(
+        cost_from_dict({**end, "machine": machine()}),
         parameters=sum(p.numel() for p in method.predictor.parameters()),
         trained_parameters=sum(p.numel() for p in method.parameters() if p.requires_grad),
-        machine=machine(),
     )
 
 

@@ -18,12 +18,14 @@ from diffrect.comparison.matrix import Cell
 from diffrect.config import TrainConfig
 from diffrect.console import count, plain, stdout_console
 from diffrect.data.choose_split import split_of
+from diffrect.data.fields import Fields
 from diffrect.data.loader import iterate
 from diffrect.data.split import Split
 from diffrect.data.store import Store
 from diffrect.json_files import read_json
 from diffrect.methods.registry import complete
 from diffrect.runs.names import CELL_FILE
+from diffrect.training.interval import with_interval
 from diffrect.training.trainer import Trainer
 from diffrect.training.validation import validate
 
@@ -95,10 +97,10 @@ def finished_minutes(folder: Path) -> Mapping[str, float]:
     """Return the mean minutes of a folder's finished cells, by variant."""
     minutes: dict[str, list[float]] = {}
     for file in folder.glob(f"*/{CELL_FILE}"):
-        content = read_json(file)
-        spent = cost_from_dict(content.get("cost", {})).minutes
+        content = Fields(read_json(file), file)
+        spent = cost_from_dict(content.fields("cost", {}).values).minutes
         if spent:
-            minutes.setdefault(content["name"], []).append(spent)
+            minutes.setdefault(content.text("name"), []).append(spent)
     return {name: sum(values) / len(values) for name, values in minutes.items()}
 
 
@@ -110,6 +112,7 @@ def timed_minutes(config: TrainConfig, store: Store) -> float:
     """
     config = replace(complete(config), devices=1)
     split = split_of(store, config)
+    config = with_interval(config, store, split)
     trainer = Trainer(store, Path("estimate"), config, split)
     first = max(0, config.iterations - TIMED_STEPS - 1)
     times = []

@@ -6,6 +6,7 @@ from typing import Any
 
 from diffrect.comparison.matrix import Cell
 from diffrect.comparison.names import MATRIX_FILE, MATRIX_FORMAT
+from diffrect.data.fields import Fields
 from diffrect.json_files import read_json, write_json
 
 
@@ -39,4 +40,8 @@ def remember_cells(cells: Sequence[Cell], folder: Path) -> None:
 
 def _read_cells(folder: Path) -> dict[str, Any]:
     file = folder / MATRIX_FILE
-    return dict(read_json(file).get("cells", {})) if file.is_file() else {}
+    if not file.is_file():
+        return {}
+    content = Fields(read_json(file), file)
+    content.whole("format", 1, MATRIX_FORMAT, default=1)
+    return dict(content.fields("cells", {}).values)

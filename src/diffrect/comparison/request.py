@@ -103,6 +103,8 @@ def check_before(cells: Sequence[Cell], job: CellJob) -> None:
         **protocol_of(config_to_dict(cells[0].config)),
         **{"split": job.split, "checkpoint": job.checkpoint, "empty": "undefined"},
     }
+    if cells[0].config.validate_every is None:  # as each training sees fit
+        del asked["validate_every"]
     own = {cell.folder for cell in cells}
     for file in sorted(folder.glob(f"*/{metrics_file(job.split)}")):
         found = {} if file.parent.name in own else read_result(file).protocol

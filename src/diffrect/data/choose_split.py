@@ -9,9 +9,9 @@ from pathlib import Path
 from diffrect.config import TrainConfig
 from diffrect.console import warn
 from diffrect.data.split import Split
-from diffrect.data.split_file import read_split
 from diffrect.data.splits.drawn import DRAWN_AS_USUAL, HeldOut, draw_split
 from diffrect.data.splits.labelled import ALL, choose_labelled
+from diffrect.data.splits.split_file import read_split
 from diffrect.data.store import Store
 from diffrect.errors import InputError
 from diffrect.processes import speaker

@@ -25,16 +25,17 @@ def write_sealed(path: Path, content: dict[str, Any], *, sync: bool = True) -> N
         content: what it holds besides the checksum.
         sync: wait until it is on the disk, see `write_atomic`.
     """
-    sealed = {**content, SEAL: _digest(content)}
+    sealed = {**content, SEAL: digest(content)}
     write_atomic(path, json.dumps(sealed, indent=1), sync=sync)
 
 
 def is_intact(content: dict[str, Any]) -> bool:
     """Return whether the content of a JSON file is what `write_sealed` wrote."""
-    return content.get(SEAL) == _digest({k: v for k, v in content.items() if k != SEAL})
+    return content.get(SEAL) == digest({k: v for k, v in content.items() if k != SEAL})
 
 
-def _digest(content: dict[str, Any]) -> str:
+def digest(content: dict[str, Any]) -> str:
+    """Return the SHA-256 of plain values, whatever the order of their names."""
     text = json.dumps(content, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()
 

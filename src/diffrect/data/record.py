@@ -3,11 +3,13 @@
 `diffrect.data.store` says what the files hold.
 """
 
-import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from diffrect.data.fields import Fields
+from diffrect.errors import InputError
 from diffrect.json_files import read_json
 
 STORE_FILE = "store.json"
@@ -18,6 +20,8 @@ IMAGE_FILE = "image.b2nd"
 LABEL_FILE = "label.b2nd"
 
 _LARGEST_SIDE = 2**16
+_SPACINGS = (1e-9, 1e9)  # mm
+_LONGEST_NAME = 255  # bytes, as most file systems take
 
 
 @dataclass(frozen=True)
@@ -48,53 +52,65 @@ class CaseRecord:
     remarks: tuple[str, ...] = ()
 
     @classmethod
-    def from_dict(cls, entry: dict[str, Any]) -> "CaseRecord":
+    def from_dict(cls, entry: Mapping[str, Any], where: object = "case") -> "CaseRecord":
         """Return the record that an entry of `store.json`, or a `case.json`, describes.
 
+        Args:
+            entry: its fields by name.
+            where: what messages call the place that they come from, such as the file.
+
         Raises:
-            KeyError, TypeError, ValueError: the entry describes no case.
+            InputError: the entry describes no case.
         """
-        spacing = entry["spacing"]
-        height, width = entry["shape"]
-        # Lists as long as a damaged or hostile file says would fill the memory.
-        sizes = (entry["slices"], height, width)
-        if not all(type(size) is int and 0 < size <= _LARGEST_SIDE for size in sizes):
-            raise ValueError(f"{sizes} are not numbers of slices, rows and columns")
-        if not (isinstance(entry["patient"], str) and isinstance(entry["labelled"], bool)):
-            raise ValueError(f"{entry['id']!r} has no patient or does not say if it is labelled")
-        if spacing is not None and not _are_sizes(spacing):
-            raise ValueError(f"{spacing!r} is no spacing")
-        axis, remarks = entry.get("axis", 2), entry.get("remarks", ())
-        if axis not in (0, 1, 2) or not all(isinstance(remark, str) for remark in remarks):
-            raise ValueError(f"axis {axis!r}, remarks {remarks!r}")
-        orientation = entry.get("orientation")
-        if not (orientation is None or isinstance(orientation, str)):
-            raise ValueError(f"orientation {orientation!r}")
-        return cls(
-            id=entry["id"],
-            patient=entry["patient"],
-            labelled=entry["labelled"],
-            slices=entry["slices"],
-            shape=(height, width),
-            spacing=None if spacing is None else (spacing[0], spacing[1], spacing[2]),
-            axis=axis,
-            orientation=orientation,
-            remarks=tuple(remarks),
-        )
+        return _record(Fields(entry, where))
 
 
-def _are_sizes(spacing: Any) -> bool:
-    """Return whether a value of a JSON file is three lengths above 0."""
-    return (
-        isinstance(spacing, list)
-        and len(spacing) == 3
-        and all(type(size) in (int, float) and 0 < size < math.inf for size in spacing)
+def _record(fields: Fields) -> CaseRecord:
+    if not can_name_folder(fields.get("id")):
+        raise fields.refuse("id", "a name of a case")
+    # Lists as long as a damaged or hostile file says would fill the memory.
+    height, width = fields.numbers("shape", 2, 1, _LARGEST_SIDE)
+    if not (type(height) is int and type(width) is int):
+        raise fields.refuse("shape", "whole numbers of rows and columns")
+    spacing = None
+    if fields.get("spacing") is not None:
+        slices, rows, columns = fields.numbers("spacing", 3, *_SPACINGS)
+        spacing = (slices, rows, columns)
+    orientation = None
+    if fields.get("orientation", None) is not None:
+        orientation = fields.text("orientation", longest=8)
+    return CaseRecord(
+        id=fields.text("id"),
+        patient=fields.text("patient"),
+        labelled=fields.flag("labelled"),
+        slices=fields.whole("slices", 1, _LARGEST_SIDE),
+        shape=(height, width),
+        spacing=spacing,
+        axis=fields.whole("axis", 0, 2, default=2),
+        orientation=orientation,
+        remarks=fields.texts("remarks", ()),
     )
+
+
+def case_records(settings: Mapping[str, Any], file: Path) -> dict[str, CaseRecord]:
+    """Return the records of the cases that a store.json lists, by id.
+
+    Raises:
+        InputError: an entry describes no case, or two have one id.
+    """
+    records = [_record(fields) for fields in Fields(settings, file).each("cases")]
+    by_id = {record.id: record for record in records}
+    if len(by_id) < len(records):
+        raise InputError(
+            file, "each case once under 'cases'", got=f"{len(records)} for {len(by_id)}"
+        )
+    return by_id
 
 
 def read_record(store: Path, case_id: str) -> CaseRecord:
     """Return the record of a case whose folder is complete, without a `store.json`."""
-    return CaseRecord.from_dict(read_json(store / CASES_FOLDER / case_id / CASE_FILE))
+    file = store / CASES_FOLDER / case_id / CASE_FILE
+    return CaseRecord.from_dict(read_json(file), file)
 
 
 class SliceIndex(NamedTuple):
@@ -108,4 +124,6 @@ def can_name_folder(case_id: Any) -> bool:
     """Return whether a case's id can be the name of a folder, inside `cases` and nowhere else."""
     if not isinstance(case_id, str) or not case_id or case_id.startswith("."):
         return False  # a leading dot marks what is not finished
+    if len(case_id.encode("utf-8", "replace")) > _LONGEST_NAME:
+        return False
     return case_id.isprintable() and not set(case_id) & set('/\\:*?"')

@@ -1,12 +1,13 @@
 """The split of a data set: patients to train on, to choose a checkpoint by, and to test on."""
 
 import json
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass
 from functools import cache
 from importlib import resources
 from typing import Any
 
+from diffrect.data.fields import Fields
 from diffrect.errors import InputError
 from diffrect.json_files import parse_json
 
@@ -72,9 +73,23 @@ class Split:
         return cls.from_dict(parts)
 
     @classmethod
-    def from_dict(cls, parts: dict[str, Any]) -> "Split":
+    def from_dict(cls, parts: Mapping[str, Any]) -> "Split":
         """Return the split whose parts are lists of ids, as `to_dict` returns them."""
         return cls(**{name: tuple(patients) for name, patients in parts.items()})
+
+    @classmethod
+    def from_fields(cls, fields: Fields) -> "Split":
+        """Return the split that a store or a checkpoint remembers.
+
+        Raises:
+            InputError: a part is no list of ids, or has a name that no part has.
+        """
+        strange = [name for name in fields.values if name not in _PARTS]
+        if strange:
+            raise fields.refuse(strange[0], "nothing but train, val, test and labelled")
+        given = {name: fields.texts(name) for name in ("train", "val")}
+        rest = {name: fields.texts(name, ()) for name in ("test", "labelled")}
+        return cls(**given, **rest)
 
 
 @cache

@@ -18,6 +18,7 @@ from typing import Any
 import blosc2
 import numpy as np
 
+from diffrect.data.fields import Fields
 from diffrect.data.integrity import find_fault, is_intact
 from diffrect.data.record import (
     CASE_FILE,
@@ -28,7 +29,7 @@ from diffrect.data.record import (
     STORE_FILE,
     CaseRecord,
     SliceIndex,
-    can_name_folder,
+    case_records,
 )
 from diffrect.data.split import Split
 from diffrect.data.task import Task
@@ -80,32 +81,20 @@ class Store:
         self.path = Path(path)
         settings = read_settings(self.path)
         self._intact: set[tuple[str, str]] = set()  # arrays compared with their checksums
-        try:
-            self._take(settings)
-        except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
-            reason = f"{type(error).__name__} {error}"
-            raise InputError(
-                self.path / STORE_FILE, "the description of a store", reason=reason
-            ) from None
+        self._take(settings, self.path / STORE_FILE)
 
-    def _take(self, settings: dict[str, Any]) -> None:
-        self.version: int = settings["version"]
-        self.source: str = str(settings.get("source", "SOURCE"))
-        self.format: str = settings["format"]
-        self.task = Task.from_dict(settings)
-        self.missing_patients: list[str] = settings["missing_patients"]
-        self.options: dict[str, Any] = settings.get("options", {})
-        if not isinstance(self.format, str) or not all(
-            isinstance(name, str) for name in self.missing_patients
-        ):
-            raise ValueError(f"format {self.format!r}, missing {self.missing_patients!r}")
-        records = map(CaseRecord.from_dict, settings["cases"])
-        self.cases: dict[str, CaseRecord] = {record.id: record for record in records}
-        strange = [name for name in self.cases if not can_name_folder(name)]
-        if strange:
-            raise ValueError(f"{strange[0]!r} cannot name a case")
-        split = settings["official_split"]
-        self.official_split: Split | None = None if split is None else Split.from_dict(split)
+    def _take(self, settings: dict[str, Any], file: Path) -> None:
+        fields = Fields(settings, file)
+        self.version: int = fields.whole("version", min(_READABLE), FORMAT_VERSION)
+        self.source: str = fields.text("source", "SOURCE")
+        self.format: str = fields.text("format")
+        self.task = Task.from_dict(settings, file)
+        self.missing_patients: list[str] = list(fields.texts("missing_patients"))
+        self.options: dict[str, Any] = dict(fields.fields("options", {}).values)
+        self.cases: dict[str, CaseRecord] = case_records(settings, file)
+        self.official_split: Split | None = None
+        if fields.get("official_split") is not None:
+            self.official_split = Split.from_fields(fields.fields("official_split"))
 
     @property
     def channels(self) -> int:

@@ -1,8 +1,11 @@
 """The description of what is segmented, shared by stores, models, checkpoints and methods."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
+from diffrect.data.fields import Fields
+from diffrect.errors import InputError
 from diffrect.imaging.intensity import Intensity
 from diffrect.imaging.slicing import THIRD_AXIS, check_policy
 
@@ -23,25 +26,31 @@ class Task:
     """Rule by which volumes are cut into slices, see `choose_slicing`."""
 
     @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> "Task":
+    def from_dict(cls, values: Mapping[str, Any], where: object = "task") -> "Task":
         """Return the task that `to_dict` wrote; other keys are ignored.
 
+        Args:
+            values: its fields by name.
+            where: what messages call the place that they come from, such as the file.
+
         Raises:
-            InputError, KeyError, TypeError, ValueError: the values describe no task, or one whose
-                numbers would fill the memory.
+            InputError: the values describe no task, or one whose numbers would fill the memory.
         """
-        channels, classes = values["channels"], tuple(values["classes"])
-        if type(channels) is not int or not 0 < channels <= _MOST_CHANNELS:
-            raise ValueError(f"channels {channels!r}")
-        if not 2 <= len(classes) <= 255 or not all(isinstance(n, str) for n in classes):
-            raise ValueError(f"{len(classes)} classes")
-        strange = [name for name in classes if not name.isprintable()]
-        if strange:
-            raise ValueError(f"a class called {strange[0]!r}")
-        axis = values.get("axis", THIRD_AXIS)  # older files predate the choice
-        check_policy(axis)
-        Intensity.parse(values["intensity"])
-        return cls(channels, classes, values["intensity"], axis)
+        fields = Fields(values, where)
+        channels = fields.whole("channels", 1, _MOST_CHANNELS)
+        classes = fields.texts("classes")
+        if not 2 <= len(classes) <= 255 or len(set(classes)) < len(classes):
+            raise fields.refuse("classes", "2 to 255 names that differ")
+        if not all(name.isprintable() for name in classes):
+            raise fields.refuse("classes", "names that can be shown")
+        axis = fields.text("axis", THIRD_AXIS)  # older files predate the choice
+        intensity = fields.text("intensity")
+        try:
+            check_policy(axis)
+            Intensity.parse(intensity)
+        except InputError as error:
+            raise InputError(where, "a rule that is known", reason=error) from None
+        return cls(channels, classes, intensity, axis)
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values, as checkpoints and JSON hold them."""

@@ -6,6 +6,7 @@ from rich.table import Table
 from diffrect.console import count, plain, stdout_console
 from diffrect.evaluation.metrics import METRICS, Scores
 from diffrect.evaluation.result import Evaluation
+from diffrect.runs.names import SPLITS
 
 
 def scores_table(result: Evaluation) -> Table:
@@ -33,8 +34,9 @@ def print_scores(result: Evaluation, console: Console | None = None) -> None:
 
 def _title(result: Evaluation) -> str:
     cases, patients = count(len(result.cases), "case"), count(len(result.patients), "patient")
+    named = f"{result.split} split" if result.split in SPLITS else result.split.replace("_", "-")
     parts = [
-        f"{result.split} split: {cases}, {patients}",
+        f"{named}: {cases}, {patients}",
         f"checkpoint {result.checkpoint} (step {result.step})",
     ]
     if result.empty != "undefined":

@@ -12,7 +12,9 @@ from scipy import ndimage
 from diffrect.labels import IGNORED
 
 
-def keep_largest_components(labels: np.ndarray, classes: Collection[int] | None = None) -> None:
+def keep_largest_components(
+    labels: np.ndarray, classes: Collection[int] | None = None, least: float = 1.0
+) -> None:
     """Turn all but the largest connected part of each class into background, in place.
 
     Of parts of equal size the first stays.
@@ -20,11 +22,13 @@ def keep_largest_components(labels: np.ndarray, classes: Collection[int] | None 
     Args:
         labels: class codes, integers of any number of dimensions; 0 is the background.
         classes: the classes to reduce; None reduces all.
+        least: parts of this share of the largest part's size stay, too; 1 = no other part.
     """
     for _, inside, parts, sizes in _parts(labels, classes):
         if len(sizes) > 1:
-            largest = 1 + int(sizes.argmax())
-            inside[(parts > 0) & (parts != largest)] = 0
+            stays = sizes >= least * sizes.max() if least < 1 else np.zeros(len(sizes), bool)
+            stays[sizes.argmax()] = True
+            inside[~np.concatenate([[True], stays])[parts]] = 0
 
 
 def largest_shares(labels: np.ndarray) -> dict[int, float]:

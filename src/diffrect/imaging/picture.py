@@ -46,6 +46,9 @@ def _read_pages(path: Path, label: bool) -> tuple[list[np.ndarray], bool]:
     """Return the pages (rows, columns[, 3]), and whether viewers are asked to turn them."""
     warnings.simplefilter("error", Image.DecompressionBombWarning)
     with Image.open(path) as image:
+        if image.format == "PNG":  # whose checksums are compared only when asked to
+            image.verify()
+    with Image.open(path) as image:
         count = getattr(image, "n_frames", 1)
         if count != 1 and image.format != "TIFF":
             raise InputError(path, "one page", found=count)

@@ -1,6 +1,5 @@
 """A checkpoint of a RUN folder -> the method it holds, and the device to run it on."""
 
-import warnings
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -15,6 +14,7 @@ from diffrect.methods.registry import remembered, resolve
 from diffrect.processes import local_rank
 from diffrect.runs.checkpoint import checkpoint_path, load_checkpoint
 from diffrect.runs.recognise import check_has_model
+from diffrect.runs.state import load_statistics, load_weights
 
 
 class LoadedMethod(NamedTuple):
@@ -46,26 +46,12 @@ def load_method(run: Path | str, checkpoint: Literal["best", "last"] = "best") -
         config = remembered(config_from_dict(state["config"]))
         task = Task.from_dict(state["task"])
         resolved = resolve(config)
-    except (InputError, LookupError, TypeError, ValueError, AttributeError) as error:
+    except InputError as error:
         raise InputError(path, "what a training remembers", reason=error) from None
     problem = Problem(task, config.iterations, size=config.side)
     method = resolved.method(problem, resolved.method_options)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", UserWarning)  # complex numbers for real ones
-            method.load_state_dict(state["method"])
-            precise = state.get("statistics", {})
-            left = method.predictor.load_state_dict(precise, strict=False).unexpected_keys
-        if left:
-            raise RuntimeError(f"no statistics called {left[0]}")
-    except (RuntimeError, TypeError, UserWarning) as error:
-        reason = str(error).splitlines()[-1].strip()[:200]
-        raise InputError(path, "weights that fit its configuration", reason=reason) from None
-    weights = {n: v for n, v in method.state_dict().items() if isinstance(v, torch.Tensor)}
-    broken = next((n for n, values in weights.items() if not values.isfinite().all()), None)
-    if broken is not None:
-        expected = f"finite weights, {broken} is not"
-        raise InputError(path, expected, hint="try --checkpoint last")
+    load_weights(method, state["method"], path, hint="try --checkpoint last")
+    load_statistics(method.predictor, state.get("statistics", {}), path)
     return LoadedMethod(method, task, config, state["step"])
 
 

@@ -1,6 +1,7 @@
 """A trained network with all it needs to label new scans."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -9,6 +10,7 @@ import torch
 from torch import nn
 
 from diffrect.config import TrainConfig, config_from_dict
+from diffrect.data.fields import Fields
 from diffrect.data.task import Task
 from diffrect.errors import InputError
 from diffrect.imaging.read import read_image
@@ -21,6 +23,8 @@ from diffrect.inference.segment import segment
 from diffrect.inference.segmenter import Segmenter
 from diffrect.methods.registry import remembered, resolve
 from diffrect.networks.folding import for_prediction
+from diffrect.networks.mean import MeanOfNetworks
+from diffrect.runs.folds import is_cross_validation, trained_folds
 
 
 class Model:
@@ -76,15 +80,36 @@ class Model:
     ) -> "Model":
         """Return the model of a RUN folder, or of a file that `export` wrote.
 
+        That of a cross-validation averages the probabilities of its folds.
+
         Raises:
-            InputError: the folder holds no readable checkpoint of that name.
+            InputError: the folder holds no readable checkpoint of that name, or a cross-validation
+                that is not finished.
         """
         if Path(run).suffix == ".onnx":
             return cls.load_exported(Path(run))
+        if is_cross_validation(Path(run)):
+            return cls.mean([cls.load(f, checkpoint, device) for f in trained_folds(Path(run))])
         method, task, config, step = load_method(run, checkpoint)
         interpolation = resolve(config).view_options.interpolation
         where = pick_device(device)
         return cls(method.predictor, task, config, step, interpolation, where)
+
+    @classmethod
+    def mean(cls, models: Sequence["Model"]) -> "Model":
+        """Return a model whose probabilities are the mean of those of several models.
+
+        Raises:
+            InputError: they differ in their task, or in how slices become the network's input.
+        """
+        first = models[0]
+        seen = [replace(m.segmenter, network=first.segmenter.network) for m in models]
+        differing = any(m.task != first.task for m in models) or any(s != seen[0] for s in seen)
+        if differing:
+            raise InputError("models", "one task and one size to average", got="several")
+        network = MeanOfNetworks([model.network for model in models])
+        device, interpolation = first.segmenter.device, first.interpolation
+        return cls(network, first.task, first.config, first.step, interpolation, device)
 
     @classmethod
     def load_exported(cls, path: Path) -> "Model":
@@ -95,11 +120,12 @@ class Model:
         """
         network = OnnxNetwork(path)
         try:
-            config = remembered(config_from_dict(network.metadata["config"]))
-            task = Task.from_dict(network.metadata["task"])
+            fields = Fields(network.metadata, path)
+            config = remembered(config_from_dict(fields.fields("config").values))
+            task = Task.from_dict(fields.fields("task").values)
             interpolation = resolve(config).view_options.interpolation
-            step = network.metadata["step"]
-        except (InputError, KeyError, TypeError) as error:
+            step = fields.whole("step", 0)
+        except InputError as error:
             raise InputError(path, "what export remembers", reason=error) from None
         return cls(network, task, config, step, interpolation)
 

@@ -82,8 +82,6 @@ class Method(nn.Module, ABC):
         presets: for each preset name, the options that differ from `Options()`, and those of the
             views that differ from `data.view_options.VIEW_PRESETS` because the publication
             defines them.
-        earlier: options of which preset `default` has another value than when they were added, with
-            the value that checkpoints from before then were trained with.
         unlabelled: whether the method learns from unlabelled rows.
         strong_views: how many strong views it reads, 0 to 2; with 0, `Batch.strong` is the weak
             view, with 2, `Batch.second` has the other one.
@@ -93,7 +91,6 @@ class Method(nn.Module, ABC):
 
     Options: ClassVar[type]
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
-    earlier: ClassVar[Mapping[str, Any]] = {}
     unlabelled: ClassVar[bool] = True
     strong_views: ClassVar[int] = 1
 
@@ -136,7 +133,7 @@ class Method(nn.Module, ABC):
     def attach(self, volumes: TrainingVolumes) -> None:
         """Receive all slices of the training patients, once before the first iteration.
 
-        The training loop calls it only where `needs_volumes`, because the volumes stay in memory.
+        The training loop calls it only where `needs_volumes`, because it reads all known labels.
         `Batch.slices` and `Batch.geometry` say which of them a row shows, and how.
 
         Args:

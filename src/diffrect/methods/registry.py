@@ -9,7 +9,7 @@ from traceback import extract_tb
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from diffrect.checks import update_dataclass
-from diffrect.config import REFERENCE_OF_FORMAT_1, TrainConfig
+from diffrect.config import TrainConfig, earlier_options
 from diffrect.data.view_options import VIEW_PRESETS, ViewOptions
 from diffrect.errors import InputError
 
@@ -170,12 +170,10 @@ def remembered(config: TrainConfig) -> TrainConfig:
     Raises:
         InputError: there is no such method.
     """
-    method = find_method(config.method)
-    if config.preset != "reference":
-        return replace(config, options={**method.earlier, **config.options})
-    known = vars(method.Options()).keys() | vars(ViewOptions()).keys()
-    earlier = {name: value for name, value in REFERENCE_OF_FORMAT_1.items() if name in known}
-    return replace(config, options={**earlier, **config.options})
+    earlier = earlier_options(config.method, config.preset)
+    known = vars(find_method(config.method).Options()).keys() | vars(ViewOptions()).keys()
+    kept = {name: value for name, value in earlier.items() if name in known}
+    return replace(config, options={**kept, **config.options})
 
 
 def complete(config: TrainConfig) -> TrainConfig:

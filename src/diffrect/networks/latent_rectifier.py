@@ -121,6 +121,7 @@ class LatentRectifier(GuidedDiffusion):
         latent_channels: channels of a latent.
         colouring: whether label maps enter coloured (LCC) or as grey levels.
         two_classes: colours of the label maps if there are two classes, see `palette`.
+        sees_image: whether images enter, or black ones in their place.
         diffusion_steps: T, length of the noise schedule.
         sample_steps: DDIM steps taken when rectifying.
     """
@@ -134,6 +135,7 @@ class LatentRectifier(GuidedDiffusion):
         latent_channels: int = 32,
         colouring: bool = True,
         two_classes: TwoClasses = "black_red",
+        sees_image: bool = True,
         diffusion_steps: int = 10,
         sample_steps: int = 2,
     ) -> None:
@@ -147,7 +149,7 @@ class LatentRectifier(GuidedDiffusion):
         )
         slices = 1 + 2 * neighbours
         labels = slices + 1  # and the mean of the volume's labels: where in it the organ lies
-        self.latent_channels = latent_channels
+        self.latent_channels, self.sees_image = latent_channels, sees_image
         self.label_encoder = LabelEncoder(latent_channels)
         self.image_encoder = Encoder(channels * slices, WIDTHS, IMAGE_DROPOUT)
         self.denoiser = ResidualDenoiser(latent_channels, labels)
@@ -251,6 +253,7 @@ class LatentRectifier(GuidedDiffusion):
 
     def encode_images(self, images: Tensor) -> list[Tensor]:
         """Return the maps of padded images, fine to coarse."""
+        images = images if self.sees_image else torch.zeros_like(images)
         maps: list[Tensor] = self.image_encoder(pad_to_multiple(images, MULTIPLE))
         return maps
 

@@ -18,6 +18,7 @@ from typing import Any
 import torch
 
 from diffrect.atomic import naming, write_atomic
+from diffrect.data.fields import Fields
 from diffrect.errors import InputError
 from diffrect.runs.names import CHECKPOINTS_FOLDER, checkpoint_file
 
@@ -50,7 +51,7 @@ def save_checkpoint(state: dict[str, Any], path: Path, before: Path | None = Non
 
     The old content is kept as `before` if that is given.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
+    path.parent.mkdir(exist_ok=True)
     buffer = io.BytesIO()
     torch.save({"format": FORMAT_VERSION, **state}, buffer)
     if before is not None and path.exists():
@@ -98,6 +99,10 @@ def load_checkpoint(path: Path, device: torch.device | str = "cpu") -> dict[str,
             got=state["format"],
             hint="read it with the version of diffrect that wrote it, or a later one",
         )
+    fields = Fields(state, path)
+    fields.whole("step", 0)
+    for name in ("config", "task", "method"):
+        fields.fields(name)
     return state
 
 

@@ -5,6 +5,7 @@ from typing import Literal
 
 from diffrect.data.record import STORE_FILE
 from diffrect.errors import InputError
+from diffrect.runs.folds import is_cross_validation
 from diffrect.runs.names import CHECKPOINTS_FOLDER, CONFIG_FILE, checkpoint_file
 
 Kind = Literal["run", "store"]
@@ -43,6 +44,8 @@ def check_has_model(path: Path, checkpoint: str) -> None:
     if path.suffix == ".onnx":
         if not path.is_file():
             raise InputError(path, "a model made by export", found="no such file")
+        return
+    if is_cross_validation(path):
         return
     file = path / CHECKPOINTS_FOLDER / checkpoint_file(checkpoint)
     if file.is_file():

@@ -1,7 +1,8 @@
 """Resuming a training: what a checkpoint remembers of it, and whether it is the same training."""
 
+import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from diffrect.config import (
 )
 from diffrect.console import warn
 from diffrect.data.choose_split import split_of
+from diffrect.data.fields import Fields
 from diffrect.data.split import Split
 from diffrect.data.store import Store
 from diffrect.data.task import Task
@@ -47,6 +49,7 @@ class TrainingState:
         optimizers: state dict of each optimiser, by name.
         loss_scale: state dict of the loss scaler; empty in precisions that have none.
         carried: numbers of earlier iterations that the log repeats, see `Method.carried`.
+        path: the checkpoint that it comes from, for messages.
         statistics: batch norm's statistics with which the predictor predicts, by their names in it;
             empty where these are the ones it has in training.
     """
@@ -65,38 +68,56 @@ class TrainingState:
     loss_scale: Mapping[str, Any]
     carried: Mapping[str, float]
     statistics: Mapping[str, Any]
+    path: Path = field(default=Path("checkpoint"), compare=False)
 
     def to_dict(self) -> dict[str, Any]:
         """Return what a checkpoint holds."""
         return {
-            **vars(self),
+            **{name: value for name, value in vars(self).items() if name != "path"},
             "config": config_to_dict(self.config),
             "task": self.task.to_dict(),
             "split": self.split.to_dict(),
         }
 
     @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> "TrainingState":
+    def from_dict(
+        cls, values: Mapping[str, Any], path: Path = Path("checkpoint")
+    ) -> "TrainingState":
         """Return the state that a checkpoint holds; older ones lack some of the numbers.
 
+        Args:
+            values: its content.
+            path: its file, for messages.
+
         Raises:
-            InputError, KeyError, TypeError, ValueError: the values are not the state of a training.
+            InputError: the values are not the state of a training; names the entry.
         """
+        fields = Fields(values, path)
+        try:
+            config = config_from_dict(fields.fields("config").values)
+        except InputError as error:
+            raise error.about(f"{path}: {error.subject}") from None
+        step = fields.whole("step", 0, config.iterations)
+        loss_scale, carried = fields.fields("loss_scale", {}), fields.fields("carried", {})
+        for numbers in (loss_scale, carried):
+            for name in numbers.values:
+                numbers.number(name, -1e30, 1e30, also=math.nan)
         return cls(
-            step=values["step"],
-            best=values["best"],
-            last_dice=values["last_dice"],
-            validated=values.get("validated", values["step"]),
-            skipped=values.get("skipped", 0),
-            overflows=values.get("overflows", 0),
-            config=config_from_dict(values["config"]),
-            task=Task.from_dict(values["task"]),
-            split=Split.from_dict(values["split"]),
-            method=values["method"],
-            optimizers=values["optimizers"],
-            loss_scale=values.get("loss_scale", {}),
-            carried=values.get("carried", {}),
-            statistics=values.get("statistics", {}),
+            step=step,
+            best=fields.number("best", 0, 1, also=-math.inf),
+            last_dice=fields.number("last_dice", 0, 1, also=math.nan),
+            validated=fields.whole("validated", 0, step, default=step),
+            skipped=fields.whole("skipped", 0, default=0),
+            overflows=fields.whole("overflows", 0, default=0),
+            config=config,
+            task=Task.from_dict(fields.fields("task").values, path),
+            split=Split.from_fields(fields.fields("split")),
+            method=fields.fields("method").values,
+            optimizers=fields.fields("optimizers").values,
+            loss_scale=loss_scale.values,
+            carried=carried.values,
+            path=path,
+            statistics=fields.fields("statistics", {}).values,
         )
 
 
@@ -140,15 +161,7 @@ def load_training(path: Path, store: Store) -> TrainingState:
     Raises:
         InputError: not a checkpoint of a training, or of one on another kind of store.
     """
-    values = load_checkpoint(path)
-    try:
-        state = TrainingState.from_dict(values)
-    except KeyError:
-        raise InputError(
-            path, problem="expected the checkpoint of a training, it lacks its entries"
-        ) from None
-    except (InputError, LookupError, TypeError, ValueError, AttributeError) as error:
-        raise InputError(path, "the checkpoint of a training", reason=error) from None
+    state = TrainingState.from_dict(load_checkpoint(path), path)
     check_same_task(state.task, store.task, path)
     return state
 

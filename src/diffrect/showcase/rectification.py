@@ -1,5 +1,6 @@
 """The pseudo-labels of a trained DiffRect before and after its rectifier corrects them."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,13 +9,16 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from diffrect.data.record import CaseRecord
+from diffrect.config import TrainConfig
+from diffrect.data.record import CaseRecord, SliceIndex
 from diffrect.data.split import Split
 from diffrect.data.store import Store
+from diffrect.data.volumes import training_volumes
 from diffrect.imaging.resample import resize
 from diffrect.inference.load import load_method
 from diffrect.inference.segmenter import Segmenter
 from diffrect.methods.diffrect.method import DiffRect
+from diffrect.methods.diffrect.volume_transports import VolumeTransports
 from diffrect.methods.registry import resolve
 from diffrect.networks.calibration import calibration_guidance
 
@@ -45,8 +49,7 @@ class RectifiedSlice:
 def rectify_unlabelled(run: Path, store: Store, split: Split) -> list[RectifiedSlice]:
     """Return every unlabelled slice with its pseudo-label before and after rectification.
 
-    This is what training does, without views and dropout: calibration guidance says how far
-    pseudo-labels of labelled slices are off on average, and unlabelled ones are taken to be as bad.
+    This is what training does, without views and dropout.
 
     Args:
         run: the run of a DiffRect.
@@ -57,22 +60,73 @@ def rectify_unlabelled(run: Path, store: Store, split: Split) -> list[RectifiedS
         method, _, config, _ = load_method(run)
         assert isinstance(method, DiffRect)
         method.eval()
-        interpolation = resolve(config).view_options.interpolation
-        segmenter = Segmenter(
-            method.predictor, config.size, interpolation, None, torch.device("cpu")
-        )
         torch.manual_seed(NOISE_SEED)
-        labelled, unlabelled = (
-            [case for case in store.cases.values() if case.patient in patients]
-            for patients in (split.labelled, split.unlabelled)
-        )
-        rows = [guidance_rows(segmenter, store, case) for case in labelled]
-        guidance = torch.cat(rows).mean(dim=0, keepdim=True)
-        return [
-            rectified
-            for case in unlabelled
-            for rectified in rectify_case(method, segmenter, store, case, guidance)
-        ]
+        if isinstance(method.transports, VolumeTransports):
+            return list(rectify_volumes(method, method.transports, store, split, config))
+        return rectify_slices(method, store, split, config)
+
+
+def rectify_volumes(
+    method: DiffRect,
+    transports: VolumeTransports,
+    store: Store,
+    split: Split,
+    config: TrainConfig,
+) -> Iterator[RectifiedSlice]:
+    """Yield every unlabelled slice, rectified with its volume.
+
+    Args:
+        method: the trained method, in eval mode.
+        transports: its transports.
+        store: the store it was trained on.
+        split: its patients.
+        config: settings of the training.
+    """
+    interpolation = resolve(config).view_options.interpolation
+    volumes = training_volumes(store, split, config, interpolation)
+    method.attach(volumes)
+    with torch.inference_mode():
+        before, after = transports.relabel()
+    classes = len(store.classes)
+    for case in store.cases.values():
+        if case.patient not in split.unlabelled:
+            continue
+        indices = (SliceIndex(case.id, index) for index in range(case.slices))
+        rows = torch.tensor([volumes.rows[index] for index in indices])
+        maps = [labels[rows].long() for labels in (before, after)]
+        changed = (maps[0] != maps[1]).flatten(1).sum(dim=1).tolist()
+        shown = [to_grid(labels, case.shape, classes) for labels in maps]
+        for index, labels in enumerate(zip(*shown, store.label(case.id), strict=True)):
+            yield RectifiedSlice(case, index, changed[index], *labels)
+
+
+def rectify_slices(
+    method: DiffRect, store: Store, split: Split, config: TrainConfig
+) -> list[RectifiedSlice]:
+    """Return every unlabelled slice, rectified by itself.
+
+    Calibration guidance says how far pseudo-labels of labelled slices are off on average, and
+    unlabelled ones are taken to be as bad.
+
+    Args:
+        method: the trained method, in eval mode.
+        store: the store it was trained on.
+        split: its patients.
+        config: settings of the training.
+    """
+    interpolation = resolve(config).view_options.interpolation
+    segmenter = Segmenter(method.predictor, config.size, interpolation, None, torch.device("cpu"))
+    labelled, unlabelled = (
+        [case for case in store.cases.values() if case.patient in patients]
+        for patients in (split.labelled, split.unlabelled)
+    )
+    rows = [guidance_rows(segmenter, store, case) for case in labelled]
+    guidance = torch.cat(rows).mean(dim=0, keepdim=True)
+    return [
+        rectified
+        for case in unlabelled
+        for rectified in rectify_case(method, segmenter, store, case, guidance)
+    ]
 
 
 @torch.inference_mode()

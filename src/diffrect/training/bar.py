@@ -27,6 +27,7 @@ class Bar:
             refresh_per_second=2,
             disable=not self.console.is_terminal,
         )
+        self.losses, self.dice = "", math.nan
         self.task = self.progress.add_task("training", total=iterations, completed=first, status="")
 
     def __enter__(self) -> "Bar":
@@ -57,9 +58,18 @@ class Bar:
             validation_dice: of the last validation, in [0, 1]; NaN before the first.
         """
         shown = " ".join(f"{n} {v:.3f}" for n, v in losses.items() if n in SHOWN)
-        dice = "" if math.isnan(validation_dice) else f" · val Dice {100 * validation_dice:.1f}"
-        status = f"{shown} · {seconds:.2f} s/it{dice}"
-        self.progress.update(self.task, completed=step, status=status)
+        self.losses, self.dice = f"{shown} · {seconds:.2f} s/it", validation_dice
+        self.progress.update(self.task, completed=step, status=self.status)
+
+    @property
+    def status(self) -> str:
+        """What stands beside the bar: losses, the time of an iteration, the last Dice."""
+        dice = "" if math.isnan(self.dice) else f"val Dice {_percent(self.dice, 2)}"
+        return " · ".join(part for part in (self.losses, dice) if part)
+
+    def validating(self, case: int, cases: int) -> None:
+        """Show that a validation is at a case, counted from 1, of several."""
+        self.progress.update(self.task, status=f"validating, case {case} of {cases}")
 
     def validation(
         self, step: int, scores: Mapping[str, float], best: float, minutes: float
@@ -73,6 +83,8 @@ class Bar:
             best: highest Dice so far, in [0, 1]; -inf if there is nothing to choose by.
             minutes: since this session of the training began.
         """
+        self.dice = scores["dice"]
+        self.progress.update(self.task, completed=step, status=self.status)
         where, spent = f"iteration {step} of {self.iterations}", f"{minutes:.1f} min"
         if scores.keys() == {"dice"}:
             self.console.print(f"{where}: saved, {spent}")

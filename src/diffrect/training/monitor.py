@@ -14,6 +14,7 @@ from diffrect.runs.log import Log, has_ended, last_value
 from diffrect.runs.names import LOG_FILE, TENSORBOARD_FOLDER
 from diffrect.training.bar import Bar
 from diffrect.training.board import Board
+from diffrect.training.forecast import Forecast
 from diffrect.training.meter import Meter, peak_memory_mib
 
 LOG_EVERY = 10
@@ -28,11 +29,19 @@ class Monitor:
         first: iterations done by earlier sessions.
         progress: whether to show a bar and one line per validation.
         fabric: knows whether this is the first process.
+        forecast: says how long the training will take, once that is known.
     """
 
     def __init__(
-        self, run: Path, iterations: int, first: int, progress: bool, fabric: Fabric
+        self,
+        run: Path,
+        iterations: int,
+        first: int,
+        progress: bool,
+        fabric: Fabric,
+        forecast: Forecast,
     ) -> None:
+        self.forecast = forecast
         self.active = fabric.is_global_zero
         self.iterations, self.first = iterations, first
         self.path = run / LOG_FILE
@@ -88,10 +97,16 @@ class Monitor:
         cost = {"seconds_per_iteration": seconds, **self.meter.spent()}
         self._write("train", step, {**losses, **cost})
         self.bar.iteration(step, losses, seconds, validation_dice)
+        for line in self.forecast.lines(step, self.meter.training_seconds / (step - self.first)):
+            self.bar.remark(line)
 
     def validation_begins(self) -> None:
         """Note the start of a validation, whose time is not part of an iteration's."""
         self.meter.validation_begins()
+
+    def validating(self, case: int, cases: int) -> None:
+        """Show that a validation has come to a case, numbered from 1."""
+        self.bar.validating(case, cases)
 
     def validation(self, step: int, scores: Mapping[str, float], best: float) -> None:
         """Report the Dice of a validation, and the highest so far."""

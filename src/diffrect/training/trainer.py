@@ -27,6 +27,7 @@ from diffrect.distributed.averages import (
     average_logs,
     average_statistics,
 )
+from diffrect.distributed.locks import Lock
 from diffrect.distributed.sums import shared_statistics
 from diffrect.distributed.sync_norm import synchronise
 from diffrect.errors import InputError
@@ -35,6 +36,7 @@ from diffrect.methods.base import Method, Problem, Update
 from diffrect.methods.registry import Resolved, resolve
 from diffrect.runs.names import BEST, LAST
 from diffrect.runs.resume import TrainingState
+from diffrect.runs.state import load_optimizers, load_weights
 from diffrect.training.fabric import DTYPES, batch_explained, launch, make_fabric
 from diffrect.training.finite import Guard
 from diffrect.training.monitor import Monitor
@@ -56,12 +58,14 @@ class Trainer:
             defined.
         last_dice: the Dice of the last validation; NaN before the first, or if it is undefined.
         validated: iterations done at the last validation.
+        lock: the lock of the RUN folder, which has to be held when the state is saved.
         guard: checks losses and gradients, and counts the iterations that were left out.
     """
 
     def __init__(self, store: Store, run: Path, config: TrainConfig, split: Split) -> None:
         self.store, self.run, self.config, self.split = store, run, config, split
         self.profiler: StepProfiler | None = None
+        self.lock: Lock | None = None
         resolved = resolve(config)
         self.views: ViewOptions = resolved.view_options
         self.fabric = make_fabric(config)
@@ -223,9 +227,8 @@ class Trainer:
 
     def load(self, state: TrainingState) -> None:
         """Return to a saved state."""
-        self.method.load_state_dict(state.method)
-        for name, optimizer in self.optimizers.items():
-            optimizer.load_state_dict(dict(state.optimizers[name]))
+        load_weights(self.method, state.method, state.path)
+        load_optimizers(self.optimizers, state.optimizers, state.path)
         if state.loss_scale:
             self.fabric.strategy.precision.load_state_dict(dict(state.loss_scale))
         self.step, self.best, self.last_dice = state.step, state.best, state.last_dice
@@ -234,7 +237,7 @@ class Trainer:
 
     def save(self, name: str) -> None:
         """Write the checkpoint called `name`, see `save_state`."""
-        save_state(self.fabric, self.state(), self.run, name)
+        save_state(self.fabric, self.state(), self.run, name, self.lock)
 
     # ---- the loop -----------------------------------------------------------------------------
 
@@ -315,7 +318,15 @@ class Trainer:
         """
         # The network that predicts is scored on whole volumes.
         monitor.validation_begins()
-        scores = validate(self.segmenter, self.store, self.split.val, self.shown, self.fabric, stop)
+        scores = validate(
+            self.segmenter,
+            self.store,
+            self.split.val,
+            self.shown,
+            self.fabric,
+            stop,
+            monitor.validating,
+        )
         if scores is None:
             return
 

@@ -6,6 +6,7 @@ how well the class is found and would freeze the choice at the first validation,
 """
 
 import math
+from collections.abc import Callable
 from typing import cast
 
 import numpy as np
@@ -26,6 +27,7 @@ def validate(
     shown: tuple[str, ...],
     fabric: Fabric,
     stop: StopRequest | None = None,
+    report: Callable[[int, int], None] | None = None,
 ) -> dict[str, float] | None:
     """Return the mean Dice of the foreground classes over the cases of some patients.
 
@@ -39,6 +41,7 @@ def validate(
         shown: the classes that choose the best checkpoint, see `classes_shown`.
         fabric: the processes, and the precision in which the network runs.
         stop: ends the validation early once a stop is requested.
+        report: called with the number of a case, from 1, and of all, before it is scored.
 
     Returns:
         `dice` and `dice_CLASS` for each class, see `summarise_dice`; of no patients `dice` alone,
@@ -56,6 +59,8 @@ def validate(
         if stop is not None and stop.requested:
             scores[row:] = math.inf  # No Dice is infinite: every process sees it in the sum.
             break
+        if report is not None:
+            report(row + 1, len(cases))
         with fabric.autocast():
             zoom = store.zoom(case, segmenter.spacing)
             prediction = segmenter.labels(store.image(case), zoom)

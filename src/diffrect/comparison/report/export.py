@@ -6,6 +6,7 @@ from diffrect.checks import folder_to_make
 from diffrect.comparison.names import MATRIX_FILE
 from diffrect.comparison.report.comparison import Comparison
 from diffrect.errors import InputError
+from diffrect.evaluation.scores_file import read_scores, sealed
 from diffrect.json_files import read_json, write_json
 from diffrect.runs.names import CELL_FILE, metrics_file
 
@@ -27,14 +28,14 @@ def export_cells(folder: Path, target: Path, comparison: Comparison) -> None:
         raise InputError("--export", expected, setting="export")
     scores = metrics_file(comparison.split)
     for result in comparison.results:
-        metrics = read_json(result.folder / scores)
+        metrics = read_scores(result.folder / scores)
         for name in ("run", "store"):
-            metrics[name] = Path(metrics[name]).name
+            metrics[name] = Path(str(metrics.get(name, ""))).name
         if metrics["protocol"]["split_file"] is not None:
-            metrics["protocol"]["split_file"] = Path(metrics["protocol"]["split_file"]).name
+            metrics["protocol"]["split_file"] = Path(str(metrics["protocol"]["split_file"])).name
         copy = target / result.folder.name
         copy.mkdir(parents=True)
-        write_json(copy / scores, metrics)
+        write_json(copy / scores, sealed(metrics) if result.sealed else metrics)
         if (result.folder / CELL_FILE).is_file():
             write_json(copy / CELL_FILE, read_json(result.folder / CELL_FILE))
     if (folder / MATRIX_FILE).is_file():

@@ -33,6 +33,9 @@ def notes(comparison: Comparison) -> list[str]:
         *_setting_notes(comparison.results),
         f"Code: diffrect {', '.join(sorted({r.version for r in comparison.results}))}.",
     ]
+    unsealed = [result.folder.name for result in comparison.results if not result.sealed]
+    if unsealed:
+        lines.append(f"Not sealed, of a version without checksums: {', '.join(unsealed)}.")
     machines = sorted({r.cost.machine for r in comparison.results if r.cost.machine is not None})
     if machines:
         lines.append(f"Machine: {'; '.join(machines)}.")

@@ -14,14 +14,16 @@ from typing import Any
 from diffrect.comparison.cost import TrainingCost, cost_from_dict
 from diffrect.comparison.names import CELL_FORMAT
 from diffrect.config import Role, TrainConfig, names_with, validation_interval
+from diffrect.data.fields import Fields
 from diffrect.errors import InputError
 from diffrect.evaluation.metrics import METRICS, Scores
+from diffrect.evaluation.scores_file import is_sealed, read_scores
 from diffrect.json_files import read_json
-from diffrect.runs.names import CELL_FILE, METRICS_FORMAT
+from diffrect.runs.names import CELL_FILE
 
 # Numbers are not comparable if one of these differs. `devices` is among them, because each device
 # has batches of its own.
-_PROTOCOL = (*names_with(Role.RESULT), "devices")
+_PROTOCOL = (*names_with(Role.RESULT, Role.CHOICE), "devices")
 # Files of earlier versions do not name these, and had the defaults.
 _ADDED = ("spacing", "crop", "sync_batchnorm", "precise_statistics", "deterministic")
 _EVALUATION = ("split", "checkpoint", "empty")
@@ -45,6 +47,7 @@ class CellResult:
         step: iteration of the checkpoint.
         version: package version and commit, as text.
         cost: cost of the training, as far as it is known.
+        sealed: whether its scores are sealed; those of earlier versions are not.
     """
 
     folder: Path
@@ -60,6 +63,7 @@ class CellResult:
     step: int
     version: str
     cost: TrainingCost
+    sealed: bool = True
 
     @property
     def count(self) -> int:
@@ -76,74 +80,89 @@ def read_result(file: Path) -> CellResult:
     """Return a cell by its metrics file and the cell.json beside it.
 
     Raises:
-        InputError: a file cannot be read, has another format or lacks its entries.
+        InputError: a file cannot be read, has another format, has changed since it was written, or
+            an entry is missing or of another kind.
     """
-    metrics = read_json(file)
-    cell_file = file.with_name(CELL_FILE)
-    cell = read_json(cell_file) if cell_file.is_file() else {}
-    if metrics.get("format") != METRICS_FORMAT:
-        expected = f"metrics of format {METRICS_FORMAT}"
-        raise InputError(file, expected, got=str(metrics.get("format")))
-    if cell.get("format", CELL_FORMAT) != CELL_FORMAT:
-        raise InputError(cell_file, f"format {CELL_FORMAT}", got=str(cell["format"]))
-    try:
-        return _result(file.parent, metrics, cell)
-    except (KeyError, TypeError, AttributeError, ValueError) as error:
-        reason = f"{type(error).__name__} {error}"
-        raise InputError(file, "what evaluate writes", reason=reason) from None
-
-
-def _result(folder: Path, metrics: Mapping[str, Any], cell: Mapping[str, Any]) -> CellResult:
-    settings = metrics["protocol"]
+    metrics = Fields(read_scores(file), file)
+    cell = _read_cell(file.with_name(CELL_FILE))
+    settings = metrics.fields("protocol")
+    cases = {case.text("id"): _scores(case.fields("classes")) for case in metrics.each("cases")}
+    if not cases or not all(cases.values()):
+        raise metrics.refuse("cases", "at least one case with classes")
+    if len({tuple(scores) for scores in cases.values()}) > 1:
+        raise metrics.refuse("cases", "the same classes in all cases", found="others")
+    commit = None if cell.get("commit", None) is None else cell.text("commit")
+    folder = file.parent
     named = re.fullmatch(r"(.+?)(-labelled.+)?-seed\d+", folder.name)
-    cases = {case["id"]: _scores(case["classes"]) for case in metrics["cases"]}
-    if not cases:
-        raise ValueError("no cases")
-    _check_printable(str(cell.get("name") or ""), *(n for scores in cases.values() for n in scores))
-    commit = cell.get("commit")
+    name = cell.text("name", "") or (named[1] if named else settings.text("method"))
+    for shown in (name, *(n for scores in cases.values() for n in scores)):
+        if not shown.isprintable():  # it would steer a terminal
+            raise InputError(file, "names that can be shown", got=repr(shown))
+    version = metrics.text("diffrect")
     return CellResult(
         folder=folder,
-        name=cell.get("name") or (named[1] if named else settings["method"]),
-        seed=settings["seed"],
-        split_file=settings["split_file"] is not None,
-        labelled=tuple(settings["labelled_patients"]),
-        unlabelled=settings["unlabelled_patients"],
+        name=name,
+        seed=settings.whole("seed", 0, 2**63 - 1),
+        split_file=settings.get("split_file") is not None,
+        labelled=settings.texts("labelled_patients"),
+        unlabelled=settings.whole("unlabelled_patients", 0),
         protocol={
-            **{name: metrics[name] for name in _EVALUATION},
-            **protocol_of(settings),
+            **{name: metrics.text(name) for name in _EVALUATION},
+            **protocol_of(settings.values, file),
             "classes": ", ".join(next(iter(cases.values()))),
         },
-        options=settings.get("options") or {},
+        options={} if not settings.get("options", {}) else settings.fields("options").values,
         cases=cases,
-        patients=len({case["patient"] for case in metrics["cases"]}),
-        step=metrics["step"],
-        version=f"{metrics['diffrect']}{f' ({commit})' if commit else ''}",
-        cost=cost_from_dict(cell.get("cost") or {}),
+        patients=len({case.text("patient") for case in metrics.each("cases")}),
+        step=metrics.whole("step", 0),
+        version=f"{version}{f' ({commit})' if commit else ''}",
+        cost=cost_from_dict(cell.fields("cost", {}).values),
+        sealed=is_sealed(metrics.values),
     )
 
 
-def _check_printable(*names: str) -> None:
-    """Refuse names, which may be anything, that would steer a terminal."""
-    strange = next((name for name in names if not name.isprintable()), None)
-    if strange is not None:
-        raise ValueError(f"{strange!r} is not a name that can be shown")
+def _read_cell(file: Path) -> Fields:
+    """Return the content of a cell.json, nothing if there is none.
+
+    Raises:
+        InputError: it cannot be read, or is of another format.
+    """
+    cell = Fields(read_json(file) if file.is_file() else {}, file)
+    if cell.get("format", CELL_FORMAT) != CELL_FORMAT:
+        raise InputError(file, f"format {CELL_FORMAT}", got=str(cell.get("format")))
+    return cell
 
 
-def protocol_of(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Return which of a training's settings must be equal in a table, see `config_to_dict`."""
-    interval = validation_interval(settings["iterations"], settings["validate_every"])
+def protocol_of(settings: Mapping[str, Any], where: object = "protocol") -> dict[str, Any]:
+    """Return which of a training's settings must be equal in a table, see `config_to_dict`.
+
+    Args:
+        settings: the training's configuration.
+        where: what messages call the place that it comes from, such as the file.
+
+    Raises:
+        InputError: a setting is missing, or is not a plain value.
+    """
     defaults = {name: getattr(TrainConfig, name) for name in _ADDED}
-    named = {name: {**defaults, **settings}[name] for name in _PROTOCOL}
+    fields = Fields({**defaults, **settings}, where, "protocol")
+    given = fields.get("validate_every")
+    interval = validation_interval(
+        fields.whole("iterations", 1), given if given is None else fields.whole("validate_every", 1)
+    )
+    named = {name: fields.get(name) for name in _PROTOCOL}
+    for name, value in named.items():
+        if not (value is None or isinstance(value, str | int | float)):
+            raise fields.refuse(name, "a plain value")
     return {**named, "validate_every": interval}
 
 
-def _scores(classes: Mapping[str, Mapping[str, float | None]]) -> dict[str, Scores]:
+def _scores(classes: Fields) -> dict[str, Scores]:
     """Return the scores of a case with NaN where the file has null."""
+    return {name: _values(classes.fields(name)) for name in classes.values}
+
+
+def _values(metrics: Fields) -> Scores:
     return {
-        name: {metric: _number(values[metric]) for metric in METRICS}
-        for name, values in classes.items()
+        name: math.nan if metrics.get(name) is None else metrics.number(name, 0, 1e9)
+        for name in METRICS
     }
-
-
-def _number(value: float | None) -> float:
-    return math.nan if value is None else float(value)

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from diffrect.data.integrity import find_fault, seal_case
-from diffrect.data.record import STORE_FILE
+from diffrect.data.record import STORE_FILE, case_records
 from diffrect.data.sources.base import Reference
 from diffrect.data.store import read_settings
 from diffrect.errors import InputError
@@ -24,11 +24,8 @@ def find_damaged(
     of their descriptions that they lack.
 
     Raises:
-        InputError: not a finished store, or one of another source.
+        InputError: a store of another source.
     """
-    if not (store / STORE_FILE).is_file():
-        problem = "--repair expected a finished store"
-        raise InputError(store, problem=problem, found=f"no {STORE_FILE}")
     try:
         before = read_settings(store)
     except InputError:  # damaged, or of an unknown version
@@ -61,7 +58,8 @@ def _check_source(
         if before.get(name) != settings[name]:
             problem = f"--repair expected a source with the {name} {before.get(name)}"
             raise InputError(store, problem=problem, got=settings[name])
-    old, new = {case["id"] for case in before["cases"]}, {one.id for one in references}
+    old = case_records(before, store / STORE_FILE).keys()
+    new = {one.id for one in references}
     if old != new:
         one = sorted(old ^ new)[0]
         difference = f"it {'lacks' if one in old else 'adds'} {one}"

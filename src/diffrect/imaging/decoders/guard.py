@@ -23,10 +23,11 @@ import numpy as np
 
 from diffrect.errors import InputError
 from diffrect.imaging.decode import decoding
-from diffrect.imaging.decoders.limits import seconds_for
+from diffrect.imaging.decoders.limits import seconds_for, size_of
 
 Result = TypeVar("Result")
 
+_SEPARATE = os.name == "posix"
 _START_SECONDS = 300.0
 _TICK = 1.0
 _MAIN = (
@@ -57,7 +58,7 @@ def guarded(path: Path, expected: str, function: Callable[..., Result], *argumen
     Raises:
         InputError: the decoder fails, crashes or does not finish.
     """
-    if os.name != "posix":
+    if not _SEPARATE:
         with decoding(path, expected):
             return function(*arguments)
     while True:
@@ -104,7 +105,7 @@ class _Worker:
 
     def __init__(self) -> None:
         self.connection, theirs = multiprocessing.Pipe()
-        self.used = False
+        self.ready = self.used = False
         number = theirs.fileno()
         where = json.dumps([place for place in sys.path if place])
         try:
@@ -131,22 +132,23 @@ class _Worker:
             folder = str(Path.cwd())
         except OSError:  # it has been removed
             folder = None
-        begun = False
-        seconds = _START_SECONDS
         try:
+            if not self.ready:
+                self._receive(_START_SECONDS)
+                self.ready = True
             self.connection.send((folder, path, expected, function, arguments))
+            seconds = seconds_for(size_of(path))
             while True:
                 kind, content = self._receive(seconds)
-                if kind == "begun":
-                    begun = self.used = True
-                elif kind == "announced":
+                self.used = True
+                if kind == "announced":
                     seconds = seconds_for(content)
                 elif kind == "failed":
                     raise _FailedError(content)
                 else:
                     return self._result(*content)
         except (EOFError, ConnectionError):
-            raise _EndedError(self._how_it_ended(begun)) from None
+            raise _EndedError(self._how_it_ended()) from None
 
     def _receive(self, seconds: float) -> Any:
         """Return the next message; time in which this process is stopped does not count."""
@@ -169,12 +171,12 @@ class _Worker:
                 view = view[read:]
         return pickle.loads(content, buffers=arrays)
 
-    def _how_it_ended(self, begun: bool) -> str:
+    def _how_it_ended(self) -> str:
         with suppress(subprocess.TimeoutExpired):
             self.process.wait(_START_SECONDS / 100)
         self.process.kill()  # which nothing is told that has ended already
         code = self.process.wait()
-        if not begun:
+        if not self.ready:
             return f"the process for its decoder does not start (exit code {code})"
         if code == -signal.SIGKILL:
             return "its decoder was killed, perhaps for lack of memory"

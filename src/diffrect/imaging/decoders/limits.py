@@ -33,6 +33,14 @@ def bytes_for(amount: int) -> int:
     return FIXED_BYTES + BYTES_PER_AMOUNT * amount
 
 
+def size_of(path: Path) -> int:
+    """Return the bytes of a file; 0 if there is none."""
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
+
+
 def announce(values: int) -> None:
     """Say how many values are about to be decoded, which sets the limits of time and memory.
 

@@ -20,7 +20,13 @@ from typing import Any
 
 from diffrect.errors import InputError
 from diffrect.imaging.decode import decoding
-from diffrect.imaging.decoders.limits import bytes_for, on_announcement, seconds_for
+from diffrect.imaging.decoders.limits import (
+    AMOUNT_PER_SECOND,
+    bytes_for,
+    on_announcement,
+    seconds_for,
+    size_of,
+)
 
 Request = tuple[str | None, Path, str, Callable[..., Any], tuple[Any, ...]]
 """Current folder, file, what it should be, function, arguments."""
@@ -37,20 +43,21 @@ def main(descriptor: int) -> None:
         signal.signal(number, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a crash leaves no file behind
     connection = Connection(descriptor)
+    connection.send(("ready", None))
     while True:
         try:
             request: Request = connection.recv()
         except EOFError:
             return
-        connection.send(("begun", None))
         _answer(connection, request)
 
 
 def _end_with_parent() -> None:
     """Have the kernel end this process when standard input is closed by everyone else."""
     signal.signal(signal.SIGIO, signal.SIG_DFL)
-    fcntl.fcntl(0, fcntl.F_SETOWN, os.getpid())
-    fcntl.fcntl(0, fcntl.F_SETFL, fcntl.fcntl(0, fcntl.F_GETFL) | os.O_ASYNC)
+    with suppress(OSError):  # of systems that know this for sockets only
+        fcntl.fcntl(0, fcntl.F_SETOWN, os.getpid())
+        fcntl.fcntl(0, fcntl.F_SETFL, fcntl.fcntl(0, fcntl.F_GETFL) | os.O_ASYNC)
     if select.select([0], [], [], 0)[0]:  # it was closed before
         os._exit(1)
 
@@ -96,11 +103,12 @@ def run(path: Path, expected: str, function: Callable[..., Any], arguments: tupl
 def _limits(connection: Connection, path: Path) -> Iterator[None]:
     """Limit memory and processor time, first by the size of the file, then by what is announced."""
     before = resource.getrlimit(resource.RLIMIT_AS)
-    size, used = _size_of(path), _address_space()
+    size, used = size_of(path), _address_space()
 
     def listen(values: int) -> None:
         amount = max(values, size)
-        connection.send(("announced", amount))
+        if amount > max(size, AMOUNT_PER_SECOND):  # by which the parent waits a second longer
+            connection.send(("announced", amount))
         # The parent watches the clock; this is for one that was killed where no SIGIO comes.
         processor_seconds = seconds_for(amount) * (os.cpu_count() or 1) + 10
         signal.setitimer(signal.ITIMER_PROF, processor_seconds)
@@ -115,13 +123,6 @@ def _limits(connection: Connection, path: Path) -> Iterator[None]:
     finally:
         signal.setitimer(signal.ITIMER_PROF, 0)
         resource.setrlimit(resource.RLIMIT_AS, before)
-
-
-def _size_of(path: Path) -> int:
-    try:
-        return path.stat().st_size
-    except OSError:
-        return 0
 
 
 def _address_space() -> int | None:

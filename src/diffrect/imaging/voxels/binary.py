@@ -11,7 +11,7 @@ from nibabel.arrayproxy import ArrayProxy
 
 from diffrect.errors import InputError
 from diffrect.imaging.voxels.files import check_memory, check_size, open_regular
-from diffrect.imaging.voxels.streams import Compression, Inflated
+from diffrect.imaging.voxels.streams import ENDLESS, Compression, Inflated
 
 
 @contextmanager
@@ -54,6 +54,8 @@ def scaled_voxels(
     needed = math.prod(shape) * int(header.get_data_dtype().itemsize)
     scaled = header.get_slope_inter() not in ((None, None), (1.0, 0.0))
     compression = _compression(file)
+    if compression and offset > ENDLESS:
+        raise InputError(path, expected, reason=f"its voxels begin at byte {offset}")
     with opened(file, path, expected) as stream:
         size = file.stat().st_size
         check_size(path, expected, shape, needed, size, compression or "raw")

@@ -15,6 +15,7 @@ from diffrect.imaging.voxels.layout import Layout
 
 READABLE = "a readable NRRD or MetaImage file"
 _LONGEST_HEADER = 2**20
+_LONGEST_NUMBER = 64
 _WHOLE = re.compile(r"[+-]?\d{1,15}")
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 
@@ -135,7 +136,9 @@ def numbers(path: Path, name: str, text: str, many: int, *, missing: bool = Fals
     """
     words = text.split()
     known = [word for word in words if not (missing and word.lower() == "nan")]
-    good = len(words) == many and all(_NUMBER.fullmatch(word) for word in known)
+    good = len(words) == many and all(
+        len(word) <= _LONGEST_NUMBER and _NUMBER.fullmatch(word) for word in known
+    )
     if not good or not all(math.isfinite(float(word)) for word in known):
         raise refuse(path, name, text)
     return np.array([float(word) for word in words], dtype=np.float64)

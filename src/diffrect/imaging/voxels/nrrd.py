@@ -23,6 +23,7 @@ from diffrect.imaging.voxels.fields import (
 )
 from diffrect.imaging.voxels.files import voxel_file, voxel_files
 from diffrect.imaging.voxels.layout import AT_END, Layout, Stored
+from diffrect.imaging.voxels.streams import ENDLESS
 
 _MAGIC = re.compile(r"NRRD(000[1-5]|00\.01)")
 _FIELDS = {
@@ -96,6 +97,7 @@ _CHANNEL_AXES = {
     "xyz-color": 3,
     **dict.fromkeys(("rgba-color", "rgbacolor", "rgba"), 4),
 }
+_LONGEST_VECTORS = 2**12
 _VECTOR = re.compile(r"\s*(?:none|\(([^()]*)\))(?=\s|$)", re.I)
 
 
@@ -213,7 +215,8 @@ def _stored(path: Path, fields: dict[str, str], end: int) -> dict[str, Any]:
         raise refuse(path, "encoding", fields["encoding"])
     (lines,) = whole_numbers(path, "line skip", fields.get("line skip", "0"), 1, 0)
     given = fields.get("byte skip", "0")
-    (skip,) = whole_numbers(path, "byte skip", given, 1, AT_END)
+    most = 2**40 if stored == "raw" else ENDLESS  # all that is skipped is decompressed
+    (skip,) = whole_numbers(path, "byte skip", given, 1, AT_END, most)
     if (skip == AT_END and stored != "raw") or (skip and stored == "text"):
         raise refuse(path, "byte skip", given)
     if skip == AT_END:
@@ -295,7 +298,7 @@ def _space(path: Path, fields: dict[str, str]) -> tuple[int, np.ndarray]:
 
 def _vectors(path: Path, name: str, text: str, many: int, space: int) -> list[np.ndarray | None]:
     """Return the vectors of a field, None for each that is "none"."""
-    found = list(_VECTOR.finditer(text))
+    found = list(_VECTOR.finditer(text)) if len(text) <= _LONGEST_VECTORS else []
     if len(found) != many or "".join(match[0] for match in found) != text.rstrip():
         raise refuse(path, name, text)
     return [

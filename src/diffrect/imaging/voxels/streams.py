@@ -17,8 +17,10 @@ Compression = Literal["gzip", "zlib", "bzip2"]
 DAMAGED = "one that is damaged"
 """What was found in place of a readable file whose checksum does not hold."""
 _BEGINNINGS = {"gzip": b"\x1f\x8b", "bzip2": b"BZh", "zlib": b""}
-_ENDLESS = 2**26  # bytes after voxels for which nobody waits
+ENDLESS = 2**26
+"""The most bytes before or after voxels for which anybody waits."""
 _PIECE = 2**18
+_BITE = 2**15  # of compressed bytes; what a part leaves of one is copied
 
 
 class Inflated(io.RawIOBase):
@@ -48,7 +50,7 @@ class Inflated(io.RawIOBase):
         self._path, self._expected = path, expected
         self._place = 0
         self._over = self._dry = False
-        self._begin(file.read(_PIECE))
+        self._begin(file.read(_BITE))
         if not self._left.startswith(_BEGINNINGS[compression]):
             raise InputError(path, expected, found=f"no {compression} file")
 
@@ -94,7 +96,7 @@ class Inflated(io.RawIOBase):
         Raises:
             InputError: the data is damaged or cut short, or there is no end to it.
         """
-        left, most = 0, self._place + _ENDLESS
+        left, most = 0, self._place + ENDLESS
         while part := self._part(_PIECE):
             left += len(part)
             if left > most:
@@ -139,15 +141,15 @@ class Inflated(io.RawIOBase):
                 return b""
         elif self._inflate.unconsumed_tail:
             return bytes(self._inflate.unconsumed_tail)
-        data = self._file.read(_PIECE)
+        data = self._file.read(_BITE)
         self._dry = not data
         return data
 
     def _next(self) -> bool:
         """Begin the next part and return True, or count what follows the last one."""
         beginning = _BEGINNINGS[self._compression]
-        rest = bytes(self._inflate.unused_data) or self._file.read(_PIECE)
-        while len(rest) < len(beginning) and (more := self._file.read(_PIECE)):
+        rest = bytes(self._inflate.unused_data) or self._file.read(_BITE)
+        while len(rest) < len(beginning) and (more := self._file.read(_BITE)):
             rest += more
         if beginning and rest.startswith(beginning):
             self._begin(rest)
@@ -156,7 +158,7 @@ class Inflated(io.RawIOBase):
         while rest:
             self.trailing += len(rest)
             zeros = zeros and not rest.strip(b"\0")
-            rest = self._file.read(_PIECE)
+            rest = self._file.read(_BITE)
         if zeros:
             self.trailing = 0
         return False

@@ -1,4 +1,4 @@
-"""Which classes pseudo-labels show as one connected part, and the reduction of others to it."""
+"""Which classes are one connected part in truth, and the reduction of pseudo-labels to it."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal
@@ -16,7 +16,7 @@ Specks of annotation that have come loose are below a twentieth; lungs, lesions 
 
 
 class LargestParts:
-    """The classes of which only the largest connected part of each volume is kept.
+    """The classes of which the smaller connected parts of each volume are removed.
 
     Attributes:
         shares: by class code, the smallest share that the largest part of the class holds in a
@@ -24,15 +24,18 @@ class LargestParts:
         reduced: codes of the classes that are reduced.
     """
 
-    def __init__(self, wanted: LargestPart, classes: int, labelled: Iterable[Tensor]) -> None:
+    def __init__(
+        self, wanted: LargestPart, classes: int, labelled: Iterable[Tensor], least: float = 1.0
+    ) -> None:
         """Decide it.
 
         Args:
             wanted: True reduces all classes, False none, "auto" those that are one part.
             classes: number of classes, background included.
             labelled: class maps (Z, H, W) uint8 of the labelled volumes; read only for "auto".
+            least: parts of this share of the largest part's size are not removed.
         """
-        self.wanted = wanted
+        self.wanted, self.least = wanted, least
         self.shares: dict[int, float] = {}
         for volume in labelled if wanted == "auto" else ():
             for code, share in largest_shares(volume.numpy()).items():
@@ -46,7 +49,7 @@ class LargestParts:
         if not self.reduced:
             return volume
         cleaned = volume.numpy().copy()
-        keep_largest_components(cleaned, self.reduced)
+        keep_largest_components(cleaned, self.reduced, self.least)
         return torch.from_numpy(cleaned)
 
     def explained(self, classes: Sequence[str]) -> str:
@@ -60,7 +63,8 @@ class LargestParts:
         others = [_named(code, classes, self.shares) for code in codes if code not in self.reduced]
         said = []
         if kept:
-            said.append(f"keep only the largest connected part of {', '.join(kept)}")
+            largest = "largest connected part" + "s" * (self.least < 1)
+            said.append(f"keep only the {largest} of {', '.join(kept)}")
         if others:
             said.append(f"keep all parts of {', '.join(others)}")
         reason = f"; per cent of a class that are one part, {ONE_PART:.0%} at least to be reduced"

@@ -21,6 +21,7 @@ def make_rectifier(problem: Problem, options: DiffRectOptions) -> Rectifier | La
             neighbours=options.neighbours,
             colouring=options.colouring,
             two_classes=options.two_classes,
+            sees_image=options.rectifier_image,
             diffusion_steps=options.diffusion_steps,
             sample_steps=options.sample_steps,
         )

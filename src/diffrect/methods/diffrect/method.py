@@ -33,7 +33,7 @@ from diffrect.methods.base import (
     own_statistics,
 )
 from diffrect.methods.diffrect.make import make_optimizer, make_rectifier, make_transports
-from diffrect.methods.diffrect.options import EARLIER, REFERENCE, DiffRectOptions
+from diffrect.methods.diffrect.options import REFERENCE, DiffRectOptions
 from diffrect.methods.diffrect.parts import (
     Draws,
     PseudoLabel,
@@ -53,7 +53,6 @@ class DiffRect(Method):
 
     Options = DiffRectOptions
     presets = {"reference": REFERENCE}  # noqa: RUF012
-    earlier = EARLIER
 
     def __init__(self, problem: Problem, options: DiffRectOptions) -> None:
         super().__init__(problem, options)
@@ -62,7 +61,9 @@ class DiffRect(Method):
         self.teacher = make_teacher(self.segmenter) if options.teacher_decay else None
         self.volumes: VolumeLabels | None = None
         if options.of_volumes:
-            self.volumes = VolumeLabels(problem.classes, options.neighbours, options.largest_part)
+            self.volumes = VolumeLabels(
+                problem.classes, options.neighbours, options.largest_part, options.least_part
+            )
         self.transports = make_transports(
             self.rectifier, self.teacher, self.volumes, problem, options
         )

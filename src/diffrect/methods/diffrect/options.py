@@ -21,31 +21,40 @@ class DiffRectOptions:
 
     rectify_from: int | None = None
     """First iteration with the third update, which learns from rectified pseudo-labels; None =
-    1/30 of the training (1,000 of 30,000), or 1/3 where `rectifier` corrects whole volumes."""
+    after `rectify_share` of the training."""
+    rectify_share: float = 1 / 3
+    """Share of the training before the third update begins, if `rectify_from` does not say."""
     rectify_after: bool = False
     """Whether the third update begins one iteration after `rectify_from`, as the authors' does."""
-    rectifier: Literal["slice", "volume", "components", "identity"] = "slice"
+    rectifier: Literal["slice", "volume", "components", "identity"] = "volume"
     """What corrects pseudo-labels: `slice`, the rectifier as published, which sees single slices;
     `volume`, one that sees the slice's volume; or a control without a network that learns from the
-    same losses: `components`, which keeps only the largest 3-D part of a class, see `largest_part`,
+    same losses: `components`, which removes the smaller 3-D parts of a class, see `largest_part`,
     or `identity`, which corrects nothing."""
-    consistency_target: Literal["teacher", "rectified"] = "teacher"
+    consistency_target: Literal["teacher", "rectified"] = "rectified"
     """What the first update teaches on unlabelled rows once labels are rectified."""
     neighbours: int = 1
     """Slices on either side that `rectifier=volume` sees."""
-    relabel_from: float = 0.16
+    relabel_from: float = 1 / 6
     """Share of the training before the teacher first labels all volumes, with `rectifier` = volume,
     which then begins to learn, or components."""
-    relabel_share: float = 0.1
+    relabel_share: float = 1 / 6
     """Share of the training after which the teacher labels all volumes anew."""
+    diffusion_from: float = 0.5
+    """Share of the training before the diffusion of `rectifier=volume` corrects labels. Until then
+    only smaller parts are removed, see `largest_part`: a rectifier that has just begun to learn
+    makes labels worse."""
     given_guidance: float = 0.5
     """Calibration guidance that `rectifier=volume` is given when it corrects."""
     correction_weight: float = 1.0
     """Weight of what `rectifier=volume` changes in the logarithm of the teacher's probabilities."""
     largest_part: LargestPart = "auto"
-    """Whether `rectifier` = volume or components keeps only the largest 3-D part of a class: of
-    every class, of none, or, with auto, of those whose largest part holds at least 95 % of their
-    voxels in every labelled volume. Lungs, lesions and teeth then stay whole."""
+    """Whether `rectifier` = volume or components removes the smaller 3-D parts of a class: of every
+    class, of none, or, with auto, of those whose largest part holds at least 95 % of their voxels
+    in every labelled volume. Lungs, lesions and teeth then stay whole."""
+    least_part: float = 0.5
+    """Parts of a class that are at least this share of its largest one in a volume stay; 1 = only
+    the largest. Of two large parts, the larger one is often the wrong one."""
     confidence: float = 0.0
     """A pixel is unsure if its best class is not this far above its worst, (max - min) / max."""
     unsure_pixels: Literal["ignore", "background"] = "ignore"
@@ -78,7 +87,7 @@ class DiffRectOptions:
     """T, the length of the noise schedule."""
     sample_steps: int = 2
     """DDIM steps taken when rectifying, at most `diffusion_steps`."""
-    rectifier_interval: int = 2
+    rectifier_interval: int = 4
     """Iterations from one update of the rectifier to the next."""
     rectification_update: Literal["joint", "separate"] = "joint"
     """Whether the loss on rectified pseudo-labels joins the first update, whose forward pass it
@@ -102,7 +111,7 @@ class DiffRectOptions:
     teacher_decay: float = 0.99
     """Decay of the moving average of the segmenter that makes the pseudo-labels, in eval mode;
     0 = they come from the segmenter's own forward pass in training mode."""
-    teacher_statistics: Literal["student", "own"] = "student"
+    teacher_statistics: Literal["student", "own"] = "own"
     """Statistics of batch norm in the moving average: the segmenter's, averaged, though most of its
     rows are labelled or strong views; or those of the unlabelled weak rows that it labels."""
     consistency_weight: float = 1.0
@@ -116,7 +125,7 @@ class DiffRectOptions:
     has as many; in a short training the teacher's pseudo-labels are of no use earlier."""
     rectification_weight: float = 1.0
     """Weight of the third update's loss."""
-    rectification_ramp: bool = False
+    rectification_ramp: bool = True
     """Whether that weight rises as the weight of the losses on pseudo-labels does."""
     rectification_view: Literal["strong", "weak"] = "strong"
     """View of the slices that the third update trains the segmenter on."""
@@ -126,7 +135,7 @@ class DiffRectOptions:
     def __post_init__(self) -> None:
         if self.rectify_from is not None:
             at_least("rectify_from", self.rectify_from, 0)
-        for name in ("confidence", "teacher_decay", "ramp_share"):
+        for name in ("confidence", "teacher_decay", "ramp_share", "rectify_share"):
             within(name, getattr(self, name), 0, 1)
         for name in ("consistency_weight", "rectification_weight"):
             within(name, getattr(self, name), 0, 1e6)
@@ -139,7 +148,13 @@ class DiffRectOptions:
             )
         if self.of_volumes:
             self._check_volumes()
-        for name in ("relabel_from", "relabel_share", "given_guidance"):
+        for name in (
+            "relabel_from",
+            "relabel_share",
+            "given_guidance",
+            "least_part",
+            "diffusion_from",
+        ):
             within(name, getattr(self, name), 0, 1)
         within("correction_weight", self.correction_weight, 0, 1e6)
         at_least("neighbours", self.neighbours, 0, 64)
@@ -158,14 +173,6 @@ class DiffRectOptions:
         if self.rectifier == "components" and self.largest_part is False:
             expected = f"auto or true with {chosen}, which does nothing else"
             raise InputError("largest_part", expected, got="false", setting="largest_part")
-        if self.rectifier == "volume":
-            for name in ("coarse_to_fine", "fine_to_precise", "rectifier_image"):
-                if not getattr(self, name):
-                    expected = f"true with {chosen}, which has no such ablation"
-                    raise InputError(name, expected, got="false", setting=name)
-            if self.guidance == "none":
-                expected = f"row with {chosen}, which has no such ablation"
-                raise InputError("guidance", expected, got="none", setting="guidance")
 
     @property
     def of_volumes(self) -> bool:
@@ -181,7 +188,7 @@ class DiffRectOptions:
         """Return the first of a training's `iterations` that learns rectified pseudo-labels."""
         start = self.rectify_from
         if start is None:
-            start = iterations // (3 if self.of_volumes else 30)
+            start = int(iterations * self.rectify_share + 1e-9)  # 1/30 of 30,000 are 1,000
         return start + self.rectify_after
 
     def weight(self, step: int, iterations: int) -> float:
@@ -202,16 +209,11 @@ class DiffRectOptions:
         return max(1, round(self.ramp_share * iterations), min(self.ramp_least, iterations))
 
 
-EARLIER: Mapping[str, Any] = {
-    "rectifier": "slice",
-    "consistency_target": "teacher",
-    "teacher_statistics": "student",
-    "rectification_ramp": False,
-}
-"""Preset `default` before these options were added; checkpoints of that time do not hold them."""
-
 REFERENCE: Mapping[str, Any] = {
+    "rectifier": "slice",
+    "rectify_share": 1 / 30,
     "rectify_after": True,
+    "consistency_target": "teacher",
     "two_classes": "black_white",
     "confidence": 0.8,
     "unsure_pixels": "background",
@@ -230,7 +232,9 @@ REFERENCE: Mapping[str, Any] = {
     "clamp_latent": True,
     "rectifier_interval": 1,
     "rectification_update": "separate",
+    "rectification_ramp": False,
     "sampling_mode": "train",
     "rectifier_decay": False,
     "teacher_decay": 0.0,
+    "teacher_statistics": "student",
 }

@@ -47,6 +47,7 @@ class VolumeLabels(nn.Module):
         classes: number of classes, background included.
         reach: neighbours on either side in the context of a slice.
         largest_part: whether classes are reduced to their largest part, see `LargestParts`.
+        least_part: share of the largest part's size from which on other parts stay.
         kept: how many earlier sets of labels are kept as examples of coarse labels.
 
     Attributes:
@@ -59,11 +60,16 @@ class VolumeLabels(nn.Module):
     """
 
     def __init__(
-        self, classes: int, reach: int, largest_part: LargestPart = True, kept: int = 2
+        self,
+        classes: int,
+        reach: int,
+        largest_part: LargestPart = True,
+        least_part: float = 1.0,
+        kept: int = 2,
     ) -> None:
         super().__init__()
         self.classes, self.reach, self.kept = classes, reach, kept
-        self.largest_part = largest_part
+        self.largest_part, self.least_part = largest_part, least_part
         self.volumes: TrainingVolumes | None = None
         self.history: list[Packed] = []
         self.means: list[Packed] = []
@@ -76,7 +82,7 @@ class VolumeLabels(nn.Module):
         self.volumes = volumes
         self.neighbours = volumes.neighbours(self.reach)
         known = (volumes.labels[rows] for rows in volumes.cases() if volumes.labelled[rows[0]])
-        self.parts = LargestParts(self.largest_part, self.classes, known)
+        self.parts = LargestParts(self.largest_part, self.classes, known, self.least_part)
 
     @property
     def slices(self) -> TrainingVolumes:

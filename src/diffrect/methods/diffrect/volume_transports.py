@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from diffrect.data.batch import Batch
+from diffrect.data.packed import Packed
 from diffrect.distributed.ranks import joined
 from diffrect.methods.base import Update
 from diffrect.methods.diffrect.options import DiffRectOptions
@@ -52,6 +53,7 @@ class VolumeTransports:
         self.lessons = Lessons(teacher, labels)
         self.draws = Draws()
         self.start = round(options.relabel_from * iterations)
+        self.diffusion_start = round(options.diffusion_from * iterations)
         self.interval = max(1, round(options.relabel_share * iterations))
 
     def prepare(self, step: int, rectifying: bool) -> bool:
@@ -69,14 +71,30 @@ class VolumeTransports:
         labels = self.labels
         due = (step - self.start) % self.interval == 0
         if due or not labels.history or (rectifying and labels.corrected is None):
-            labels.label_all(self.teacher, self.like)
             if rectifying:
-                self.correct_all()
+                self.relabel(diffusing=step >= self.diffusion_start)
+            else:
+                labels.label_all(self.teacher, self.like)
         return labels.corrected is not None
 
-    def correct_all(self) -> None:
-        """Correct the labels of all volumes, and note what each part of the correction does."""
-        labels, rectifier = self.labels, self.rectifier
+    def relabel(self, *, diffusing: bool = True) -> tuple[Packed, Packed]:
+        """Label and correct all volumes; return both class maps (N, H, W) of all slices.
+
+        Args:
+            diffusing: whether the rectifier corrects, too, and not only the removal of parts.
+        """
+        self.labels.label_all(self.teacher, self.like)
+        self.correct_all(self.rectifier if diffusing else None)
+        assert self.labels.corrected is not None
+        return self.labels.history[-1], self.labels.corrected
+
+    def correct_all(self, rectifier: LatentRectifier | None) -> None:
+        """Correct the labels of all volumes, and note what each part of the correction does.
+
+        Args:
+            rectifier: the network; None only removes the smaller parts of classes.
+        """
+        labels = self.labels
         assert labels.targets is not None
         better = labels.targets
         notes = labels.noted("parts", better)
@@ -110,9 +128,9 @@ class VolumeTransports:
         around = self.labels.context(rows)
         images = channels_last(around.images.flatten(1, 2).to(like))
         coarse = torch.cat([own[:, None].float(), around.labels], dim=1).to(like)
-        guidance = torch.tensor([self.options.given_guidance]).to(like)
         noise = torch.randn(rectifier.latent_shape(images)).to(like)
-        return rectifier.rectify(images, coarse, guidance, noise, self.options.correction_weight)
+        weight = self.options.correction_weight
+        return rectifier.rectify(images, coarse, self.given.to(like), noise, weight)
 
     def rate(self, rate: float, step: int) -> float:
         """Return the rectifier's learning rate in iteration `step`, from that of SGD.
@@ -139,12 +157,17 @@ class VolumeTransports:
             noise = torch.randn(rectifier.latent_shape(images)).to(images)
         target = rectifier.encode(rectifier.colouring(made.target).to(images)[:, None])[0]
         maps, conditions = rectifier.encode_images(images), rectifier.encode(made.coarse)
-        guidance = torch.tensor([self.options.given_guidance]).to(images)
-        sampled = rectifier.sample(maps, conditions, guidance, noise)
+        sampled = rectifier.sample(maps, conditions, self.given.to(images), noise)
         found = {"latent_coarse": conditions[0], "latent_sampled": sampled}
         here = {n: float(F.mse_loss(x.float(), target.float())) for n, x in found.items()}
         everywhere = joined().gather([here])  # each process has drawn lessons of its own
         return {name: sum(e[name] for e in everywhere) / len(everywhere) for name in here}
+
+    @property
+    def given(self) -> Tensor:
+        """The calibration guidance (1,) at which labels are corrected."""
+        guided = self.options.guidance != "none"
+        return torch.tensor([self.options.given_guidance if guided else 0.0])
 
     @property
     def like(self) -> Tensor:
@@ -170,23 +193,27 @@ class VolumeTransports:
             weight: not used; the targets in the volumes are better than the pseudo-labels of rows.
         """
         assert self.rectifier is not None
-        rows = batch.labelled
-        colouring = self.rectifier.colouring
-        made = self.lessons.coloured(colouring, rows, len(batch.weak) - rows)
+        options, colouring = self.options, self.rectifier.colouring
+        rows = batch.labelled if options.fine_to_precise else 0
+        others = len(batch.weak) - batch.labelled if options.coarse_to_fine else 0
+        made = self.lessons.coloured(colouring, rows, others)
+        if options.guidance == "none":
+            made = made._replace(guidance=torch.zeros_like(made.guidance))
         images, target = made.images, colouring(made.target).to(made.images)
-        step = self.draws.timestep("joint", len(images), self.options.diffusion_steps, images)
+        step = self.draws.timestep("joint", len(images), options.diffusion_steps, images)
         noise = self.draws.normal("joint", self.rectifier.latent_shape(images), images)
         out = self.rectifier.transport(images, made.coarse, target, made.guidance, step, noise)
-        parts = {"rectifier_supervised": slice(rows), "rectifier_unsupervised": slice(rows, None)}
+        parts: dict[str, slice] = {}
+        logs: dict[str, Tensor | float] = {}
+        if rows:
+            parts["rectifier_supervised"] = slice(rows)
+            logs["guidance_weak_to_label"] = made.guidance[:rows].mean()
+        if others:
+            parts["rectifier_unsupervised"] = slice(rows, None)
+            logs["guidance_strong_to_weak"] = made.guidance[rows:].mean()
         losses = {n: cross_entropy_dice(out.logits[p], made.target[p]) for n, p in parts.items()}
         decoded = [cross_entropy_dice(out.decoded[p], made.target[p]) for p in parts.values()]
         total = torch.stack([*losses.values()]).sum() + out.latent
         total = total + 0.5 * torch.stack(decoded).sum()
-        logs = {
-            **losses,
-            "latent": out.latent,
-            "guidance_weak_to_label": made.guidance[:rows].mean(),
-            "guidance_strong_to_weak": made.guidance[rows:].mean(),
-            "rectifier_total": total,
-        }
+        logs = {**losses, "latent": out.latent, **logs, "rectifier_total": total}
         return Update("rectifier", total, logs)
