@@ -1,5 +1,6 @@
 """What `inspect` says of a run, of a checkpoint and of an exported model."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -190,7 +191,7 @@ def _inspect_exported(path: Path) -> ModelInspection:
     return ModelInspection(str(path), kind, facts, (), ("diffrect predict", path, "OUT IMAGE..."))
 
 
-def _remembered(state: dict[str, Any]) -> dict[str, str]:
+def _remembered(state: Mapping[str, Any]) -> dict[str, str]:
     """Return what a checkpoint or an exported model says of itself."""
     config, task = state.get("config") or {}, state.get("task") or {}
     return {
