@@ -21,7 +21,7 @@ from diffrect.data.preparation.construction import (
     remove_unfinished_cases,
 )
 from diffrect.data.preparation.repair import find_damaged
-from diffrect.data.preparation.write_case import write_case
+from diffrect.data.preparation.write_case import remove_partial_cases, write_case
 from diffrect.data.record import PROGRESS_FILE, STORE_FILE, can_name_folder, read_record
 from diffrect.data.source_options import SourceOptions
 from diffrect.data.sources import find_source, list_cases
@@ -187,9 +187,12 @@ def _write_cases(
         done: Generator[str, None, None] = (_convert(*settings, one) for one in todo)
     else:
         done = in_parallel(_convert, [(*settings, one) for one in todo], workers)
-    with closing(done):  # at once, also when interrupted
-        for _ in progress_bar(done, "preparing", progress, total=len(todo)):
-            pass
+    try:
+        with closing(done):  # at once, also when interrupted
+            for _ in progress_bar(done, "preparing", progress, total=len(todo)):
+                pass
+    finally:
+        remove_partial_cases(store)  # of processes that had to be ended
 
 
 def _convert(
