@@ -52,6 +52,7 @@ def test_the_time_is_said_once_when_it_is_known() -> None:
     assert line.startswith("about 50 min to go at the speed of the first iterations, 0.10 s each")
     assert forecast.lines(25, 0.1) == []
     assert Forecast(replace(CONFIG, iterations=10), 0, CPU).lines(10, 9.0) == []
+    assert Forecast(replace(CONFIG, iterations=20), 0, CPU).lines(10, 5.9) == []  # a minute
 
 
 def test_a_training_of_days_says_what_makes_it_shorter(monkeypatch: pytest.MonkeyPatch) -> None:

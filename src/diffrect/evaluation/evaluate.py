@@ -181,7 +181,8 @@ def _labelled_cases(store: Store, patients: tuple[str, ...], split: str) -> list
         InputError: there are no patients, or none of them has a labelled case.
     """
     if not patients:
-        raise InputError(f"--split {split}", "patients in it, the run's split has none")
+        hint = "train with --cross-validate to score all patients with labels"
+        raise InputError(f"--split {split}", "patients in it, the run's split has none", hint=hint)
     records = [record for record in store.cases.values() if record.patient in set(patients)]
     labelled = [record for record in records if record.labelled]
     if not labelled:

@@ -36,6 +36,8 @@ class Forecast:
             return []
         self.told = True
         left = seconds * (self.config.iterations - step)
+        if left < 60:
+            return []
         said = [
             f"about {duration(left)} to go at the speed of the first iterations, {seconds:.2f} s "
             "each, and the time of validations"
