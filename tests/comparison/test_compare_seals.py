@@ -80,6 +80,10 @@ KINDS: dict[str, tuple[Callable[[dict[str, Any]], Any], str]] = {
         r"a number from 0 .* under 'cases\[0\]\.classes\..*\.dice', got '0.9'",
     ),
     "cases": (lambda c: c.update(cases=[]), r"at least one case with classes under 'cases'"),
+    "classes": (
+        lambda c: c["cases"][0]["classes"].popitem(),
+        "the same classes in all cases under 'cases', found others",
+    ),
     "case": (lambda c: c.update(cases=[1]), r"names with values under 'cases\[0\]', got 1"),
     "split": (lambda c: c.update(split=["val"]), r"text .* under 'split', got \['val'\]"),
     "size": (

@@ -100,6 +100,10 @@ ENTRIES: dict[str, tuple[Callable[[State], None], str]] = {
         momentum(lambda tensor: tensor[..., None]),
         f"finite tensors of shape .* under '{OPTIMIZER}.state', found something else",
     ),
+    "momentum without end": (
+        momentum(lambda tensor: torch.zeros(1).expand(2**40)),
+        f"finite tensors of shape .* under '{OPTIMIZER}.state', found something else",
+    ),
     "momentum that is not finite": (
         momentum(lambda tensor: tensor * float("nan")),
         f"finite tensors of shape .* under '{OPTIMIZER}.state', found something else",

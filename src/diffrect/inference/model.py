@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from diffrect.config import TrainConfig, config_from_dict
+from diffrect.data.fields import Fields
 from diffrect.data.task import Task
 from diffrect.errors import InputError
 from diffrect.imaging.read import read_image
@@ -119,11 +120,12 @@ class Model:
         """
         network = OnnxNetwork(path)
         try:
-            config = remembered(config_from_dict(network.metadata["config"]))
-            task = Task.from_dict(network.metadata["task"])
+            fields = Fields(network.metadata, path)
+            config = remembered(config_from_dict(fields.fields("config").values))
+            task = Task.from_dict(fields.fields("task").values)
             interpolation = resolve(config).view_options.interpolation
-            step = network.metadata["step"]
-        except (InputError, KeyError, TypeError) as error:
+            step = fields.whole("step", 0)
+        except InputError as error:
             raise InputError(path, "what export remembers", reason=error) from None
         return cls(network, task, config, step, interpolation)
 

@@ -1,7 +1,7 @@
 """Exported models, which ONNX Runtime runs in place of PyTorch."""
 
 import importlib
-import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +9,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from diffrect.data.fields import Fields
 from diffrect.errors import InputError
+from diffrect.json_files import parse_json
 
 METADATA_KEY = "diffrect"
 METADATA_FORMAT = 1
@@ -59,7 +61,9 @@ class OnnxNetwork(nn.Module):
                 path, options, providers=["CPUExecutionProvider"]
             )
             text = self.session.get_modelmeta().custom_metadata_map[METADATA_KEY]
-            self.metadata: dict[str, Any] = json.loads(text)
+            self.metadata: Mapping[str, Any] = Fields(parse_json(text), path).values
+        except InputError:
+            raise
         except Exception as error:  # ONNX Runtime's own exceptions have no common base
             reason = " ".join(str(error).split())[:200]
             raise InputError(path, "a model made by export", reason=reason) from None

@@ -139,5 +139,5 @@ def _is_moment(value: Any, shape: torch.Size) -> bool:
     """Return whether a value is a count or none, or a finite tensor of a parameter's shape."""
     if not isinstance(value, Tensor):
         return value is None or (is_number(value) and math.isfinite(value))
-    real = value.is_floating_point() and bool(value.isfinite().all())
-    return real and (value.shape == shape or value.dim() == 0)
+    fits = value.is_floating_point() and (value.shape == shape or value.dim() == 0)
+    return fits and bool(value.isfinite().all())

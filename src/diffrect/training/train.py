@@ -89,8 +89,11 @@ def train(
         _fit(trainer, progress, profile)
     except BaseException as error:
         # Without a checkpoint there is nothing to resume from, so nothing is left half-written.
-        if trainer.fabric.is_global_zero and not has_state(run):
-            take_back(run, remove=isinstance(error, InputError))
+        gone = isinstance(error, FileNotFoundError) and not (run / CONFIG_FILE).is_file()
+        if trainer.fabric.is_global_zero and (gone or not has_state(run)):
+            take_back(run, remove=gone or isinstance(error, InputError))
+        if gone:
+            raise InputError(run, problem="was removed while it trained") from None
         raise
     return run
 

@@ -89,6 +89,8 @@ def read_result(file: Path) -> CellResult:
     cases = {case.text("id"): _scores(case.fields("classes")) for case in metrics.each("cases")}
     if not cases or not all(cases.values()):
         raise metrics.refuse("cases", "at least one case with classes")
+    if len({tuple(scores) for scores in cases.values()}) > 1:
+        raise metrics.refuse("cases", "the same classes in all cases", found="others")
     commit = None if cell.get("commit", None) is None else cell.text("commit")
     folder = file.parent
     named = re.fullmatch(r"(.+?)(-labelled.+)?-seed\d+", folder.name)
