@@ -65,6 +65,7 @@ DIFFRECT_OF_FORMAT_2: Mapping[str, Any] = {
     "relabel_share": 0.1,
     "largest_part": True,
     "least_part": 1.0,
+    "diffusion_from": 0.0,
 }
 """What method diffrect's options were by default when files of versions 1 and 2 were written, where
 they are not that now."""

@@ -266,7 +266,7 @@ def test_auto_holds_for_targets_and_for_what_is_corrected() -> None:
     found.attach(replace(volumes(), labels=known))
     found.label_all(Bright(), torch.empty(0))
     made = transports(found)
-    made.correct_all()
+    made.correct_all(made.rectifier)
     assert found.parts.reduced == set()
     assert torch.equal(targets_of(found)[3:], found.history[-1].all()[3:])
     assert torch.equal(corrected_of(found)[3:], found.history[-1].all()[3:])
@@ -282,7 +282,7 @@ def test_a_rectifier_that_changes_nothing_leaves_the_teacher_s_label(largest_par
     options = DiffRectOptions(rectifier="volume", largest_part=largest_part)
     made = VolumeTransports(network, Bright(), found, options, iterations=10)
     before = torch.get_rng_state()
-    made.correct_all()
+    made.correct_all(made.rectifier)
     assert not torch.equal(torch.get_rng_state(), before)  # the noise it starts from
     expected = found.history[-1].all()
     if largest_part:
@@ -413,6 +413,14 @@ def test_single_pictures_of_any_size_classes_and_channels(
     for update in updates:
         update.loss.backward()
         assert update.loss.isfinite()
+
+
+def test_the_diffusion_corrects_from_its_share_of_the_training_on() -> None:
+    made = method(relabel_from=0.2, relabel_share=0.2, rectify_from=2, diffusion_from=0.6)
+    batch = a_batch(("a", 0), ("b", 0), known=1)
+    found = {step: next(iter(made.updates(batch, step))).logs for step in (2, 4, 6)}
+    assert all("rectifier_changed" in logs for logs in found.values())
+    assert ["diffusion_changed" in logs for logs in found.values()] == [False, False, True]
 
 
 def test_the_first_update_may_learn_rectified_labels() -> None:

@@ -40,6 +40,10 @@ class DiffRectOptions:
     which then begins to learn, or components."""
     relabel_share: float = 1 / 6
     """Share of the training after which the teacher labels all volumes anew."""
+    diffusion_from: float = 0.5
+    """Share of the training before the diffusion of `rectifier=volume` corrects labels. Until then
+    only smaller parts are removed, see `largest_part`: a rectifier that has just begun to learn
+    makes labels worse."""
     given_guidance: float = 0.5
     """Calibration guidance that `rectifier=volume` is given when it corrects."""
     correction_weight: float = 1.0
@@ -144,7 +148,13 @@ class DiffRectOptions:
             )
         if self.of_volumes:
             self._check_volumes()
-        for name in ("relabel_from", "relabel_share", "given_guidance", "least_part"):
+        for name in (
+            "relabel_from",
+            "relabel_share",
+            "given_guidance",
+            "least_part",
+            "diffusion_from",
+        ):
             within(name, getattr(self, name), 0, 1)
         within("correction_weight", self.correction_weight, 0, 1e6)
         at_least("neighbours", self.neighbours, 0, 64)

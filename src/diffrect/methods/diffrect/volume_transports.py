@@ -53,6 +53,7 @@ class VolumeTransports:
         self.lessons = Lessons(teacher, labels)
         self.draws = Draws()
         self.start = round(options.relabel_from * iterations)
+        self.diffusion_start = round(options.diffusion_from * iterations)
         self.interval = max(1, round(options.relabel_share * iterations))
 
     def prepare(self, step: int, rectifying: bool) -> bool:
@@ -71,21 +72,29 @@ class VolumeTransports:
         due = (step - self.start) % self.interval == 0
         if due or not labels.history or (rectifying and labels.corrected is None):
             if rectifying:
-                self.relabel()
+                self.relabel(diffusing=step >= self.diffusion_start)
             else:
                 labels.label_all(self.teacher, self.like)
         return labels.corrected is not None
 
-    def relabel(self) -> tuple[Packed, Packed]:
-        """Label and correct all volumes; return both class maps (N, H, W) of all slices."""
+    def relabel(self, *, diffusing: bool = True) -> tuple[Packed, Packed]:
+        """Label and correct all volumes; return both class maps (N, H, W) of all slices.
+
+        Args:
+            diffusing: whether the rectifier corrects, too, and not only the removal of parts.
+        """
         self.labels.label_all(self.teacher, self.like)
-        self.correct_all()
+        self.correct_all(self.rectifier if diffusing else None)
         assert self.labels.corrected is not None
         return self.labels.history[-1], self.labels.corrected
 
-    def correct_all(self) -> None:
-        """Correct the labels of all volumes, and note what each part of the correction does."""
-        labels, rectifier = self.labels, self.rectifier
+    def correct_all(self, rectifier: LatentRectifier | None) -> None:
+        """Correct the labels of all volumes, and note what each part of the correction does.
+
+        Args:
+            rectifier: the network; None only removes the smaller parts of classes.
+        """
+        labels = self.labels
         assert labels.targets is not None
         better = labels.targets
         notes = labels.noted("parts", better)
