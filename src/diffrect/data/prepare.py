@@ -24,7 +24,7 @@ from diffrect.data.preparation.construction import (
     remove_unfinished_cases,
 )
 from diffrect.data.preparation.repair import find_damaged
-from diffrect.data.preparation.write_case import remove_partial_cases, write_case
+from diffrect.data.preparation.write_case import write_case
 from diffrect.data.record import PROGRESS_FILE, STORE_FILE, can_name_folder, read_record
 from diffrect.data.source_options import SourceOptions
 from diffrect.data.sources import find_source, list_cases

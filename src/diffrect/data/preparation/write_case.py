@@ -15,7 +15,6 @@ from diffrect.data.integrity import checksum, write_sealed
 from diffrect.data.record import CASE_FILE, CASES_FOLDER, IMAGE_FILE, LABEL_FILE, CaseRecord
 from diffrect.imaging.slicing import Slicing, choose_slicing
 
-_PARTIAL = ".partial"  # the end of the name of a case's folder that is not complete
 # One thread: a slice is too small to share out, and several processes work at a time.
 _COMPRESSION = blosc2.CParams(
     codec=blosc2.Codec.ZSTD, clevel=1, filters=[blosc2.Filter.SHUFFLE], nthreads=1
@@ -53,12 +52,6 @@ def write_case(
     contents = {name: _encode(array) for name, array in arrays.items()}
     description = _describe(case, slicing, image, contents)
     _write_folder(store / CASES_FOLDER / case.id, contents, description)
-
-
-def remove_partial_cases(store: Path) -> None:
-    """Remove what processes have left that were ended while they wrote a case."""
-    for folder in (store / CASES_FOLDER).glob(f".*{_PARTIAL}"):
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _encode(array: np.ndarray) -> bytes:
@@ -107,7 +100,7 @@ def _describe(
 
 def _write_folder(final: Path, contents: dict[str, bytes], description: dict[str, Any]) -> None:
     """Write a case's files beside their place, then move the folder there in one step."""
-    partial = final.with_name(f".{final.name}.{os.getpid()}{_PARTIAL}")
+    partial = final.with_name(f".{final.name}.{os.getpid()}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     try:
