@@ -408,3 +408,13 @@ def test_a_store_from_before_there_were_options(decathlon_folder: Path, tmp_path
     assert Store(path).options == {}
     (path / "store.json").rename(path / "prepare.json")
     assert prepare(decathlon_folder, path, resume=True, progress=False).options["table"] is None
+
+
+def test_an_id_that_is_too_long_is_refused_before_anything_is_written(tmp_path: Path) -> None:
+    image, labels = scan((16, 14, 2), 2, seed=1)
+    for name in ("a" * 220, "b"):
+        write_nifti(tmp_path / "own" / "images" / f"{name}.nii.gz", image)
+        write_nifti(tmp_path / "own" / "labels" / f"{name}.nii.gz", labels)
+    with pytest.raises(InputError, match=r"own: expected ids of at most 200 bytes, .*, got 'aaa"):
+        prepare(tmp_path / "own", tmp_path / "store", progress=False)
+    assert not (tmp_path / "store").exists()
