@@ -4,6 +4,10 @@ This is the only module that reads these variables, and it imports nothing heavy
 """
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+_PARENT = "DIFFRECT_PARENT"
 
 
 def local_rank() -> int:
@@ -23,3 +27,26 @@ def rank_and_world() -> tuple[int, int]:
 def speaker() -> str:
     """Return the number by which messages name this process; "0" needs no naming."""
     return os.environ.get("RANK", os.environ.get("LOCAL_RANK", "0"))
+
+
+@contextmanager
+def as_parent() -> Iterator[None]:
+    """Have the processes that are started while the context lasts know that this is their parent.
+
+    One whose parent has died already would take the one that has adopted it for its parent.
+    """
+    before = os.environ.get(_PARENT)
+    os.environ[_PARENT] = str(os.getpid())
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[_PARENT]
+        else:
+            os.environ[_PARENT] = before
+
+
+def parent_pid() -> int:
+    """Return the id of the process that started this one, which may be dead."""
+    named = os.environ.get(_PARENT)
+    return int(named) if named and os.name == "posix" else os.getppid()

@@ -481,7 +481,13 @@ def test_contradictions_are_one_line(options: dict[str, Any], line: str) -> None
 
 # ---- the training loop ------------------------------------------------------------------------
 
-OPTIONS = {"relabel_from": 0.25, "relabel_share": 1.0, "rectify_from": 1, "rectifier_interval": 1}
+OPTIONS = {
+    "relabel_from": 0.25,
+    "relabel_share": 1.0,
+    "rectify_from": 1,
+    "diffusion_from": 0.25,
+    "rectifier_interval": 1,
+}
 
 
 def config(precision: str, **options: Any) -> TrainConfig:

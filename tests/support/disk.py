@@ -4,7 +4,7 @@ import errno
 import os
 import resource
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import pytest
@@ -25,6 +25,11 @@ def full_disk(size: int) -> Iterator[None]:
         yield
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def without_lock(monkeypatch: pytest.MonkeyPatch, command: str) -> None:
+    """Have a command take no lock, which is larger than the files that a test has no room for."""
+    monkeypatch.setattr(f"diffrect.{command}.sole_command", lambda *_: nullcontext())
 
 
 def check_told(capsys: pytest.CaptureFixture[str], path: Path) -> None:

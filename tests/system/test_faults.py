@@ -26,7 +26,7 @@ from diffrect.errors import InputError
 from diffrect.runs.checkpoint import checkpoint_path, load_checkpoint
 from diffrect.training.train import train
 from diffrect.training.trainer import Trainer
-from support.disk import check_told, contents, full_disk
+from support.disk import check_told, contents, full_disk, without_lock
 from support.runs import lines
 from support.tiny import scan, write_nifti
 
@@ -105,7 +105,10 @@ def test_a_disk_that_fills_up_leaves_the_last_checkpoint(
     assert lines(run) == lines(whole)
 
 
-def test_metrics_on_a_full_disk(store: Store, tmp_path: Path) -> None:
+def test_metrics_on_a_full_disk(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    without_lock(monkeypatch, "training.train")
     config = TrainConfig(method="supervised", size=32, iterations=20, validate_every=20)
     with full_disk(150), pytest.raises(OSError, match=r"config\.yaml"):
         train(store.path, tmp_path / "run", config, progress=False)
@@ -117,8 +120,12 @@ def test_metrics_on_a_full_disk(store: Store, tmp_path: Path) -> None:
 
 
 def test_predict_on_a_full_disk(
-    tiny_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tiny_run: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
+    without_lock(monkeypatch, "inference.predict")
     image = write_nifti(tmp_path / "a.nii.gz", scan((20, 20, 2), 4, seed=1)[0])
     out = tmp_path / "out"
     command = ["predict", str(tiny_run), str(out), str(image), "--quiet"]
@@ -142,7 +149,7 @@ def test_a_read_only_folder_is_named(
     monkeypatch.setattr(os, "open", refuse)
     assert cli.main(["train", str(store.path), str(run), *TRAIN, "--iterations", "1"]) == 2
     err = capsys.readouterr().err
-    assert err == f"diffrect: error: {run}/config.yaml: {os.strerror(errno.EROFS)}\n"
+    assert err == f"diffrect: error: {run}: {os.strerror(errno.EROFS)}\n"
 
 
 def test_a_clock_that_jumps_changes_nothing(

@@ -14,14 +14,19 @@ from diffrect.comparison.cell import clear_unusable
 from diffrect.comparison.locks import CellLock
 from diffrect.runs.checkpoint import checkpoint_path, save_checkpoint
 from diffrect.runs.names import CONFIG_FILE, LOG_FILE, SPLIT_FILE
-from support.disk import check_told, full_disk
+from support.disk import check_told, full_disk, without_lock
 from support.tiny import scan, write_nifti
 
 
 @pytest.mark.parametrize("suffix", ["nrrd", "mha", "mhd"])
 def test_a_library_that_says_nothing_of_a_full_disk(
-    tiny_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], suffix: str
+    tiny_run: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    suffix: str,
 ) -> None:
+    without_lock(monkeypatch, "inference.predict")
     image = tmp_path / f"a.{suffix}"
     sitk.WriteImage(sitk.GetImageFromArray(scan((20, 20, 2), 4, seed=1)[0].T), str(image))
     out = tmp_path / "out"
@@ -62,8 +67,18 @@ def test_what_a_killed_predict_left_goes(
     assert [path.name for path in out.glob(".*")] == []
 
 
+def test_a_lock_on_a_full_disk(
+    tiny_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    image = write_nifti(tmp_path / "a.nii.gz", scan((20, 20, 2), 4, seed=1)[0])
+    with full_disk(20):
+        assert cli.main(["predict", str(tiny_run), str(tmp_path / "out"), str(image)]) == 2
+    check_told(capsys, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_lock_that_could_not_be_written_is_none(tmp_path: Path) -> None:
-    with full_disk(10), pytest.raises(OSError, match=r"cell\.json"):
+    with full_disk(10), pytest.raises(OSError, match="cell"):
         CellLock(tmp_path, "cell").__enter__()
     with CellLock(tmp_path, "cell"):
         pass

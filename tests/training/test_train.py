@@ -371,19 +371,3 @@ def test_a_method_that_needs_volumes_gets_them(store: Store, tmp_path: Path) -> 
     assert method.attached is not None
     assert method.attached.images.shape[0] == len(store.slices(split.train))
     assert not Trainer(store, tmp_path, config, split).method.needs_volumes
-
-
-def test_a_run_that_is_removed_while_it_trains_is_named(
-    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    run = tmp_path / "run"
-
-    def remove(trainer: Trainer, *_: Any) -> None:
-        shutil.rmtree(run)
-        save_checkpoint({}, checkpoint_path(run, "last"))  # which makes its folder anew
-        (run / "tensorboard" / "events").write_text("")
-
-    monkeypatch.setattr("diffrect.training.train._fit", remove)
-    with pytest.raises(InputError, match=r"run: was removed while it trained$"):
-        train(store.path, run, TrainConfig(method="supervised", size=16, iterations=1))
-    assert not run.exists()

@@ -1,9 +1,11 @@
 """The commands of the command line: each is a small dataclass whose fields are its options.
 
-Each command imports its work when it is called, so that help and bad arguments take no time.
+The work of a command is imported once its arguments are read, so that help and bad arguments take
+no time.
 """
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal
@@ -326,3 +328,14 @@ COMMANDS = (
     | Annotated[Demo, subcommand("demo")]
 )
 Command = Prepare | Inspect | Train | Evaluate | Predict | Export | Compare | Demo
+WORK: Mapping[type[Command], str] = {
+    Prepare: "diffrect.data.prepare",
+    Inspect: "diffrect.data.inspection",
+    Train: "diffrect.training.train",
+    Evaluate: "diffrect.evaluation.evaluate",
+    Predict: "diffrect.inference.predict",
+    Export: "diffrect.inference.export",
+    Demo: "diffrect.showcase.demo",
+}
+"""The module that does the work of a command and takes the time to import; `compare` looks at its
+arguments before."""

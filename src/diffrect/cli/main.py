@@ -8,14 +8,18 @@ import errno
 import os
 import sys
 from collections.abc import Sequence
+from importlib import import_module
 
-from diffrect.cli.parsing import parse, settings_of_files
-from diffrect.cli.waiting import wait_asleep
-from diffrect.console import say, speak_plainly, warn
-from diffrect.distributed.ranks import leave_after_parent
-from diffrect.distributed.signals import interrupt_on_sigterm
-from diffrect.errors import InputError, brief
-from diffrect.version import package_version
+from diffrect.distributed.signals import end_with_parent, interrupt_on_sigterm, leaving_at_once
+
+with leaving_at_once():  # these imports take a while
+    from diffrect.cli.commands import WORK
+    from diffrect.cli.parsing import check_resume, parse, settings_of_files
+    from diffrect.cli.waiting import wait_asleep
+    from diffrect.console import say, speak_plainly, warn
+    from diffrect.distributed.ranks import leave_after_parent, started_by_fabric
+    from diffrect.errors import InputError, brief
+    from diffrect.version import package_version
 
 # Nobody's mistake in the code: the message by itself says what to do about it.
 _ENVIRONMENT_ERRORS = (
@@ -40,9 +44,12 @@ _FULL = (errno.ENOSPC, errno.EDQUOT)
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code; print bad input in one line on stderr."""
     speak_plainly()
+    if started_by_fabric():
+        end_with_parent()
     wait_asleep()
     try:
-        code = _run(list(sys.argv[1:] if arguments is None else arguments))
+        with interrupt_on_sigterm():
+            code = _run(list(sys.argv[1:] if arguments is None else arguments))
         if code:
             leave_after_parent()
         sys.stdout.flush()
@@ -58,8 +65,12 @@ def _run(arguments: list[str]) -> int:
         if arguments[:1] == ["--version"]:
             say(f"diffrect {package_version()}")
         else:
-            command = parse(arguments)
-            with settings_of_files(command, arguments), interrupt_on_sigterm():
+            with leaving_at_once():
+                command = parse(arguments)
+                check_resume(command, arguments)
+                if type(command) in WORK:
+                    import_module(WORK[type(command)])
+            with settings_of_files(command, arguments):
                 command()
     except InputError as error:
         for line in error.lines:

@@ -18,9 +18,10 @@ import tyro
 from diffrect.checks import at_least
 from diffrect.cli.commands import COMMANDS, Command, Train
 from diffrect.cli.compare import Compare
-from diffrect.config import TrainConfig, parse_options, read_config
+from diffrect.config import Role, TrainConfig, names_with, parse_options, read_config
 from diffrect.errors import InputError, brief
 from diffrect.runs.names import CONFIG_FILE
+from diffrect.runs.saved import saved_config
 from diffrect.text_files import read_yaml
 
 _MARKERS = (
@@ -98,6 +99,22 @@ def _with_options(command: Train | Compare) -> TrainConfig:
         at_least("--rectify-from", command.rectify_from, 0)
         options["rectify_from"] = command.rectify_from
     return replace(command.settings, options=options)
+
+
+def check_resume(command: Command, arguments: list[str]) -> None:
+    """Check that --resume has something to resume, unless the command says what to train.
+
+    Options that say only where and how do not.
+
+    Raises:
+        InputError: it would train all defaults, which nobody asked for.
+    """
+    if not (isinstance(command, Train) and command.resume):
+        return
+    given = {a.split("=")[0].lstrip("-").replace("-", "_") for a in arguments if a[:2] == "--"}
+    named = names_with(Role.COMPARED, Role.RESULT, Role.PATIENTS)
+    if not given.intersection((*named, "config", "option", "rectify_from", "cross_validate")):
+        saved_config(command.run)
 
 
 @contextlib.contextmanager

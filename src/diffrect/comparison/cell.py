@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from diffrect.comparison.cost import training_cost
-from diffrect.comparison.locks import CellLock, LockedError
+from diffrect.comparison.locks import CellLock
 from diffrect.comparison.matrix import Cell
 from diffrect.comparison.names import CELL_FORMAT
 from diffrect.comparison.provenance import code_version
@@ -21,6 +21,7 @@ from diffrect.config import (
 from diffrect.data.choose_split import split_of
 from diffrect.data.fields import Fields
 from diffrect.data.store import Store
+from diffrect.distributed.locks import LOCK_FILE, LockedError, refuse_taken
 from diffrect.errors import InputError
 from diffrect.evaluation.evaluate import evaluate
 from diffrect.evaluation.scores_file import read_scores
@@ -82,7 +83,7 @@ def do_cell(job: CellJob, cell: Cell) -> Outcome:
         with CellLock(Path(job.folder), cell.folder):
             finish_cell(job, cell)
     except LockedError as taken:
-        return Outcome("taken", str(taken))
+        return Outcome("taken", f"taken by {taken.owner}")
     except InputError as error:
         return Outcome("failed", " ".join(str(error).split()))
     except OSError as error:
@@ -148,6 +149,7 @@ def clear_unusable(run: Path) -> None:
     """
     begun = (run / CONFIG_FILE).is_file() and not has_state(run)
     ended = any(line["kind"] == "end" for line in read_log(run / LOG_FILE))
+    refuse_taken(run / LOCK_FILE, run)
     if begun and not ended and not any((run / metrics_file(split)).is_file() for split in SPLITS):
         remove_run(run)
 

@@ -19,6 +19,7 @@ from diffrect.comparison.matrix import Cell
 from diffrect.console import say, show_traceback, speak_plainly
 from diffrect.distributed.ranks import is_launched
 from diffrect.distributed.signals import stop_with_parent
+from diffrect.processes import as_parent
 from diffrect.training.train import train
 
 
@@ -32,8 +33,10 @@ def do_cell_apart(job: CellJob, cell: Cell) -> Outcome:
     command.append(json.dumps(to_dict(job, cell)))
     # The process must find the same package and the user's own methods.
     places = os.pathsep.join(path or os.curdir for path in sys.path)
-    environment = {**os.environ, "PYTHONPATH": places}
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
+    with as_parent():
+        environment = {**os.environ, "PYTHONPATH": places}
+        started = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
+    with started as process:
         try:
             printed, _ = process.communicate()
         except KeyboardInterrupt:

@@ -17,7 +17,7 @@ from diffrect.data.batch import RawBatch
 from diffrect.data.record import SliceIndex
 from diffrect.data.split import Split
 from diffrect.data.store import Store
-from diffrect.distributed.signals import held
+from diffrect.distributed.signals import end_with_parent, held
 from diffrect.errors import InputError
 
 
@@ -147,6 +147,7 @@ def iterate(batches: Batches, start: int, stop: int, workers: int) -> Iterator[R
         sampler=range(start, stop),
         num_workers=workers,
         persistent_workers=False,
+        worker_init_fn=_start_reader,
         multiprocessing_context="spawn" if workers else None,
     )
     # The readers end with the training, which needs them until it has saved.
@@ -159,6 +160,14 @@ def iterate(batches: Batches, start: int, stop: int, workers: int) -> Iterator[R
             yield item
     finally:
         del batches_ahead  # ends the readers, even while a traceback keeps this frame
+
+
+def _start_reader(number: int) -> None:
+    """Have a process that reads end with its training, even one that was killed before this.
+
+    torch's own watch takes the process that has adopted the reader for its parent then.
+    """
+    end_with_parent()
 
 
 class _ErrorsAsItems(Dataset[RawBatch | InputError]):

@@ -7,6 +7,7 @@ continues with the cases that are missing.
 from collections.abc import Generator, Sequence
 from contextlib import closing
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,10 @@ from diffrect.console import progress_bar, tell
 from diffrect.data.case import Conversion
 from diffrect.data.integrity import write_sealed
 from diffrect.data.preparation.construction import (
+    check_room,
     construction,
     finished_store,
+    remove_partial_cases,
     remove_unfinished_cases,
 )
 from diffrect.data.preparation.repair import find_damaged
@@ -28,6 +31,7 @@ from diffrect.data.sources import find_source, list_cases
 from diffrect.data.sources.base import Reference, SourceListing
 from diffrect.data.store import FORMAT_VERSION, Store
 from diffrect.data.workers import in_parallel
+from diffrect.distributed.locks import sole_writer
 from diffrect.errors import InputError
 from diffrect.imaging.intensity import Intensity
 from diffrect.imaging.slicing import check_policy
@@ -93,20 +97,25 @@ def prepare(
     _check_classes(source, listing.classes)
     settings = {**_settings(source, layout.name, listing, how), "options": options.to_dict()}
 
-    # A finished store has nothing to resume; a repair writes only its damaged cases.
-    if resume and (store / STORE_FILE).is_file():
-        return finished_store(store, settings)
-    if repair:
-        damaged = find_damaged(store, listing.references, settings)
-        _write_cases(store, listing, how, damaged, workers, progress)
-        _write_store(store, listing, settings)
-        return Store(store)
+    check = partial(check_room, store, overwrite=overwrite, resume=resume, repair=repair)
+    with sole_writer(store, check) as lock:
+        check()
 
-    # Write the cases that are missing, all of them unless resumed; store.json comes last.
-    with construction(store, settings, overwrite=overwrite, resume=resume):
-        todo = remove_unfinished_cases(store, listing.references)
-        _write_cases(store, listing, how, todo, workers, progress)
-        _write_store(store, listing, settings)
+        # A finished store has nothing to resume; a repair writes only its damaged cases.
+        if resume and (store / STORE_FILE).is_file():
+            return finished_store(store, settings)
+        if repair:
+            remove_partial_cases(store)
+            damaged = find_damaged(store, listing.references, settings)
+            _write_cases(store, listing, how, damaged, workers, progress)
+            _write_store(store, listing, settings)
+            return Store(store)
+
+        # Write the cases that are missing, all of them unless resumed; store.json comes last.
+        with construction(store, settings, lock, resume=resume):
+            todo = remove_unfinished_cases(store, listing.references)
+            _write_cases(store, listing, how, todo, workers, progress)
+            _write_store(store, listing, settings)
     if progress:
         _tell_unusual(store, listing)
     return Store(store)
@@ -187,9 +196,12 @@ def _write_cases(
         done: Generator[str, None, None] = (_convert(*settings, one) for one in todo)
     else:
         done = in_parallel(_convert, [(*settings, one) for one in todo], workers)
-    with closing(done):  # at once, also when interrupted
-        for _ in progress_bar(done, "preparing", progress, total=len(todo)):
-            pass
+    try:
+        with closing(done):  # at once, also when interrupted
+            for _ in progress_bar(done, "preparing", progress, total=len(todo)):
+                pass
+    finally:
+        remove_partial_cases(store)  # of processes that had to be ended
 
 
 def _convert(

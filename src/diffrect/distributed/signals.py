@@ -5,11 +5,12 @@ one of them or to all.
 
     process                  Ctrl-C (SIGINT)      SIGTERM              its parent ends
     -----------------------  -------------------  -------------------  --------------------------
+    command, while it loads  exits, code 130      exits, code 130      not noticed
     any command              KeyboardInterrupt    KeyboardInterrupt    not noticed
     training, first process  asks for a stop,     asks for a stop      not noticed
                              twice: interrupts
     training, the others     as the first         as the first         exits (`end_with_parent`)
-    reader of slices         blocked (`held`)     blocked (`held`)     exits (torch sees to it)
+    reader of slices         blocked (`held`)     blocked (`held`)     exits (`end_with_parent`)
     worker of prepare        ignored              interrupts its case  exits (`end_with_parent`)
     decoder                  ignored              ignored              ended by the kernel
     cell of a comparison     as a training        as a training        stops (`stop_with_parent`)
@@ -17,7 +18,7 @@ one of them or to all.
 The handlers are set in `cli.main`, `training.stop`, `data.loader`, `data.workers`,
 `comparison.cell_process` and `imaging.decoders.worker`. A prepare that is interrupted sends its
 workers SIGTERM, and whoever waits for a decoder ends it. A comparison that is interrupted sends its
-cell SIGTERM, and a cell that finds its lock lost sends it to itself (`comparison.locks`).
+cell SIGTERM, and a command that finds its lock lost sends it to itself (`distributed.locks`).
 
 A training, and with it a cell, needs its readers until it has saved, so these must not hear the
 signals that go to all.
@@ -30,6 +31,8 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
+
+from diffrect.processes import parent_pid, speaker
 
 Handler = Callable[[int, FrameType | None], None]
 STOPS = (signal.SIGINT, signal.SIGTERM)
@@ -51,6 +54,24 @@ def handled(handler: Handler, *numbers: int) -> Iterator[None]:
     finally:
         for number, previous in before.items():
             signal.signal(number, previous)
+
+
+@contextmanager
+def leaving_at_once() -> Iterator[None]:
+    """Have Ctrl-C and SIGTERM end a command that has done nothing yet: a line, and exit code 130.
+
+    An exception would be lost, or seen as a traceback, where it hits the import of a package. A
+    signal that the command was started to ignore, as by nohup, is ignored.
+    """
+
+    def leave(number: int, frame: FrameType | None) -> None:
+        rank = speaker()
+        who = "diffrect" if rank == "0" else f"diffrect (process {rank})"
+        os.write(2, f"{who}: interrupted\n".encode())
+        os._exit(130)
+
+    with handled(leave, *(one for one in STOPS if signal.getsignal(one) is not signal.SIG_IGN)):
+        yield
 
 
 @contextmanager
@@ -110,7 +131,7 @@ def _when_parent_ends(action: Callable[[], None]) -> None:
     """Watch the parent in a thread and call `action` once it has gone."""
     import multiprocessing  # slow to import, and a command that only prints its help needs none
 
-    parent, known = os.getppid(), multiprocessing.parent_process()
+    parent, known = parent_pid(), multiprocessing.parent_process()
 
     def watch() -> None:
         if known is not None:

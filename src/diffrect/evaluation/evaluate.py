@@ -1,17 +1,21 @@
 """A run and a split in, its scores out: per case, per class, and what the numbers mean."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
+from diffrect.atomic import remove_unfinished
 from diffrect.checks import one_of
 from diffrect.config import config_to_dict
 from diffrect.console import count, progress_bar
 from diffrect.data.record import CaseRecord
 from diffrect.data.split import Split
 from diffrect.data.store import Store
-from diffrect.distributed.ranks import together
+from diffrect.distributed.locks import Lock, sole_writer_of_file
+from diffrect.distributed.ranks import is_first, together
 from diffrect.errors import InputError
 from diffrect.evaluation.metrics import EMPTY_CONVENTIONS, EmptyConvention, case_metrics
 from diffrect.evaluation.result import CaseScores, Evaluation
@@ -19,6 +23,7 @@ from diffrect.evaluation.scores_file import write_scores
 from diffrect.evaluation.summary import summarise
 from diffrect.inference.model import Model
 from diffrect.labels import IGNORED
+from diffrect.runs.folder import read_split
 from diffrect.runs.folds import SCORES_FILE, is_cross_validation
 from diffrect.runs.names import (
     METRICS_FORMAT,
@@ -69,7 +74,8 @@ def evaluate(
 
     Raises:
         InputError: no such run, checkpoint or store, a store with other classes or channels than
-            the model's, or normalised or cut in another way, or a split without labelled cases.
+            the model's, or normalised or cut in another way, or a split without labelled cases; or
+            another process scores the same split, or has replaced the run meanwhile.
     """
     run = Path(run)
     one_of("--split", split, SPLITS)
@@ -77,35 +83,62 @@ def evaluate(
     if is_cross_validation(run):
         hint = f"its scores are in {run / SCORES_FILE}; each of its folds is a run"
         raise InputError(run, "a run", found="a cross-validation", hint=hint)
+    before = _identity(run)
     model = Model.load(run, checkpoint=checkpoint, device=device)
     data = _open_store(run, model, None if store is None else Path(store))
-    parts = _read_split(run)
+    parts = read_split(run)
     patients = _patients(split, parts, data, another=store is not None)
     records = _labelled_cases(data, patients, split)
-    with together() as ranks:
+    with _sole_report(run, split) as lock, together() as ranks:
         mine = progress_bar(ranks.share(records), f"evaluating {split}", progress and ranks.first)
         cases = ranks.gather([_score(model, data, record, empty) for record in mine])
-    summary = summarise(case.classes for case in cases)
-    scored = {case.patient for case in cases}
-    result = Evaluation(
-        split=split,
-        checkpoint=checkpoint,
-        step=model.step,
-        empty=empty,
-        run=str(run.resolve()),
-        store=str(data.path.resolve()),
-        diffrect=package_version(),
-        format=METRICS_FORMAT,
-        protocol=_protocol(model, parts),
-        missing_patients=[patient for patient in patients if patient not in scored],
-        mean=summary.mean,
-        classes=summary.classes,
-        undefined=summary.undefined,
-        cases=cases,
-    )
-    if ranks.first:
-        write_scores(result, run / metrics_file(split))
+        summary = summarise(case.classes for case in cases)
+        scored = {case.patient for case in cases}
+        result = Evaluation(
+            split=split,
+            checkpoint=checkpoint,
+            step=model.step,
+            empty=empty,
+            run=str(run.resolve()),
+            store=str(data.path.resolve()),
+            diffrect=package_version(),
+            format=METRICS_FORMAT,
+            protocol=_protocol(model, parts),
+            missing_patients=[patient for patient in patients if patient not in scored],
+            mean=summary.mean,
+            classes=summary.classes,
+            undefined=summary.undefined,
+            cases=cases,
+        )
+        if lock is not None:
+            lock.check()
+            if _identity(run) != before:
+                raise InputError(run, problem="was replaced by another run while it was scored")
+            write_scores(result, run / metrics_file(split))
     return result
+
+
+@contextmanager
+def _sole_report(run: Path, split: str) -> Iterator[Lock | None]:
+    """Be the only command that writes the scores of a split, and remove what a killed one left.
+
+    Of several processes, the first holds the lock.
+    """
+    if not is_first():
+        yield None
+        return
+    with sole_writer_of_file(run / metrics_file(split)) as lock:
+        remove_unfinished(run, metrics_file(split))
+        yield lock
+
+
+def _identity(run: Path) -> tuple[int, int] | None:
+    """Return what differs between two runs in one folder: which file of the split it holds."""
+    try:
+        facts = (run / SPLIT_FILE).stat()
+    except OSError:  # reading it will say so
+        return None
+    return facts.st_ino, facts.st_mtime_ns
 
 
 def _score(model: Model, store: Store, record: CaseRecord, empty: EmptyConvention) -> CaseScores:
@@ -140,15 +173,6 @@ def _remembered_store(run: Path) -> Path:
         reason = f"{STORE_LINK_FILE} does not say where" if path is None else f"{path} is not there"
         raise InputError(run, f"the store it was trained on, {reason}", hint="give --store")
     return path
-
-
-def _read_split(run: Path) -> Split:
-    file = run / SPLIT_FILE
-    text = read_text(file, "the split of the run")
-    try:
-        return Split.from_json(text)
-    except InputError as error:
-        raise InputError(file, "the split of the run", reason=error) from None
 
 
 def _patients(split: str, parts: Split, store: Store, *, another: bool) -> tuple[str, ...]:

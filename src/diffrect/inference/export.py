@@ -14,8 +14,9 @@ from typing import Literal
 import numpy as np
 import torch
 
-from diffrect.atomic import naming, sync_file
+from diffrect.atomic import SUFFIX, naming, remove_unfinished, sync_file
 from diffrect.config import config_to_dict
+from diffrect.distributed.locks import sole_writer_of_file
 from diffrect.errors import InputError
 from diffrect.inference.model import Model
 from diffrect.inference.onnx import METADATA_FORMAT, METADATA_KEY, STRIDE, OnnxNetwork, require
@@ -56,30 +57,36 @@ def export(
         The file.
 
     Raises:
-        InputError: no such checkpoint, a file that exists, a missing package, a method whose
-            predictor is not a U-Net, or results that differ from PyTorch's.
+        InputError: no such checkpoint, a file that exists or that another process writes, a missing
+            package, a method whose predictor is not a U-Net, or results that differ from PyTorch's.
     """
     path = Path(path)
     require("onnx", "onnxscript", "onnxruntime")
     if path.suffix != ".onnx":
         raise InputError(path, "a file name that ends in .onnx")
-    if path.exists() and not overwrite:
-        raise InputError(path, problem="exists already", hint="--overwrite replaces it")
+    _check_new(path, overwrite)
     model = Model.load(run, checkpoint=checkpoint, device="cpu")
     if not isinstance(model.network, UNet):
         kind = type(model.network).__name__
         raise InputError(run, f"a U-Net to export, its predictor is a {kind}")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        with naming(path):
-            _write(model, partial)
-        _compare(model, OnnxNetwork(partial), path)
-        sync_file(partial)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    with sole_writer_of_file(path):
+        _check_new(path, overwrite)
+        remove_unfinished(path.parent, path.name)
+        partial = path.with_name(f".{path.name}.{os.getpid()}{SUFFIX}")
+        try:
+            with naming(path):
+                _write(model, partial)
+            _compare(model, OnnxNetwork(partial), path)
+            sync_file(partial)
+            partial.replace(path)
+        finally:
+            partial.unlink(missing_ok=True)
     return path
+
+
+def _check_new(path: Path, overwrite: bool) -> None:
+    if path.exists() and not overwrite:
+        raise InputError(path, problem="exists already", hint="--overwrite replaces it")
 
 
 def _write(model: Model, path: Path) -> None:

@@ -57,7 +57,7 @@ def name_outputs(
     outputs = {
         scan: Output(
             out / f"{stem}{_suffix(scan[0], format)}",
-            out / f"{stem}_probabilities.nii.gz" if probabilities else None,
+            out / probabilities_name(stem) if probabilities else None,
         )
         for stem, named in scans.items()
         for scan in named
@@ -75,6 +75,11 @@ def name_outputs(
                 raise InputError(file, problem="exists already", hint="--overwrite replaces it")
             sources[file] = scan[0]
     return outputs
+
+
+def probabilities_name(stem: str) -> str:
+    """Return the name of the file of probabilities beside a label file."""
+    return f"{stem}_probabilities.nii.gz"
 
 
 def _suffix(file: Path, format: Format) -> str:

@@ -5,6 +5,7 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -13,13 +14,15 @@ import torch
 
 from diffrect.atomic import SUFFIX, naming, private_file, remove_unfinished, reserve
 from diffrect.console import progress_bar, tell
+from diffrect.distributed.locks import sole_command
 from diffrect.distributed.ranks import together
 from diffrect.errors import InputError, PartialFailure
+from diffrect.imaging.kinds import suffix_of
 from diffrect.imaging.slicing import check_policy
 from diffrect.imaging.write import write_labels, write_probabilities
 from diffrect.inference.inputs import Scan, list_scans, read_scan
 from diffrect.inference.model import Model
-from diffrect.inference.outputs import Format, Output, name_outputs
+from diffrect.inference.outputs import Format, Output, name_outputs, probabilities_name
 from diffrect.inference.segment import segment
 
 
@@ -95,7 +98,8 @@ def predict(
 
     Raises:
         InputError: nothing was started (no such run or input, outputs of the same name, outputs
-            that exist already without `overwrite`), or the only input is bad.
+            that exist already without `overwrite`, another command that writes into `out`), or the
+            only input is bad.
         PartialFailure: of several inputs some failed; the others were written.
     """
     options = PredictOptions(axis, largest_component, channel)
@@ -103,10 +107,11 @@ def predict(
     list_scans(paths, 1)  # Refuse inputs that do not exist before a model is loaded.
     model = Model.load(Path(run), checkpoint=checkpoint, device=device)
     scans = list_scans(paths, model.channels)
-    outputs = name_outputs(
-        Path(out), scans, format, probabilities=probabilities, overwrite=overwrite
+    name = partial(
+        name_outputs, Path(out), scans, format, probabilities=probabilities, overwrite=overwrite
     )
-    with together() as ranks:
+    with sole_command(Path(out), name), together() as ranks:
+        outputs = name()
         share = ranks.share(list(outputs.items()))
         mine = progress_bar(share, "predicting", progress and ranks.first)
         results = ranks.gather([_try(model, scan, output, options) for scan, output in mine])
@@ -164,6 +169,7 @@ def predict_file(
             model was trained with.
     """
     options = options or PredictOptions()
+    _remove_leftovers(output)
     image = read_scan((scan,) if isinstance(scan, Path) else scan, options.channel)
     shape = (*image.array.shape[:3], len(model.classes))
     with _array_on_disk(probabilities, shape) as shares:
@@ -176,11 +182,16 @@ def predict_file(
             probabilities=shares,
         )
         output.parent.mkdir(parents=True, exist_ok=True)
-        remove_unfinished(output.parent, output.name)
         if probabilities is not None and shares is not None:
             write_probabilities(probabilities, shares, image)
     write_labels(output, labels, image)
     return [f"{image.path}: {line}" for line in image.remarks]
+
+
+def _remove_leftovers(output: Path) -> None:
+    """Remove what a killed predict left of a label file and of its probabilities."""
+    shares = probabilities_name(output.name.removesuffix(suffix_of(output)))
+    remove_unfinished(output.parent, output.name, shares)
 
 
 @contextmanager
@@ -196,7 +207,6 @@ def _array_on_disk(beside: Path | None, shape: tuple[int, ...]) -> Iterator[np.n
         return
     made = [folder for folder in (beside.parent, *beside.parent.parents) if not folder.exists()]
     beside.parent.mkdir(parents=True, exist_ok=True)
-    remove_unfinished(beside.parent, f"{beside.name}.scratch")
     scratch = beside.with_name(f".{beside.name}.scratch.{os.getpid()}{SUFFIX}")
     try:
         with naming(beside), private_file(scratch) as file:

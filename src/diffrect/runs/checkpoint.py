@@ -51,7 +51,7 @@ def save_checkpoint(state: dict[str, Any], path: Path, before: Path | None = Non
 
     The old content is kept as `before` if that is given.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
+    path.parent.mkdir(exist_ok=True)
     buffer = io.BytesIO()
     torch.save({"format": FORMAT_VERSION, **state}, buffer)
     if before is not None and path.exists():

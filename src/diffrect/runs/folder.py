@@ -26,9 +26,12 @@ from diffrect.console import warn
 from diffrect.data.split import Split
 from diffrect.data.store import Store
 from diffrect.data.task import Task
+from diffrect.distributed.locks import LOCK_FILE
 from diffrect.errors import InputError
+from diffrect.runs.log import read_log
 from diffrect.runs.names import (
     BEST,
+    CELL_FILE,
     CHECKPOINTS_FOLDER,
     CONFIG_FILE,
     ENTRIES,
@@ -39,26 +42,48 @@ from diffrect.runs.names import (
     PREVIOUS,
     REPLACED,
     SPLIT_FILE,
+    SPLITS,
     STORE_LINK_FILE,
     checkpoint_file,
+    metrics_file,
 )
+from diffrect.text_files import read_text
 
 
 def check_start(run: Path, *, resume: bool, overwrite: bool) -> None:
     """Check that a training may start from its first iteration in this folder.
 
+    A training that ended before its first checkpoint has nothing to lose, and may be replaced.
+
     Raises:
-        InputError: the folder holds a run and neither flag is given, or it holds anything else,
-            which is never removed.
+        InputError: the folder holds a run with something to lose and neither flag is given, or it
+            holds anything else, which is never removed.
     """
     folder_to_make(run)
-    found = sorted(path.name for path in run.iterdir()) if run.exists() else []
+    found = _names(run)
     if not found:
         return
     if not _is_run(run):
         raise InputError(run, "a new folder or a run", found=f"one that holds {found[0]}")
-    if not (resume or overwrite):
+    if not (resume or overwrite or has_nothing_to_lose(run)):
         raise InputError(run, problem="exists already", hint="expected --resume or --overwrite")
+
+
+def has_nothing_to_lose(run: Path) -> bool:
+    """Return whether a training has left nothing but its beginning here, or nothing at all.
+
+    A finished training that lost its checkpoints still has its log and perhaps its scores, and a
+    run that `--overwrite` was to replace may wait in REPLACED.
+    """
+    kept = (REPLACED, MOVING, CELL_FILE, *map(metrics_file, SPLITS))
+    if has_checkpoint(run) or any((run / name).exists() for name in kept):
+        return False
+    return not any(line["kind"] in ("val", "end") for line in read_log(run / LOG_FILE))
+
+
+def _names(run: Path) -> list[str]:
+    """Return what a folder holds, apart from its lock."""
+    return sorted({path.name for path in run.iterdir()} - {LOCK_FILE}) if run.exists() else []
 
 
 def _is_run(run: Path) -> bool:
@@ -68,8 +93,7 @@ def _is_run(run: Path) -> bool:
     first = (CONFIG_FILE, OPTIONS_FILE, SPLIT_FILE)
     unfinished = tuple(f".{name}." for name in first)
     return all(
-        path.name in (*first, REPLACED, MOVING) or path.name.startswith(unfinished)
-        for path in run.iterdir()
+        name in (*first, REPLACED, MOVING) or name.startswith(unfinished) for name in _names(run)
     )
 
 
@@ -98,7 +122,8 @@ def _put_aside(run: Path) -> None:
     if has_checkpoint(run):
         forget_replaced(run)
     if replaced.exists() or not (moving.exists() or has_checkpoint(run)):
-        _remove_entries(run)
+        # The configuration stays until the new one takes its place: RUN always says what to train.
+        _remove_entries(run, *(name for name in ENTRIES if name != CONFIG_FILE))
         return
     moving.mkdir(exist_ok=True)
     for name in ENTRIES:
@@ -130,6 +155,20 @@ def take_back(run: Path, *, remove: bool) -> None:
         warn(f"{run}: the earlier run is back")
 
 
+def read_split(run: Path) -> Split:
+    """Return the patients of a run.
+
+    Raises:
+        InputError: its file is not there, or not readable.
+    """
+    file = run / SPLIT_FILE
+    text = read_text(file, "the split of the run")
+    try:
+        return Split.from_json(text)
+    except InputError as error:
+        raise InputError(file, "the split of the run", reason=error) from None
+
+
 def has_checkpoint(run: Path) -> bool:
     """Return whether a training got as far as a checkpoint."""
     return any((run / CHECKPOINTS_FOLDER).glob("[!.]*.pt"))
@@ -142,7 +181,7 @@ def remember_store(run: Path, store: Store) -> None:
 
 def remove_run(run: Path) -> None:
     """Remove what trainings write, and the folder if nothing else is in it."""
-    _remove_entries(run)
+    _remove_entries(run, *ENTRIES)
     if run.exists() and not any(run.iterdir()):
         run.rmdir()
 
@@ -153,8 +192,8 @@ def tidy(run: Path) -> None:
     remove_unfinished(run / CHECKPOINTS_FOLDER, *map(checkpoint_file, (LAST, PREVIOUS, BEST)))
 
 
-def _remove_entries(run: Path) -> None:
-    for path in (run / name for name in ENTRIES):
+def _remove_entries(run: Path, *names: str) -> None:
+    for path in (run / name for name in names):
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path)
         else:

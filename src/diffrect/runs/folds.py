@@ -13,6 +13,7 @@ from pathlib import Path
 from diffrect.atomic import write_atomic
 from diffrect.config import TrainConfig, write_config
 from diffrect.data.split import Split
+from diffrect.distributed.locks import LOCK_FILE
 from diffrect.errors import InputError
 from diffrect.json_files import read_json, write_json
 from diffrect.runs.folder import remove_run
@@ -91,7 +92,7 @@ def start_folds(
     held_out = [list(split.test) for split in splits]
     if run.exists() and not run.is_dir():
         raise InputError(run, "a folder to make", found="a file")
-    found = sorted(path.name for path in run.iterdir()) if run.exists() else []
+    found = sorted({path.name for path in run.iterdir()} - {LOCK_FILE}) if run.exists() else []
     if found and not is_cross_validation(run):
         found_there = f"one that holds {found[0]}"
         raise InputError(run, "a new folder or a cross-validation", found=found_there)

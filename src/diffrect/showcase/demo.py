@@ -4,6 +4,7 @@ import shutil
 import time
 from collections.abc import Mapping
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 
 from rich.console import Console
@@ -13,6 +14,7 @@ from diffrect.console import stderr_console
 from diffrect.data.prepare import prepare
 from diffrect.data.split import Split
 from diffrect.data.store import Store
+from diffrect.distributed.locks import LOCK_FILE, sole_writer
 from diffrect.errors import InputError
 from diffrect.evaluation.evaluate import evaluate
 from diffrect.evaluation.result import Evaluation
@@ -68,38 +70,53 @@ def demo(
     if iterations is not None:
         settings = settings.lasting(iterations)
     folder = Path(folder)
-    start_folder(folder, settings, overwrite)
     console = stderr_console(quiet=not progress)
-    try:
-        store, split = make_data(folder, settings, console)
-        minutes = {
-            method: train_method(folder, method, settings, console, progress) for method in METHODS
-        }
-        results = evaluate_methods(folder, console, progress)
-        caption = show_slices(folder, store, split, results, console, progress)
-    except KeyboardInterrupt:
-        raise KeyboardInterrupt(f"interrupted; {folder} holds an unfinished demo") from None
-    write_report(folder / REPORT_FILE, results, split, settings, minutes, caption)
+    with sole_writer(folder, partial(check_folder, folder, overwrite)):
+        start_folder(folder, settings, overwrite)
+        try:
+            store, split = make_data(folder, settings, console)
+            minutes = {
+                method: train_method(folder, method, settings, console, progress)
+                for method in METHODS
+            }
+            results = evaluate_methods(folder, console, progress)
+            caption = show_slices(folder, store, split, results, console, progress)
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt(f"interrupted; {folder} holds an unfinished demo") from None
+        write_report(folder / REPORT_FILE, results, split, settings, minutes, caption)
     if progress:
         print_comparison(folder, results)
     return folder
+
+
+def check_folder(folder: Path, overwrite: bool) -> list[str]:
+    """Return what an earlier demo has left in a folder.
+
+    Raises:
+        InputError: it holds something; with `overwrite`, something that is not of a demo.
+    """
+    folder_to_make(folder)
+    known = (*ENTRIES, REPORT_FILE)
+    unfinished = tuple(f".{name}." for name in known)  # files that a killed demo was writing
+    there = {path.name for path in folder.iterdir()} if folder.exists() else set()
+    found = sorted(there - {LOCK_FILE})
+    if found and not overwrite:
+        raise InputError(folder, f"a new or empty folder, it holds {found[0]} already")
+    strange = [name for name in found if name not in known and not name.startswith(unfinished)]
+    if found and (strange or SETTINGS_FILE not in found):
+        other = (strange or found)[0]
+        raise InputError(folder, "nothing but an earlier demo to replace", got=other)
+    return found
 
 
 def start_folder(folder: Path, settings: DemoSettings, overwrite: bool) -> None:
     """Make an empty folder that remembers its settings.
 
     Raises:
-        InputError: it holds something; with `overwrite`, something that is not of a demo.
+        InputError: as of `check_folder`.
     """
-    folder_to_make(folder)
-    found = sorted(path.name for path in folder.iterdir()) if folder.exists() else []
-    if found and not overwrite:
-        raise InputError(folder, f"a new or empty folder, it holds {found[0]} already")
-    strange = [name for name in found if name not in (*ENTRIES, REPORT_FILE)]
-    if found and (strange or SETTINGS_FILE not in found):
-        other = (strange or found)[0]
-        raise InputError(folder, "nothing but an earlier demo to replace", got=other)
-    for name in found:
+    found = check_folder(folder, overwrite)
+    for name in sorted(found, key=SETTINGS_FILE.__eq__):  # the mark of a demo goes last
         path = folder / name
         shutil.rmtree(path) if path.is_dir() else path.unlink()
     folder.mkdir(parents=True, exist_ok=True)

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from diffrect.atomic import remove_unfinished
 from diffrect.config import TrainConfig, config_to_dict
 from diffrect.console import tell
 from diffrect.data.choose_split import resolve_split
@@ -12,6 +13,7 @@ from diffrect.data.splits.drawn import HeldOut
 from diffrect.data.splits.folds import make_folds
 from diffrect.data.splits.labelled import ALL
 from diffrect.data.store import Store
+from diffrect.distributed.locks import sole_writer
 from diffrect.distributed.ranks import started_outside
 from diffrect.errors import InputError
 from diffrect.evaluation.evaluate import evaluate
@@ -77,15 +79,17 @@ def cross_validate(
     whole = _without_folds(opened, config)
     splits = make_folds(whole, folds, config.seed)
     complete(config)
-    start_folds(run, config, splits, resume=resume, overwrite=overwrite)
-    results = []
-    for number, split in enumerate(splits, start=1):
-        if progress:
-            tell(f"fold {number} of {folds}: without {', '.join(split.test)}")
-        results.append(_do_fold(opened, run, config, number, progress=progress))
-    pooled = _pool(results, run, config, whole)
-    write_scores(pooled, run / SCORES_FILE)
-    finish_folds(run)
+    with sole_writer(run):
+        start_folds(run, config, splits, resume=resume, overwrite=overwrite)
+        results = []
+        for number, split in enumerate(splits, start=1):
+            if progress:
+                tell(f"fold {number} of {folds}: without {', '.join(split.test)}")
+            results.append(_do_fold(opened, run, config, number, progress=progress))
+        pooled = _pool(results, run, config, whole)
+        remove_unfinished(run, SCORES_FILE)
+        write_scores(pooled, run / SCORES_FILE)
+        finish_folds(run)
     return pooled
 
 

@@ -3,7 +3,7 @@
 import os
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 import torch
 from lightning_fabric import Fabric
@@ -12,7 +12,7 @@ from diffrect.config import TrainConfig
 from diffrect.distributed.ranks import started_by_fabric, started_outside
 from diffrect.distributed.signals import end_with_parent
 from diffrect.errors import InputError
-from diffrect.processes import rank_and_world
+from diffrect.processes import as_parent, rank_and_world
 
 DTYPES = {"64-true": torch.float64}  # of weights and images; float32 in all other precisions
 
@@ -96,7 +96,8 @@ def launch(fabric: Fabric, config: TrainConfig) -> None:
         expected = "processes started by torchrun or srun"
         raise InputError(f"--nodes {config.nodes}", expected, found="one", setting="nodes")
     try:
-        fabric.launch()
+        with nullcontext() if started_by_fabric() else as_parent():
+            fabric.launch()
     except (RuntimeError, ValueError) as error:
         raise InputError(
             f"--devices {config.devices}",

@@ -5,6 +5,7 @@ from pathlib import Path
 from lightning_fabric import Fabric
 
 from diffrect.distributed.averages import any_process
+from diffrect.distributed.locks import Lock
 from diffrect.errors import InputError
 from diffrect.runs.checkpoint import checkpoint_path, save_checkpoint
 from diffrect.runs.folder import forget_replaced
@@ -13,7 +14,9 @@ from diffrect.runs.resume import TrainingState
 from diffrect.training.finite import check_state
 
 
-def save_state(fabric: Fabric, state: TrainingState, run: Path, name: str) -> None:
+def save_state(
+    fabric: Fabric, state: TrainingState, run: Path, name: str, lock: Lock | None = None
+) -> None:
     """Write a checkpoint on the first process; the others wait for it.
 
     Args:
@@ -21,9 +24,11 @@ def save_state(fabric: Fabric, state: TrainingState, run: Path, name: str) -> No
         state: what to save; each process checks its own.
         run: the RUN folder.
         name: "best" or "last".
+        lock: the lock of the RUN folder, on the first process.
 
     Raises:
-        InputError: a number in it is not finite, or the first process could not write it.
+        InputError: a number in it is not finite, the first process could not write it, or the RUN
+            folder was removed or taken over by another machine.
         OSError: this is the first process, and it could not write it.
     """
     # Weights that are not finite are never saved.
@@ -33,12 +38,14 @@ def save_state(fabric: Fabric, state: TrainingState, run: Path, name: str) -> No
     check_state({name: getattr(state, name) for name in numbers}, where)
 
     # The last checkpoint keeps the one before it, in case its file is damaged later.
-    failure: OSError | None = None
+    failure: OSError | InputError | None = None
     if fabric.is_global_zero:
         before = checkpoint_path(run, PREVIOUS) if name == LAST else None
         try:
+            if lock is not None:
+                lock.check()
             save_checkpoint(state.to_dict(), path, before)
-        except OSError as error:
+        except (OSError, InputError) as error:
             failure = error
 
     # If the first process failed, all of them stop.

@@ -27,6 +27,7 @@ from diffrect.distributed.averages import (
     average_logs,
     average_statistics,
 )
+from diffrect.distributed.locks import Lock
 from diffrect.distributed.sums import shared_statistics
 from diffrect.distributed.sync_norm import synchronise
 from diffrect.errors import InputError
@@ -57,12 +58,14 @@ class Trainer:
             defined.
         last_dice: the Dice of the last validation; NaN before the first, or if it is undefined.
         validated: iterations done at the last validation.
+        lock: the lock of the RUN folder, which has to be held when the state is saved.
         guard: checks losses and gradients, and counts the iterations that were left out.
     """
 
     def __init__(self, store: Store, run: Path, config: TrainConfig, split: Split) -> None:
         self.store, self.run, self.config, self.split = store, run, config, split
         self.profiler: StepProfiler | None = None
+        self.lock: Lock | None = None
         resolved = resolve(config)
         self.views: ViewOptions = resolved.view_options
         self.fabric = make_fabric(config)
@@ -234,7 +237,7 @@ class Trainer:
 
     def save(self, name: str) -> None:
         """Write the checkpoint called `name`, see `save_state`."""
-        save_state(self.fabric, self.state(), self.run, name)
+        save_state(self.fabric, self.state(), self.run, name, self.lock)
 
     # ---- the loop -----------------------------------------------------------------------------
 

@@ -24,11 +24,8 @@ def find_damaged(
     of their descriptions that they lack.
 
     Raises:
-        InputError: not a finished store, or one of another source.
+        InputError: a store of another source.
     """
-    if not (store / STORE_FILE).is_file():
-        problem = "--repair expected a finished store"
-        raise InputError(store, problem=problem, found=f"no {STORE_FILE}")
     try:
         before = read_settings(store)
     except InputError:  # damaged, or of an unknown version
