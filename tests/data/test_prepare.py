@@ -335,6 +335,22 @@ def test_resume_needs_the_same_source(
         prepare(acdc_folder, store.path, resume=True, progress=False)
 
 
+def test_an_interrupted_prepare_leaves_no_half_of_a_case(
+    decathlon_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not even that of a process that had to be ended while it wrote."""
+    half = tmp_path / "store" / "cases" / ".part_003.12345.partial"
+
+    def interrupted(*arguments: object) -> None:
+        half.mkdir()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(module, "write_case", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        prepare(decathlon_folder, tmp_path / "store", progress=False)
+    assert not half.exists()
+
+
 # It waits after three cases, so that the kill comes in the middle; the workers import it too.
 SCRIPT = """
 import sys, time
