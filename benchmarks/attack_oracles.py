@@ -132,10 +132,10 @@ def png_is_whole(content: bytes) -> bool:
     while at + 12 <= len(content):
         size = int.from_bytes(content[at : at + 4], "big")
         part, check = content[at + 4 : at + 8 + size], content[at + 8 + size : at + 12 + size]
-        if part[:1].isupper() and zlib.crc32(part) != int.from_bytes(check, "big"):
-            return False
         if part[:4] == b"IEND":
             return True
+        if part[:1].isupper() and zlib.crc32(part) != int.from_bytes(check, "big"):
+            return False
         at += 12 + size
     return False
 

@@ -28,7 +28,7 @@ from diffrect.console import visible
 PATIENCE = 20.0
 """Seconds that a command may take before it gets SIGTERM."""
 GRACE = 5.0
-"""Seconds in which SIGTERM must end any command."""
+"""Seconds in which SIGTERM must end any command, on a machine with nothing else to do."""
 LAST_SECONDS = 3.0
 """Seconds in which its processes must have followed a command."""
 MEMORY = 5 * 2**30
@@ -155,7 +155,7 @@ class Sandbox:
         if code is None:
             signalled = True
             os.kill(child, signal.SIGTERM)
-            code = _answer(pipe, GRACE)
+            code = _answer(pipe, GRACE * crowding())
         if code is None:
             faults.append(f"SIGTERM does not end it within {GRACE:g} s")
             os.killpg(child, signal.SIGKILL)
@@ -209,6 +209,11 @@ def _run_in(place: Path, work: Callable[[], int]) -> int:
     return code & 0xFF
 
 
+def crowding() -> float:
+    """Return how many processes share a processor; seconds are longer on a crowded machine."""
+    return max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
+
+
 def _answer(pipe: Connection, seconds: float) -> int | None:
     """Return the exit code that a process answers, `DIED` if it has ended, None if it is late."""
     try:
@@ -260,7 +265,7 @@ def contents(folder: Path) -> dict[str, str]:
 
 def _end_group(leader: int, killed: bool) -> list[str]:
     """End what the process has started and left; return a fault if there is anything."""
-    deadline = time.monotonic() + (0 if killed else LAST_SECONDS)
+    deadline = time.monotonic() + (0 if killed else LAST_SECONDS * crowding())
     while True:
         left = _session(leader)
         if not left:

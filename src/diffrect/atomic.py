@@ -29,7 +29,9 @@ def write_atomic(path: Path, content: bytes | str | memoryview, *, sync: bool = 
         OSError: naming `path`, which is left as it was; nothing else is left behind.
     """
     with new_file(path, sync=sync) as file:
-        file.write(content.encode("utf-8") if isinstance(content, str) else content)
+        # Names of files that are not UTF-8 are written as the bytes that they are.
+        bare = content.encode("utf-8", "surrogateescape") if isinstance(content, str) else content
+        file.write(bare)
 
 
 @contextlib.contextmanager

@@ -329,9 +329,7 @@ def test_a_dry_run_writes_nothing_and_says_where_its_times_come_from(
 def test_half_done_cells_are_estimated_by_what_is_left(store: Store, folder: Path) -> None:
     run = folder / CELLS[0]
     (run / "metrics_val.json").unlink()
-    lines = (run / "metrics.jsonl").read_text().splitlines(keepends=True)
-    half = [line for line in lines if json.loads(line)["step"] == 1 and '"val"' in line]
-    (run / "metrics.jsonl").write_text("".join(half))
+    (run / "metrics.jsonl").write_text('{"kind": "val", "step": 1, "dice": 0.5}\n')
     with CellLock(folder, CELLS[1]):
         plans = plan_comparison(store.path, folder, **MATRIX)
     assert plans[0].state == "iteration 1 of 2"

@@ -335,6 +335,22 @@ def test_resume_needs_the_same_source(
         prepare(acdc_folder, store.path, resume=True, progress=False)
 
 
+def test_an_interrupted_prepare_leaves_no_half_of_a_case(
+    decathlon_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not even that of a process that had to be ended while it wrote."""
+    half = tmp_path / "store" / "cases" / ".part_003.12345.partial"
+
+    def interrupted(*arguments: object) -> None:
+        half.mkdir()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(module, "write_case", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        prepare(decathlon_folder, tmp_path / "store", progress=False)
+    assert not half.exists()
+
+
 # It waits after three cases, so that the kill comes in the middle; the workers import it too.
 SCRIPT = """
 import sys, time
@@ -392,3 +408,13 @@ def test_a_store_from_before_there_were_options(decathlon_folder: Path, tmp_path
     assert Store(path).options == {}
     (path / "store.json").rename(path / "prepare.json")
     assert prepare(decathlon_folder, path, resume=True, progress=False).options["table"] is None
+
+
+def test_an_id_that_is_too_long_is_refused_before_anything_is_written(tmp_path: Path) -> None:
+    image, labels = scan((16, 14, 2), 2, seed=1)
+    for name in ("a" * 220, "b"):
+        write_nifti(tmp_path / "own" / "images" / f"{name}.nii.gz", image)
+        write_nifti(tmp_path / "own" / "labels" / f"{name}.nii.gz", labels)
+    with pytest.raises(InputError, match=r"own: expected ids of at most 200 bytes, .*, got 'aaa"):
+        prepare(tmp_path / "own", tmp_path / "store", progress=False)
+    assert not (tmp_path / "store").exists()

@@ -379,3 +379,11 @@ def test_scans_that_look_like_one_patient_s_on_both_sides(
     resolve_split(store_of("p1_a", "p2_a", "p3_a"))
     resolve_split(store_of("2019-1", "2020-1", "2021-1"))
     assert capsys.readouterr().err == ""
+
+
+def test_a_split_file_that_names_a_part_twice_is_refused(store: Store, tmp_path: Path) -> None:
+    file = tmp_path / "s.json"
+    file.write_text('{"train": ["patient099"], "val": ["patient028"], "train": ["patient050"]}')
+    with pytest.raises(InputError) as caught:
+        resolve_split(store, split_file=file)
+    assert str(caught.value) == f"{file}: expected a split as JSON: 'train' is there twice"

@@ -2,9 +2,11 @@
 
 import io
 import json
+import os
 import re
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,11 +15,12 @@ from rich.console import Console
 import diffrect
 from diffrect.data.store import Store
 from diffrect.errors import InputError
-from diffrect.evaluation.evaluate import evaluate
+from diffrect.evaluation.evaluate import _remembered_store, evaluate
 from diffrect.evaluation.metrics import METRICS, case_metrics
 from diffrect.evaluation.scores_file import sealed
 from diffrect.evaluation.scores_table import print_scores
 from diffrect.inference.model import Model
+from diffrect.runs.folder import remember_store
 
 
 @pytest.fixture
@@ -222,3 +225,13 @@ def test_bad_runs(run, tmp_path):
     (run / "checkpoints" / "best.pt").write_text("not a checkpoint")
     with pytest.raises(InputError, match=r"best\.pt: expected a checkpoint"):
         evaluate(run, progress=False)
+
+
+def test_a_store_whose_name_is_not_utf8_is_found_again(tmp_path):
+    name = os.fsdecode(b"st\xffre")
+    try:
+        (tmp_path / name).mkdir()
+    except OSError:
+        pytest.skip("needs a file system that takes any bytes as a name")
+    remember_store(tmp_path, SimpleNamespace(path=tmp_path / name))
+    assert _remembered_store(tmp_path) == tmp_path / name

@@ -139,6 +139,7 @@ def test_what_is_wrong(work: Callable[[], int], fault: str | None, tmp_path: Pat
 
 def test_what_does_not_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(attack_sandbox, "GRACE", 0.2)
+    monkeypatch.setattr(attack_sandbox, "crowding", lambda: 1.0)
     outcome = outcome_of(deaf, tmp_path, patience=0.3)
     assert outcome.faults == ["SIGTERM does not end it within 0.2 s"]
     assert outcome_of(lambda: time.sleep(60) or 0, tmp_path / "b", patience=0.1).kind == "stopped"

@@ -82,7 +82,7 @@ def resolve_split(
     if labelled is not None or not split.labelled:
         published = store.official_split is not None and store.format in _PUBLISHED
         labelled = labelled or ("1" if published else ALL)
-        chosen = choose_labelled(labelled, split, patients)
+        chosen = choose_labelled(labelled, split, patients, drawn=drawn)
         split = _named_as_in(store, replace(split, labelled=chosen))
         where = f"--labelled {labelled}"
     _check_labelled(split, patients, where)

@@ -196,9 +196,12 @@ def _write_cases(
         done: Generator[str, None, None] = (_convert(*settings, one) for one in todo)
     else:
         done = in_parallel(_convert, [(*settings, one) for one in todo], workers)
-    with closing(done):  # at once, also when interrupted
-        for _ in progress_bar(done, "preparing", progress, total=len(todo)):
-            pass
+    try:
+        with closing(done):  # at once, also when interrupted
+            for _ in progress_bar(done, "preparing", progress, total=len(todo)):
+                pass
+    finally:
+        remove_partial_cases(store)  # of processes that had to be ended
 
 
 def _convert(

@@ -45,10 +45,6 @@ def in_parallel(
         jobs = [executor.submit(_interruptible, function, *arguments) for arguments in calls]
         for job in as_completed(jobs):
             yield job.result()
-    except (KeyboardInterrupt, GeneratorExit):
-        executor.shutdown(wait=False, cancel_futures=True)
-        _interrupt(set(multiprocessing.active_children()) - set(others))
-        raise
     except BrokenProcessPool:
         raise WorkerDiedError(
             f"--workers {workers}",
@@ -56,6 +52,10 @@ def in_parallel(
             hint="try fewer",
             setting="workers",
         ) from None
+    except BaseException:  # bad input too: nobody waits for the other calls
+        executor.shutdown(wait=False, cancel_futures=True)
+        _interrupt(set(multiprocessing.active_children()) - set(others))
+        raise
     finally:
         executor.shutdown(wait=True, cancel_futures=True)
 

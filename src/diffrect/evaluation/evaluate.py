@@ -167,7 +167,9 @@ def _open_store(run: Path, model: Model, given: Path | None) -> Store:
 def _remembered_store(run: Path) -> Path:
     """Return the store that a run was trained on, as its folder names it."""
     file = run / STORE_LINK_FILE
-    text = read_text(file, "the path of a store", longest=2**16) if file.is_file() else ""
+    text = ""
+    if file.is_file():
+        text = read_text(file, "the path of a store", longest=2**16, errors="surrogateescape")
     path = Path(text.strip()) if text.strip() and "\0" not in text else None
     if path is None or not path.is_dir():
         reason = f"{STORE_LINK_FILE} does not say where" if path is None else f"{path} is not there"

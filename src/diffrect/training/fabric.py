@@ -1,6 +1,7 @@
 """Where training runs: device, precision and processes, by Lightning Fabric."""
 
 import os
+import re
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
@@ -15,6 +16,8 @@ from diffrect.errors import InputError
 from diffrect.processes import as_parent, rank_and_world
 
 DTYPES = {"64-true": torch.float64}  # of weights and images; float32 in all other precisions
+# torch's words for more memory than the processor has, or than any can have.
+_MEMORY = re.compile("CPUAllocator|Storage size calculation overflowed")
 
 
 def make_fabric(config: TrainConfig) -> Fabric:
@@ -131,7 +134,7 @@ def batch_explained(config: TrainConfig, fabric: Fabric) -> Iterator[None]:
             setting=size,
         ) from None
     except RuntimeError as error:
-        if not isinstance(error, torch.OutOfMemoryError) and "CPUAllocator" not in str(error):
+        if not isinstance(error, torch.OutOfMemoryError) and not _MEMORY.search(str(error)):
             raise
         raise InputError(
             subject,

@@ -189,7 +189,7 @@ def remove_unfinished_cases(store: Path, references: Sequence[Reference]) -> lis
 
 
 def remove_partial_cases(store: Path) -> None:
-    """Remove what a killed prepare left of cases that it was writing, in a finished store."""
+    """Remove what processes that were killed or ended left of cases that they were writing."""
     for partial in (store / CASES_FOLDER).glob(f".*{SUFFIX}"):
         shutil.rmtree(partial, ignore_errors=True)
     for folder in (store / CASES_FOLDER).iterdir():

@@ -16,13 +16,16 @@ _MOST_DIGITS = 9  # of a number of patients
 _SHARE = re.compile(r"\d{1,9}(\.\d{0,12})?(e[+-]?\d{1,2})?(/\d{1,9})?", re.IGNORECASE)
 
 
-def choose_labelled(labelled: str, split: Split, patients: Mapping[str, bool]) -> tuple[str, ...]:
+def choose_labelled(
+    labelled: str, split: Split, patients: Mapping[str, bool], *, drawn: bool
+) -> tuple[str, ...]:
     """Return the first training patients with labels, or those named in a file.
 
     Args:
         labelled: "all", a count, a percentage of the training patients with labels, or the file.
         split: its training patients, in the order in which they are chosen.
         patients: whether each patient has labels.
+        drawn: whether nobody but the seed has named the patients who validate and test.
 
     Raises:
         InputError: something else, or more patients than there are.
@@ -44,7 +47,7 @@ def choose_labelled(labelled: str, split: Split, patients: Mapping[str, bool]) -
         raise _bad_labelled("at least 1 patient", text)
     if count > len(available):
         expected = f"at most the {len(available)} training patients with labels"
-        raise _bad_labelled(expected, text, _others(split))
+        raise _bad_labelled(expected, text, _others(split) if drawn else None)
     return tuple(available[:count])
 
 
