@@ -129,7 +129,7 @@ def nrrd(content: bytes) -> Expected:
 def png_is_whole(content: bytes) -> bool:
     """Return whether the checksums of all parts that matter agree."""
     at = 8
-    while at + 12 <= len(content):
+    while at + 8 <= len(content):
         size = int.from_bytes(content[at : at + 4], "big")
         part, check = content[at + 4 : at + 8 + size], content[at + 8 + size : at + 12 + size]
         if part[:4] == b"IEND":

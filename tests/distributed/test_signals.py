@@ -14,6 +14,7 @@ from diffrect.distributed.signals import (
     _when_parent_ends,
     handled,
     interrupt_on_sigterm,
+    is_child,
     leaving_at_once,
     stop_self,
 )
@@ -110,9 +111,10 @@ def test_a_parent_that_was_dead_before_anybody_looked() -> None:
 # A parent that is killed before its child, started by multiprocessing, looks for it.
 LATE = """
 import multiprocessing, os, signal, sys, time
-from diffrect.distributed.signals import end_with_parent
+from diffrect.distributed.signals import end_with_parent, is_child
 
 def late(path):
+    assert is_child()
     with open(path, "w") as file:
         file.write(str(os.getpid()))
     while os.getppid() == int(sys.argv[2]):
@@ -137,6 +139,7 @@ def test_a_reader_does_not_outlive_a_training_that_was_killed_while_it_started(
     command = [sys.executable, str(tmp_path / "late.py"), str(tmp_path / "pid")]
     assert subprocess.run(command, stderr=subprocess.DEVNULL).returncode == -signal.SIGKILL
     assert not lives_on(int((tmp_path / "pid").read_text()))
+    assert not is_child()
 
     started: list[bool] = []
     monkeypatch.setattr("diffrect.data.loader.end_with_parent", lambda: started.append(True))

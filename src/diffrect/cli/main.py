@@ -10,8 +10,15 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 
-from diffrect.distributed.signals import end_with_parent, interrupt_on_sigterm, leaving_at_once
+from diffrect.distributed.signals import (
+    end_with_parent,
+    interrupt_on_sigterm,
+    is_child,
+    leaving_at_once,
+)
 
+if is_child():  # which imports the script that started its parent, and then its work
+    end_with_parent()
 with leaving_at_once():  # these imports take a while
     from diffrect.cli.commands import WORK
     from diffrect.cli.parsing import check_resume, parse, settings_of_files

@@ -26,6 +26,7 @@ signals that go to all.
 
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -115,6 +116,12 @@ def leave_to_parent() -> None:
 def stop_self() -> None:
     """Ask this process to stop, as `kill` would."""
     os.kill(os.getpid(), signal.SIGTERM)
+
+
+def is_child() -> bool:
+    """Return whether multiprocessing started this process; it is not imported for that."""
+    process = sys.modules.get("multiprocessing.process")
+    return process is not None and process.parent_process() is not None
 
 
 def end_with_parent() -> None:

@@ -82,7 +82,10 @@ def load_checkpoint(path: Path, device: torch.device | str = "cpu") -> dict[str,
     """
     if not path.is_file():
         raise InputError(path, "a checkpoint", found="no such file")
-    content = path.read_bytes()
+    try:
+        content = path.read_bytes()
+    except MemoryError:
+        raise InputError(path, "a checkpoint", found="more bytes than there is memory") from None
     _check_archive(path, content)
     try:
         with warnings.catch_warnings():

@@ -9,6 +9,7 @@ from diffrect.data.sources.base import OnProblem
 from diffrect.data.sources.files import choose_patient, one_spelling
 from diffrect.data.split import Split, acdc_split, restrict_to
 from diffrect.errors import InputError
+from diffrect.text_files import read_text
 
 SLICE = re.compile(r"(?P<case>.+)_slice_(?P<number>\d{1,18})$")
 
@@ -79,10 +80,7 @@ def _listed_patients(
         patients: case -> patient.
         on_problem: called if lines name nothing that is there.
     """
-    try:
-        lines = file.read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, ValueError) as error:
-        raise InputError(file, "a readable list of cases", reason=str(error)) from None
+    lines = read_text(file, "a readable list of cases").splitlines()
     known = set(patients.values())
     if known <= _acdcs_patients():  # a part of ACDC often comes with the lists of all
         known = _acdcs_patients()

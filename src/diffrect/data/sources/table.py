@@ -18,6 +18,7 @@ from diffrect.data.sources.files import (
 )
 from diffrect.data.split import Split
 from diffrect.errors import InputError
+from diffrect.text_files import read_text
 
 COLUMNS = ("id", "patient", "image", "label", "split")
 PARTS = ("train", "labelled", "val", "test")
@@ -63,8 +64,8 @@ def _read_lines(file: Path) -> list[tuple[int, dict[str, str]]]:
     """Return line number and fields, by column, of every line below the header."""
     regular_file(file, "a table of cases")
     try:
-        rows = read_rows(file.read_bytes().decode("utf-8-sig"))
-    except (OSError, ValueError, csv.Error) as error:
+        rows = read_rows(read_text(file, "a readable table in UTF-8"))
+    except csv.Error as error:
         raise InputError(file, "a readable table in UTF-8", reason=str(error)) from None
     header = [name.strip().casefold() for name in (rows[0][1] if rows else [])]
     if "image" not in header:
