@@ -66,7 +66,11 @@ def measure(preset: str, size: int, batch: int, classes: int, rounds: int) -> fl
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         config = TrainConfig(
-            preset=preset, size=size, batch_labelled=batch // 2, batch_unlabelled=batch // 2
+            labelled="1",
+            preset=preset,
+            size=size,
+            batch_labelled=batch // 2,
+            batch_unlabelled=batch // 2,
         )
         trainer = make_trainer(make_store(folder, classes), folder, config)
         taken = typical(turn(trainer), rounds) / period(trainer)

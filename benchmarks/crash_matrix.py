@@ -210,6 +210,7 @@ def matrix(folder: Path, given: argparse.Namespace) -> int:
     torch.set_num_threads(1)
     report.draw_plots = lambda *_: []  # they take most of the time, and are not compared
     config = TrainConfig(
+        labelled="1",
         method=given.method,
         size=32,
         iterations=given.iterations,

@@ -132,6 +132,7 @@ def main() -> None:
     with phantom_store() as store:
         for preset in arguments.presets:
             config = TrainConfig(
+                labelled="1",
                 preset=preset,
                 size=size,
                 batch_labelled=batch,

@@ -36,6 +36,7 @@ def main() -> None:
         runs, periods = {}, {}
         for method in METHODS:
             config = TrainConfig(
+                labelled="1",
                 method=method,
                 size=arguments.size,
                 iterations=2500,  # see step_time.STEP

@@ -185,7 +185,7 @@ def presets(size: int, batch: int, names: list[str], rounds: int, rate: float | 
     with phantom_store() as store:
         for preset in names:
             config = TrainConfig(
-                preset=preset, size=size, batch_labelled=batch, batch_unlabelled=batch
+                labelled="1", preset=preset, size=size, batch_labelled=batch, batch_unlabelled=batch
             )
             trainer = make_trainer(store, store.path.parent, config)
             run, count = turn(trainer), period(trainer)

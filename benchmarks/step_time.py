@@ -165,6 +165,7 @@ def main() -> None:
         trainers = {}
         for preset in arguments.presets:
             config = TrainConfig(
+                labelled="1",
                 preset=preset,
                 size=size,
                 batch_labelled=batch,
