@@ -35,6 +35,7 @@ from crash_moments import (
     MOMENTS_OF_PREDICT,
     MOMENTS_OF_PREPARE,
 )
+from diffrect.comparison.report import report
 from diffrect.comparison.run import compare
 from diffrect.config import TrainConfig
 from diffrect.data.prepare import prepare
@@ -207,6 +208,7 @@ def main() -> int:
 def matrix(folder: Path, given: argparse.Namespace) -> int:
     """Kill each command as often as asked, and print the table; return the exit code."""
     torch.set_num_threads(1)
+    report.draw_plots = lambda *_: []  # they take most of the time, and are not compared
     config = TrainConfig(
         method=given.method,
         size=32,

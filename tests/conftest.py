@@ -11,6 +11,7 @@ if os.environ.get("DIFFRECT_TEST_GPU") != "1":  # before torch looks for one
     os.environ["CUDA_VISIBLE_DEVICES"] = ""
 
 import pytest
+from filelock import FileLock
 
 from diffrect.data.prepare import prepare
 from diffrect.data.store import Store
@@ -64,3 +65,18 @@ def tiny_run(store: Store, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     config = TrainConfig(method="supervised", size=32, iterations=2, batch_labelled=2)
     return train(store.path, tmp_path_factory.mktemp("runs") / "tiny", config, progress=False)
+
+
+@pytest.fixture(scope="session")
+def exported(tiny_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """``tiny_run`` as ONNX; of several processes that test, the first to need it makes it for all.
+
+    Their ``tiny_run`` are equal, and PyTorch's exporter takes many seconds.
+    """
+    from diffrect.inference.export import export
+
+    folder = tmp_path_factory.getbasetemp()
+    folder = folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder
+    file = folder / "exported" / "model.onnx"
+    with FileLock(folder / "exported.lock"):
+        return file if file.is_file() else export(tiny_run, file, checkpoint="last")

@@ -19,7 +19,8 @@ test checks that it is current. Every command ends with one of these exit codes:
 :   The command is done.
 
 `1`
-:   Some of several inputs failed. One line on stderr names each; the others are done.
+:   Some of several inputs failed. One line on stderr names each; the others are done. Or `inspect`
+    has found problems.
 
 `2`
 :   The command cannot continue. One line on stderr says why; see [messages](messages.md).

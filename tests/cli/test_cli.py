@@ -64,11 +64,15 @@ def test_train_as_documented():
 
 
 @pytest.mark.parametrize(("method", "ignored"), [("supervised", True), ("diffrect", False)])
-def test_a_method_without_rectify_from_says_so_and_trains(method, ignored, monkeypatch, capsys):
+def test_a_method_without_rectify_from_says_so_and_trains(
+    method, ignored, store, monkeypatch, capsys
+):
     trained = []
     monkeypatch.setattr("diffrect.training.train.train", lambda *a, **k: trained.append(a))
     assert (
-        cli.main(["train", "STORE", "RUN", "--method", method, "--rectify-from", "5", "--quiet"])
+        cli.main(
+            ["train", str(store.path), "RUN", "--method", method, "--rectify-from", "5", "--quiet"]
+        )
         == 0
     )
     line = f"diffrect: --rectify-from: method {method} has no such option; it is ignored\n"
@@ -126,7 +130,10 @@ def test_from_data_set_to_label_files(acdc_folder, tmp_path, capsys):
     assert [cli.main(step) for step in steps] == [0, 0, 0, 0]
     printed = capsys.readouterr().out
     assert "10 cases, 10 with labels" in printed
-    assert f"score it with: diffrect evaluate {run}\n" in printed
+    for command in (f"train {store} RUN", f"evaluate {run}", f"predict {run} OUT IMAGE..."):
+        assert f"\nnext: diffrect {command}\n" in printed
+    assert f"{run}/metrics_test.json: the scores of every case\n" in printed
+    assert printed.splitlines()[-1].startswith("next: look at them over their images")
     assert "test split: 2 cases, 1 patient" in printed
     assert "1 label file\n" in printed
     assert (Path(run) / "metrics_test.json").is_file()

@@ -365,9 +365,14 @@ def test_unknown_names_are_refused(folder: Path) -> None:
 # ---- files -------------------------------------------------------------------------------------
 
 
-def test_metrics_without_cost_make_table_and_plots(folder: Path) -> None:
-    compare_table(folder)
+def test_metrics_without_cost_make_table_and_plots(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(report_module, "draw_plots", lambda *_: [])
+        compare_table(folder)
     before = (folder / "report_val" / "scores.csv").read_text()
+    (folder / "report_val" / "dice_by_minutes.png").touch()  # of an earlier report
     for file in folder.glob("*/cell.json"):
         file.unlink()
     compare_table(folder)
@@ -442,8 +447,9 @@ def test_plots_are_made_and_repeat(labelled: tuple[int, ...], tmp_path: Path) ->
         assert (picture[0] == 1).all()  # and nothing cut off at the edges
         assert (picture[:, 0] == 1).all()
         assert (picture[:, -1] == 1).all()
-    compare_table(tmp_path)
-    assert [file.read_bytes() for file in files] == first
+    if len(labelled) > 1:
+        compare_table(tmp_path)
+        assert [file.read_bytes() for file in files] == first
 
 
 def rename_class(folder: Path, name: str) -> None:

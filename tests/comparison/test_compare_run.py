@@ -199,14 +199,16 @@ import sys
 from pathlib import Path
 from diffrect import TrainConfig, compare
 from diffrect.comparison import cell
+from diffrect.comparison.report import report
+report.draw_plots = lambda *_: []
 train = cell.train
 def spy(store, run, *rest, **options):
     print(run.name, flush=True)
     return train(store, run, *rest, **options)
 cell.train = spy
-config = TrainConfig(size=32, iterations=4, batch_labelled=2, accelerator="cpu")
+config = TrainConfig(size=32, iterations=2, batch_labelled=2, accelerator="cpu")
 compare(
-    sys.argv[1], sys.argv[2], methods=["supervised"], labelled=[1, 2], seeds=[0, 1, 2],
+    sys.argv[1], sys.argv[2], methods=["supervised"], labelled=[1, 2], seeds=[0, 1],
     config=config, apart=False, progress=False,
 )
 """
@@ -217,8 +219,8 @@ def test_two_processes_train_each_cell_once(store: Store, tmp_path: Path) -> Non
     both = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
     trained = "".join(process.communicate(timeout=300)[0] for process in both).split()
     assert [process.returncode for process in both] == [0, 0]
-    assert len(trained) == len(set(trained)) == 6
-    assert len(list(tmp_path.glob("*/metrics_val.json"))) == 6
+    assert len(trained) == len(set(trained)) == 4
+    assert len(list(tmp_path.glob("*/metrics_val.json"))) == 4
 
 
 def test_failures_set_the_exit_code(

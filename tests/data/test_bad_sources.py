@@ -239,7 +239,7 @@ def test_inspect_reports_the_same_and_continues(
     for fault in ("a label without an image", "a link that leads to itself", "no such table"):
         arguments, spoil = CASES[fault]
         spoil()
-        assert cli.main(["inspect", *arguments.split(), "--json", "--quiet"]) == 0
+        assert cli.main(["inspect", *arguments.split(), "--json", "--quiet"]) == 1
         problems = json.loads(capsys.readouterr().out)["problems"]
         reported += page[fault] in problems
     assert reported == 3

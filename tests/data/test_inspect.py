@@ -51,7 +51,8 @@ def test_a_data_set(acdc_folder: Path) -> None:
     assert sum(found.share for found in result.classes) == pytest.approx(1)
     assert [found.cases for found in result.classes] == [10] * 4
     assert result.split == {"train": 3, "val": 1, "test": 1, "labelled": 0}
-    assert result.problems[0].startswith("95 patients of the official lists are missing: ")
+    assert result.problems == ()
+    assert result.remarks[0].startswith("95 patients of the official lists are missing: ")
     assert json.loads(json.dumps(result.to_dict())) == result.to_dict()
 
 
@@ -112,7 +113,7 @@ def test_what_is_unusual_is_reported(tmp_path: Path) -> None:
 
 
 def test_every_problem_is_listed(broken: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.main(["inspect", str(broken), "--json", "--quiet"]) == 0
+    assert cli.main(["inspect", str(broken), "--json", "--quiet"]) == 1
     result = json.loads(capsys.readouterr().out)
     problems = [problem.removeprefix(f"{broken}/") for problem in result["problems"]]
     starts = (
@@ -129,6 +130,43 @@ def test_every_problem_is_listed(broken: Path, capsys: pytest.CaptureFixture[str
     text = shown(inspect(broken, progress=False))
     assert "7: 4 labelled, 1 unlabelled, 2 not read" in text
     assert f"\n  {broken}/{problems[0]}\n" in text  # no line is broken
+    assert (
+        f"\nnext: mend or leave out what is wrong, then: diffrect prepare {broken} STORE\n" in text
+    )
+
+
+def test_problems_that_are_alike_are_counted(decathlon_folder: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(decathlon_folder, tmp_path / "data set"))
+    for number in range(4):
+        (folder / "imagesTr" / f"part_00{number}.nii.gz").unlink()
+    write_nifti(folder / "labelsTr" / "part_005.nii.gz", np.full((22, 18, 4), 9, np.uint8))
+    result = inspect(folder, progress=False)
+    text = shown(result)
+    assert "problems: 5\n" in text
+    assert f"  4 like this, the first: {folder}/imagesTr/part_000.nii.gz: expected the file" in text
+    assert "part_001" not in text
+    assert f"  {folder}/labelsTr/part_005.nii.gz: expected label codes" in text
+    assert (
+        "--all lists them\nnext: mend or leave out what is wrong, then: diffrect prepare '" in text
+    )
+    console = Console(file=io.StringIO(), width=60)
+    print_inspection(result, console, every=True)
+    listed = console.file.getvalue()  # type: ignore[attr-defined]
+    assert all(f"  {problem}\n" in listed for problem in result.problems)
+    assert "--all" not in listed
+
+
+def test_notes_are_no_problems(
+    acdc_folder: Path, store: Store, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["inspect", str(acdc_folder), "--format", "acdc"]) == 0
+    out = capsys.readouterr().out
+    assert "problems: none\nnotes: 1\n  95 patients of the official lists are missing: " in out
+    assert out.endswith(f"next: diffrect prepare {acdc_folder} STORE and the same options\n")
+    assert cli.main(["inspect", str(store.path)]) == 0
+    out = capsys.readouterr().out
+    assert out.startswith(f"{store.path}: a store, acdc\n")
+    assert out.endswith(f"next: diffrect train {store.path} RUN\n")
 
 
 def test_a_list_that_cannot_be_read_is_a_problem(tmp_path: Path) -> None:
@@ -145,7 +183,7 @@ def test_other_paths_are_refused(tmp_path: Path, decathlon_folder: Path) -> None
         inspect(tmp_path)
     with pytest.raises(InputError, match="found nothing"):
         inspect(tmp_path / "nowhere")
-    assert cli.main(["inspect", str(decathlon_folder), "--table", "t.csv"]) == 0
+    assert cli.main(["inspect", str(decathlon_folder), "--table", "t.csv"]) == 1
     assert cli.main(["inspect", str(decathlon_folder), "--format", "acdc", "--modality", "T"]) == 2
 
 

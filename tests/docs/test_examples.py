@@ -9,7 +9,11 @@ from typing import Any
 import pytest
 
 import diffrect
+from diffrect.comparison import run as comparison_run
+from diffrect.comparison.cell import do_cell
+from diffrect.comparison.report import report as report_module
 from diffrect.data.store import Store
+from diffrect.inference import export as export_module
 from support.fake_cells import write_cell
 
 
@@ -18,6 +22,7 @@ def examples_folder(
     acdc_folder: Path,
     store: Store,
     tiny_run: Path,
+    exported: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> Path:
@@ -31,6 +36,10 @@ def examples_folder(
     scan = next((tmp_path / "ACDC" / "patient011").glob("*_frame01.nii.gz"))
     shutil.copy(scan, tmp_path / "scan.nii.gz")
     monkeypatch.chdir(tmp_path)
+    # What takes seconds and is tested elsewhere: processes of cells, plots, PyTorch's exporter.
+    monkeypatch.setattr(comparison_run, "do_cell_apart", do_cell)
+    monkeypatch.setattr(report_module, "draw_plots", lambda *_: [])
+    monkeypatch.setattr(export_module, "_write", lambda _, path: shutil.copy(exported, path))
     return tmp_path
 
 

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 from diffrect.comparison import run as comparison_run
 from diffrect.comparison.cell import do_cell
 from diffrect.comparison.report import report as report_module
+from diffrect.inference import export as export_module
 from tutorial import Step, notebook, read_steps, run
 
 # These print the same on every machine and after any training.
@@ -34,9 +36,12 @@ def headings(output: str) -> list[list[str]]:
 
 
 def test_the_steps_print_what_the_page_shows(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    exported: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    # PyTorch's exporter takes many seconds; another model of the same shape takes its place.
+    monkeypatch.setattr(export_module, "_write", lambda _, path: shutil.copy(exported, path))
+    monkeypatch.setattr(export_module, "_compare", lambda *_: None)
     monkeypatch.setenv("COLUMNS", "80")
     monkeypatch.setattr(comparison_run, "do_cell_apart", do_cell)
     monkeypatch.setattr(report_module, "draw_plots", lambda *_: [])

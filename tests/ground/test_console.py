@@ -163,7 +163,7 @@ def test_commands_print_no_raw_name(
 ) -> None:
     file = tmp_path / os.fsdecode(name)
     file.write_bytes(b"no scan")
-    assert main(["inspect", str(file)]) == 0
+    assert main(["inspect", str(file)]) == 1
     assert main(["predict", str(tmp_path / "run"), str(tmp_path / "out"), f"{file}x"]) == 2
     out, err = capsys.readouterr()
     assert harmless(out + err)

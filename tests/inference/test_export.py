@@ -1,7 +1,6 @@
 """Export to ONNX: the same labels from ONNX Runtime, on shapes that were not traced."""
 
 import sys
-from pathlib import Path
 
 import onnx
 import pytest
@@ -16,12 +15,6 @@ from diffrect.inference.onnx import METADATA_KEY, OnnxNetwork
 from diffrect.inference.predict import predict
 from diffrect.networks.folding import fold_batch_norm
 from diffrect.networks.unet import UNet
-
-
-@pytest.fixture(scope="module")
-def exported(tiny_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("export") / "new" / "model.onnx"
-    return diffrect.export(tiny_run, path, checkpoint="last")
 
 
 def test_predicts_the_same_labels_from_files(tiny_run, exported, acdc_folder, tmp_path):

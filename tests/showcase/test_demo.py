@@ -33,6 +33,7 @@ SETTINGS = DemoSettings(
     patients=5,
     validation=1,
     test=2,
+    size=32,
     iterations=4,
     rectify_from=1,
     validate_every=2,
@@ -98,7 +99,7 @@ def test_report_holds_the_numbers_and_the_protocol(made: Path):
         score = f"{100 * result['mean']['dice']:.1f}"
         assert f"| **mean** | **{name}** | **{score}** |" in text
     assert text.count("| left ventricle |") == 2
-    for fact in (diffrect.__version__, "4 iterations", "64 x 64", "seed 1337", "phantom005"):
+    for fact in (diffrect.__version__, "4 iterations", "32 x 32", "seed 1337", "phantom005"):
         assert fact in text
     assert re.search(r"the mean Dice of the pseudo-label is \d+\.\d % before and \d+\.\d %", text)
 

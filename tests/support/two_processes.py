@@ -30,7 +30,7 @@ def main(store: Path, run: Path, folder: Path) -> None:
     # Every part of a training that sees whole volumes works in the first iteration.
     options = {"rectifier": "volume", "relabel_from": 0.0, "rectify_from": 0}
     options |= {"consistency_target": "rectified"}
-    settings = {"size": 64, "iterations": 3, "batch_labelled": 1, "batch_unlabelled": 1}
+    settings = {"size": 32, "iterations": 3, "batch_labelled": 1, "batch_unlabelled": 1}
     config = TrainConfig(**settings, devices=2, accelerator="cpu", options=options)  # type: ignore[arg-type]
     module.train(store, run, config, progress=False)
 

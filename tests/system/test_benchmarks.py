@@ -32,7 +32,8 @@ def test_turns_are_taken_and_the_first_is_not_counted():
     assert list(times) == ["a", "b"]
 
 
-def test_prediction(tiny_run, acdc_folder, tmp_path, capsys):
+def test_prediction(tiny_run, exported, acdc_folder, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(predict_speed, "export", lambda *_, **__: exported)
     image = acdc_folder / "patient028" / "patient028_frame01.nii.gz"
     predict_speed.report(tiny_run, image, tmp_path, 48, rounds=1)
     printed = capsys.readouterr().out

@@ -36,7 +36,7 @@ from diffrect.training.validation import summarise_dice
 from support.runs import lines, same
 
 CONFIG = TrainConfig(
-    size=64,
+    size=32,
     iterations=4,
     batch_labelled=1,
     batch_unlabelled=2,

@@ -13,8 +13,10 @@ from typing import Annotated, Literal
 from tyro.conf import Positional, UseAppendAction, arg, subcommand
 
 from diffrect.cli.compare import Compare, Flag, RectifyFrom
+from diffrect.cli.guidance import say_next
+from diffrect.cli.inspect_command import Inspect
 from diffrect.config import TrainConfig
-from diffrect.console import count, say, say_json, warn
+from diffrect.console import count, say, warn
 from diffrect.data.source_options import Format, SourceOptions
 from diffrect.distributed.ranks import is_first
 from diffrect.errors import InputError
@@ -91,32 +93,7 @@ class Prepare:
         if not self.quiet:
             labelled = sum(record.labelled for record in store.cases.values())
             say(f"{self.store}: {len(store.cases)} cases, {labelled} with labels")
-
-
-@dataclass(frozen=True)
-class Inspect:
-    """Describe a data set, a store or an image file, and list everything that is wrong with it."""
-
-    path: Positional[Path]
-    """Folder of a data set or of a store, or an image file."""
-    format: Format = "auto"
-    """Layout of the data set; auto recognises it."""
-    options: Annotated[SourceOptions, arg(name="")] = field(default_factory=SourceOptions)
-    json: Flag = False
-    """Print JSON with the facts of each case instead of tables."""
-    quiet: Flag = False
-    """Show no progress."""
-
-    def __call__(self) -> None:
-        from diffrect.cli.inspection import print_inspection
-        from diffrect.data.inspection import inspect
-
-        shown = not self.quiet
-        result = inspect(self.path, format=self.format, options=self.options, progress=shown)
-        if self.json:
-            say_json(result.to_dict())
-        else:
-            print_inspection(result)
+            say_next("diffrect train", self.store, "RUN")
 
 
 @dataclass(frozen=True)
@@ -145,6 +122,12 @@ class Train:
     quiet: Flag = False
     """Show no progress."""
 
+    def look(self) -> None:
+        """Refuse what can be refused before the work is loaded."""
+        from diffrect.cli.before import look_before_training
+
+        look_before_training(self.store, self.settings.method)
+
     def __call__(self) -> None:
         from diffrect.methods.registry import has_option
         from diffrect.runs.folds import is_cross_validation
@@ -166,7 +149,8 @@ class Train:
             profile=self.profile,
         )
         if not self.quiet and is_first():
-            say(f"{self.run}: trained; score it with: diffrect evaluate {self.run}")
+            say(f"{self.run}: trained")
+            say_next("diffrect evaluate", self.run)
 
     def do_folds(self) -> None:
         """Cross-validate."""
@@ -186,7 +170,8 @@ class Train:
         )
         if not self.quiet:
             print_scores(scores)
-            say(f"{self.run}: trained; its folds predict together: diffrect predict {self.run} OUT")
+            say(f"{self.run}: trained; its folds predict together")
+            say_next("diffrect predict", self.run, "OUT IMAGE...")
 
 
 @dataclass(frozen=True)
@@ -208,9 +193,19 @@ class Evaluate:
     quiet: Flag = False
     """Show no progress and no table."""
 
+    def look(self) -> None:
+        """Refuse what can be refused before the work is loaded."""
+        from diffrect.cli.before import look_at_store
+        from diffrect.runs.recognise import check_has_model
+
+        check_has_model(self.run, self.checkpoint)
+        if self.store is not None:
+            look_at_store(self.store)
+
     def __call__(self) -> None:
         from diffrect.evaluation.evaluate import evaluate
         from diffrect.evaluation.scores_table import print_scores
+        from diffrect.runs.names import metrics_file
 
         result = evaluate(
             self.run,
@@ -223,6 +218,8 @@ class Evaluate:
         )
         if not self.quiet and is_first():
             print_scores(result)
+            say(f"{self.run / metrics_file(self.split)}: the scores of every case")
+            say_next("diffrect predict", self.run, "OUT IMAGE...")
 
 
 @dataclass(frozen=True)
@@ -256,6 +253,12 @@ class Predict:
     quiet: Flag = False
     """Show no progress."""
 
+    def look(self) -> None:
+        """Refuse what can be refused before the work is loaded."""
+        from diffrect.cli.before import look_before_predicting
+
+        look_before_predicting(self.run, self.checkpoint, self.inputs)
+
     def __call__(self) -> None:
         from diffrect.inference.predict import predict
 
@@ -275,6 +278,7 @@ class Predict:
         )
         if not self.quiet and is_first():
             say(f"{self.out}: {count(len(written), 'label file')}")
+            say_next("look at them over their images, for example in ITK-SNAP or 3D Slicer")
 
 
 @dataclass(frozen=True)
@@ -292,12 +296,19 @@ class Export:
     quiet: Flag = False
     """Print nothing."""
 
+    def look(self) -> None:
+        """Refuse what can be refused before the work is loaded."""
+        from diffrect.runs.recognise import check_has_model
+
+        check_has_model(self.run, self.checkpoint)
+
     def __call__(self) -> None:
         from diffrect.inference.export import export
 
         export(self.run, self.file, checkpoint=self.checkpoint, overwrite=self.overwrite)
         if not self.quiet:
-            say(f"{self.file}: equal to PyTorch; diffrect predict {self.file} OUT INPUT...")
+            say(f"{self.file}: equal to PyTorch")
+            say_next("diffrect predict", self.file, "OUT IMAGE...")
 
 
 @dataclass(frozen=True)
@@ -315,6 +326,8 @@ class Demo:
         from diffrect.showcase.demo import demo
 
         demo(self.folder, overwrite=self.overwrite, progress=not self.quiet)
+        if not self.quiet:
+            say_next("diffrect inspect SOURCE, a folder of your own scans")
 
 
 COMMANDS = (

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 
 from tyro.conf import Fixed, Positional, UseAppendAction, arg
 
+from diffrect.cli.guidance import say_next
 from diffrect.comparison.matrix import MatrixArguments, parse_seeds, parse_shard, split_list
 from diffrect.config import Preset, TrainConfig
 from diffrect.errors import InputError
@@ -93,21 +94,33 @@ class Compare:
         comparison = compare_table(folder, split=self.split, against=self.against)
         if self.export is not None:
             export_cells(folder, self.export, comparison)
-        if not self.quiet:
-            print_report(folder, comparison)
+        if self.quiet:
+            return
+        print_report(folder, comparison)
+        if self.export is None:
+            say_next("diffrect compare", folder, "--table --export FOLDER2 keeps the scores")
+        else:
+            say_next("diffrect compare", self.export, "--table")
 
     def _list(self) -> None:
+        from diffrect.cli.before import look_at_store
+
+        store, folder = self.places
+        look_at_store(store)
         from diffrect.comparison.estimate import print_estimates
         from diffrect.comparison.run import plan_comparison
 
-        store, folder = self.places
         print_estimates(plan_comparison(store, folder, **self._task(), **self._matrix()))
+        say_next("the same command without --dry-run")
 
     def _run(self) -> None:
+        from diffrect.cli.before import look_at_store
+
+        store, folder = self.places
+        look_at_store(store)
         from diffrect.comparison.report.screen import print_report
         from diffrect.comparison.run import compare
 
-        store, folder = self.places
         comparison = compare(
             store,
             folder,
@@ -118,6 +131,10 @@ class Compare:
         )
         if comparison is not None and not self.quiet:
             print_report(folder, comparison)
+            if self.split == "val":
+                say_next("report the test split once, by the same command with --split test")
+            else:
+                say_next("diffrect compare", folder, "--table --export FOLDER2 keeps the scores")
 
     def _task(self) -> dict[str, Any]:
         return {

@@ -1,30 +1,83 @@
-"""Show what `inspect` finds as tables on the screen."""
+"""Show what `inspect` finds in a data set, a store or an image as tables on the screen."""
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 
+from diffrect.cli.guidance import next_line
 from diffrect.console import plain, stdout_console, visible
 from diffrect.data.findings import Inspection
 
 _SHOWN = 8
+_KINDS = {"source": "a data set", "store": "a store", "file": "a file"}
+_ALIKE = 3  # findings that are alike are counted from here on
 
 
-def print_inspection(result: Inspection, console: Console | None = None) -> None:
-    """Print the result of `inspect` to stdout: facts, classes if there are any, and problems."""
+def print_inspection(
+    result: Inspection,
+    console: Console | None = None,
+    *,
+    every: bool = False,
+    with_options: bool = False,
+) -> None:
+    """Print the result of `inspect` to stdout: facts, classes if there are any, and problems.
+
+    Args:
+        result: what was found.
+        console: where to print; None prints on stdout.
+        every: list every problem and note, also those that are alike.
+        with_options: the data set was read with options, which prepare needs too.
+    """
     console = console or stdout_console()
-    title = visible(f"{result.path}: {result.kind}, {result.format}")
+    title = visible(f"{result.path}: {_KINDS[result.kind]}, {result.format}")
     console.print(title, soft_wrap=True, markup=False, highlight=False)
     console.print(_facts(result))
     if any(facts.cases for facts in result.classes):
         console.print(_classes(result))
-    problems = result.problems
-    lines = [f"problems: {len(problems) or 'none'}", *(f"  {problem}" for problem in problems)]
-    remarks = result.remarks
-    if remarks:
-        lines += [f"remarks: {len(remarks)}", *(f"  {remark}" for remark in remarks)]
+    lines = [f"problems: {len(result.problems) or 'none'}"]
+    lines += _grouped(result.problems, every)
+    if result.remarks:
+        lines += [f"notes: {len(result.remarks)}", *_grouped(result.remarks, every)]
+    lines += filter(None, [_next(result, with_options)])
     console.print("\n".join(map(visible, lines)), soft_wrap=True, markup=False, highlight=False)
+
+
+def _grouped(findings: Sequence[str], every: bool) -> list[str]:
+    """Return the findings as lines; of those that are alike, their number and the first."""
+    groups: dict[str, list[str]] = {}
+    for finding in findings:
+        groups.setdefault(finding if every else _without_particulars(finding), []).append(finding)
+    lines, counted = [], False
+    for group in groups.values():
+        if len(group) < _ALIKE:
+            lines += [f"  {finding}" for finding in group]
+        else:
+            counted = True
+            lines.append(f"  {len(group)} like this, the first: {group[0]}")
+    return [*lines, "  --all lists them"] if counted else lines
+
+
+def _without_particulars(finding: str) -> str:
+    """Return what a finding says without its file and numbers."""
+    subject, colon, what = finding.partition(": ")
+    return re.sub(r"\d+(\.\d+)?", "#", what if colon else subject)
+
+
+def _next(result: Inspection, with_options: bool) -> str:
+    """Return what comes next; nothing for a file that cannot be read."""
+    path = Path(result.path)
+    if result.kind == "source":
+        first = "mend or leave out what is wrong, then: " if result.problems else ""
+        options = ("and the same options",) if with_options else ()
+        return next_line(f"{first}diffrect prepare", path, "STORE", *options)
+    if result.kind == "store":
+        if result.problems:
+            return next_line("diffrect prepare SOURCE", path, "--repair")
+        return next_line("diffrect train", path, "RUN")
+    return "" if result.problems else next_line("diffrect predict RUN OUT", path)
 
 
 def _facts(result: Inspection) -> Table:

@@ -1,7 +1,7 @@
 """The command line: arguments in, an exit code out, and every error of the user as one line.
 
-Exit codes: 0 done, 1 some of several inputs failed, 2 bad input, 130 interrupted, 141 nobody reads
-the output any more.
+Exit codes: 0 done, 1 some of several inputs failed or were found wrong, 2 bad input, 130
+interrupted, 141 nobody reads the output any more.
 """
 
 import errno
@@ -75,6 +75,10 @@ def _run(arguments: list[str]) -> int:
             with leaving_at_once():
                 command = parse(arguments)
                 check_resume(command, arguments)
+                look = getattr(command, "look", None)
+                if look is not None:
+                    with settings_of_files(command, arguments):
+                        look()
                 if type(command) in WORK:
                     import_module(WORK[type(command)])
             with settings_of_files(command, arguments):

@@ -82,19 +82,14 @@ def _inspect_source(path: Path, format: str, options: SourceOptions, progress: b
     cases = progress_bar(listing.references, "inspecting", progress)
     each = [_look(one, listing, problems) for one in cases]
     problems += _problems_of_set(listing)
-    split = listing.official_split
-    return Findings(
-        source.name, listing.channels, listing.classes, split, each, problems, listing.remarks
-    )
+    split, missing = listing.official_split, listing.describe_missing()
+    remarks = [*listing.remarks, *([] if missing is None else [missing])]
+    return Findings(source.name, listing.channels, listing.classes, split, each, problems, remarks)
 
 
 def _problems_of_set(listing: SourceListing) -> list[str]:
     ids = Counter(reference.id for reference in listing.references)
-    problems = [
-        f"{case}: expected unique case ids, found it twice" for case in ids if ids[case] > 1
-    ]
-    missing = listing.describe_missing()
-    return problems if missing is None else [*problems, missing]
+    return [f"{case}: expected unique case ids, found it twice" for case in ids if ids[case] > 1]
 
 
 def _look(reference: Reference, listing: SourceListing, problems: list[str]) -> CaseFacts:

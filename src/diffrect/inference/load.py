@@ -13,6 +13,7 @@ from diffrect.methods.base import Method, Problem
 from diffrect.methods.registry import remembered, resolve
 from diffrect.processes import local_rank
 from diffrect.runs.checkpoint import checkpoint_path, load_checkpoint
+from diffrect.runs.recognise import check_has_model
 from diffrect.runs.state import load_statistics, load_weights
 
 
@@ -38,6 +39,7 @@ def load_method(run: Path | str, checkpoint: Literal["best", "last"] = "best") -
     Raises:
         InputError: the folder holds no readable checkpoint of that name.
     """
+    check_has_model(Path(run), checkpoint)
     path = checkpoint_path(Path(run), checkpoint)
     state = load_checkpoint(path)
     try:

@@ -6,13 +6,15 @@ from importlib import import_module
 from importlib.metadata import entry_points
 from inspect import isabstract
 from traceback import extract_tb
-from typing import Any, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from diffrect.checks import update_dataclass
 from diffrect.config import TrainConfig, earlier_options
 from diffrect.data.view_options import VIEW_PRESETS, ViewOptions
 from diffrect.errors import InputError
-from diffrect.methods.base import Method
+
+if TYPE_CHECKING:  # it loads PyTorch, which takes seconds, before a wrong name is told
+    from diffrect.methods.base import Method
 
 METHODS = {
     "supervised": "diffrect.methods.supervised:Supervised",
@@ -36,13 +38,13 @@ _ANY_METHOD_TAKES = {"rectify_from", "rectify_after", "two_classes"}
 class Resolved(NamedTuple):
     """The method class of a configuration, and all settings of the method and of the views."""
 
-    method: type[Method]
+    method: "type[Method]"
     method_options: Any
     """An instance of `method.Options`."""
     view_options: ViewOptions
 
 
-def find_method(name: str) -> type[Method]:
+def find_method(name: str) -> "type[Method]":
     """Return the method class called `name`.
 
     Args:
@@ -78,7 +80,7 @@ def find_method(name: str) -> type[Method]:
             setting="method",
         ) from error
     _check_method(found, f"--method {name}")
-    return cast(type[Method], found)
+    return cast("type[Method]", found)
 
 
 def _check_method(found: object, subject: str) -> None:
@@ -87,6 +89,7 @@ def _check_method(found: object, subject: str) -> None:
     Raises:
         InputError: it is not a subclass of Method, or lacks `updates` or options of its own.
     """
+    from diffrect.methods.base import Method
 
     def refuse(expected: str, got: object = None) -> InputError:
         return InputError(subject, expected, got=got, setting="method")

@@ -48,7 +48,7 @@ def demo(
     Example:
         >>> import diffrect
         >>> from diffrect.showcase.settings import DemoSettings
-        >>> few = DemoSettings(patients=5, validation=1, test=2, iterations=4, validate_every=2)
+        >>> few = DemoSettings(patients=4, validation=1, test=1, size=32, iterations=2)
         >>> folder = diffrect.demo("demo", settings=few, progress=False)
         >>> sorted(file.name for file in folder.glob("demo.*"))
         ['demo.json', 'demo.md', 'demo.png']

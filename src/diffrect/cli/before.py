@@ -1,0 +1,39 @@
+"""What a command refuses before it loads PyTorch, which takes seconds; its work checks the rest."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from diffrect.data.store import Store
+from diffrect.inference.inputs import list_scans
+from diffrect.methods.registry import find_method
+from diffrect.runs.recognise import check_has_model, check_is_store
+
+
+def look_at_store(store: Path) -> None:
+    """Refuse a folder that is no store.
+
+    Raises:
+        InputError: see `Store`.
+    """
+    check_is_store(store)
+    Store(store)
+
+
+def look_before_training(store: Path, method: str) -> None:
+    """Refuse a store or a method that there is not.
+
+    Raises:
+        InputError: naming it.
+    """
+    look_at_store(store)
+    find_method(method)
+
+
+def look_before_predicting(run: Path, checkpoint: str, inputs: Sequence[Path]) -> None:
+    """Refuse images or a model that are not there.
+
+    Raises:
+        InputError: naming it.
+    """
+    list_scans(inputs, 1)
+    check_has_model(run, checkpoint)
