@@ -105,7 +105,9 @@ class Round:
 
     def _repeat(self, attempt: Stop, place: Path) -> list[str]:
         """Repeat a stopped command, and return what is wrong with how it ends."""
-        again = self.sandbox.run(place, attempt.again if (place / "out").exists() else attempt.work)
+        again = self.sandbox.run(
+            place, attempt.again if (place / "out" / attempt.begun).exists() else attempt.work
+        )
         if again.code != 0:
             return again.faults or [f"cannot be repeated: {again.err}"]
         return again.faults or _checked(attempt, place)

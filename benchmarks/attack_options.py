@@ -166,7 +166,8 @@ def checked_options(fixtures: Fixtures, place: Path, draw: Any) -> Attempt:
                 return 0
 
     shown = " ".join(value if len(value) < 60 else f"{value[:20]}..." for value in line)
-    return Attempt(repr(shown), work, outputs=NEW)
+    named = tuple(part.split("/")[0] for part in line)  # a drawn word may be what is made
+    return Attempt(repr(shown), work, outputs=(*NEW, *named))
 
 
 NEW = ("new-store", "new-run", "out", "model.onnx", "cells", "demo")

@@ -20,10 +20,12 @@ class Stop(Attempt):
     Attributes:
         again: the repetition.
         after: seconds until SIGTERM.
+        begun: what is in the output once there is something to repeat; before, it starts anew.
     """
 
     again: Callable[[], int] = lambda: 0
     after: float = 0.0
+    begun: str = ""
 
 
 def stopped(fixtures: Fixtures, place: Path, draw: random.Random) -> Stop:
@@ -49,7 +51,13 @@ def stopped(fixtures: Fixtures, place: Path, draw: random.Random) -> Stop:
             kept=("out",),
             again=command(again),
             after=after,
-            check=lambda folder: run_differences(folder / "out", fixtures.run),
+            begun="config.yaml",
+            # A stop saves once more, so the checkpoint before the last may be another.
+            check=lambda folder: [
+                each
+                for each in run_differences(folder / "out", fixtures.run)
+                if each != "previous.pt differs"
+            ],
         )
     if verb == "predict":
         parsed: Any = Predict(
