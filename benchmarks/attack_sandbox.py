@@ -10,6 +10,7 @@ import ctypes
 import ctypes.util
 import hashlib
 import os
+import re
 import resource
 import select
 import signal
@@ -229,6 +230,8 @@ def faults_of(outcome: Outcome) -> list[str]:
     if "Traceback (most recent call last)" in outcome.err:
         last = next(line for line in reversed(lines) if line.strip())
         found.append(f"traceback: {last[:200]}")
+    elif outcome.code == 1 and re.search("^problems: [1-9]", outcome.out, re.MULTILINE):
+        pass  # inspect lists what is wrong as its result
     elif outcome.code in (1, 2):
         found += _faults_of_lines(lines)
     elif outcome.code and not (outcome.signalled and outcome.code in STOPPED):
