@@ -67,7 +67,10 @@ def test_training_and_validation_on_scribbles(scribbled: Store, tmp_path: Path) 
 @pytest.mark.parametrize("preset", ["default", "reference"])
 def test_no_supervised_loss_depends_on_open_pixels(preset: str) -> None:
     """With half of the label open, the loss equals that of only the other half."""
-    resolved = resolve(TrainConfig(preset=preset, iterations=4))  # type: ignore[arg-type]
+    options = {"rectifier": "slice"}  # which needs no volumes
+    resolved = resolve(
+        TrainConfig(preset=preset, iterations=4, options=options)  # type: ignore[arg-type]
+    )
     method = resolved.method(a_problem(1, 3, 4), resolved.method_options)
     torch.manual_seed(0)
     images = torch.rand(4, 1, 32, 32)

@@ -53,11 +53,11 @@ def test_loading(acdc_folder, monkeypatch, capsys):
 
 
 def test_iterations_in_units_of_the_segmenter(monkeypatch, capsys):
-    options = "--size 16 --batch 1 --rounds 1 --presets default"
+    options = "--size 32 --batch 1 --rounds 1 --presets default"
     monkeypatch.setattr("sys.argv", ["step", *options.split()])
     step_time.main()
     printed = capsys.readouterr().out
-    assert printed.startswith(f"{side_by_side.machine()}; 16 x 16, batch 1 + 1, 32-true")
+    assert printed.startswith(f"{side_by_side.machine()}; 32 x 32, batch 1 + 1, 32-true")
     assert re.search(r"^U +[\d.]+ +1\.00 +1\.00 +\d+$", printed, re.MULTILINE)
     share = re.search(r"^default +[\d.]+ +[\d.]+ +[\d.]+ +\d+ +([\d.]+)%$", printed, re.MULTILINE)
     assert 0 < float(share[1]) < 100
@@ -123,7 +123,7 @@ def test_roofline_counts_the_work_of_the_segmenter():
 
 def test_roofline_runs(capsys):
     assert roofline.throughput(16, 1, 1, 4, rounds=1) > 0
-    roofline.presets(16, 1, ["default"], 1, rate=1e9)
+    roofline.presets(32, 1, ["default"], 1, rate=1e9)
     printed = capsys.readouterr().out
     assert len(re.findall(r"^ +\d+ +\d+ +\d+( +\d+){8}$", printed, re.MULTILINE)) == 19
     shares = [float(share) for share in re.findall(r"([\d.]+) % +[\d.]+ s", printed)]
@@ -149,7 +149,7 @@ def test_work_of_a_gpu_counts_once(monkeypatch):
 
 
 def test_growth_of_cost(tmp_path, monkeypatch):
-    monkeypatch.setitem(cost_growth.DEFAULT, "size", 16)
+    monkeypatch.setitem(cost_growth.DEFAULT, "size", 32)
     monkeypatch.setitem(cost_growth.DEFAULT, "batch", 2)
     monkeypatch.setitem(cost_growth.VALUES, "classes", [2, 5])
     out = tmp_path / "growth"
@@ -157,7 +157,7 @@ def test_growth_of_cost(tmp_path, monkeypatch):
     monkeypatch.setattr("sys.argv", [*arguments, "--presets", "default"])
     cost_growth.main()
     times = json.loads(out.with_suffix(".json").read_text())["times"]
-    assert list(times) == ["default 16 2 2", "default 16 2 5"]
+    assert list(times) == ["default 32 2 2", "default 32 2 5"]
     assert min(times.values()) > 0
     assert out.with_suffix(".png").read_bytes()[1:4] == b"PNG"
     monkeypatch.setattr(cost_growth, "measure", None)  # nothing is measured twice

@@ -88,8 +88,10 @@ def stacked(
 ) -> Tensor:
     """Return the arrays (*rows.shape, *shape) that are read for some rows.
 
-    Under autocast `torch.stack` takes no float16.
+    A mask (N,) stands for the rows where it is true. Under autocast `torch.stack` takes no float16.
     """
+    if rows.dtype == torch.bool:
+        rows = rows.nonzero()[:, 0]
     whole = torch.empty(rows.numel(), *shape, dtype=dtype)
     for place, row in enumerate(rows.flatten().tolist()):
         whole[place] = read(row)
