@@ -354,7 +354,9 @@ def test_the_commit_is_the_package_s() -> None:
 
 @pytest.mark.parametrize("counted", [True, False], ids=["", "begun before processors were"])
 def test_minutes_add_up_over_sessions(counted: bool, store: Store, tmp_path: Path) -> None:
-    config = TrainConfig(**{**vars(TINY), "method": "supervised", "iterations": 4})
+    config = TrainConfig(
+        **{**vars(TINY), "method": "supervised", "iterations": 4, "validate_every": 2}
+    )
     run = train(store.path, tmp_path / "run", config, progress=False)
     file = run / "metrics.jsonl"
     lines = [json.loads(line) for line in file.read_text().splitlines()]
@@ -365,7 +367,7 @@ def test_minutes_add_up_over_sessions(counted: bool, store: Store, tmp_path: Pat
     ]
     file.write_text("".join(json.dumps(line) + "\n" for line in kept))
     state = load_checkpoint(checkpoint_path(run, "last"))
-    torch.save({**state, "step": 2}, checkpoint_path(run, "last"))
+    torch.save({**state, "step": 2, "validated": 2}, checkpoint_path(run, "last"))
     train(store.path, run, config, resume=True, progress=False)
     end = json.loads(file.read_text().splitlines()[-1])
     assert end["kind"] == "end"

@@ -59,9 +59,19 @@ def test_a_damaged_affine_is_a_problem_of_its_case(old_store: Path, affine: Any)
     assert "its affine is damaged" in problem
 
 
-@pytest.mark.parametrize("change", [{"format": 3}, {"missing_patients": [1]}, {"format": None}])
-def test_a_damaged_description_is_refused(old_store: Path, change: dict[str, Any]) -> None:
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"format": 3}, "expected text of at most 4096 characters under 'format', got 3"),
+        ({"missing_patients": [1]}, "expected a list of texts under 'missing_patients', got [1]"),
+        ({"format": None}, "expected text of at most 4096 characters under 'format', got None"),
+    ],
+)
+def test_a_damaged_description_is_refused(
+    old_store: Path, change: dict[str, Any], message: str
+) -> None:
     file = old_store / "store.json"
     write_json(file, {**read_json(file), **change})
-    with pytest.raises(InputError, match=r"store\.json: expected the description of a store"):
+    with pytest.raises(InputError) as error:
         Store(old_store)
+    assert str(error.value) == f"{file}: {message}"

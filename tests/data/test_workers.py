@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from support.decoders import gone
+from support.processes import environment
 
 # Each call sits in a decoder that would take a minute; what it wrote before it is taken back.
 COMMAND = """
@@ -47,6 +48,7 @@ def test_sigterm_ends_workers_that_sit_in_a_decoder(tmp_path: Path, to_all: bool
     with subprocess.Popen(
         [sys.executable, str(script), str(calls)],
         start_new_session=True,
+        env=environment(),
         stderr=subprocess.PIPE,
         text=True,
     ) as command:

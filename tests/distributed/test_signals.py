@@ -81,7 +81,7 @@ class Finder:
 
 sys.meta_path.insert(0, Finder())
 from diffrect.cli.main import main
-sys.exit(main(["evaluate", "nowhere"]))
+sys.exit(main(["evaluate", sys.argv[3]]))
 """
 
 
@@ -89,8 +89,13 @@ sys.exit(main(["evaluate", "nowhere"]))
     ("package", "number"),
     [("tyro", signal.SIGTERM), ("yaml", signal.SIGINT), ("torch", signal.SIGTERM)],
 )
-def test_a_command_that_is_stopped_while_it_loads_says_so(package: str, number: int) -> None:
-    command = [sys.executable, "-c", IMPORTING, package, str(int(number))]
+def test_a_command_that_is_stopped_while_it_loads_says_so(
+    package: str, number: int, tmp_path: Path
+) -> None:
+    checkpoint = tmp_path / "checkpoints" / "best.pt"
+    checkpoint.parent.mkdir()
+    checkpoint.touch()  # without one the command would end before it loads its work
+    command = [sys.executable, "-c", IMPORTING, package, str(int(number)), str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True)
     assert (done.returncode, done.stderr, done.stdout) == (130, "diffrect: interrupted\n", "")
 

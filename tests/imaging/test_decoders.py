@@ -20,6 +20,7 @@ from diffrect.imaging.decoders.guard import guarded
 from diffrect.imaging.read import read_image
 from support import decoders
 from support.decoders import gone
+from support.processes import environment
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="needs POSIX processes")
 SCAN = Path("scan.dcm")
@@ -126,6 +127,7 @@ from diffrect.distributed.signals import interrupt_on_sigterm
 from diffrect.imaging.decoders.guard import guarded
 from support import decoders
 from support.decoders import gone
+from support.processes import environment
 try:
     with interrupt_on_sigterm():
         guarded(Path("scan"), "a scan", decoders.sleep_until, Path(sys.argv[1]))
@@ -142,7 +144,9 @@ def test_a_command_that_sits_in_a_decoder_ends_at_once_and_takes_it_along(
     tmp_path: Path, number: int, code: int
 ) -> None:
     begun = tmp_path / "begun"
-    with subprocess.Popen([sys.executable, "-c", COMMAND, str(begun)]) as command:
+    with subprocess.Popen(
+        [sys.executable, "-c", COMMAND, str(begun)], env=environment()
+    ) as command:
         while not begun.exists() or not begun.read_text():
             assert command.poll() is None
             time.sleep(0.02)

@@ -36,13 +36,17 @@ class Last(nn.Module):
 
 
 @pytest.fixture
-def use_channels(monkeypatch: pytest.MonkeyPatch):
-    """Return a function that makes every RUN a model of a number of channels."""
+def use_channels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Return a function that makes every RUN, and one called run, a model of some channels."""
 
     def use(channels: int) -> None:
         task = Task(channels, ("background", "bright"), "minmax", "2")
         model = Model(Last(), task, TrainConfig(size=32), 0, "nearest")
         monkeypatch.setattr(Model, "load", lambda *_, **__: model)
+        checkpoint = tmp_path / "run" / "checkpoints" / "best.pt"
+        checkpoint.parent.mkdir(parents=True)
+        checkpoint.touch()  # predict looks for it before it loads anything
+        monkeypatch.chdir(tmp_path)
 
     return use
 

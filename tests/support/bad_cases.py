@@ -1,5 +1,6 @@
 """Bad input by command, for test_bad_input: arguments, what the line must say, what to spoil."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -36,7 +37,7 @@ PREPARE = {
     "another layout": ("source new --format ssl4mis", "source: expected HDF5 .* none", nothing),
     "empty NIfTI": ("source new", f"{IMAGE}: .* found an empty file", write(IMAGE)),
     "truncated NIfTI": ("source new", f"{IMAGE}: .* seems truncated: .*", cut(IMAGE)),
-    "text as NIfTI": ("source new", f"{IMAGE}: .* is not a gzip file", write(IMAGE, "a\nb")),
+    "text as NIfTI": ("source new", f"{IMAGE}: .* found no gzip file", write(IMAGE, "a\nb")),
     "no image file": ("source new", f"{IMAGE}: .* found no such file", remove(IMAGE)),
     "another shape": (
         "source new",
@@ -117,8 +118,8 @@ TRAIN = {
         "store/store.json: expected a value under 'format', found none",
         write("store/store.json", '{"version": 1}'),
     ),
-    "a damaged array": (
-        "store new",
+    "a damaged array": (  # which shows once it is read, after the lines about the training
+        "store new --quiet",
         f"{ARRAY}: expected the contents written by prepare, .* --repair",
         cut(ARRAY),
     ),
@@ -146,7 +147,7 @@ TRAIN = {
     "a damaged checkpoint to go on from": (
         "store run --resume",
         f"{BEST}: expected a checkpoint .* damaged.*",
-        lambda: (cut(LAST)(), cut(PREVIOUS)(), cut(BEST)()),
+        lambda: (cut(LAST)(), shutil.copy(LAST, PREVIOUS), cut(BEST)()),
     ),
     "a checkpoint without optimisers": (
         "store run --resume",

@@ -73,6 +73,7 @@ def write_header(fields: dict[str, Any]) -> Spoil:
     """Write a good image with some wrong fields in its header."""
     header = nib.Nifti1Header()
     header.set_data_shape((20, 20, 2))
+    header["vox_offset"] = header.single_vox_offset
     for name, value in fields.items():
         header[name] = value
     return write("a.nii", header.binaryblock + bytes(4 + 4 * 20 * 20 * 2))
