@@ -8,8 +8,11 @@ from typing import Any
 import pytest
 
 import diffrect.data.prepare as prepare_module
+from diffrect.atomic import SUFFIX
+from diffrect.data.preparation.construction import check_room
 from diffrect.data.preparation.write_case import write_case
 from diffrect.data.prepare import prepare
+from diffrect.data.record import PROGRESS_FILE, STORE_FILE
 from diffrect.data.store import Store
 from diffrect.distributed.locks import LOCK_FILE, LockedError, LostLockError, sole_writer
 from diffrect.errors import InputError
@@ -154,3 +157,13 @@ def test_a_begun_store_that_was_removed_half_can_be_replaced(source: Path, made:
         (made / "cases" / name / "case.json").unlink()
     prepare(source, made, overwrite=True, progress=False)
     Store(made).verify()
+
+
+def test_what_two_killed_prepares_leave_does_not_block_the_next(tmp_path: Path) -> None:
+    """One was killed while it wrote store.json, one before it wrote prepare.json anew."""
+    for name in (LOCK_FILE, f".{STORE_FILE}.1{SUFFIX}", f".{PROGRESS_FILE}.2{SUFFIX}"):
+        (tmp_path / name).write_text("{")
+    check_room(tmp_path, overwrite=False, resume=False, repair=False)
+    (tmp_path / "mine.txt").write_text("not a store's")
+    with pytest.raises(InputError, match="expected a new folder or a store, found something else"):
+        check_room(tmp_path, overwrite=True, resume=False, repair=False)

@@ -69,8 +69,10 @@ def _keep(path: Path, before: Path) -> None:
         except OSError:  # a file system without links
             path.replace(before)
             return
-        link.replace(before)
-        link.unlink(missing_ok=True)  # it is still there if both were one file already
+        try:
+            link.replace(before)
+        finally:  # it is still there if both were one file already, or `before` is a folder
+            link.unlink(missing_ok=True)
 
 
 def load_checkpoint(path: Path, device: torch.device | str = "cpu") -> dict[str, Any]:

@@ -1,6 +1,8 @@
 """Resuming a training: what a checkpoint remembers of it, and whether it is the same training."""
 
+import contextlib
 import math
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -151,6 +153,8 @@ def newest_state(run: Path, store: Store, *, tell: bool = True) -> TrainingState
             fault = "is damaged" if last.is_file() else "is not there"
             warn(f"{last} {fault}; resuming from {path}, iteration {state.step}")
             last.unlink(missing_ok=True)  # or it would be kept in the place of the good one
+            with contextlib.suppress(OSError):  # a file system without links
+                os.link(path, last)  # so that it is kept when the next one is written
         return state
     raise InputError(last, "the checkpoint to resume from", found="no such file")
 

@@ -95,7 +95,8 @@ def _make_room(store: Path, lock: Lock) -> None:
         forget_replaced(store)
         lock.move_folder(_replaced(store))
     else:
-        remove_unfinished(store, PROGRESS_FILE)
+        for name in (PROGRESS_FILE, STORE_FILE):
+            remove_unfinished(store, name)
         shutil.rmtree(store / CASES_FOLDER, ignore_errors=True)
         (store / PROGRESS_FILE).unlink(missing_ok=True)
 
@@ -128,7 +129,7 @@ def _remove_store(store: Path) -> None:
 
 def _is_empty(folder: Path) -> bool:
     """Return whether a folder holds nothing, or what a prepare left that was killed at once."""
-    begun = (LOCK_FILE, f".{PROGRESS_FILE}.")
+    begun = (LOCK_FILE, f".{PROGRESS_FILE}.", f".{STORE_FILE}.")
     return all(path.name.startswith(begun) for path in folder.iterdir())
 
 
