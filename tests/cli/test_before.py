@@ -24,6 +24,8 @@ WRONG = {
     "predict STORE out a.nii": "STORE: expected a run made by train, found a store made by prepare",
     "predict no.onnx out a.nii": "no.onnx: expected a model made by export, found no such file",
     "export STORE m.onnx": "STORE: expected a run made by train, found a store made by prepare",
+    "compare nowhere cells --methods ict,foo": "--methods foo: --method foo: expected one of sup",
+    "compare nowhere cells --methods ict --shard 3/2": "--shard: expected PART/PARTS such as 2/8",
     "compare RUN cells --methods ict": "RUN: expected a store made by prepare, found a run made by",
 }
 CODE = """

@@ -8,8 +8,8 @@ import pytest
 
 from diffrect.cli import main as cli
 from diffrect.cli.compare import Compare
+from diffrect.comparison.cells import make_cells
 from diffrect.comparison.matrix import build_matrix, parse_shard, running_order, take_shard
-from diffrect.comparison.request import make_cells
 from diffrect.comparison.variants import (
     Variant,
     choose_variants,

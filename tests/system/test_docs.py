@@ -12,9 +12,9 @@ from string import Template
 import pytest
 
 from diffrect.cli import main as cli
+from diffrect.comparison.cells import make_cells
 from diffrect.comparison.names import LOCKS_FOLDER, MATRIX_FILE
 from diffrect.comparison.report.report import compare_table
-from diffrect.comparison.request import make_cells
 from diffrect.config import TrainConfig
 from diffrect.data.store import Store
 from diffrect.evaluation.evaluate import evaluate

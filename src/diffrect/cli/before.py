@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from diffrect.comparison.cells import plan_cells
+from diffrect.comparison.matrix import MatrixArguments
 from diffrect.data.store import Store
 from diffrect.inference.inputs import list_scans
 from diffrect.methods.registry import find_method
@@ -27,6 +29,16 @@ def look_before_training(store: Path, method: str) -> None:
     """
     look_at_store(store)
     find_method(method)
+
+
+def look_before_comparing(store: Path, matrix: MatrixArguments) -> None:
+    """Refuse a matrix that cannot be, or a store that there is not.
+
+    Raises:
+        InputError: naming it.
+    """
+    plan_cells(**matrix)
+    look_at_store(store)
 
 
 def look_before_predicting(run: Path, checkpoint: str, inputs: Sequence[Path]) -> None:

@@ -69,7 +69,8 @@ class Compare:
     quiet: Flag = False
     """Show no progress and no table."""
 
-    def __call__(self) -> None:
+    def look(self) -> None:
+        """Refuse what can be refused before the work is loaded, the command line first."""
         expected, number = ("FOLDER", 1) if self.table else ("STORE and FOLDER", 2)
         if len(self.places) != number:
             found = " ".join(map(str, self.places)) or "nothing"
@@ -78,6 +79,14 @@ class Compare:
             if given and self.table != (name == "--export"):
                 other = "with" if name == "--export" else "without"
                 raise InputError(name, f"{other} --table")
+        if not self.table:
+            from diffrect.cli.before import look_before_comparing
+
+            if self.shard:
+                parse_shard(self.shard)
+            look_before_comparing(self.places[0], self._matrix())
+
+    def __call__(self) -> None:
         if self.table:
             self._table()
         elif self.dry_run:
@@ -103,24 +112,18 @@ class Compare:
             say_next("diffrect compare", self.export, "--table")
 
     def _list(self) -> None:
-        from diffrect.cli.before import look_at_store
-
-        store, folder = self.places
-        look_at_store(store)
         from diffrect.comparison.estimate import print_estimates
         from diffrect.comparison.run import plan_comparison
 
+        store, folder = self.places
         print_estimates(plan_comparison(store, folder, **self._task(), **self._matrix()))
         say_next("the same command without --dry-run")
 
     def _run(self) -> None:
-        from diffrect.cli.before import look_at_store
-
-        store, folder = self.places
-        look_at_store(store)
         from diffrect.comparison.report.screen import print_report
         from diffrect.comparison.run import compare
 
+        store, folder = self.places
         comparison = compare(
             store,
             folder,

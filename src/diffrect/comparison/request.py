@@ -1,65 +1,18 @@
-"""Cells and job of a comparison, checked before anything is trained."""
+"""Job of a comparison, checked with its cells and its folder before anything is trained."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-from diffrect.checks import folder_to_make, one_of
+from diffrect.checks import folder_to_make
 from diffrect.comparison.cell import CellJob, check_cell
-from diffrect.comparison.matrix import Cell, build_matrix
+from diffrect.comparison.matrix import Cell
 from diffrect.comparison.report.results import protocol_of, read_result
-from diffrect.comparison.variants import (
-    PRESETS,
-    Variants,
-    check_variants,
-    choose_variants,
-    preset_variants,
-    read_variants,
-)
-from diffrect.config import TrainConfig, config_to_dict
+from diffrect.config import config_to_dict
 from diffrect.data.record import STORE_FILE
 from diffrect.data.store import Store
 from diffrect.errors import InputError
-from diffrect.methods.registry import resolve
 from diffrect.runs.names import CONFIG_FILE, metrics_file
-
-
-def make_cells(
-    methods: Sequence[str] = (),
-    labelled: Sequence[str | int] = (),
-    seeds: Sequence[int] = (1337,),
-    config: TrainConfig | None = None,
-    variants: Path | str | Mapping[str, Any] | None = None,
-    preset: str | None = None,
-) -> list[Cell]:
-    """Return the matrix that the arguments of `compare` describe; check every method and option.
-
-    Args:
-        methods: names of methods or variants, see `choose_variants`.
-        labelled: numbers of labelled patients, as `TrainConfig.labelled`.
-        seeds: seeds of the trainings.
-        config: what all cells have in common.
-        variants: named variants, or the YAML file that holds them.
-        preset: one of `PRESETS`, for variants that the package ships.
-
-    Raises:
-        InputError: one of them is wrong.
-    """
-    if preset is not None:
-        one_of("--preset", preset, PRESETS)
-    known: Variants = preset_variants(preset) if preset else {}
-    if isinstance(variants, Mapping):
-        known = {**known, **check_variants(variants, "variants")}
-    elif variants is not None:
-        known = {**known, **read_variants(Path(variants))}
-    chosen = choose_variants(methods, known)
-    cells = build_matrix(chosen, [str(count) for count in labelled], seeds, config or TrainConfig())
-    for cell in {cell.name: cell for cell in cells}.values():
-        try:
-            resolve(cell.config)
-        except InputError as error:
-            raise error.about(f"--methods {cell.name}: {error.subject}") from None
-    return cells
 
 
 def make_job(

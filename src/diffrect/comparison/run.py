@@ -8,12 +8,13 @@ from rich.console import Console
 
 from diffrect.comparison.cell import CellJob, Outcome, cell_state, do_cell
 from diffrect.comparison.cell_process import do_cell_apart
+from diffrect.comparison.cells import make_cells
 from diffrect.comparison.estimate import CellEstimate, estimate_cells
 from diffrect.comparison.matrix import Cell, MatrixArguments, running_order, take_shard
 from diffrect.comparison.matrix_file import remember_cells
 from diffrect.comparison.report.comparison import Comparison
 from diffrect.comparison.report.report import compare_table
-from diffrect.comparison.request import check_before, make_cells, make_job
+from diffrect.comparison.request import check_before, make_job
 from diffrect.config import TrainConfig
 from diffrect.console import stderr_console
 from diffrect.errors import PartialFailure

@@ -53,20 +53,11 @@ def find_method(name: str) -> "type[Method]":
     Raises:
         InputError: there is nothing of that name, or it is not a method.
     """
-    points = {p.name: f"{p.module}:{p.attr}" for p in entry_points(group=ENTRY_POINT_GROUP)}
-    target = {**points, **METHODS}.get(name, name)  # an entry point replaces no built-in method
-    module, colon, attribute = target.partition(":")
+    module, _, attribute = _target(name).partition(":")
     try:
-        if not colon:
-            raise ImportError(f"no method called {name}")
         found = getattr(import_module(module), attribute)
     except (ImportError, AttributeError, ValueError) as error:
-        known = ", ".join([*METHODS, *sorted(points.keys() - METHODS.keys())])
-        raise InputError(
-            f"--method {name}",
-            f"one of {known}, or package.module:Class ({error})",
-            setting="method",
-        ) from None
+        raise _unknown(name, error) from None
     except Exception as error:  # a user's module may raise anything
         frame = extract_tb(error.__traceback__)[-1]
         where = (
@@ -81,6 +72,33 @@ def find_method(name: str) -> "type[Method]":
         ) from error
     _check_method(found, f"--method {name}")
     return cast("type[Method]", found)
+
+
+def check_name(name: str) -> None:
+    """Check the name of a method without importing it; one such as package.module:Class passes.
+
+    Raises:
+        InputError: there is nothing of that name.
+    """
+    _target(name)
+
+
+def _target(name: str) -> str:
+    """Return package.module:Class of a method."""
+    target = {**_entry_points(), **METHODS}.get(name, name)  # no entry point replaces a built-in
+    if ":" not in target:
+        raise _unknown(name, f"no method called {name}")
+    return target
+
+
+def _entry_points() -> dict[str, str]:
+    return {p.name: f"{p.module}:{p.attr}" for p in entry_points(group=ENTRY_POINT_GROUP)}
+
+
+def _unknown(name: str, reason: object) -> InputError:
+    known = ", ".join([*METHODS, *sorted(_entry_points().keys() - METHODS.keys())])
+    expected = f"one of {known}, or package.module:Class ({reason})"
+    return InputError(f"--method {name}", expected, setting="method")
 
 
 def _check_method(found: object, subject: str) -> None:

@@ -1,0 +1,95 @@
+"""The cells of a comparison, from the arguments that describe them."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from diffrect.checks import one_of
+from diffrect.comparison.matrix import Cell, build_matrix
+from diffrect.comparison.variants import (
+    PRESETS,
+    Variants,
+    check_variants,
+    choose_variants,
+    preset_variants,
+    read_variants,
+)
+from diffrect.config import TrainConfig
+from diffrect.errors import InputError
+from diffrect.methods.registry import check_name, resolve
+
+
+def make_cells(
+    methods: Sequence[str] = (),
+    labelled: Sequence[str | int] = (),
+    seeds: Sequence[int] = (1337,),
+    config: TrainConfig | None = None,
+    variants: Path | str | Mapping[str, Any] | None = None,
+    preset: str | None = None,
+) -> list[Cell]:
+    """Return the matrix that the arguments of `compare` describe; check every method and option.
+
+    Args:
+        methods: names of methods or variants, see `choose_variants`.
+        labelled: numbers of labelled patients, as `TrainConfig.labelled`.
+        seeds: seeds of the trainings.
+        config: what all cells have in common.
+        variants: named variants, or the YAML file that holds them.
+        preset: one of `PRESETS`, for variants that the package ships.
+
+    Raises:
+        InputError: one of them is wrong.
+    """
+    cells = plan_cells(methods, labelled, seeds, config, variants, preset)
+    for cell in {cell.name: cell for cell in cells}.values():
+        with _naming(cell):
+            resolve(cell.config)
+    return cells
+
+
+def plan_cells(
+    methods: Sequence[str] = (),
+    labelled: Sequence[str | int] = (),
+    seeds: Sequence[int] = (1337,),
+    config: TrainConfig | None = None,
+    variants: Path | str | Mapping[str, Any] | None = None,
+    preset: str | None = None,
+) -> list[Cell]:
+    """Return the matrix that the arguments of `compare` describe.
+
+    Names of methods are checked, but no method is imported, which takes seconds.
+
+    Args:
+        methods: names of methods or variants, see `choose_variants`.
+        labelled: numbers of labelled patients, as `TrainConfig.labelled`.
+        seeds: seeds of the trainings.
+        config: what all cells have in common.
+        variants: named variants, or the YAML file that holds them.
+        preset: one of `PRESETS`, for variants that the package ships.
+
+    Raises:
+        InputError: one of them is wrong.
+    """
+    if preset is not None:
+        one_of("--preset", preset, PRESETS)
+    known: Variants = preset_variants(preset) if preset else {}
+    if isinstance(variants, Mapping):
+        known = {**known, **check_variants(variants, "variants")}
+    elif variants is not None:
+        known = {**known, **read_variants(Path(variants))}
+    chosen = choose_variants(methods, known)
+    cells = build_matrix(chosen, [str(count) for count in labelled], seeds, config or TrainConfig())
+    for cell in {cell.name: cell for cell in cells}.values():
+        with _naming(cell):
+            check_name(cell.config.method)
+    return cells
+
+
+@contextmanager
+def _naming(cell: Cell) -> Iterator[None]:
+    """Make an error name the cell as --methods calls it."""
+    try:
+        yield
+    except InputError as error:
+        raise error.about(f"--methods {cell.name}: {error.subject}") from None
