@@ -223,6 +223,10 @@ def _answer(pipe: Connection, seconds: float) -> int | None:
         return DIED
 
 
+# How inspect lists what is wrong with data, as text and with --json.
+PROBLEMS = re.compile(r'^problems: [1-9]|"problems": \[\s*["{]', re.MULTILINE)
+
+
 def faults_of(outcome: Outcome) -> list[str]:
     """Return what is wrong with an exit code and with what was printed."""
     found = []
@@ -230,7 +234,7 @@ def faults_of(outcome: Outcome) -> list[str]:
     if "Traceback (most recent call last)" in outcome.err:
         last = next(line for line in reversed(lines) if line.strip())
         found.append(f"traceback: {last[:200]}")
-    elif outcome.code == 1 and re.search("^problems: [1-9]", outcome.out, re.MULTILINE):
+    elif outcome.code == 1 and PROBLEMS.search(outcome.out):
         pass  # inspect lists what is wrong as its result
     elif outcome.code in (1, 2):
         found += _faults_of_lines(lines)
