@@ -3,10 +3,10 @@
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 from diffrect.checks import one_of
-from diffrect.comparison.matrix import Cell, build_matrix
+from diffrect.comparison.matrix import Cell, MatrixArguments, build_matrix
 from diffrect.comparison.variants import (
     PRESETS,
     Variants,
@@ -20,28 +20,16 @@ from diffrect.errors import InputError
 from diffrect.methods.registry import check_name, resolve
 
 
-def make_cells(
-    methods: Sequence[str] = (),
-    labelled: Sequence[str | int] = (),
-    seeds: Sequence[int] = (1337,),
-    config: TrainConfig | None = None,
-    variants: Path | str | Mapping[str, Any] | None = None,
-    preset: str | None = None,
-) -> list[Cell]:
+def make_cells(**matrix: Unpack[MatrixArguments]) -> list[Cell]:
     """Return the matrix that the arguments of `compare` describe; check every method and option.
 
     Args:
-        methods: names of methods or variants, see `choose_variants`.
-        labelled: numbers of labelled patients, as `TrainConfig.labelled`.
-        seeds: seeds of the trainings.
-        config: what all cells have in common.
-        variants: named variants, or the YAML file that holds them.
-        preset: one of `PRESETS`, for variants that the package ships.
+        **matrix: see `MatrixArguments`.
 
     Raises:
         InputError: one of them is wrong.
     """
-    cells = plan_cells(methods, labelled, seeds, config, variants, preset)
+    cells = plan_cells(**matrix)
     for cell in {cell.name: cell for cell in cells}.values():
         with _naming(cell):
             resolve(cell.config)

@@ -102,7 +102,14 @@ def compare(
         CompareError: some cells failed.
         KeyboardInterrupt: a stop was asked for; the same call resumes.
     """
-    cells = make_cells(methods, labelled, seeds, config, variants, preset)
+    cells = make_cells(
+        methods=methods,
+        labelled=labelled,
+        seeds=seeds,
+        config=config,
+        variants=variants,
+        preset=preset,
+    )
     job = make_job(store, folder, split, checkpoint, progress)
     check_before(cells, job)
     remember_cells(cells, Path(folder))
