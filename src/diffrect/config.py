@@ -92,7 +92,7 @@ class TrainConfig:
     """diffrect, supervised (labelled slices only), mean_teacher, uamt, fixmatch, ict, cps, mcnet,
     incl, unimatch, bcp, or your own as package.module:Class."""
     preset: Preset = field(default="default", metadata=COMPARED)
-    """The method as described, or the authors' code bug for bug; every option starts from it."""
+    """Our form of the method, or the authors' code bug for bug; every option starts from it."""
     labelled: Annotated[
         str | None,
         arg(

@@ -1,4 +1,4 @@
-"""Settings of DiffRect: the method as described, and what the authors' code does instead.
+"""Settings of DiffRect: our form of the method, and what the authors' code does instead.
 
 docs/explain/presets.md has the table of both with the reason for each.
 """
@@ -17,7 +17,7 @@ from diffrect.networks.rectifier import DenoiserInput
 
 @dataclass(frozen=True)
 class DiffRectOptions:
-    """Settings of DiffRect. The defaults are the method as described; see `presets`."""
+    """Settings of DiffRect. The defaults are preset `default`; see `presets`."""
 
     rectify_from: int | None = None
     """First iteration with the third update, which learns from rectified pseudo-labels; None =
