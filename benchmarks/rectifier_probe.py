@@ -141,7 +141,9 @@ class Subject:
         options = self.method.options
         parts = ", largest parts" if options.largest_part else ""
         names = {"components": PARTS, "slice": "rectified"}
-        names["volume"] = f"rectified, guidance {options.given_guidance:g}{parts}"
+        names["volume"] = f"rectified, guidance {options.correcting_guidance:g}{parts}"
+        if self.step < options.diffusion_from * self.config.iterations:
+            names["volume"] = PARTS if options.largest_part else TEACHER  # not yet by the diffusion
         return names.get(options.rectifier, TEACHER)
 
     def labels(self, guidance: Sequence[float]) -> Iterator[tuple[str, Tensor]]:
@@ -190,7 +192,7 @@ class Subject:
                 ZEROS: torch.zeros_like(noise),
                 "latent of the coarse label": conditions[0],
             }
-            for value in dict.fromkeys([options.given_guidance, *others]):
+            for value in dict.fromkeys([options.correcting_guidance, *others]):
                 given = torch.tensor([value]).to(like)
                 latent = rectifier.sample(maps, conditions, given, noise)
                 weight = options.correction_weight

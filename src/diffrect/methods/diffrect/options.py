@@ -180,6 +180,11 @@ class DiffRectOptions:
         return self.rectification and self.rectifier in ("volume", "components")
 
     @property
+    def correcting_guidance(self) -> float:
+        """Calibration guidance at which `rectifier=volume` corrects."""
+        return 0.0 if self.guidance == "none" else self.given_guidance
+
+    @property
     def learns_rectifier(self) -> bool:
         """Whether there is a second update, which trains the rectifier."""
         return self.rectification and self.rectifier in ("slice", "volume")

@@ -166,8 +166,7 @@ class VolumeTransports:
     @property
     def given(self) -> Tensor:
         """The calibration guidance (1,) at which labels are corrected."""
-        guided = self.options.guidance != "none"
-        return torch.tensor([self.options.given_guidance if guided else 0.0])
+        return torch.tensor([self.options.correcting_guidance])
 
     @property
     def like(self) -> Tensor:
