@@ -19,7 +19,9 @@ import numpy as np
 
 from attack_fixtures import OPTIONS, TRAINING, Fixtures, copy_tree
 from attack_inputs import Attempt, Read, arguments, command, prepared, write_files
-from diffrect.cli.commands import Inspect, Predict, Train
+from diffrect.cli.inspect import Inspect
+from diffrect.cli.predict import Predict
+from diffrect.cli.train import Train
 from diffrect.data.integrity import write_sealed
 from diffrect.data.source_options import SourceOptions
 

@@ -23,8 +23,10 @@ from attack_oracles import disagreement, expected
 from attack_sandbox import run_command
 from crash_ends import run_differences
 from diffrect.cli import main as cli
-from diffrect.cli.commands import Predict, Prepare, Train
 from diffrect.cli.compare import Compare
+from diffrect.cli.predict import Predict
+from diffrect.cli.prepare import Prepare
+from diffrect.cli.train import Train
 from diffrect.data.case import image_slices
 from diffrect.data.inspection import inspect
 from diffrect.data.source_options import SourceOptions

@@ -10,7 +10,10 @@ from typing import Any
 from attack_fixtures import TRAINING, Fixtures
 from attack_inputs import Attempt, command
 from crash_ends import file_differences, run_differences
-from diffrect.cli.commands import Evaluate, Predict, Prepare, Train
+from diffrect.cli.evaluate import Evaluate
+from diffrect.cli.predict import Predict
+from diffrect.cli.prepare import Prepare
+from diffrect.cli.train import Train
 
 
 @dataclass

@@ -13,7 +13,11 @@ import pytest
 import diffrect
 from diffrect.cli import main as cli
 from diffrect.cli import parsing
-from diffrect.cli.commands import Demo, Evaluate, Predict, Prepare, Train
+from diffrect.cli.demo import Demo
+from diffrect.cli.evaluate import Evaluate
+from diffrect.cli.predict import Predict
+from diffrect.cli.prepare import Prepare
+from diffrect.cli.train import Train
 from diffrect.config import TrainConfig, write_config
 from diffrect.data.sources import SOURCES
 from diffrect.errors import InputError

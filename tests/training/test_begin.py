@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from diffrect.cli import main as cli
-from diffrect.cli.commands import Train
 from diffrect.cli.parsing import check_resume
+from diffrect.cli.train import Train
 from diffrect.config import TrainConfig, read_config
 from diffrect.data.store import Store
 from diffrect.distributed.locks import LOCK_FILE, LockedError, LostLockError

@@ -6,15 +6,11 @@ from typing import Annotated, Any, Literal
 
 from tyro.conf import Fixed, Positional, UseAppendAction, arg
 
+from diffrect.cli.fields import Flag, RectifyFrom
 from diffrect.cli.guidance import say_next
 from diffrect.comparison.matrix import MatrixArguments, parse_seeds, parse_shard, split_list
 from diffrect.config import Preset, TrainConfig
 from diffrect.errors import InputError
-
-Flag = Annotated[bool, arg(help_behavior_hint="")]
-RectifyFrom = Annotated[
-    int | None, arg(metavar="INT", help_behavior_hint="(default: 1/30 of the iterations)")
-]
 
 
 @dataclass(frozen=True)

@@ -16,8 +16,9 @@ from typing import Any
 import tyro
 
 from diffrect.checks import at_least
-from diffrect.cli.commands import COMMANDS, Command, Train
+from diffrect.cli.commands import COMMANDS, Command
 from diffrect.cli.compare import Compare
+from diffrect.cli.train import Train
 from diffrect.config import Role, TrainConfig, names_with, parse_options, read_config
 from diffrect.errors import InputError, brief
 from diffrect.runs.names import CONFIG_FILE

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from tyro.conf import Positional, arg
 
-from diffrect.cli.compare import Flag
+from diffrect.cli.fields import Flag
 from diffrect.console import say_json
 from diffrect.data.source_options import Format, SourceOptions
 

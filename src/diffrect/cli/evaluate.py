@@ -1,0 +1,60 @@
+"""The command `evaluate`; like all commands it imports its work when it is called."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+from tyro.conf import Positional, arg
+
+from diffrect.cli.fields import Checkpoint, Device, Flag
+from diffrect.cli.guidance import say_next
+from diffrect.console import say
+from diffrect.distributed.ranks import is_first
+
+
+@dataclass(frozen=True)
+class Evaluate:
+    """Score a run on held-out patients, on the screen and in RUN/metrics_SPLIT.json."""
+
+    run: Positional[Path]
+    """Folder made by train."""
+    split: Literal["val", "test", "all"] = "val"
+    """Choose by val; report test once, at the end; all scores every case of another --store."""
+    checkpoint: Checkpoint = "best"
+    """Best by validation, or the last."""
+    empty: Literal["undefined", "reference"] = "undefined"
+    """Score of a class missing from a case: undefined, or 0, 0, 50, 10 as in the authors' code."""
+    store: Annotated[Path | None, arg(help_behavior_hint="")] = None
+    """Store to read instead of the one the run was trained on."""
+    device: Device = "auto"
+    """Device such as cpu, cuda or cuda:1; auto takes a GPU if there is one."""
+    quiet: Flag = False
+    """Show no progress and no table."""
+
+    def look(self) -> None:
+        """Refuse what can be refused before the work is loaded."""
+        from diffrect.cli.before import look_at_store
+        from diffrect.runs.recognise import check_has_model
+
+        check_has_model(self.run, self.checkpoint)
+        if self.store is not None:
+            look_at_store(self.store)
+
+    def __call__(self) -> None:
+        from diffrect.evaluation.evaluate import evaluate
+        from diffrect.evaluation.scores_table import print_scores
+        from diffrect.runs.names import metrics_file
+
+        result = evaluate(
+            self.run,
+            split=self.split,
+            checkpoint=self.checkpoint,
+            empty=self.empty,
+            store=self.store,
+            device=self.device,
+            progress=not self.quiet,
+        )
+        if not self.quiet and is_first():
+            print_scores(result)
+            say(f"{self.run / metrics_file(self.split)}: the scores of every case")
+            say_next("diffrect predict", self.run, "OUT IMAGE...")

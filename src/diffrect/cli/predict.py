@@ -1,0 +1,73 @@
+"""The command `predict`; like all commands it imports its work when it is called."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+from tyro.conf import Positional, arg
+
+from diffrect.cli.fields import Checkpoint, Device, Flag
+from diffrect.cli.guidance import say_next
+from diffrect.console import count, say
+from diffrect.distributed.ranks import is_first
+
+Axis = Literal["model", "auto", "0", "1", "2", "axial", "coronal", "sagittal"]
+
+
+@dataclass(frozen=True)
+class Predict:
+    """Segment images of any format and size; each label file lies on its image's own grid."""
+
+    run: Positional[Path]
+    """Folder made by train, or a file made by export; needs no store."""
+    out: Positional[Path]
+    """Folder for the label files, each named like its image."""
+    inputs: Annotated[
+        Positional[tuple[Path, ...]], arg(metavar="INPUT...", help_behavior_hint="(required)")
+    ]
+    """Image files, folders of them or of a DICOM series, or patterns such as 'scans/*.nrrd'."""
+    checkpoint: Checkpoint = "best"
+    """Best by validation, or the last."""
+    device: Device = "auto"
+    """Device such as cpu, cuda or cuda:1; auto takes a GPU if there is one."""
+    format: Literal["nifti", "same"] = "nifti"
+    """Write NIfTI label files, or each label in the format of its image."""
+    axis: Axis = "model"
+    """How volumes are cut, if not as the scans that the model was trained on."""
+    channel: Annotated[int | None, arg(metavar="N", help_behavior_hint="")] = None
+    """Read only this channel, counted from 0, of images with several."""
+    probabilities: Flag = False
+    """Write NAME_probabilities.nii.gz beside each label file: float32, one volume per class."""
+    largest_component: Flag = False
+    """Keep only the largest connected part of each class."""
+    overwrite: Flag = False
+    """Replace label files that exist already."""
+    quiet: Flag = False
+    """Show no progress."""
+
+    def look(self) -> None:
+        """Refuse what can be refused before the work is loaded."""
+        from diffrect.cli.before import look_before_predicting
+
+        look_before_predicting(self.run, self.checkpoint, self.inputs)
+
+    def __call__(self) -> None:
+        from diffrect.inference.predict import predict
+
+        written = predict(
+            self.run,
+            self.out,
+            self.inputs,
+            checkpoint=self.checkpoint,
+            device=self.device,
+            format=self.format,
+            axis=None if self.axis == "model" else self.axis,
+            channel=self.channel,
+            probabilities=self.probabilities,
+            largest_component=self.largest_component,
+            overwrite=self.overwrite,
+            progress=not self.quiet,
+        )
+        if not self.quiet and is_first():
+            say(f"{self.out}: {count(len(written), 'label file')}")
+            say_next("look at them over their images, for example in ITK-SNAP or 3D Slicer")

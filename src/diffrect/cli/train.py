@@ -1,0 +1,92 @@
+"""The command `train`; like all commands it imports its work when it is called."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated
+
+from tyro.conf import Positional, UseAppendAction, arg
+
+from diffrect.cli.fields import Flag, RectifyFrom
+from diffrect.cli.guidance import say_next
+from diffrect.config import TrainConfig
+from diffrect.console import say, warn
+from diffrect.distributed.ranks import is_first
+from diffrect.errors import InputError
+
+
+@dataclass(frozen=True)
+class Train:
+    """Train a method on a store. Ctrl-C saves; --resume continues to the same weights."""
+
+    store: Positional[Path]
+    """Folder made by prepare."""
+    run: Positional[Path]
+    """Folder for checkpoints, configuration and scores."""
+    settings: Annotated[TrainConfig, arg(name="")] = field(default_factory=TrainConfig)
+    rectify_from: RectifyFrom = None
+    """First iteration that learns from rectified pseudo-labels; an option of diffrect."""
+    config: Annotated[Path | None, arg(metavar="FILE.yaml", help_behavior_hint="")] = None
+    """File of options like RUN/config.yaml; options on the command line win."""
+    option: Annotated[UseAppendAction[tuple[str, ...]], arg(metavar="NAME=VALUE")] = ()
+    """Setting of the method or of the views; a NAME that does not exist lists them all."""
+    cross_validate: Annotated[int | None, arg(metavar="K", help_behavior_hint="")] = None
+    """Train K times, each time without another part of the labelled patients, and score these."""
+    resume: Flag = False
+    """Resume from the last checkpoint, with the options saved in RUN."""
+    overwrite: Flag = False
+    """Replace a run that exists already."""
+    profile: Flag = False
+    """Profile the first iterations: print the largest operations, write a trace to RUN/profile."""
+    quiet: Flag = False
+    """Show no progress."""
+
+    def look(self) -> None:
+        """Refuse what can be refused before the work is loaded."""
+        from diffrect.cli.before import look_before_training
+
+        look_before_training(self.store, self.settings.method)
+
+    def __call__(self) -> None:
+        from diffrect.methods.registry import has_option
+        from diffrect.runs.folds import is_cross_validation
+        from diffrect.training.train import train
+
+        method = self.settings.method
+        if self.rectify_from is not None and not has_option(method, "rectify_from") and is_first():
+            warn(f"--rectify-from: method {method} has no such option; it is ignored")
+        if self.cross_validate is not None or (self.resume and is_cross_validation(self.run)):
+            self.do_folds()
+            return
+        train(
+            self.store,
+            self.run,
+            self.settings,
+            resume=self.resume,
+            overwrite=self.overwrite,
+            progress=not self.quiet,
+            profile=self.profile,
+        )
+        if not self.quiet and is_first():
+            say(f"{self.run}: trained")
+            say_next("diffrect evaluate", self.run)
+
+    def do_folds(self) -> None:
+        """Cross-validate."""
+        from diffrect.evaluation.scores_table import print_scores
+        from diffrect.training.cross_validation import cross_validate
+
+        if self.profile:
+            raise InputError("--profile and --cross-validate", "one of them", got="both")
+        scores = cross_validate(
+            self.store,
+            self.run,
+            self.settings,
+            folds=self.cross_validate,
+            resume=self.resume,
+            overwrite=self.overwrite,
+            progress=not self.quiet,
+        )
+        if not self.quiet:
+            print_scores(scores)
+            say(f"{self.run}: trained; its folds predict together")
+            say_next("diffrect predict", self.run, "OUT IMAGE...")
