@@ -84,9 +84,11 @@ class Train:
         from diffrect.runs.folder import read_split
 
         alone = self.settings.devices * self.settings.nodes == 1 and not started_outside()
-        if self.no_report or not alone or not read_split(self.run).val:
+        if self.no_report or not alone:
             return
         try:
+            if not read_split(self.run).val:
+                return
             scores = evaluate(
                 self.run,
                 device=self.settings.accelerator,
