@@ -8,6 +8,7 @@ import torch
 from diffrect.data.batch import Batch
 from diffrect.labels import IGNORED
 from diffrect.methods import ad_mt, crossmatch, unimatch, unimatch_v2
+from diffrect.methods.consistency import with_boxes
 from support.stubs import TOY, TRUTH, Reads, a_batch, a_method, rows, says, the_update
 
 
@@ -96,7 +97,7 @@ def test_ad_mt_boxes_have_one_size_and_bring_the_labels_of_their_row(
     batch = Batch(images, images, torch.zeros(2, 64, 64, dtype=torch.long))
     largest = []
     for _ in range(50):
-        boxed = ad_mt.with_boxes(batch)
+        boxed = with_boxes(batch)
         assert boxed.pasted is not None
         assert boxed.partner is not None
         assert not boxed.pasted[:2].any()
