@@ -218,7 +218,7 @@ def test_command_as_documented(tmp_path: Path) -> None:
         ("A B --preset ablation --methods x*", "--methods x*: expected to fit a variant, there a"),
         ("A B --preset best", "--preset: expected one of default, reference, ablation"),
         ("A B --methods supervised --size 1", "--size: expected at least 2, got 1"),
-        ("A B --method supervised", "--method: diffrect compare has no such option; did you mean --m"),
+        ("A B --method supervised", "--method: diffrect compare has no such option; did you"),
         ("A B --variants no.yaml", "no.yaml: expected a readable YAML file"),
         ("A B --methods supervised", "A: expected a store made by prepare, found no store.json"),
         ("A B --methods supervised --export C", "--export: expected with --table"),
