@@ -231,6 +231,8 @@ def test_all_labels_train_supervised_and_nothing_else(store: Store, tmp_path: Pa
         ("crossmatch", "strong_dropout", 1.0),
         ("crossmatch", "crossed_share", -0.1),
         ("unimatch_v2", "labelled_loss", "dice"),
+        ("abd", "grid", 0),
+        ("abd", "box_share", 1.5),
     ],
 )
 def test_options_out_of_range_are_named(name: str, option: str, value: Any) -> None:

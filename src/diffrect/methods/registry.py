@@ -30,6 +30,7 @@ METHODS = {
     "ad_mt": "diffrect.methods.ad_mt:ADMT",
     "crossmatch": "diffrect.methods.crossmatch:CrossMatch",
     "unimatch_v2": "diffrect.methods.unimatch_v2:UniMatchV2",
+    "abd": "diffrect.methods.abd:ABD",
     "diffrect": "diffrect.methods.diffrect.method:DiffRect",
 }
 ENTRY_POINT_GROUP = "diffrect.methods"
