@@ -232,6 +232,9 @@ def test_all_labels_train_supervised_and_nothing_else(store: Store, tmp_path: Pa
         ("crossmatch", "crossed_share", -0.1),
         ("unimatch_v2", "labelled_loss", "dice"),
         ("abd", "grid", 0),
+        ("beta_fft", "mixing", 0.0),
+        ("beta_fft", "ramp_share", 1.5),
+        ("beta_fft", "cross_weight", -1.0),
         ("abd", "box_share", 1.5),
     ],
 )
@@ -265,7 +268,14 @@ def test_the_table_of_methods_names_all_options() -> None:
     assert set(table) == {*RIVALS, "diffrect"}
     for name in RIVALS:
         options = vars(find_method(name).Options())
-        written = {"2/3": 2 / 3, "1/300": 1 / 300, "null": None, "true": True, "false": False}
+        written = {
+            "2/3": 2 / 3,
+            "1/300": 1 / 300,
+            "15/64": 15 / 64,
+            "null": None,
+            "true": True,
+            "false": False,
+        }
         for option, value in table[name]:
             text = written.get(value, value)
             assert options[option] == text or str(options[option]) in (text, f"{text}.0"), option

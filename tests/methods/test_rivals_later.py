@@ -7,7 +7,7 @@ import torch
 
 from diffrect.data.batch import Batch
 from diffrect.labels import IGNORED
-from diffrect.methods import abd, ad_mt, bcp, crossmatch, unimatch, unimatch_v2
+from diffrect.methods import abd, ad_mt, bcp, beta_fft, crossmatch, unimatch, unimatch_v2
 from diffrect.methods.consistency import with_boxes
 from diffrect.methods.losses import dice_loss
 from support.stubs import TOY, TRUTH, Reads, a_batch, a_method, rows, says, the_update
@@ -370,3 +370,64 @@ def test_abd_noise_is_background_where_the_label_is_known() -> None:
     shares = changed.flatten(1).float().mean(1)
     assert (shares > 0).float().mean() == pytest.approx(0.5, abs=0.1)
     assert shares.max() < 0.42
+
+
+# ---- beta-FFT --------------------------------------------------------------------------------
+
+
+def test_beta_fft_exchanges_low_frequencies() -> None:
+    method = a_method("beta_fft")
+    assert isinstance(method, beta_fft.BetaFFT)
+    checker = torch.arange(16)[:, None].add(torch.arange(16)).remainder(2) * 0.2 + 0.1
+    even = torch.full((1, 1, 16, 16), 0.6)
+    changed, plain = method.exchange([checker[None, None], even], []).split(1)
+    assert changed.flatten().tolist() == pytest.approx((checker + 0.4).flatten().tolist())
+    assert sorted({round(x, 5) for x in changed.flatten().tolist()}) == [0.5, 0.7]
+    assert plain.flatten().tolist() == pytest.approx([0.2] * 256)
+
+
+@pytest.mark.parametrize("magnitude", [False, True])
+def test_beta_fft_keeps_the_sign_of_low_frequencies_unless_asked_to(magnitude: bool) -> None:
+    images = torch.full((1, 1, 8, 8), -0.3)
+    expected = 0.3 if magnitude else -0.3
+    found = beta_fft.low_frequencies(images, 15 / 64, magnitude)
+    assert found.flatten().tolist() == pytest.approx([expected] * 64)
+
+
+def test_beta_fft_keeps_60_of_256_frequencies() -> None:
+    x = torch.arange(256) * (2 * torch.pi / 256)
+    waves = [(k * x).cos().expand(1, 1, 256, 256) for k in (29, 30, 31)]
+    found = [beta_fft.low_frequencies(wave, 15 / 64, magnitude=False) for wave in waves]
+    kept = [low.abs().max().item() for low in found]
+    assert kept == pytest.approx([1, 0.5, 0], abs=1e-5)  # of 30, only one sign is among them
+
+
+def test_beta_fft_weight_rises_over_the_second_stage() -> None:
+    method = a_method("beta_fft", iterations=40000)
+    assert isinstance(method, beta_fft.BetaFFT)
+    method.teacher = says(0.9, 0.1)
+    views = method.views(a_batch(TOY, [0.2, 0.3]))
+    weights = [method.further(views, 10000 + step)[1]["consistency_weight"]
+               for step in (0, 15000, 30000)]  # fmt: skip
+    assert weights == pytest.approx([0.003369, 0.143252, 0.5], abs=1e-6)
+
+
+def test_beta_fft_first_student_learns_labels_and_mixtures_of_both_views(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    share = torch.tensor([0.25, 0.25], dtype=torch.float64)
+    monkeypatch.setattr(beta_fft, "draw_mixture", lambda *_: (share, torch.tensor([1, 0])))
+    method = a_method("beta_fft", iterations=40000)
+    assert isinstance(method, beta_fft.BetaFFT)
+    images = rows(TOY, [0.2, 0.2], [0.6, 0.6])
+    view = abd.View(images, torch.tensor([[TRUTH]]), Reads()(images[1:]))
+    loss, logs = method.further([view, view], 40000)
+    assert float(logs["labels"]) / 4 == pytest.approx(0.246984, abs=1e-6)
+    assert float(logs["mixed"]) == pytest.approx(0, abs=1e-9)  # Reads is linear in the image
+    worse = view._replace(taught=Reads()(images[1:] + 0.1))
+    further, logs = method.further([view, worse], 40000)
+    assert float(logs["mixed"]) == pytest.approx(0.01)
+    assert (further - loss).item() == pytest.approx(0.5 * 0.01)
+    assert loss.item() == pytest.approx(2 * 0.246984, abs=1e-6)
+    mixed = method.segmenter.seen[0]  # type: ignore[index]
+    assert mixed[:, 0, 0, 0].tolist() == pytest.approx([0.8, 0.3, 0.5])

@@ -24,7 +24,7 @@ is better in validation. Their variant with a transformer as second student is l
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -53,11 +53,21 @@ NOISE = ViewOptions(cutmix_probability=0.5, cutmix_area=0.4)
 
 
 @dataclass(frozen=True)
-class ABDOptions(BCPOptions):
-    """Settings of ABD."""
+class TwoStudentsOptions(BCPOptions):
+    """Settings of BCP with two students."""
 
     cross_weight: float = 1.0
     """Weight of the losses by which the students teach each other."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        within("cross_weight", self.cross_weight, 0, 1e6)
+
+
+@dataclass(frozen=True)
+class ABDOptions(TwoStudentsOptions):
+    """Settings of ABD."""
+
     grid: int = 4
     """Number of patches along each side of a slice."""
     surest: int = 4
@@ -65,7 +75,6 @@ class ABDOptions(BCPOptions):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        within("cross_weight", self.cross_weight, 0, 1e6)
         for name in ("grid", "surest"):
             at_least(name, getattr(self, name), 1, 64)
 
@@ -84,14 +93,14 @@ class View(NamedTuple):
 class ABD(BCP):
     """Two students learn mixtures of a weak and of a strong view, and from each other."""
 
-    Options = ABDOptions
+    Options: ClassVar[type[TwoStudentsOptions]] = ABDOptions
     presets = {  # noqa: RUF012
         "default": VIEWS,
         "reference": {**VIEWS, **OLDER_SSL4MIS_VIEWS, "rate_decay": False},
     }
     strong_views = 1
 
-    def __init__(self, problem: Problem, options: ABDOptions) -> None:
+    def __init__(self, problem: Problem, options: TwoStudentsOptions) -> None:
         super().__init__(problem, options)
         self.other = UNet(problem.channels, problem.classes)
 
