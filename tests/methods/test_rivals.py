@@ -63,7 +63,7 @@ def test_ten_steps_lower_the_loss(name: str) -> None:
     batch = tiny_batch(name, 1, 4, (2, 2))
     optimizers = method.optimizers()
     losses: dict[str, list[float]] = {}
-    for step in range(20, 36):  # BCP is past its pre-training then, DiffRect rectifies
+    for step in range(20, 32):  # BCP is past its pre-training then, DiffRect rectifies
         torch.manual_seed(step)
         for number, update in enumerate(method.updates(batch, step)):
             optimizers[update.name].zero_grad()
@@ -77,7 +77,7 @@ def test_ten_steps_lower_the_loss(name: str) -> None:
         method.after_step(step)
     assert len(losses) == (3 if name == "diffrect" else 2)
     for name_of_loss, values in losses.items():
-        assert len(values) == (8 if name_of_loss.endswith("rectifier") else 16)
+        assert len(values) == (6 if name_of_loss.endswith("rectifier") else 12)
         assert values[-1] < 0.97 * values[0], name_of_loss
 
 
