@@ -90,7 +90,7 @@ class Train:
                 return
             scores = evaluate(
                 self.run,
-                device=self.settings.accelerator,
+                device=self.settings.device,
                 keep_predictions=True,
                 progress=not self.quiet,
             )
