@@ -7,7 +7,7 @@ from importlib import resources
 from typing import Any
 
 from diffrect.methods.catalogue.option import Description, Option
-from diffrect.methods.registry import METHODS, check_name
+from diffrect.methods.registry import check_name
 
 FILE = "methods.json"
 
@@ -18,7 +18,7 @@ def description_of(name: str) -> Description:
     Raises:
         InputError: there is no such method.
     """
-    if name in METHODS:
+    if name in _known():
         return _known()[name]
     check_name(name)
     from diffrect.methods.catalogue.describe import describe
