@@ -177,6 +177,14 @@ def test_views_are_those_of_the_publication(name: str) -> None:
     assert changed.view_options.rotation_degrees == 5
     reference = resolve(TrainConfig(method=name, preset="reference")).view_options
     assert reference.interpolation == "nearest"
+    if name == "supervised":  # seen as the method is to which it is compared
+        assert reference.geometry == "authors"
+    else:
+        older = name in {"mcnet", "incl", "bcp", "ad_mt", "abd", "beta_fft", *UNIMATCHES}
+        assert reference.rotation_probability == (0.5 if older else 1)
+        assert reference.turn_probability == (1 if name == "fixmatch" else 0.5)
+        assert reference.geometry == "single"
+        assert reference.eight_bit == (name in {"fixmatch", *UNIMATCHES})
 
 
 def test_unimatch_sees_two_views_with_boxes_of_unlabelled_rows() -> None:
