@@ -289,3 +289,41 @@ def test_the_table_of_methods_names_all_options() -> None:
             assert options[option] == text or str(options[option]) in (text, f"{text}.0"), option
         shared = {"supervised_weight", "consistency_weight", "ramp_stairs", "ramp_share"}
         assert options.keys() - dict(table[name]).keys() <= shared, name
+
+
+AS_DIFFRECT = {
+    "cutmix_probability": 1.0,
+    "threshold": 0.0,
+    "teacher_decay": 0.99,
+    "forward": "joint",
+    "labelled_views": "both",
+    "ramp_share": 1.0,  # `ramp_least` of 450 iterations is all of a short training
+}
+
+
+@pytest.mark.parametrize("statistics", ["own", "student"])
+def test_fixmatch_with_the_frame_of_diffrect_is_diffrect_without_rectification(
+    statistics: str, store: Store, tmp_path: Path
+) -> None:
+    """Update by update, to the last bit: what is compared to it is worth what it rectifies."""
+    shared = {"teacher_statistics": statistics}
+    options = {"fixmatch": AS_DIFFRECT | shared, "diffrect": {"rectification": False} | shared}
+    configs = [
+        complete(replace(CONFIG, method=name, options=given)) for name, given in options.items()
+    ]
+    split = resolve_split(store)
+    rival, ours = (Trainer(store, tmp_path, config, split) for config in configs)
+    assert rival.views == ours.views
+    for step in range(3):
+        logs = [trainer.iteration(trainer.batches[step]) for trainer in (rival, ours)]
+        for name in ("supervised", "unsupervised", "consistency_weight", "segmenter_total"):
+            assert float(logs[0][name]) == float(logs[1][name])
+        expected, got = ours.method.state_dict(), rival.method.state_dict()
+        assert {name.split(".")[0] for name in got} == {"segmenter", "teacher"}
+        assert [name for name in got if not torch.equal(got[name], expected[name])] == []
+    for one, two in zip(
+        rival.predictor.state_dict().values(), ours.predictor.state_dict().values(), strict=True
+    ):
+        assert torch.equal(one, two)
+    assert rival.predictor is not rival.method.segmenter
+    assert not rival.predictor.training
