@@ -288,8 +288,18 @@ def read_config(
 
 def write_config(config: TrainConfig, path: Path) -> None:
     """Write every field as YAML."""
+    write_atomic(path, config_text(config))
+
+
+def config_text(config: TrainConfig, *, ascii: bool = False) -> str:
+    """Return every field as YAML, which `read_config` reads.
+
+    Args:
+        config: the configuration.
+        ascii: write other characters as escapes, for a terminal.
+    """
     values = {"format": CONFIG_FORMAT, **config_to_dict(config)}
-    write_atomic(path, yaml.safe_dump(values, sort_keys=False, allow_unicode=True))
+    return str(yaml.safe_dump(values, sort_keys=False, allow_unicode=not ascii))
 
 
 def config_to_dict(config: TrainConfig) -> dict[str, Any]:
