@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from diffrect.inference.export import export
     from diffrect.inference.model import Model
     from diffrect.inference.predict import predict
+    from diffrect.inference.rectify import rectify
     from diffrect.inference.reference import load_reference_checkpoint
     from diffrect.reporting.run_report import write_report
     from diffrect.showcase.demo import demo
@@ -43,6 +44,7 @@ __all__ = [
     "load_reference_checkpoint",
     "predict",
     "prepare",
+    "rectify",
     "train",
     "write_report",
 ]
@@ -63,6 +65,7 @@ _MODULES = {
     "load_reference_checkpoint": "diffrect.inference.reference",
     "predict": "diffrect.inference.predict",
     "prepare": "diffrect.data.prepare",
+    "rectify": "diffrect.inference.rectify",
     "train": "diffrect.training.train",
     "write_report": "diffrect.reporting.run_report",
 }

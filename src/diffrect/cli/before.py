@@ -7,6 +7,7 @@ from diffrect.comparison.cells import plan_cells
 from diffrect.comparison.matrix import MatrixArguments
 from diffrect.data.store import Store
 from diffrect.inference.inputs import list_scans
+from diffrect.inference.pairs import list_pairs
 from diffrect.methods.registry import find_method
 from diffrect.runs.recognise import check_has_model, check_is_store
 
@@ -39,6 +40,16 @@ def look_before_comparing(store: Path, matrix: MatrixArguments) -> None:
     """
     plan_cells(**matrix)
     look_at_store(store)
+
+
+def look_before_rectifying(run: Path, checkpoint: str, inputs: Sequence[Path]) -> None:
+    """Refuse scans, labels or a model that are not there.
+
+    Raises:
+        InputError: naming it.
+    """
+    list_pairs(inputs, 1)
+    check_has_model(run, checkpoint)
 
 
 def look_before_predicting(run: Path, checkpoint: str, inputs: Sequence[Path]) -> None:

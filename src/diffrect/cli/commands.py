@@ -14,9 +14,12 @@ from diffrect.cli.inspect import Inspect
 from diffrect.cli.options import Options
 from diffrect.cli.predict import Predict
 from diffrect.cli.prepare import Prepare
+from diffrect.cli.rectify import Rectify
 from diffrect.cli.train import Train
 
-Command = Prepare | Inspect | Train | Options | Evaluate | Predict | Export | Compare | Demo
+Command = (
+    Prepare | Inspect | Train | Options | Evaluate | Predict | Rectify | Export | Compare | Demo
+)
 COMMANDS: Mapping[str, type[Command]] = {
     "prepare": Prepare,
     "inspect": Inspect,
@@ -24,6 +27,7 @@ COMMANDS: Mapping[str, type[Command]] = {
     "options": Options,
     "evaluate": Evaluate,
     "predict": Predict,
+    "rectify": Rectify,
     "export": Export,
     "compare": Compare,
     "demo": Demo,
@@ -34,6 +38,7 @@ WORK: Mapping[type[Command], str] = {
     Train: "diffrect.training.train",
     Evaluate: "diffrect.evaluation.evaluate",
     Predict: "diffrect.inference.predict",
+    Rectify: "diffrect.inference.rectify",
     Export: "diffrect.inference.export",
     Demo: "diffrect.showcase.demo",
 }

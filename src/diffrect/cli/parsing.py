@@ -27,6 +27,7 @@ Semi-supervised medical image segmentation with latent diffusion label rectifica
   diffrect inspect SOURCE               diffrect options METHOD
   diffrect prepare SOURCE STORE         diffrect train STORE RUN
   diffrect evaluate RUN                 diffrect predict RUN OUT IMAGE...
+  diffrect rectify RUN OUT SCAN LABEL...
   diffrect compare STORE FOLDER         diffrect compare FOLDER --table
 
 diffrect COMMAND --help explains a command, diffrect --version prints the version."""

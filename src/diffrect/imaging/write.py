@@ -59,6 +59,11 @@ def write_probabilities(path: Path, probabilities: np.ndarray, image: Volume) ->
     write_nifti(path, probabilities, _header(image), level=1)
 
 
+def write_confidence(path: Path, confidence: np.ndarray, image: Volume) -> None:
+    """Write a map (X, Y, Z) of float32 as NIfTI on the grid of an image."""
+    write_nifti(path, confidence, _header(image), level=1)
+
+
 def _write_other(path: Path, labels: np.ndarray, image: Volume) -> None:
     if SUFFIXES[suffix_of(path).lower()] == "picture":
         from diffrect.imaging.picture import write_picture

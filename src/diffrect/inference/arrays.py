@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from diffrect.errors import InputError
+from diffrect.imaging.label_codes import whole_numbers
 from diffrect.imaging.volume import Volume
 
 _ARRAY = Path("array")
@@ -43,6 +44,26 @@ def volume_of(array: np.ndarray, channels: int, spacing: Sequence[float] | None)
 def is_single_slice(array: np.ndarray, channels: int) -> bool:
     """Return whether an array is one slice (H, W[, C]) rather than a volume."""
     return array.ndim == (2 if channels == 1 else 3)
+
+
+def label_volume_of(array: np.ndarray, single: bool, image: Volume) -> Volume:
+    """Return an array of class codes as a label of an image.
+
+    Args:
+        array: (X, Y, Z), or (H, W) of a single slice.
+        single: whether it is the latter.
+        image: the image, whose place it gets.
+
+    Raises:
+        InputError: another shape than the image's, or something else than class codes.
+    """
+    if single and array.ndim == 2:
+        array = np.swapaxes(array, 0, 1)[:, :, np.newaxis]
+    shape = image.array.shape[:3]
+    if array.shape != shape or array.dtype.kind not in "biuf":
+        raise InputError("label", f"codes of shape {shape}", got=f"{array.dtype} {array.shape}")
+    codes = whole_numbers(array.astype(np.uint8) if array.dtype.kind == "b" else array, _ARRAY)
+    return Volume(codes, image.spacing, image.affine, _ARRAY)
 
 
 def labels_of_array(labels: np.ndarray, single: bool) -> np.ndarray:

@@ -1,5 +1,6 @@
 """A checkpoint of a RUN folder -> the method it holds."""
 
+import math
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -21,12 +22,14 @@ class LoadedMethod(NamedTuple):
         task: what it segments.
         config: the configuration it was trained with.
         step: training iterations it has seen.
+        best_dice: highest mean validation Dice of the training, in [0, 1]; NaN if nobody validated.
     """
 
     method: Method
     task: Task
     config: TrainConfig
     step: int
+    best_dice: float = math.nan
 
 
 def load_method(run: Path | str, checkpoint: Literal["best", "last"] = "best") -> LoadedMethod:
@@ -48,4 +51,6 @@ def load_method(run: Path | str, checkpoint: Literal["best", "last"] = "best") -
     method = resolved.method(problem, resolved.method_options)
     load_weights(method, state["method"], path, hint="try --checkpoint last")
     load_statistics(method.predictor, state.get("statistics", {}), path)
-    return LoadedMethod(method, task, config, state["step"])
+    found = state.get("best")
+    best = found if isinstance(found, float) and math.isfinite(found) else math.nan
+    return LoadedMethod(method, task, config, state["step"], best)

@@ -14,12 +14,19 @@ from diffrect.data.fields import Fields
 from diffrect.data.task import Task
 from diffrect.distributed.devices import find_device
 from diffrect.errors import InputError
-from diffrect.imaging.read import read_image
+from diffrect.imaging.read import read_image, read_label
 from diffrect.imaging.resample import Interpolation
 from diffrect.imaging.volume import Volume
-from diffrect.inference.arrays import is_single_slice, labels_of_array, volume_of
+from diffrect.inference.arrays import (
+    is_single_slice,
+    label_volume_of,
+    labels_of_array,
+    volume_of,
+)
+from diffrect.inference.label_rectifier import Guidance, LabelRectifier
 from diffrect.inference.load import load_method
 from diffrect.inference.onnx import OnnxNetwork
+from diffrect.inference.rectified import RectifiedLabel, rectify_volume
 from diffrect.inference.segment import segment
 from diffrect.inference.segmenter import Segmenter
 from diffrect.methods.registry import remembered, resolve
@@ -68,6 +75,8 @@ class Model:
         device = torch.device(device)
         self.network = network.to(device).eval()
         self.task, self.config, self.step = task, config, step
+        self._rectifier: LabelRectifier | None = None
+        self.origin: tuple[Path, Literal["best", "last"]] | None = None  # the run of its training
         self.segmenter = Segmenter(
             for_prediction(self.network), config.side, interpolation, config.spacing, device
         )
@@ -92,9 +101,11 @@ class Model:
         if is_cross_validation(Path(run)):
             return cls.mean([cls.load(f, checkpoint, device) for f in trained_folds(Path(run))])
         where = find_device(device)
-        method, task, config, step = load_method(run, checkpoint)
+        method, task, config, step, _ = load_method(run, checkpoint)
         interpolation = resolve(config).view_options.interpolation
-        return cls(method.predictor, task, config, step, interpolation, where)
+        model = cls(method.predictor, task, config, step, interpolation, where)
+        model.origin = Path(run), checkpoint
+        return model
 
     @classmethod
     def mean(cls, models: Sequence["Model"]) -> "Model":
@@ -191,6 +202,60 @@ class Model:
         return segment(
             self.segmenter, self.task, volume, axis=axis, largest_component=largest_component
         )
+
+    def rectify(
+        self,
+        source: np.ndarray | Path | str,
+        label: np.ndarray | Path | str,
+        *,
+        guidance: Guidance = "auto",
+        spacing: Sequence[float] | None = None,
+        axis: str | None = None,
+    ) -> RectifiedLabel:
+        """Return a label of a scan, made by whatever means, corrected by the training's rectifier.
+
+        Args:
+            source: the scan, see `predict`.
+            label: its label file, or an array of class codes in the layout of the scan's array.
+            guidance: how far the label is off, from 0 (hardly) to 1 (widely); auto measures it.
+            spacing: see `predict`.
+            axis: see `predict`.
+
+        Returns:
+            The label on the grid of the scan, and how sure each change is.
+
+        Raises:
+            InputError: something that cannot be read; label and scan lie differently; or the model
+                has no rectifier, as only runs of `diffrect` have.
+        """
+        rectifier = self.rectifier
+        if isinstance(source, Path | str):
+            image, single = read_image(Path(source)), False
+        else:
+            array = np.asarray(source)
+            image = volume_of(array, self.channels, spacing)
+            single = is_single_slice(array, self.channels)
+        if isinstance(label, Path | str):
+            given = read_label(Path(label))
+        else:
+            given = label_volume_of(np.asarray(label), single, image)
+        found = rectify_volume(rectifier, image, given, guidance=guidance, axis=axis)
+        return found.in_layout(single)
+
+    @property
+    def rectifier(self) -> LabelRectifier:
+        """The rectifier of the training, read when it is first asked for.
+
+        Raises:
+            InputError: there is none.
+        """
+        if self._rectifier is None:
+            if self.origin is None:
+                expected = "a model of one RUN folder, which holds its rectifier"
+                raise InputError("model", expected, found="an exported or averaged one")
+            device = self.segmenter.device
+            self._rectifier = LabelRectifier.load(*self.origin, device)
+        return self._rectifier
 
     def predict_slices(
         self,

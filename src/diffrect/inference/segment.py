@@ -43,7 +43,7 @@ def segment(
     check_case(Case(str(volume.path), "", volume, None), task.channels)
     slicing = choose_slicing(volume, axis or task.axis)
     raw = slicing.view(volume.array)
-    images = _Scaled(raw, Intensity.parse(task.intensity).limits(raw, volume.path))
+    images = ScaledSlices(raw, Intensity.parse(task.intensity).limits(raw, volume.path))
     zoom = segmenter.zoom(slicing.spacing(volume), str(volume.path))
     labels = np.empty(volume.array.shape[:3], np.uint8, order="F")
     shape = (raw.shape[1], raw.shape[2])
@@ -62,7 +62,7 @@ def segment(
 
 
 @dataclass(frozen=True)
-class _Scaled:
+class ScaledSlices:
     """Raw slices that are normalised when they are read, so that no normalised copy exists."""
 
     slices: np.ndarray

@@ -57,7 +57,7 @@ def rectify_unlabelled(run: Path, store: Store, split: Split) -> list[RectifiedS
         split: its patients.
     """
     with torch.random.fork_rng(devices=[]):  # leaves no trace in the caller's random draws
-        method, _, config, _ = load_method(run)
+        method, _, config, *_ = load_method(run)
         assert isinstance(method, DiffRect)
         method.eval()
         torch.manual_seed(NOISE_SEED)
