@@ -79,6 +79,21 @@ def test_the_weight_scales_what_is_changed() -> None:
     assert (once - none).abs().max() > 1e-6
 
 
+def test_the_decoded_label_has_a_share_in_the_corrected_one() -> None:
+    mine = network().double().eval()
+    images = torch.rand(1, 3, 32, 32).double()
+    coarse = torch.rand(1, 4, 2, 32, 32).double().softmax(dim=2)
+    noise = torch.randn(mine.latent_shape(images)).double()
+    guidance = torch.tensor([0.5]).double()
+    changed, both, decoded = (
+        mine.rectify(images, coarse, guidance, noise, 1.0, share) for share in (0, 0.5, 1)
+    )
+    maps, conditions = mine.encode_images(images), mine.encode(mine.colouring.mix(coarse))
+    latent = mine.sample(maps, conditions, guidance, noise)
+    assert torch.allclose(decoded, mine.decode(latent, maps[:3], (32, 32)).log_softmax(1))
+    assert torch.allclose(both, (changed + decoded) / 2)
+
+
 def test_latents_are_standardised_and_the_decoder_learns_nothing_from_the_latent_loss() -> None:
     mine = network()
     images, target = torch.rand(3, 3, 32, 32), mine.colouring(torch.randint(2, (3, 32, 32)))

@@ -199,14 +199,22 @@ class LatentRectifier(GuidedDiffusion):
 
     @torch.no_grad()
     def rectify(
-        self, images: Tensor, coarse: Tensor, guidance: Tensor, noise: Tensor, weight: float = 1.0
+        self,
+        images: Tensor,
+        coarse: Tensor,
+        guidance: Tensor,
+        noise: Tensor,
+        weight: float = 1.0,
+        decoded: float = 0.0,
     ) -> Tensor:
         """Return logits (B, classes, H, W) of the rectified label, sampled with DDIM.
 
         The label decoded from the coarse label's own latent is not quite that label. So the
         rectified label is the coarse one plus what sampling has changed: the logarithm of its
         probabilities plus `weight` times the difference of the logits decoded from both latents, in
-        which the decoder's own error cancels.
+        which the decoder's own error cancels. With `decoded`, that is averaged with the logarithm
+        of the probabilities decoded from the sampled latent, which err in other places than the
+        coarse label does (Hinton, Neural Computation 2002: a product of experts).
 
         Args:
             images: as in `transport`.
@@ -214,10 +222,11 @@ class LatentRectifier(GuidedDiffusion):
             guidance: calibration guidance in [0, 1], (B,) or (1,) for all rows.
             noise: standard normal, `latent_shape`, from which sampling starts.
             weight: of the change.
+            decoded: share of the decoded label, from 0 to 1.
         """
         maps, conditions = self.encode_images(images), self.encode(self.colouring.mix(coarse))
         latent = self.sample(maps, conditions, guidance, noise)
-        return self.correct(coarse[:, 0], latent, conditions[0], maps, weight)
+        return self.correct(coarse[:, 0], latent, conditions[0], maps, weight, decoded)
 
     def sample(
         self, maps: Sequence[Tensor], conditions: Sequence[Tensor], guidance: Tensor, noise: Tensor
@@ -236,7 +245,13 @@ class LatentRectifier(GuidedDiffusion):
         )
 
     def correct(
-        self, own: Tensor, latent: Tensor, condition: Tensor, maps: Sequence[Tensor], weight: float
+        self,
+        own: Tensor,
+        latent: Tensor,
+        condition: Tensor,
+        maps: Sequence[Tensor],
+        weight: float,
+        decoded: float = 0.0,
     ) -> Tensor:
         """Return logits of the coarse label plus the difference that a latent makes.
 
@@ -246,10 +261,15 @@ class LatentRectifier(GuidedDiffusion):
             condition: the coarse label's own latent.
             maps: of the images, see `encode_images`.
             weight: of the difference.
+            decoded: share of the label decoded from the latent, from 0 to 1.
         """
         size = own.shape[-2:]
-        change = self.decode(latent, maps[:3], size) - self.decode(condition, maps[:3], size)
-        return own.clamp(min=LEAST_SHARE).log() + weight * change
+        whole = self.decode(latent, maps[:3], size)
+        change = whole - self.decode(condition, maps[:3], size)
+        corrected = own.clamp(min=LEAST_SHARE).log() + weight * change
+        if not decoded:
+            return corrected
+        return (1 - decoded) * corrected + decoded * whole.log_softmax(dim=1)
 
     def encode_images(self, images: Tensor) -> list[Tensor]:
         """Return the maps of padded images, fine to coarse."""

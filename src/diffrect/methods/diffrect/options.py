@@ -48,6 +48,9 @@ class DiffRectOptions:
     """Calibration guidance that `rectifier=volume` is given when it corrects."""
     correction_weight: float = 1.0
     """Weight of what `rectifier=volume` changes in the logarithm of the teacher's probabilities."""
+    decoded_share: float = 0.0
+    """Share of the label that is decoded from the sampled latent in a corrected label; the rest is
+    the teacher's label plus the change, see `correction_weight`. For `rectifier` = volume."""
     largest_part: LargestPart = "auto"
     """Whether `rectifier` = volume or components removes the smaller 3-D parts of a class: of every
     class, of none, or, with auto, of those whose largest part holds at least 95 % of their voxels
@@ -154,6 +157,7 @@ class DiffRectOptions:
             "given_guidance",
             "least_part",
             "diffusion_from",
+            "decoded_share",
         ):
             within(name, getattr(self, name), 0, 1)
         within("correction_weight", self.correction_weight, 0, 1e6)
