@@ -61,7 +61,7 @@ def test_a_latent_that_sampling_leaves_alone_leaves_the_label_alone() -> None:
     images = torch.rand(2, 3, 32, 32)
     coarse = torch.rand(2, 4, 2, 32, 32).softmax(dim=2)
     noise = torch.randn(mine.latent_shape(images))
-    logits = mine.rectify(images, coarse, torch.tensor([0.5]), noise)
+    logits = mine.rectify(images, coarse, torch.tensor([0.5]), noise, weight=1.0, decoded=0.0)
     assert torch.allclose(logits.softmax(dim=1), coarse[:, 0], atol=1e-5)
 
 
@@ -72,7 +72,7 @@ def test_the_weight_scales_what_is_changed() -> None:
     noise = torch.randn(mine.latent_shape(images)).double()
     guidance = torch.tensor([0.5]).double()
     none, once, twice = (
-        mine.rectify(images, coarse, guidance, noise, weight) for weight in (0, 1, 2)
+        mine.rectify(images, coarse, guidance, noise, weight, 0.0) for weight in (0, 1, 2)
     )
     assert torch.equal(none, coarse[:, 0].log())
     assert torch.allclose(twice - none, 2 * (once - none), rtol=1e-6, atol=1e-12)
