@@ -39,6 +39,13 @@ ENTRY_POINT_GROUP = "diffrect.methods"
 # older configurations held them whatever the method.
 _ANY_METHOD_TAKES = {"rectify_from", "rectify_after", "two_classes"}
 
+_OF_SINGLE_GEOMETRY = (
+    "turn_probability",
+    "rotation_degrees",
+    "rotation_probability",
+    "scale_range",
+)
+
 
 class Resolved(NamedTuple):
     """The method class of a configuration, and all settings of the method and of the views."""
@@ -183,7 +190,7 @@ def _check_geometry(views: ViewOptions, given: Mapping[str, Any]) -> None:
     """
     if views.geometry == "single" or "geometry" in given:  # all of them are given in a checkpoint
         return
-    for name in ("turn_probability", "rotation_degrees", "scale_range"):
+    for name in _OF_SINGLE_GEOMETRY:
         if name in given:
             raise InputError(
                 f"--option {name}",
