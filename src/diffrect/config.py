@@ -90,7 +90,7 @@ class TrainConfig:
 
     method: Annotated[str, arg(metavar="NAME")] = field(default="diffrect", metadata=COMPARED)
     """diffrect, supervised (labelled slices only), mean_teacher, uamt, fixmatch, ict, cps, mcnet,
-    incl, unimatch, bcp, or your own as package.module:Class."""
+    incl, unimatch, bcp, ad_mt, or your own as package.module:Class."""
     preset: Preset = field(default="default", metadata=COMPARED)
     """Our form of the method, or the authors' code bug for bug; every option starts from it."""
     labelled: Annotated[
