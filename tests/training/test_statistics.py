@@ -11,6 +11,7 @@ from diffrect.config import TrainConfig
 from diffrect.data.record import SliceIndex
 from diffrect.data.store import Store
 from diffrect.inference.load import load_method
+from diffrect.inference.model import Model
 from diffrect.runs.checkpoint import checkpoint_path, load_checkpoint
 from diffrect.training.statistics import chosen_slices, statistics_of, with_precise_statistics
 from diffrect.training.train import train
@@ -67,11 +68,13 @@ def test_only_what_predicts_has_them(store: Store, tmp_path: Path) -> None:
     losses = [[x for x in lines(run) if x["kind"] == "train"] for run in runs.values()]
     assert losses[0] == losses[1]
     method = load_method(runs["precise"]).method
-    found = dict(method.predictor.state_dict())
-    statistics = states["precise"]["statistics"]
+    assert same(dict(method.predictor.state_dict()), dict(states["precise"]["predictor"]))
+    found = dict(load_method(runs["precise"], "last").method.predictor.state_dict())
+    statistics = last["precise"]["statistics"]
     assert statistics
     assert same({name: found[name] for name in statistics}, statistics)
-    held = {n.removeprefix("teacher."): v for n, v in states["precise"]["method"].items()}
+    assert same(dict(Model.load(runs["precise"], "last").network.state_dict()), found)
+    held = {n.removeprefix("teacher."): v for n, v in last["precise"]["method"].items()}
     assert not any(torch.equal(held[n], v) for n, v in statistics.items() if "mean" in n)
     # A training that is resumed starts from its own, and counts the same anew.
     half = checkpoint_path(runs["precise"], "previous")

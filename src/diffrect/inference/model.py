@@ -17,7 +17,8 @@ from diffrect.imaging.read import read_image
 from diffrect.imaging.resample import Interpolation
 from diffrect.imaging.volume import Volume
 from diffrect.inference.arrays import is_single_slice, labels_of_array, volume_of
-from diffrect.inference.load import load_network, pick_device
+from diffrect.inference.load import load_network, network_of, pick_device
+from diffrect.inference.model_file import read_model_file
 from diffrect.inference.onnx import OnnxNetwork
 from diffrect.inference.segment import segment
 from diffrect.inference.segmenter import Segmenter
@@ -92,6 +93,9 @@ class Model:
         """
         if Path(run).suffix == ".onnx":
             return cls.load_exported(Path(run))
+        if Path(run).suffix == ".safetensors":
+            loaded = network_of(read_model_file(Path(run)).state, Path(run))
+            return cls(*loaded[:-1], pick_device(device), loaded.code)
         if is_cross_validation(Path(run)):
             return cls.mean([cls.load(f, checkpoint, device) for f in trained_folds(Path(run))])
         network, task, config, step, interpolation, code = load_network(run, checkpoint)

@@ -132,7 +132,7 @@ class TrainingState:
             carried=carried.values,
             path=path,
             statistics=fields.fields("statistics", {}).values,
-            best_step=None if best_step is None else fields.whole("best_step", 0, step),
+            best_step=None if best_step is None else fields.whole("best_step", 0),
             predicts=fields.text("predicts", "") if "predicts" in values else None,
             network=fields.fields("network").values if "network" in values else None,
             code=fields.fields("code", {}).values,
