@@ -4,10 +4,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-from tyro.conf import Positional, arg
-
+from diffrect.cli.arguments.spec import Place
 from diffrect.cli.fields import Checkpoint, Flag
 from diffrect.cli.guidance import say_next
+from diffrect.config import Shown
 from diffrect.console import say
 
 
@@ -18,13 +18,13 @@ class Export:
     A .safetensors file comes with a model card, MODEL.md; .onnx runs without PyTorch.
     """
 
-    run: Positional[Path]
+    run: Place[Path]
     """Folder made by train."""
-    file: Annotated[Positional[Path], arg(metavar="MODEL")]
+    file: Annotated[Place[Path], Shown("MODEL")]
     """File to write, MODEL.safetensors or MODEL.onnx."""
     checkpoint: Checkpoint = "best"
     """Best by validation, or the last."""
-    licence: Annotated[str | None, arg(metavar="TEXT", help_behavior_hint="")] = None
+    licence: str | None = None
     """Licence of the weights, such as CC-BY-4.0, for the model card."""
     overwrite: Flag = False
     """Replace a file, and its card, that exist already."""
