@@ -54,7 +54,7 @@ def _read_back(file: BinaryIO, content: memoryview) -> None:
             os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
     file.seek(0)
     for start in range(0, len(content), _PIECE):
-        piece = content[start : start + _PIECE]
+        piece = bytes(content[start : start + _PIECE])
         if file.read(len(piece)) != piece:
             raise OSError(errno.EIO, "the disk does not hold what was written")
 
