@@ -1,20 +1,17 @@
-"""A checkpoint of a RUN folder -> what predicts or the whole method, and the device to run on."""
+"""A checkpoint of a RUN folder -> what predicts, or the whole method."""
 
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-import torch
 from torch import nn
 
 from diffrect.config import TrainConfig, config_from_dict
 from diffrect.data.fields import Fields
 from diffrect.data.task import Task
-from diffrect.distributed.ranks import is_launched
 from diffrect.errors import InputError
 from diffrect.imaging.resample import Interpolation
 from diffrect.methods.base import Method, Problem
 from diffrect.methods.registry import as_trained, remembered, resolve
-from diffrect.processes import local_rank
 from diffrect.runs.architecture import make_network
 from diffrect.runs.checkpoint import checkpoint_path, load_checkpoint
 from diffrect.runs.model_state import ModelState, model_state
@@ -157,29 +154,3 @@ def _check_sizes(network: Fields, task: Task, path: Path) -> None:
             if member.values[name] != wanted:
                 found = member.values[name]
                 raise InputError(path, f"a network of {wanted} {name}, as its task", found=found)
-
-
-def pick_device(name: str) -> torch.device:
-    """Return the device of a name such as `cpu` or `cuda:1`; `auto` is a GPU if there is one.
-
-    Of several processes on a machine, each takes a GPU of its own.
-
-    Raises:
-        InputError: torch has no such device here.
-    """
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    if name == "cuda" and is_launched():  # Another process of this machine has the first GPU.
-        name = f"cuda:{local_rank() % max(1, torch.cuda.device_count())}"
-    try:
-        device = torch.empty(0, device=name).device
-    except (
-        RuntimeError,
-        AssertionError,
-        ImportError,
-        AttributeError,
-    ):  # of a kind that is left out
-        device = torch.device("meta")  # holds no numbers
-    if device.type == "meta":
-        raise InputError(f"--device {name}", "one that torch finds here, such as cpu")
-    return device

@@ -12,12 +12,13 @@ from torch import nn
 from diffrect.config import TrainConfig, config_from_dict
 from diffrect.data.fields import Fields
 from diffrect.data.task import Task
+from diffrect.distributed.devices import find_device
 from diffrect.errors import InputError
 from diffrect.imaging.read import read_image
 from diffrect.imaging.resample import Interpolation
 from diffrect.imaging.volume import Volume
 from diffrect.inference.arrays import is_single_slice, labels_of_array, volume_of
-from diffrect.inference.load import load_network, network_of, pick_device
+from diffrect.inference.load import load_network, network_of
 from diffrect.inference.model_file import read_model_file
 from diffrect.inference.onnx import OnnxNetwork
 from diffrect.inference.segment import segment
@@ -95,11 +96,11 @@ class Model:
             return cls.load_exported(Path(run))
         if Path(run).suffix == ".safetensors":
             loaded = network_of(read_model_file(Path(run)).state, Path(run))
-            return cls(*loaded[:-1], pick_device(device), loaded.code)
+            return cls(*loaded[:-1], find_device(device), loaded.code)
         if is_cross_validation(Path(run)):
             return cls.mean([cls.load(f, checkpoint, device) for f in trained_folds(Path(run))])
         network, task, config, step, interpolation, code = load_network(run, checkpoint)
-        return cls(network, task, config, step, interpolation, pick_device(device), code)
+        return cls(network, task, config, step, interpolation, find_device(device), code)
 
     @classmethod
     def mean(cls, models: Sequence["Model"]) -> "Model":
