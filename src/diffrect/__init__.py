@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from diffrect.inference.model import Model
     from diffrect.inference.predict import predict
     from diffrect.inference.reference import load_reference_checkpoint
+    from diffrect.reporting.run_report import write_report
     from diffrect.showcase.demo import demo
     from diffrect.training.train import train
 
@@ -43,6 +44,7 @@ __all__ = [
     "predict",
     "prepare",
     "train",
+    "write_report",
 ]
 
 _MODULES = {
@@ -62,6 +64,7 @@ _MODULES = {
     "predict": "diffrect.inference.predict",
     "prepare": "diffrect.data.prepare",
     "train": "diffrect.training.train",
+    "write_report": "diffrect.reporting.run_report",
 }
 
 
