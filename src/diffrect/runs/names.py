@@ -12,6 +12,7 @@ CHECKPOINTS_FOLDER = "checkpoints"
 LAST, PREVIOUS, BEST = "last", "previous", "best"  # checkpoints, see `checkpoint_file`
 SPLITS = ("val", "test", "all")  # what `evaluate` can score
 METRICS_FORMAT = 1  # version of metrics_SPLIT.json
+MODEL_FILE_FORMAT = 1  # version of what a file of `export` says of its model
 REPLACED = ".replaced"
 MOVING = ".replaced.moving"
 
