@@ -92,6 +92,12 @@ DIFFRECT_OF_FORMAT_2: Mapping[str, Any] = {
     "diffusion_from": 0.0,
 }
 """The same for files of versions 1 and 2."""
+_REFERENCE_OF_FORMAT_3: Mapping[str, Any] = {
+    "geometry": "authors",
+    "eight_bit": True,
+    "rotation_probability": 1.0,
+}
+_RIVALS_OF_FORMAT_3 = ("mean_teacher", "uamt", "ict", "cps", "mcnet", "incl", "unimatch", "bcp")
 # A configuration that was written by hand names only some of these; what it asks for is today's.
 _FIELDS_OF_FORMAT_1 = {
     *("method", "preset", "labelled", "split_file", "size", "iterations", "batch_labelled"),
@@ -277,10 +283,10 @@ def read_config(
     if not isinstance(content, dict):
         raise InputError(path, "a mapping of options", got=type(content).__name__)
     found = content.pop("format", None)
-    if found not in (None, 2, 3, CONFIG_FORMAT):
+    if found is not None and found not in range(2, CONFIG_FORMAT + 1):
         raise InputError(path, f"configuration format {CONFIG_FORMAT}", got=found)
     if found != CONFIG_FORMAT and not as_written:
-        content = _with_earlier_options(content, 1 if found is None else found)
+        content = _with_earlier_options(content, found or 1)
     base = base or TrainConfig()
     return update_dataclass(
         base, _with_moved_settings(content, base.options, f"{path}: "), str(path)
@@ -326,11 +332,19 @@ def earlier_options(method: str, preset: str, version: int = 1) -> Mapping[str, 
     Args:
         method: name of the method.
         preset: name of the preset.
-        version: of its configuration files, below `CONFIG_FORMAT`.
+        version: the format that the version wrote, see `CONFIG_FORMAT`.
     """
-    options = dict(REFERENCE_OF_FORMAT_1) if version == 1 and preset == "reference" else {}
+    options: dict[str, Any] = {}
+    if method in _RIVALS_OF_FORMAT_3 and preset == "reference":
+        options.update(_REFERENCE_OF_FORMAT_3)
+    if method == "unimatch" and preset == "reference":
+        options.update(perturbed_rows="unlabelled", box_labels="training")
+    if method == "incl":
+        options.update(second_norm=False)
+    if version < 2 and preset == "reference":
+        options.update(REFERENCE_OF_FORMAT_1)
     if method == "diffrect" and preset == "default":
-        options.update(DIFFRECT_OF_FORMAT_3 if version == 3 else DIFFRECT_OF_FORMAT_2)
+        options.update(DIFFRECT_OF_FORMAT_2 if version < 3 else DIFFRECT_OF_FORMAT_3)
     return options
 
 
@@ -339,7 +353,7 @@ def _with_earlier_options(content: dict[str, Any], version: int) -> dict[str, An
 
     Args:
         content: the fields.
-        version: of the file; those that are written by hand seem to be of version 1, too.
+        version: the file's format; those that are written by hand seem to be of format 1, too.
     """
     options = content.get("options")
     if not content.keys() >= _FIELDS_OF_FORMAT_1 or not isinstance(options, Mapping):

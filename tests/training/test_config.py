@@ -218,6 +218,27 @@ def test_a_default_that_an_earlier_version_wrote_stays_what_it_was(
     assert read_config(file) == supervised
 
 
+def test_rivals_that_an_earlier_version_wrote_keep_their_views(tmp_path: Path) -> None:
+    file = tmp_path / "config.yaml"
+    for method in ("mean_teacher", "bcp", "unimatch"):
+        now = TrainConfig(method=method, preset="reference")
+        assert resolve(now).view_options.geometry == "single"
+        write_config(now, file)
+        assert read_config(file) == now
+        file.write_text(file.read_text().replace("format: 4", "format: 3"))
+        views = resolve(read_config(file)).view_options
+        assert views.geometry == "authors"
+        assert views.eight_bit
+    before = resolve(read_config(file)).method_options
+    assert (before.perturbed_rows, before.box_labels) == ("unlabelled", "training")
+    written = complete(TrainConfig(method="incl")).options
+    assert written["second_norm"]
+    old = {name: value for name, value in written.items() if name != "second_norm"}
+    assert not resolve(
+        remembered(TrainConfig(method="incl", options=old))
+    ).method_options.second_norm
+
+
 def test_a_checkpoint_of_an_earlier_version_has_its_options() -> None:
     known = {n: v for n, v in vars(DiffRectOptions()).items() if n not in DIFFRECT_OF_FORMAT_2}
     assert resolve(remembered(TrainConfig(options=known))).method_options.rectifier == "slice"

@@ -4,7 +4,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import fields, is_dataclass, replace
 from difflib import get_close_matches
 from importlib import import_module
-from importlib.metadata import entry_points
 from inspect import isabstract
 from traceback import extract_tb
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
@@ -39,6 +38,13 @@ ENTRY_POINT_GROUP = "diffrect.methods"
 # Options that a method which lacks them ignores: a comparison gives them to all of its methods, and
 # older configurations held them whatever the method.
 _ANY_METHOD_TAKES = {"rectify_from", "rectify_after", "two_classes"}
+
+_OF_SINGLE_GEOMETRY = (
+    "turn_probability",
+    "rotation_degrees",
+    "rotation_probability",
+    "scale_range",
+)
 
 
 class Resolved(NamedTuple):
@@ -98,6 +104,8 @@ def _target(name: str) -> str:
 
 
 def _entry_points() -> dict[str, str]:
+    from importlib.metadata import entry_points  # takes as long to import as yaml does
+
     return {p.name: f"{p.module}:{p.attr}" for p in entry_points(group=ENTRY_POINT_GROUP)}
 
 
@@ -182,7 +190,7 @@ def _check_geometry(views: ViewOptions, given: Mapping[str, Any]) -> None:
     """
     if views.geometry == "single" or "geometry" in given:  # all of them are given in a checkpoint
         return
-    for name in ("turn_probability", "rotation_degrees", "scale_range"):
+    for name in _OF_SINGLE_GEOMETRY:
         if name in given:
             raise InputError(
                 f"--option {name}",
@@ -205,6 +213,22 @@ def remembered(config: TrainConfig) -> TrainConfig:
     known = vars(find_method(config.method).Options()).keys() | vars(ViewOptions()).keys()
     kept = {name: value for name, value in earlier.items() if name in known}
     return replace(config, options={**kept, **config.options})
+
+
+def as_trained(config: TrainConfig) -> tuple[TrainConfig, ViewOptions]:
+    """Return the configuration of a trained model, see `remembered`, and its settings of views.
+
+    A method from outside the package is not looked for: what predicts does not need it.
+
+    Raises:
+        InputError: an unknown option, or a value of the wrong type.
+    """
+    if config.method in METHODS:
+        config = remembered(config)
+        return config, resolve(config).view_options
+    views = ViewOptions()
+    given = {name: value for name, value in config.options.items() if name in vars(views)}
+    return config, update_dataclass(views, given, "--option")
 
 
 def complete(config: TrainConfig) -> TrainConfig:
