@@ -44,7 +44,7 @@ class Train:
         """Refuse what can be refused before the work is loaded."""
         from diffrect.cli.before import look_before_training
 
-        look_before_training(self.store, self.settings.method)
+        look_before_training(self.store, self.settings)
 
     def __call__(self) -> None:
         from diffrect.methods.registry import has_option

@@ -39,7 +39,9 @@ from diffrect.runs.resume import TrainingState
 from diffrect.runs.state import load_optimizers, load_weights
 from diffrect.training.fabric import DTYPES, batch_explained, launch, make_fabric
 from diffrect.training.finite import Guard
+from diffrect.training.loggers.names import parse_loggers, takes_pictures
 from diffrect.training.monitor import Monitor
+from diffrect.training.pictures.album import Album
 from diffrect.training.profiling import StepProfiler
 from diffrect.training.saving import save_state
 from diffrect.training.statistics import PreciseStatistics, statistics_of
@@ -95,6 +97,7 @@ class Trainer:
             self.precise = PreciseStatistics(
                 self.batches, config, interpolation, self.fabric, self.dtype
             )
+        self.album: Album | None = None
         self.best = -math.inf
         self.last_dice = math.nan
         self.validated = 0
@@ -250,6 +253,7 @@ class Trainer:
         """
         config = self.config
         monitor.remark(self.method.remarks)
+        self.open_album()
 
         # A validation that a stop has cut short comes first.
         if self.validation_due:
@@ -286,6 +290,19 @@ class Trainer:
             raise KeyboardInterrupt(
                 f"stopped after iteration {self.step} of {self.config.iterations}; resume with: "
                 f"diffrect train {self.store.path} {self.run} --resume"
+            )
+
+    def open_album(self) -> None:
+        """Choose the slices of which pictures are drawn, if any are wanted."""
+        config = self.config
+        if config.log_images and takes_pictures(parse_loggers(config.logger)):
+            self.album = Album(
+                self.store,
+                self.split,
+                config,
+                self.views.interpolation,
+                self.fabric,
+                self.dtype,
             )
 
     @property
@@ -326,6 +343,7 @@ class Trainer:
             self.fabric,
             stop,
             monitor.validating,
+            None if self.album is None else self.album.look,
         )
         if scores is None:
             return
@@ -337,7 +355,8 @@ class Trainer:
             self.best = self.last_dice
         # With nothing to choose by, the last state is the best.
         kept = better or math.isnan(self.last_dice)
-        monitor.validation(self.step, scores, self.best)
+        pictures = {} if self.album is None else self.album.pictures(self.method, self.step)
+        monitor.validation(self.step, scores, self.best, pictures)
         monitor.sync()
 
         # The best state so far is kept apart from the last one.
