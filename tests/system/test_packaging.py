@@ -4,6 +4,7 @@ import ast
 import os
 import re
 import subprocess
+import sys
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -42,13 +43,31 @@ def test_messages_name_packages_of_an_extra() -> None:
         require("onnx", "no_such_module")
 
 
+def imported_modules() -> set[str]:
+    """The top-level names of everything that the package imports from elsewhere."""
+    trees = [ast.parse(file.read_text("utf-8")) for file in (ROOT / "src").rglob("*.py")]
+    nodes = [node for tree in trees for node in ast.walk(tree)]
+    found = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
+    found |= {str(node.module) for node in nodes if isinstance(node, ast.ImportFrom)}
+    return {name.split(".")[0] for name in found} - {*sys.stdlib_module_names, "diffrect"}
+
+
+def test_the_package_declares_what_it_imports() -> None:
+    needed = {re.split(r"[<>=\[ ]", r)[0].lower() for r in PROJECT["project"]["dependencies"]}
+    optional = {re.split(r"[<>=\[ ]", r)[0].lower() for extra in EXTRAS.values() for r in extra}
+    names = {"yaml": "pyyaml", "PIL": "pillow", "lightning_fabric": "lightning-fabric"}
+    imported = {names.get(name, name.lower()) for name in imported_modules()}
+    assert imported <= needed | optional
+    assert needed - imported == {"tensorboard"}  # torch.utils.tensorboard needs it
+
+
 def test_extras_that_are_named_exist() -> None:
     pages = [ROOT / "README.md", ROOT / "Makefile", ROOT / "Dockerfile"]
     pages += [*(ROOT / "docs").rglob("*.md"), *(ROOT / "src").rglob("*.py")]
     texts = [page.read_text("utf-8") for page in pages]
     assert not any(re.search(r"\bdiffrect\[", text) for text in texts)  # whose name is it there?
     named = {extra for text in texts for extra in re.findall(r"'\.\[(\w+)\]'", text)}
-    assert named == {"onnx", "dev"}
+    assert named == {"onnx", "loggers", "dev"}
     assert named < EXTRAS.keys()
 
 

@@ -1,4 +1,4 @@
-"""Pictures of a training: which slices, what is drawn on them, and that training does not notice."""
+"""Pictures of a training: which slices, what is drawn on them, and that nothing else changes."""
 
 import io
 from dataclasses import replace

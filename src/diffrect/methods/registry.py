@@ -27,6 +27,9 @@ METHODS = {
     "incl": "diffrect.methods.incl:INCL",
     "unimatch": "diffrect.methods.unimatch:UniMatch",
     "bcp": "diffrect.methods.bcp:BCP",
+    "ad_mt": "diffrect.methods.ad_mt:ADMT",
+    "crossmatch": "diffrect.methods.crossmatch:CrossMatch",
+    "unimatch_v2": "diffrect.methods.unimatch_v2:UniMatchV2",
     "diffrect": "diffrect.methods.diffrect.method:DiffRect",
 }
 ENTRY_POINT_GROUP = "diffrect.methods"

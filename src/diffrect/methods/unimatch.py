@@ -33,9 +33,15 @@ from torch.nn import functional as F
 
 from diffrect.checks import within
 from diffrect.data.batch import Batch
+from diffrect.data.view_options import OLDER_SSL4MIS_VIEWS
 from diffrect.labels import IGNORED
 from diffrect.methods.base import Method, Update
-from diffrect.methods.losses import cross_entropy, cross_entropy_dice, dice_loss
+from diffrect.methods.losses import (
+    confident_labels,
+    cross_entropy,
+    cross_entropy_dice,
+    dice_loss,
+)
 from diffrect.networks.unet import crop_like
 
 VIEWS: dict[str, Any] = {
@@ -47,6 +53,9 @@ VIEWS: dict[str, Any] = {
     "cutmix_area": 0.4,
     "cutmix_from": "unlabelled",
 }
+
+
+REFERENCE_VIEWS: dict[str, Any] = {**VIEWS, **OLDER_SSL4MIS_VIEWS, "eight_bit": True}
 
 
 @dataclass(frozen=True)
@@ -119,19 +128,13 @@ class UniMatch(Method):
         return dice_loss(logits.softmax(dim=1), target)
 
 
-def confident_labels(logits: Tensor, threshold: float) -> Tensor:
-    """Return class maps (B, H, W) without gradient, `IGNORED` where confidence is too low."""
-    confidence, label = logits.detach().softmax(dim=1).max(dim=1)
-    return torch.where(confidence >= threshold, label, IGNORED)
-
-
-def perturb_features(maps: list[Tensor], labelled: int, share: float) -> list[Tensor]:
-    """Repeat the unlabelled rows of maps behind all rows, with channels dropped.
+def perturb_features(maps: list[Tensor], first: int, *shares: float) -> list[Tensor]:
+    """Repeat all but the first rows of maps behind all rows, with channels dropped.
 
     Args:
         maps: feature maps (B, C, h, w).
-        labelled: number of labelled rows, the first ones.
-        share: share of the channels to drop, drawn for each map and row; those that stay are
-            scaled by 1 / (1 - share).
+        first: number of rows that are not repeated, such as the labelled ones.
+        shares: for each repetition the share of the channels to drop, drawn for each map and row;
+            those that stay are scaled by 1 / (1 - share).
     """
-    return [torch.cat([x, F.dropout2d(x[labelled:], share)]) for x in maps]
+    return [torch.cat([x, *(F.dropout2d(x[first:], share) for share in shares)]) for x in maps]

@@ -16,7 +16,7 @@ BUILT_IN = ("tensorboard", "csv", "png", "mlflow", "wandb")
 NONE = "none"
 WITHOUT_PICTURES = {"csv"}
 _PACKAGES = {"mlflow": "mlflow", "wandb": "wandb"}
-_EXPECTED = f"{', '.join(BUILT_IN)}, {NONE} or package.module:Class(...)"
+_EXPECTED = f"one of {', '.join(BUILT_IN)}, {NONE}, or package.module:Class(...)"
 
 
 @dataclass(frozen=True)
@@ -110,7 +110,7 @@ def _parse(item: str) -> Wanted:
         arguments = tuple(ast.literal_eval(value) for value in made.args)
         named = {str(each.arg): ast.literal_eval(each.value) for each in made.keywords}
     except (SyntaxError, ValueError, TypeError, MemoryError, RecursionError):
-        raise _refused(item, "arguments that are plain values of Python") from None
+        raise _refused(item, "plain values of Python in its brackets") from None
     if not isinstance(made.func, ast.Name) or "None" in named:  # or **{...}
         raise _refused(item)
     return Wanted(f"{module}:{made.func.id}", arguments, named)
