@@ -214,6 +214,22 @@ def remembered(config: TrainConfig) -> TrainConfig:
     return replace(config, options={**kept, **config.options})
 
 
+def as_trained(config: TrainConfig) -> tuple[TrainConfig, ViewOptions]:
+    """Return the configuration of a trained model, see `remembered`, and its settings of views.
+
+    A method from outside the package is not looked for: what predicts does not need it.
+
+    Raises:
+        InputError: an unknown option, or a value of the wrong type.
+    """
+    if config.method in METHODS:
+        config = remembered(config)
+        return config, resolve(config).view_options
+    views = ViewOptions()
+    given = {name: value for name, value in config.options.items() if name in vars(views)}
+    return config, update_dataclass(views, given, "--option")
+
+
 def complete(config: TrainConfig) -> TrainConfig:
     """Return the configuration with every setting of method and views among its options.
 
