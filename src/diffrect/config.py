@@ -59,6 +59,7 @@ Precision = Literal["32-true", "16-mixed", "bf16-mixed", "64-true"]
 
 _LARGEST_SIDE = 2**14
 _MOST_SLICES = 2**16
+_MOST_SHOWN = 64
 _NO_MEMORY = "more fits into no memory"
 _LARGEST_RATE = 1e6  # from there on, one step leaves no weight that is a number
 
@@ -188,6 +189,11 @@ class TrainConfig:
         default=None, metadata=MACHINE
     )
     """Threads that compute in each process."""
+    logger: Annotated[str, Shown("NAME,...")] = field(default="tensorboard", metadata=MACHINE)
+    """Loggers besides metrics.jsonl: tensorboard, csv, png (pictures only), mlflow, wandb, none,
+    or your own as package.module:Class(...)."""
+    log_images: int = field(default=4, metadata=MACHINE)
+    """Slices in the pictures of each validation; 0 draws none."""
     options: Annotated[Mapping[str, Any], Shown(hidden=True)] = field(
         default_factory=dict, metadata=COMPARED
     )
@@ -214,6 +220,7 @@ class TrainConfig:
             at_least("validate_every", self.validate_every, 1)
         if self.threads is not None:
             at_least("threads", self.threads, 1, 4096, why="no machine has as many")
+        within("log_images", self.log_images, 0, _MOST_SHOWN)
         rate = self.learning_rate
         if not 0 < rate <= _LARGEST_RATE:
             expected = f"a positive number up to {_LARGEST_RATE:g}"
