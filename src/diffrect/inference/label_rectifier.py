@@ -29,7 +29,8 @@ from diffrect.methods.registry import resolve
 from diffrect.networks.latent_rectifier import LatentRectifier
 from diffrect.networks.rectifier import Rectifier
 from diffrect.runs.folder import read_split
-from diffrect.runs.names import STORE_LINK_FILE
+from diffrect.runs.log import last_value
+from diffrect.runs.names import LOG_FILE, STORE_LINK_FILE
 from diffrect.text_files import read_text
 
 Guidance = float | Literal["auto"]
@@ -41,6 +42,9 @@ BLEND = (0.2, 0.5)
 SLACK, RISE = 0.2, 0.2
 """From where on, beyond the teacher's usual error, a difference counts, and over how much of it
 the guidance rises. Right labels differed by up to 0.13 more than usual where the teacher is bad."""
+WEIGHT = 1.0
+"""Of the difference of two decodings, in which the decoder's error cancels. What is decoded itself
+is less sharp than a given label, and enters it in no other way."""
 LEAST_SHARE = 1e-4
 
 
@@ -77,7 +81,8 @@ class LabelRectifier:
 
         Args:
             loaded: the training.
-            run: its folder; the labels of its store say which classes are one part.
+            run: its folder, whose log says how good the teacher is; the labels of its store say
+                which classes are one part.
             device: where networks run.
 
         Raises:
@@ -86,7 +91,8 @@ class LabelRectifier:
         self.method = _with_rectifier(loaded, run).to(device).eval()
         self.options, self.config, self.task = self.method.options, loaded.config, loaded.task
         self.classes = len(loaded.task.classes)
-        self.usual = 1 - loaded.best_dice
+        best = last_value(run / LOG_FILE, "best_dice")
+        self.usual = math.nan if best is None else 1 - best
         interpolation = resolve(loaded.config).view_options.interpolation
         self.segmenter = Segmenter(
             self.method.predictor, self.config.side, interpolation, self.config.spacing, device
@@ -176,8 +182,8 @@ class LabelRectifier:
             conditions = network.encode(network.colouring.mix(coarse))
             given = torch.tensor([options.correcting_guidance]).to(images)
             latent = network.sample(maps, conditions, given, context.noise(network, images))
-            weight = options.correction_weight
-            logits = network.correct(own.to(images), latent, conditions[0], maps, weight)
+            own = own.to(images)
+            logits = network.correct(own, latent, conditions[0], maps, WEIGHT, decoded=0.0)
             return logits.float().softmax(dim=1)
         if isinstance(network, Rectifier):
             images = context.images(part)

@@ -1,9 +1,9 @@
 """A trained network with all it needs to label new scans."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -24,7 +24,8 @@ from diffrect.inference.arrays import (
     volume_of,
 )
 from diffrect.inference.label_rectifier import Guidance, LabelRectifier
-from diffrect.inference.load import load_method
+from diffrect.inference.load import load_network, network_of
+from diffrect.inference.model_file import read_model_file
 from diffrect.inference.onnx import OnnxNetwork
 from diffrect.inference.rectified import RectifiedLabel, rectify_volume
 from diffrect.inference.segment import segment
@@ -50,6 +51,7 @@ class Model:
         task: channels, class names, intensity normalisation, and how volumes are cut.
         config: the configuration it was trained with.
         step: training iterations it has seen.
+        code: version (`diffrect`) and `commit` of the code that trained it; empty if not known.
         segmenter: the same network as prediction runs it, see `for_prediction`.
     """
 
@@ -61,6 +63,7 @@ class Model:
         step: int,
         interpolation: Interpolation,
         device: torch.device | str = "cpu",
+        code: Mapping[str, Any] | None = None,
     ) -> None:
         """Take a network that has been trained.
 
@@ -71,10 +74,12 @@ class Model:
             step: training iterations it has seen.
             interpolation: how slices are resized, see `ViewOptions.interpolation`.
             device: where it runs.
+            code: version and commit of the code that trained it, if they are known.
         """
         device = torch.device(device)
         self.network = network.to(device).eval()
         self.task, self.config, self.step = task, config, step
+        self.code = dict(code or {})
         self._rectifier: LabelRectifier | None = None
         self.origin: tuple[Path, Literal["best", "last"]] | None = None  # the run of its training
         self.segmenter = Segmenter(
@@ -98,12 +103,13 @@ class Model:
         """
         if Path(run).suffix == ".onnx":
             return cls.load_exported(Path(run))
+        if Path(run).suffix == ".safetensors":
+            loaded = network_of(read_model_file(Path(run)).state, Path(run))
+            return cls(*loaded[:-1], find_device(device), loaded.code)
         if is_cross_validation(Path(run)):
             return cls.mean([cls.load(f, checkpoint, device) for f in trained_folds(Path(run))])
-        where = find_device(device)
-        method, task, config, step, _ = load_method(run, checkpoint)
-        interpolation = resolve(config).view_options.interpolation
-        model = cls(method.predictor, task, config, step, interpolation, where)
+        network, task, config, step, interpolation, code = load_network(run, checkpoint)
+        model = cls(network, task, config, step, interpolation, find_device(device), code)
         model.origin = Path(run), checkpoint
         return model
 
@@ -121,7 +127,8 @@ class Model:
             raise InputError("models", "one task and one size to average", got="several")
         network = MeanOfNetworks([model.network for model in models])
         device, interpolation = first.segmenter.device, first.interpolation
-        return cls(network, first.task, first.config, first.step, interpolation, device)
+        config, step, code = first.config, first.step, first.code
+        return cls(network, first.task, config, step, interpolation, device, code)
 
     @classmethod
     def load_exported(cls, path: Path) -> "Model":
