@@ -15,10 +15,13 @@ from diffrect.data.store import Store
 from diffrect.errors import InputError, PartialFailure
 from diffrect.inference.label_context import difference
 from diffrect.inference.label_rectifier import LabelRectifier
+from diffrect.inference.load import LoadedMethod
 from diffrect.inference.model import Model
 from diffrect.inference.pairs import list_pairs
 from diffrect.inference.rectify import rectify
 from diffrect.labels import IGNORED
+from diffrect.methods.base import Problem
+from diffrect.methods.registry import complete, resolve
 from diffrect.training.train import train
 from support.pages import check_is_alone
 from support.tiny import write_nifti
@@ -268,3 +271,45 @@ def test_pairs_of_folders_and_of_nnunet_names(tmp_path, pair):
         list_pairs([scans, labels], 1)
     with pytest.raises(InputError, match=r"expected labels of different names, .* has the same"):
         list_pairs([pair[0], labels / "b.nii.gz", pair[0], labels / "b.nii.gz"], 1)
+
+
+def untrained(store: Store, folder: Path, **options: object) -> LabelRectifier:
+    """The rectifier of a training that has not begun, with a folder that holds nothing."""
+    config = complete(TrainConfig(method="diffrect", size=32, options=options))
+    resolved = resolve(config)
+    problem = Problem(store.task, config.iterations, size=config.side)
+    method = resolved.method(problem, resolved.method_options)
+    loaded = LoadedMethod(method, store.task, config, config.iterations)
+    return LabelRectifier(loaded, folder, torch.device("cpu"))
+
+
+@pytest.mark.parametrize("kind", ["slice", "volume", "components"])
+def test_every_kind_of_rectifier_gives_the_same_twice(kind, store, tmp_path):
+    rectifier = untrained(store, tmp_path, rectifier=kind)
+    assert (rectifier.network is None) == (kind == "components")
+    name = next(iter(store.cases))
+    first, second = (
+        rectifier.rectify(store.image(name), store.label(name), None, 1.0) for _ in range(2)
+    )
+    assert np.array_equal(first.labels, second.labels)
+    assert np.array_equal(first.confidence, second.confidence)
+    assert first.labels.shape == store.label(name).shape
+    assert rectifier.guidance_of(1.0) == 0  # nobody has validated
+
+
+def test_smaller_parts_are_removed_where_the_teacher_sees_none(store, tmp_path, monkeypatch):
+    rectifier = untrained(store, tmp_path, rectifier="components", largest_part=True)
+    right = boxes(8, 20)
+    images = np.zeros((4, 1, 32, 32), np.float32)
+    object.__setattr__(rectifier.segmenter, "network", Sees(torch.from_numpy(right)))
+    speck = right.copy()
+    speck[:, 26:29, 26:29] = 1
+    found = rectifier.rectify(images, speck, None, 0.0)
+    assert np.array_equal(found.labels, right)
+    object.__setattr__(rectifier.segmenter, "network", Sees(torch.from_numpy(speck)))
+    assert np.array_equal(rectifier.rectify(images, speck, None, 0.0).labels, speck)
+
+
+def test_a_control_that_corrects_nothing_is_no_rectifier(store, tmp_path):
+    with pytest.raises(InputError, match=r"found method diffrect with rectifier identity$"):
+        untrained(store, tmp_path, rectifier="identity")
