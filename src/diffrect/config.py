@@ -90,9 +90,11 @@ class TrainConfig:
 
     method: Annotated[str, arg(metavar="NAME")] = field(default="diffrect", metadata=COMPARED)
     """diffrect, supervised (labelled slices only), mean_teacher, uamt, fixmatch, ict, cps, mcnet,
-    incl, unimatch, bcp, or your own as package.module:Class."""
+    incl, unimatch, bcp, or your own as MODULE:CLASS."""
     preset: Preset = field(default="default", metadata=COMPARED)
     """Our form of the method, or the authors' code bug for bug; every option starts from it."""
+    network: Annotated[str, arg(metavar="NAME")] = field(default="unet", metadata=COMPARED)
+    """unet, or another network in its place: MODULE:CLASS or 'MODULE:CLASS(NAME=VALUE, ...)'."""
     labelled: Annotated[
         str | None,
         arg(

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from tyro.conf import Positional, arg
 
-from diffrect.cli.fields import Checkpoint, Device, Flag
+from diffrect.cli.fields import Checkpoint, Device, Flag, Plugins
 from diffrect.cli.guidance import say_next
 from diffrect.console import say
 from diffrect.distributed.ranks import is_first
@@ -28,17 +28,21 @@ class Evaluate:
     """Store to read instead of the one the run was trained on."""
     device: Device = "auto"
     """Device such as cpu, cuda or cuda:1; auto takes a GPU if there is one."""
+    plugin: Plugins = ()
+    """File of your own methods, networks or views, which FILE:NAME then names; may be repeated."""
     quiet: Flag = False
     """Show no progress and no table."""
 
     def look(self) -> None:
         """Refuse what can be refused before the work is loaded."""
         from diffrect.cli.before import look_at_store
+        from diffrect.plugins.files import load_plugins
         from diffrect.runs.recognise import check_has_model
 
         check_has_model(self.run, self.checkpoint)
         if self.store is not None:
             look_at_store(self.store)
+        load_plugins(self.plugin)
 
     def __call__(self) -> None:
         from diffrect.evaluation.evaluate import evaluate

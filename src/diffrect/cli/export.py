@@ -6,7 +6,7 @@ from typing import Annotated
 
 from tyro.conf import Positional, arg
 
-from diffrect.cli.fields import Checkpoint, Flag
+from diffrect.cli.fields import Checkpoint, Flag, Plugins
 from diffrect.cli.guidance import say_next
 from diffrect.console import say
 
@@ -23,14 +23,18 @@ class Export:
     """Best by validation, or the last."""
     overwrite: Flag = False
     """Replace a file that exists already."""
+    plugin: Plugins = ()
+    """File of your own methods, networks or views, which FILE:NAME then names; may be repeated."""
     quiet: Flag = False
     """Print nothing."""
 
     def look(self) -> None:
         """Refuse what can be refused before the work is loaded."""
+        from diffrect.plugins.files import load_plugins
         from diffrect.runs.recognise import check_has_model
 
         check_has_model(self.run, self.checkpoint)
+        load_plugins(self.plugin)
 
     def __call__(self) -> None:
         from diffrect.inference.export import export

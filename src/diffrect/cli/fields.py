@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from tyro.conf import arg
+from tyro.conf import UseAppendAction, arg
 
 Flag = Annotated[bool, arg(help_behavior_hint="")]
 Checkpoint = Literal["best", "last"]
@@ -10,3 +10,4 @@ Device = Annotated[str, arg(metavar="NAME")]
 RectifyFrom = Annotated[
     int | None, arg(metavar="INT", help_behavior_hint="(default: 1/30 of the iterations)")
 ]
+Plugins = Annotated[UseAppendAction[tuple[str, ...]], arg(metavar="FILE.py")]

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from tyro.conf import Positional, arg
 
-from diffrect.cli.fields import Checkpoint, Device, Flag
+from diffrect.cli.fields import Checkpoint, Device, Flag, Plugins
 from diffrect.cli.guidance import say_next
 from diffrect.console import count, say
 from diffrect.distributed.ranks import is_first
@@ -42,6 +42,8 @@ class Predict:
     """Keep only the largest connected part of each class."""
     overwrite: Flag = False
     """Replace label files that exist already."""
+    plugin: Plugins = ()
+    """File of your own methods, networks or views, which FILE:NAME then names; may be repeated."""
     quiet: Flag = False
     """Show no progress."""
 
@@ -49,7 +51,7 @@ class Predict:
         """Refuse what can be refused before the work is loaded."""
         from diffrect.cli.before import look_before_predicting
 
-        look_before_predicting(self.run, self.checkpoint, self.inputs)
+        look_before_predicting(self.run, self.checkpoint, self.inputs, self.plugin)
 
     def __call__(self) -> None:
         from diffrect.inference.predict import predict

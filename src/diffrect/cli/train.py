@@ -6,12 +6,13 @@ from typing import Annotated
 
 from tyro.conf import Positional, UseAppendAction, arg
 
-from diffrect.cli.fields import Flag, RectifyFrom
+from diffrect.cli.fields import Flag, Plugins, RectifyFrom
 from diffrect.cli.guidance import say_next
 from diffrect.config import TrainConfig
 from diffrect.console import say, warn
 from diffrect.distributed.ranks import is_first
 from diffrect.errors import InputError
+from diffrect.runs.names import CONFIG_FILE
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,8 @@ class Train:
     """File of options like RUN/config.yaml; options on the command line win."""
     option: Annotated[UseAppendAction[tuple[str, ...]], arg(metavar="NAME=VALUE")] = ()
     """Setting of the method or of the views; a NAME that does not exist lists them all."""
+    plugin: Plugins = ()
+    """File of your own methods, networks or views, which FILE:NAME then names; may be repeated."""
     cross_validate: Annotated[int | None, arg(metavar="K", help_behavior_hint="")] = None
     """Train K times, each time without another part of the labelled patients, and score these."""
     resume: Flag = False
@@ -44,7 +47,7 @@ class Train:
         """Refuse what can be refused before the work is loaded."""
         from diffrect.cli.before import look_before_training
 
-        look_before_training(self.store, self.settings.method)
+        look_before_training(self.store, self.settings, self.plugin, self.settings_file)
 
     def __call__(self) -> None:
         from diffrect.methods.registry import has_option
@@ -69,6 +72,12 @@ class Train:
         if not self.quiet and is_first():
             say(f"{self.run}: trained")
             say_next("diffrect evaluate", self.run)
+
+    @property
+    def settings_file(self) -> Path | None:
+        """The file that settings come from besides the command line."""
+        saved = self.run / CONFIG_FILE
+        return self.config or (saved if self.resume and saved.is_file() else None)
 
     def do_folds(self) -> None:
         """Cross-validate."""

@@ -21,6 +21,7 @@ from diffrect.errors import InputError
 from diffrect.inference.model import Model
 from diffrect.inference.onnx import METADATA_FORMAT, METADATA_KEY, STRIDE, OnnxNetwork, require
 from diffrect.networks.folding import fold_batch_norm
+from diffrect.networks.own import OwnNetwork
 from diffrect.networks.unet import UNet
 
 TOLERANCE = 1e-3
@@ -37,8 +38,9 @@ def export(
     """Write a RUN folder's segmenter as ONNX and check it against PyTorch.
 
     The file's input `images` is float32 (B, channels, H, W) with any B and any H and W that are
-    multiples of 16; its output `logits` is float32 (B, classes, H, W). Batch norm is folded into
-    the convolutions. Its metadata hold the configuration, the classes and the intensity
+    multiples of 16 or, where another network takes the U-Net's place, those of the training; its
+    output `logits` is float32 (B, classes, H, W). Batch norm of the U-Net is folded into the
+    convolutions. The file's metadata hold the configuration, the classes and the intensity
     normalisation, so that `predict` needs nothing else.
 
     Example:
@@ -58,7 +60,8 @@ def export(
 
     Raises:
         InputError: no such checkpoint, a file that exists or that another process writes, a missing
-            package, a method whose predictor is not a U-Net, or results that differ from PyTorch's.
+            package, a network that a method made itself or that ONNX cannot hold, or results that
+            differ from PyTorch's.
     """
     path = Path(path)
     require("onnx", "onnxscript", "onnxruntime")
@@ -66,9 +69,9 @@ def export(
         raise InputError(path, "a file name that ends in .onnx")
     _check_new(path, overwrite)
     model = Model.load(run, checkpoint=checkpoint, device="cpu")
-    if not isinstance(model.network, UNet):
+    if not isinstance(model.network, UNet | OwnNetwork):
         kind = type(model.network).__name__
-        raise InputError(run, f"a U-Net to export, its predictor is a {kind}")
+        raise InputError(run, f"unet or --network to export, its predictor is a {kind}")
     with sole_writer_of_file(path):
         _check_new(path, overwrite)
         remove_unfinished(path.parent, path.name)
@@ -93,8 +96,12 @@ def _write(model: Model, path: Path) -> None:
     import onnx
 
     network = fold_batch_norm(model.network).float()
-    images = torch.zeros(2, model.channels, 4 * STRIDE, 6 * STRIDE)
-    sides = {2: STRIDE * torch.export.Dim("rows"), 3: STRIDE * torch.export.Dim("columns")}
+    sides: dict[int, object] = {}
+    height = width = model.size
+    if _takes_any_size(model):
+        height, width = 4 * STRIDE, 6 * STRIDE
+        sides = {2: STRIDE * torch.export.Dim("rows"), 3: STRIDE * torch.export.Dim("columns")}
+    images = torch.zeros(2, model.channels, height, width)
     # Silence remarks about packages that are not needed, and the exporter's about itself.
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     with warnings.catch_warnings():
@@ -120,6 +127,11 @@ def _write(model: Model, path: Path) -> None:
     onnx.save(proto, path)
 
 
+def _takes_any_size(model: Model) -> bool:
+    """Return whether the network takes slices of other sizes than those it was trained on."""
+    return isinstance(model.network, UNet)
+
+
 @torch.inference_mode()
 def _compare(model: Model, exported: OnnxNetwork, path: Path) -> None:
     """Compare an exported model with PyTorch's on other sizes than it was traced with.
@@ -134,7 +146,10 @@ def _compare(model: Model, exported: OnnxNetwork, path: Path) -> None:
     """
     network = copy.deepcopy(model.network).float()
     generator = torch.Generator().manual_seed(0)
-    for rows, height, width in ((1, STRIDE, 2 * STRIDE), (3, 5 * STRIDE, 4 * STRIDE)):
+    sizes = [(1, model.size, model.size), (3, model.size, model.size)]
+    if _takes_any_size(model):
+        sizes = [(1, STRIDE, 2 * STRIDE), (3, 5 * STRIDE, 4 * STRIDE)]
+    for rows, height, width in sizes:
         images = torch.rand(rows, model.channels, height, width, generator=generator)
         expected = network(images).numpy()
         found = exported(images).numpy()

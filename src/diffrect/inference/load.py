@@ -13,6 +13,7 @@ from diffrect.methods.base import Method, Problem
 from diffrect.methods.registry import remembered, resolve
 from diffrect.processes import local_rank
 from diffrect.runs.checkpoint import checkpoint_path, load_checkpoint
+from diffrect.runs.plugins import check_named_by_run
 from diffrect.runs.recognise import check_has_model
 from diffrect.runs.state import load_statistics, load_weights
 
@@ -43,12 +44,17 @@ def load_method(run: Path | str, checkpoint: Literal["best", "last"] = "best") -
     path = checkpoint_path(Path(run), checkpoint)
     state = load_checkpoint(path)
     try:
-        config = remembered(config_from_dict(state["config"]))
+        config = config_from_dict(state["config"])
         task = Task.from_dict(state["task"])
+    except InputError as error:
+        raise InputError(path, "what a training remembers", reason=error) from None
+    check_named_by_run(Path(run), config, path, predicts=True)
+    try:
+        config = remembered(config)
         resolved = resolve(config)
     except InputError as error:
         raise InputError(path, "what a training remembers", reason=error) from None
-    problem = Problem(task, config.iterations, size=config.side)
+    problem = Problem(task, config.iterations, size=config.side, network=config.network)
     method = resolved.method(problem, resolved.method_options)
     load_weights(method, state["method"], path, hint="try --checkpoint last")
     load_statistics(method.predictor, state.get("statistics", {}), path)

@@ -24,6 +24,8 @@ from diffrect.inference.segmenter import Segmenter
 from diffrect.methods.registry import remembered, resolve
 from diffrect.networks.folding import for_prediction
 from diffrect.networks.mean import MeanOfNetworks
+from diffrect.networks.spec import UNET
+from diffrect.plugins.settings import check_settings
 from diffrect.runs.folds import is_cross_validation, trained_folds
 
 
@@ -121,7 +123,9 @@ class Model:
         network = OnnxNetwork(path)
         try:
             fields = Fields(network.metadata, path)
-            config = remembered(config_from_dict(fields.fields("config").values))
+            config = config_from_dict(fields.fields("config").values)
+            check_settings(replace(config, network=UNET), path, predicts=True)  # it is in the file
+            config = remembered(config)
             task = Task.from_dict(fields.fields("task").values)
             interpolation = resolve(config).view_options.interpolation
             step = fields.whole("step", 0)

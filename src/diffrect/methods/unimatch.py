@@ -79,6 +79,7 @@ class UniMatch(Method):
     Options = UniMatchOptions
     presets = {"default": VIEWS, "reference": VIEWS}  # noqa: RUF012
     strong_views = 2
+    needs_unet = True
 
     def updates(self, batch: Batch, step: int) -> Iterator[Update]:
         """Yield the update of L."""
@@ -107,9 +108,9 @@ class UniMatch(Method):
 
     def forward_weak(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Return logits of the weak view, and of its unlabelled rows with perturbed features."""
-        maps = self.segmenter.encode(batch.weak)
+        maps = self.unet.encode(batch.weak)
         both = perturb_features(maps, batch.labelled, self.options.feature_dropout)
-        logits = crop_like(self.segmenter.decoder(both), batch.weak)
+        logits = crop_like(self.unet.decoder(both), batch.weak)
         return logits[: len(batch.weak)], logits[len(batch.weak) :]
 
     def pseudo_label_loss(self, logits: Tensor, target: Tensor) -> Tensor:

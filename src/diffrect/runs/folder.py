@@ -8,6 +8,7 @@ RUN/metrics.jsonl           losses and validation scores, one line per report
 RUN/tensorboard/            the same numbers
 RUN/checkpoints/            best.pt, last.pt, and previous.pt, the one before it
 RUN/metrics_SPLIT.json      the scores that `evaluate` found
+RUN/plugins.json            the user's own files that it was trained with
 RUN/cell.json               the name of the cell in a comparison, and its cost
 RUN/.replaced/              an earlier run, until the one that replaces it has a checkpoint
 """

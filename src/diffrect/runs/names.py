@@ -6,12 +6,14 @@ SPLIT_FILE = "split.json"
 STORE_LINK_FILE = "store.txt"
 LOG_FILE = "metrics.jsonl"
 CELL_FILE = "cell.json"
+PLUGINS_FILE = "plugins.json"
 TENSORBOARD_FOLDER = "tensorboard"
 PROFILE_FOLDER = "profile"
 CHECKPOINTS_FOLDER = "checkpoints"
 LAST, PREVIOUS, BEST = "last", "previous", "best"  # checkpoints, see `checkpoint_file`
 SPLITS = ("val", "test", "all")  # what `evaluate` can score
 METRICS_FORMAT = 1  # version of metrics_SPLIT.json
+PLUGINS_FORMAT = 1  # version of plugins.json
 REPLACED = ".replaced"
 MOVING = ".replaced.moving"
 
@@ -34,6 +36,7 @@ ENTRIES = (
     LOG_FILE,
     *map(metrics_file, SPLITS),
     CELL_FILE,
+    PLUGINS_FILE,
     STORE_LINK_FILE,
     OPTIONS_FILE,
     SPLIT_FILE,
