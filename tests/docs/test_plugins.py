@@ -13,7 +13,7 @@ from diffrect.networks.spec import NetworkSpec
 from diffrect.runs.checkpoint import checkpoint_path, load_checkpoint
 
 HOW_TO = Path(__file__).parents[2] / "docs" / "how-to"
-TINY = "--size 32 --iterations 2 --batch-labelled 2 --accelerator cpu --quiet"
+TINY = "--size 32 --iterations 2 --batch-labelled 2 --quiet"
 
 
 def blocks(page: str, language: str) -> list[str]:

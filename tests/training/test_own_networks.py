@@ -25,7 +25,7 @@ from support.runs import same
 
 SHARED = "support.own_networks:Shared"
 NORMED = "support.own_networks:Normed"
-TINY = TrainConfig(size=32, iterations=2, batch_labelled=2, accelerator="cpu", network=SHARED)
+TINY = TrainConfig(size=32, iterations=2, batch_labelled=2, network=SHARED)
 
 
 @pytest.mark.parametrize("method", [name for name in METHODS if name not in UNET_METHODS])
@@ -52,7 +52,7 @@ def test_methods_that_need_the_unet_say_which_do_not(store: Store) -> None:
             InputError,
             match=rf"^--network {SHARED}: expected unet with method {method}, which reads maps "
             "inside it; these take any network: supervised, mean_teacher, uamt, fixmatch, ict, "
-            "cps, bcp, diffrect$",
+            "cps, bcp, ad_mt, diffrect$",
         ):
             resolve(replace(TINY, method=method))
 

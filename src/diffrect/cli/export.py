@@ -4,10 +4,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-from tyro.conf import Positional, arg
-
+from diffrect.cli.arguments.spec import Place
 from diffrect.cli.fields import Checkpoint, Flag, Plugins
 from diffrect.cli.guidance import say_next
+from diffrect.config import Shown
 from diffrect.console import say
 
 
@@ -15,16 +15,16 @@ from diffrect.console import say
 class Export:
     """Write a trained segmenter as ONNX; predict takes the file in place of a RUN."""
 
-    run: Positional[Path]
+    run: Place[Path]
     """Folder made by train."""
-    file: Annotated[Positional[Path], arg(metavar="MODEL.onnx")]
+    file: Annotated[Place[Path], Shown("MODEL.onnx")]
     """File to write."""
     checkpoint: Checkpoint = "best"
     """Best by validation, or the last."""
     overwrite: Flag = False
     """Replace a file that exists already."""
     plugin: Plugins = ()
-    """File of your own methods, networks or views, which FILE:NAME then names; may be repeated."""
+    """File of your own methods, networks or views, which FILE:NAME then names."""
     quiet: Flag = False
     """Print nothing."""
 

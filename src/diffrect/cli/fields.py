@@ -2,12 +2,10 @@
 
 from typing import Annotated, Literal
 
-from tyro.conf import UseAppendAction, arg
+from diffrect.config import Shown
 
-Flag = Annotated[bool, arg(help_behavior_hint="")]
+Flag = bool
 Checkpoint = Literal["best", "last"]
-Device = Annotated[str, arg(metavar="NAME")]
-RectifyFrom = Annotated[
-    int | None, arg(metavar="INT", help_behavior_hint="(default: 1/30 of the iterations)")
-]
-Plugins = Annotated[UseAppendAction[tuple[str, ...]], arg(metavar="FILE.py")]
+Device = Annotated[str, Shown("NAME")]
+RectifyFrom = Annotated[int | None, Shown("INT", default="1/30 of the iterations")]
+Plugins = Annotated[tuple[str, ...], Shown("FILE.py")]

@@ -124,7 +124,7 @@ def test_draws_are_those_of_the_step_and_leave_others_alone() -> None:
         (
             "strong_view",
             "raises",
-            r"one that raises ZeroDivisionError: by zero \(.*test_views.py, li",
+            r"one that raises ZeroDivisionError: by zero \(.*test_own_views.py, li",
         ),
         ("strong_view", "takes_one", "one that raises TypeError: .*takes 1 positional argument"),
     ],
