@@ -27,6 +27,7 @@ from support.stubs import a_problem
 
 RIVALS = sorted(METHODS.keys() - {"diffrect", "supervised"})
 CONFIG = TrainConfig(size=32, iterations=4, batch_labelled=1, batch_unlabelled=2)
+UNIMATCHES = {"unimatch", "crossmatch", "unimatch_v2"}
 SEEN_WEAK_ALONE = {"supervised", "mean_teacher", "uamt", "ict", "cps", "mcnet", "incl", "bcp"}
 
 
@@ -171,7 +172,7 @@ def test_views_are_those_of_the_publication(name: str) -> None:
         assert batch.pasted is None
     else:
         assert not torch.equal(batch.strong, batch.weak)
-        assert (views.cutmix_probability > 0) == (name == "unimatch")
+        assert (views.cutmix_probability > 0) == (name in UNIMATCHES)
     changed = resolve(TrainConfig(method=name, options={"rotation_degrees": 5}))
     assert changed.view_options.rotation_degrees == 5
     reference = resolve(TrainConfig(method=name, preset="reference")).view_options
@@ -225,6 +226,11 @@ def test_all_labels_train_supervised_and_nothing_else(store: Store, tmp_path: Pa
         ("unimatch", "strong_weight", -1.0),
         ("bcp", "box_share", 1.5),
         ("bcp", "unlabelled_weight", float("nan")),
+        ("ad_mt", "longest_turn", 0),
+        ("ad_mt", "copy_share", 1.1),
+        ("crossmatch", "strong_dropout", 1.0),
+        ("crossmatch", "crossed_share", -0.1),
+        ("unimatch_v2", "labelled_loss", "dice"),
     ],
 )
 def test_options_out_of_range_are_named(name: str, option: str, value: Any) -> None:

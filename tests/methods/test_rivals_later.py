@@ -7,7 +7,8 @@ import torch
 
 from diffrect.data.batch import Batch
 from diffrect.labels import IGNORED
-from diffrect.methods import ad_mt
+from diffrect.methods import ad_mt, crossmatch, unimatch, unimatch_v2
+from diffrect.methods.consistency import with_boxes
 from support.stubs import TOY, TRUTH, Reads, a_batch, a_method, rows, says, the_update
 
 
@@ -96,7 +97,7 @@ def test_ad_mt_boxes_have_one_size_and_bring_the_labels_of_their_row(
     batch = Batch(images, images, torch.zeros(2, 64, 64, dtype=torch.long))
     largest = []
     for _ in range(50):
-        boxed = ad_mt.with_boxes(batch)
+        boxed = with_boxes(batch)
         assert boxed.pasted is not None
         assert boxed.partner is not None
         assert not boxed.pasted[:2].any()
@@ -127,3 +128,144 @@ def test_ad_mt_boxes_have_one_size_and_bring_the_labels_of_their_row(
         (_,) = method.updates(a_batch(TOY, [0.02, 0.02], [0.98, 0.98]), 7500)
     assert seen[0].tolist() == [[[1, IGNORED]], [[IGNORED, 1]]]
     assert seen[1].tolist() == [[[IGNORED, IGNORED]], [[1, 1]]]
+
+
+# ---- CrossMatch ------------------------------------------------------------------------------
+
+
+def test_crossmatch_of_the_toy(monkeypatch: pytest.MonkeyPatch) -> None:
+    reads, off = Reads(), [IGNORED]
+    own = crossmatch.Views(*(reads(rows(p)) for p in ([0.9, 0.1], [0.9, 0.3], [0.6, 0.5])))
+    second = crossmatch.Views(*(reads(rows(p)) for p in ([0.7, 0.2], [0.7, 0.2], [0.5, 0.5])))
+    passes = iter([(reads(rows(TOY)), own), (reads(rows(TOY)), second)])
+    labels = iter([[1, 0], [*off, 0], [1, 0]])  # of the weak view and its two feature views
+    monkeypatch.setattr(
+        crossmatch, "confident_labels", lambda *_: torch.tensor([[next(labels)]]).long()
+    )
+    method = a_method("crossmatch")
+    monkeypatch.setattr(method, "forward", lambda *_: next(passes))
+    numbers = the_update(method, both_views(a_batch(TOY, TOY)), 0)
+    assert numbers["supervised"] / 2 == pytest.approx(0.246984, abs=1e-6)
+    assert numbers["strong_views"] == pytest.approx((0.126983 + 0.080055) / 2, abs=1e-6)
+    assert numbers["feature_views"] == pytest.approx(0.257317, abs=1e-6)
+    assert numbers["loss"] == pytest.approx(0.213701, abs=1e-6)
+
+
+def both_views(batch: Batch) -> Batch:
+    """The batch with itself as the second strong view."""
+    return replace(batch, second=batch)
+
+
+def test_crossmatch_terms_of_the_toy() -> None:
+    label = torch.tensor([[TRUTH]])
+    expected = {
+        (0.9, 0.3): 0.059649,
+        (0.6, 0.5): 0.272717,
+        (0.7, 0.2): 0.080055,
+        (0.5, 0.5): 0.333331,
+    }
+    for p, value in expected.items():
+        loss = crossmatch.pseudo_dice(Reads()(rows(list(p))), label)
+        assert loss.item() == pytest.approx(value, abs=1e-6)
+    unsure = torch.tensor([[[IGNORED, 0]]])
+    loss = crossmatch.pseudo_dice(Reads()(rows([0.7, 0.2])), unsure)
+    assert loss.item() == pytest.approx(0.512070, abs=1e-6)
+
+
+def test_crossmatch_boxes_bring_labels_of_the_same_kind(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[list[object]] = []
+    monkeypatch.setattr(
+        crossmatch, "pseudo_dice", lambda x, target: seen.append(target.tolist()) or x.sum() * 0
+    )
+    reads, count = Reads(), 2
+    kinds = [rows([p, p], [1 - p, 1 - p]) for p in (0.97, 0.98, 0.04)]
+    own = crossmatch.Views(*(reads(x) for x in kinds))
+    passes = iter([(reads(rows(TOY)), own), (own.clean, own)])
+    method = a_method("crossmatch")
+    monkeypatch.setattr(method, "forward", lambda *_: next(passes))
+    images = rows(TOY, TOY, TOY)
+    pasted = torch.zeros(1 + count, 1, 2, dtype=torch.bool)
+    pasted[1, 0, 0] = True
+    boxed = Batch(images, images, torch.tensor([[TRUTH]]), pasted, torch.tensor([0, 2, 1]))
+    (_,) = method.updates(replace(boxed, second=replace(boxed, pasted=~pasted)), 0)
+    clean, second = [[[1, 1]], [[0, 0]]], [[[1, 0]], [[1, 1]]]
+    assert seen[:2] == [[[[0, 1]], [[0, 0]]], second]
+    assert seen[2:6] == [clean, clean, second, second]
+    assert seen[6:] == [second, [[[0, 1]], [[0, 0]]]]
+
+
+def test_crossmatch_perturbs_the_unlabelled_rows_and_the_second_strong_view() -> None:
+    method = a_method("crossmatch")
+    assert isinstance(method, crossmatch.CrossMatch)
+    torch.manual_seed(0)
+    plain, views = method.forward(rows(TOY, [0.2, 0.3], [0.4, 0.5]), 1)
+    reads = Reads()
+    assert torch.equal(plain, reads(rows(TOY)))
+    assert torch.equal(views.clean, reads(rows([0.2, 0.3], [0.4, 0.5])))
+    assert views.weak.shape == views.strong.shape == views.clean.shape
+    shares = (method.options.weak_dropout, method.options.strong_dropout)
+    both = unimatch.perturb_features([torch.ones(2, 400, 2, 2)], 1, *shares)[0]
+    for row, share in enumerate(shares, start=2):
+        dropped = both[row].amax(dim=(1, 2))
+        assert sorted(set(dropped.tolist())) == pytest.approx([0, 1 / (1 - share)])
+        assert (dropped == 0).float().mean() == pytest.approx(share, abs=0.08)
+
+
+def test_crossmatch_momentum_is_nesterov_s_in_the_released_code() -> None:
+    for preset, expected in {"default": False, "reference": True}.items():
+        method = a_method("crossmatch", preset=preset)
+        method.segmenter = torch.nn.Conv2d(1, 2, 1)  # type: ignore[assignment]
+        assert method.optimizers()["segmenter"].param_groups[0]["nesterov"] is expected
+
+
+# ---- UniMatch V2 -----------------------------------------------------------------------------
+
+
+def test_unimatch_v2_of_the_toy(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(unimatch_v2, "complementary_dropout", lambda maps: maps)
+    method = a_method("unimatch_v2", preset="reference")
+    method.teacher = says(0.97, 0.04, 0.6)
+    batch = a_batch([*TOY, 0.5], [*TOY, 0.5], label=[*TRUTH, IGNORED])
+    views = (rows([*TOY, 0.5], p) for p in ([0.8, 0.4, 0.9], [0.7, 0.2, 0.9]))
+    one, two = (replace(batch, strong=view) for view in views)
+    numbers = the_update(method, replace(one, second=two), 0)
+    assert numbers["supervised"] == pytest.approx(0.366985, abs=1e-6)
+    assert numbers["strong_views"] == pytest.approx((0.244656 + 0.193273) / 2, abs=1e-6)
+    assert numbers["loss"] == pytest.approx(0.292975, abs=1e-6)
+    medical = a_method("unimatch_v2")
+    medical.teacher = method.teacher
+    total = 0.246984 / 2 + (0.244656 + 0.193273) / 4
+    assert the_update(medical, replace(one, second=two), 0)["loss"] == pytest.approx(
+        total, abs=1e-6
+    )
+
+
+def test_unimatch_v2_teacher_moves_by_the_published_decay_and_is_in_eval_mode() -> None:
+    method = a_method("unimatch_v2").train()
+    assert isinstance(method, unimatch_v2.UniMatchV2)
+    for step, decay in ((0, 0.0), (9, 0.9), (249, 0.996), (1000, 0.996)):
+        method.segmenter, method.teacher = (torch.nn.BatchNorm2d(1) for _ in range(2))  # type: ignore[assignment]
+        torch.nn.init.zeros_(method.segmenter.weight)
+        method.segmenter.running_var.fill_(0)
+        method.after_step(step)
+        assert method.teacher.weight.item() == pytest.approx(decay)
+        assert method.teacher.running_var.item() == pytest.approx(decay)
+    method.teach(torch.rand(2, 1, 4, 4))
+    assert not method.teacher.training
+
+
+def test_unimatch_v2_views_drop_opposite_channels_of_half_of_the_rows() -> None:
+    torch.manual_seed(0)
+    maps = [torch.ones(10, width, 2, 2) for width in (64, 32)]
+    kept = []
+    for x in unimatch_v2.complementary_dropout(maps):
+        channels = x.amax(dim=(2, 3))
+        assert torch.equal(channels, x.amin(dim=(2, 3)))
+        one, two = channels.chunk(2)
+        assert torch.equal(one + two, torch.full_like(one, 2.0))
+        whole = (one == 1).all(dim=1)
+        assert set(one[~whole].unique().tolist()) == {0.0, 2.0}
+        assert one[~whole].mean() == pytest.approx(1, abs=0.2)
+        kept.append(whole.nonzero()[:, 0].tolist())
+    assert kept[0] == kept[1]  # of the same rows in all maps
+    assert len(kept[0]) == 2

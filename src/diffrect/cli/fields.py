@@ -6,6 +6,6 @@ from diffrect.config import Shown
 
 Flag = bool
 Checkpoint = Literal["best", "last"]
-Device = Annotated[str, Shown("NAME")]
+Device = Annotated[str, Shown("auto|cpu|cuda|cuda:N|mps")]
 RectifyFrom = Annotated[int | None, Shown("INT", default="1/30 of the iterations")]
 Plugins = Annotated[tuple[str, ...], Shown("FILE.py")]

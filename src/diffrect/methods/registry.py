@@ -28,9 +28,11 @@ METHODS = {
     "unimatch": "diffrect.methods.unimatch:UniMatch",
     "bcp": "diffrect.methods.bcp:BCP",
     "ad_mt": "diffrect.methods.ad_mt:ADMT",
+    "crossmatch": "diffrect.methods.crossmatch:CrossMatch",
+    "unimatch_v2": "diffrect.methods.unimatch_v2:UniMatchV2",
     "diffrect": "diffrect.methods.diffrect.method:DiffRect",
 }
-UNET_METHODS = ("mcnet", "incl", "unimatch")
+UNET_METHODS = ("mcnet", "incl", "unimatch", "crossmatch", "unimatch_v2")
 """Those that read maps inside the U-Net, see `Method.needs_unet`."""
 ENTRY_POINT_GROUP = "diffrect.methods"
 # Options that a method which lacks them ignores: a comparison gives them to all of its methods, and
