@@ -30,6 +30,8 @@ METHODS = {
     "ad_mt": "diffrect.methods.ad_mt:ADMT",
     "crossmatch": "diffrect.methods.crossmatch:CrossMatch",
     "unimatch_v2": "diffrect.methods.unimatch_v2:UniMatchV2",
+    "abd": "diffrect.methods.abd:ABD",
+    "beta_fft": "diffrect.methods.beta_fft:BetaFFT",
     "diffrect": "diffrect.methods.diffrect.method:DiffRect",
 }
 UNET_METHODS = ("mcnet", "incl", "unimatch", "crossmatch", "unimatch_v2")
