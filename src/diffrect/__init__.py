@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from diffrect.inference.predict import predict
     from diffrect.inference.reference import load_reference_checkpoint
     from diffrect.plugins.files import load_plugin
+    from diffrect.reporting.run_report import write_report
     from diffrect.showcase.demo import demo
     from diffrect.training.train import train
 
@@ -45,6 +46,7 @@ __all__ = [
     "predict",
     "prepare",
     "train",
+    "write_report",
 ]
 
 _MODULES = {
@@ -65,6 +67,7 @@ _MODULES = {
     "predict": "diffrect.inference.predict",
     "prepare": "diffrect.data.prepare",
     "train": "diffrect.training.train",
+    "write_report": "diffrect.reporting.run_report",
 }
 
 

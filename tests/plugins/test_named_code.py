@@ -77,6 +77,7 @@ def test_hostile_runs_import_nothing(
     commands += [
         ["train", str(store.path), str(tmp_path / "new"), "--config", f"{run}/config.yaml"]
     ]
+    commands += [[*commands[-1], "--print-config"]]
     if what in ("method", "network"):  # prediction has no views
         commands += [["evaluate", str(run)], ["predict", str(run), "out", str(tmp_path)]]
         shutil.copy(Path(store.path) / "store.json", tmp_path / "a.nii")

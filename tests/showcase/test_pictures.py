@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from matplotlib.image import imread
 
-from diffrect.showcase.panels import Panel, PictureRow, crop_square, intensity_window
+from diffrect.reporting.panels import Panel, PictureRow, crop_square, intensity_window
 from diffrect.showcase.pictures import (
     COLOURS,
     NAME_INCHES,

@@ -42,10 +42,24 @@ def look_before_training(
     look_at_store(store)
     check_name(settings.method)
     check_network_name(settings)
+    look_at_code(settings, plugins, file)
+    find_method(settings.method)
+
+
+def look_at_code(settings: TrainConfig, plugins: Sequence[str], file: Path | None) -> None:
+    """Load plug-ins, and refuse code that only a file names.
+
+    Args:
+        settings: the settings of the training.
+        plugins: see `load_plugins`.
+        file: the file that some of the settings come from.
+
+    Raises:
+        InputError: naming it.
+    """
     load_plugins(plugins)
     if file is not None:
         check_named_by_run(file.parent, settings, file)
-    find_method(settings.method)
 
 
 def look_before_comparing(

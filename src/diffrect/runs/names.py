@@ -23,6 +23,11 @@ def metrics_file(split: str) -> str:
     return f"metrics_{split}.json"
 
 
+def report_folder(split: str) -> str:
+    """Return the name of the folder with the report of a split."""
+    return f"report_{split}"
+
+
 def checkpoint_file(name: str) -> str:
     """Return the name of the file of a checkpoint in CHECKPOINTS_FOLDER."""
     return f"{name}.pt"
@@ -35,6 +40,7 @@ ENTRIES = (
     PROFILE_FOLDER,
     LOG_FILE,
     *map(metrics_file, SPLITS),
+    *map(report_folder, SPLITS),
     CELL_FILE,
     PLUGINS_FILE,
     STORE_LINK_FILE,

@@ -27,7 +27,7 @@ from diffrect.evaluation.figures import (
     save_figure,
 )
 from diffrect.evaluation.metrics import METRICS, case_dice
-from diffrect.showcase.panels import Box, Panel, PictureRow, crop_square, intensity_window
+from diffrect.reporting.panels import Box, Panel, PictureRow, crop_square, intensity_window
 
 COLOURS = (VERMILION, YELLOW, SKY_BLUE, PURPLE, GREEN, BLUE, ORANGE)  # three first differ in grey
 LineStyle = tuple[float, tuple[float, ...]] | Literal["-"]
