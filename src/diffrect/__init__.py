@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from diffrect.data.store import Store
     from diffrect.errors import InputError
     from diffrect.evaluation.evaluate import evaluate
-    from diffrect.inference.export import export
+    from diffrect.evaluation.export import export
     from diffrect.inference.model import Model
     from diffrect.inference.predict import predict
     from diffrect.inference.reference import load_reference_checkpoint
@@ -60,7 +60,7 @@ _MODULES = {
     "compare_table": "diffrect.comparison.report.report",
     "demo": "diffrect.showcase.demo",
     "evaluate": "diffrect.evaluation.evaluate",
-    "export": "diffrect.inference.export",
+    "export": "diffrect.evaluation.export",
     "inspect": "diffrect.data.inspection",
     "load_plugin": "diffrect.plugins.files",
     "load_reference_checkpoint": "diffrect.inference.reference",

@@ -46,13 +46,17 @@ def named(what: str, name: str) -> dict[str, Any]:
     return {what: name} if what in ("method", "network") else {"options": {what: name}}
 
 
-def changed(run: Path, target: Path, change: Callable[[dict[str, Any]], Any]) -> Path:
+def changed(
+    run: Path, target: Path, change: Callable[[dict[str, Any]], Any], network: str | None
+) -> Path:
     """A copy of a run whose configuration and checkpoints name something else."""
     shutil.copytree(run, target)
     for name in ("best", "last"):
         file = checkpoint_path(target, name)
         state = load_checkpoint(file)
         state["config"] = change(state["config"])
+        sizes = {"channels": 1, "classes": 4}
+        state["network"] = network and {"kind": "own", **sizes, "name": network}
         torch.save(state, file)
     content = yaml.safe_load((target / "config.yaml").read_text())
     (target / "config.yaml").write_text(yaml.safe_dump(change(content)))
@@ -72,7 +76,8 @@ def test_hostile_runs_import_nothing(
         fields = named(what, name)
         return {**config, **fields, "options": {**config["options"], **fields.get("options", {})}}
 
-    run = changed(tiny_run, tmp_path / "run", change)
+    network = name if what == "network" else None
+    run = changed(tiny_run, tmp_path / "run", change, network)
     commands = [["train", str(store.path), str(run), "--resume"]]
     commands += [
         ["train", str(store.path), str(tmp_path / "new"), "--config", f"{run}/config.yaml"]

@@ -12,7 +12,7 @@ from diffrect.comparison.cell import load_same_plugins
 from diffrect.config import TrainConfig
 from diffrect.data.store import Store
 from diffrect.errors import InputError
-from diffrect.inference.export import export
+from diffrect.evaluation.export import export
 from diffrect.inference.load import load_method
 from diffrect.inference.model import Model
 from diffrect.methods.base import make_teacher, move_average
@@ -160,6 +160,13 @@ def test_a_plugin_is_remembered_and_asked_for(
     assert cli.main([*resume, "--plugin", str(plugin)]) == 0
     assert f"{plugin}: has changed since {run} was trained with it" in capsys.readouterr().err
 
+    # A file of its own asks, too.
+    model = str(tmp_path / "small.safetensors")
+    assert cli.main(["export", run, model, "--quiet", "--plugin", str(plugin)]) == 0
+    monkeypatch.setattr(trust, "_TRUSTED", set())
+    with pytest.raises(InputError, match="names the network own_small:Small, whose code is run"):
+        Model.load(model)
+
     # A cell of a comparison in another process loads the same file, if it is the same.
     noted = {"plugins": {str(plugin): files.loaded_plugins()[0].sha256}}
     load_same_plugins(noted)
@@ -180,6 +187,8 @@ def test_another_network_is_exported(store: Store, tmp_path: Path) -> None:
     pytest.importorskip("onnxscript")
     config = replace(TINY, method="supervised", size=40)  # no multiple of 16
     run = train(store.path, tmp_path / "run", config, progress=False)
-    file = export(run, tmp_path / "model.onnx")
     image = np.random.default_rng(0).random((20, 24, 3))
-    assert np.array_equal(Model.load(file).predict(image), Model.load(run).predict(image))
+    expected = Model.load(run).predict(image)
+    for name in ("model.onnx", "model.safetensors"):
+        file = export(run, tmp_path / name)
+        assert np.array_equal(Model.load(file).predict(image), expected)

@@ -13,6 +13,7 @@ from diffrect.plugins.files import load_plugins
 from diffrect.plugins.settings import check_settings
 from diffrect.runs.plugins import check_named_by_run
 from diffrect.runs.recognise import check_has_model, check_is_store
+from diffrect.training.loggers.names import check_packages, parse_loggers
 
 
 def look_at_store(store: Path) -> None:
@@ -39,6 +40,7 @@ def look_before_training(
     Raises:
         InputError: naming it.
     """
+    check_packages(parse_loggers(settings.logger))
     look_at_store(store)
     check_name(settings.method)
     check_network_name(settings)
@@ -89,6 +91,7 @@ def _check_matrix(matrix: MatrixArguments, config: TrainConfig | None, file: Pat
     if file is not None and config is not None:
         check_settings(config, file)
     plan_cells(**matrix)
+    check_packages(parse_loggers((matrix.get("config") or TrainConfig()).logger))
 
 
 def look_before_predicting(

@@ -24,13 +24,16 @@ class OwnNetwork(nn.Module):
     Attributes:
         network: an object of the class that the user has named.
         spec: how it was named.
+        text: the same as the user wrote it.
+        channels: channels of the images.
+        classes: number of classes, background included.
     """
 
-    def __init__(self, spec: NetworkSpec, channels: int, classes: int) -> None:
+    def __init__(self, text: str, channels: int, classes: int) -> None:
         """Make the network.
 
         Args:
-            spec: how it is named.
+            text: how it is named, see `NetworkSpec`.
             channels: channels of the images.
             classes: number of classes, background included.
 
@@ -38,7 +41,8 @@ class OwnNetwork(nn.Module):
             InputError: there is no such class, it is no network, or it cannot be made like this.
         """
         super().__init__()
-        self.spec = spec
+        self.text, self.channels, self.classes = text, channels, classes
+        self.spec = spec = NetworkSpec.parse(text)
         kind = find_object(spec.name, f"--network {spec.name}", "network")
         if not (isinstance(kind, type) and issubclass(kind, nn.Module)):
             raise refuse(spec, "a subclass of torch.nn.Module", got=repr(kind))
@@ -68,8 +72,8 @@ def make_network(text: str, channels: int, classes: int) -> nn.Module:
     Raises:
         InputError: there is none of that name, or it cannot be made like this.
     """
-    spec = NetworkSpec.parse(text)
-    return OwnNetwork(spec, channels, classes) if spec.is_own else UNet(channels, classes)
+    own = NetworkSpec.parse(text).is_own
+    return OwnNetwork(text, channels, classes) if own else UNet(channels, classes)
 
 
 def only_map(found: Any) -> Any:

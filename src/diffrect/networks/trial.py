@@ -40,7 +40,7 @@ def check_network(
         return
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         torch.manual_seed(0)
-        network = OwnNetwork(spec, channels, classes)
+        network = OwnNetwork(text, channels, classes)
         if not any(p.requires_grad for p in network.parameters()):
             raise refuse(spec, "parameters to train", found="none")
         trial = _Trial(network, channels, classes, size)

@@ -8,12 +8,17 @@ LOG_FILE = "metrics.jsonl"
 CELL_FILE = "cell.json"
 PLUGINS_FILE = "plugins.json"
 TENSORBOARD_FOLDER = "tensorboard"
+CSV_FOLDER = "csv"
+PICTURES_FOLDER = "pictures"
+WANDB_FOLDER = "wandb"  # the name is theirs
+LOGGERS_FILE = "loggers.json"
 PROFILE_FOLDER = "profile"
 CHECKPOINTS_FOLDER = "checkpoints"
 LAST, PREVIOUS, BEST = "last", "previous", "best"  # checkpoints, see `checkpoint_file`
 SPLITS = ("val", "test", "all")  # what `evaluate` can score
 METRICS_FORMAT = 1  # version of metrics_SPLIT.json
 PLUGINS_FORMAT = 1  # version of plugins.json
+MODEL_FILE_FORMAT = 1  # version of what a file of `export` says of its model
 REPLACED = ".replaced"
 MOVING = ".replaced.moving"
 
@@ -37,6 +42,10 @@ def checkpoint_file(name: str) -> str:
 ENTRIES = (
     CHECKPOINTS_FOLDER,
     TENSORBOARD_FOLDER,
+    CSV_FOLDER,
+    PICTURES_FOLDER,
+    WANDB_FOLDER,
+    LOGGERS_FILE,
     PROFILE_FOLDER,
     LOG_FILE,
     *map(metrics_file, SPLITS),
