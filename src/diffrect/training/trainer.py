@@ -41,7 +41,9 @@ from diffrect.runs.resume import TrainingState
 from diffrect.runs.state import load_optimizers, load_weights
 from diffrect.training.fabric import DTYPES, batch_explained, launch, make_fabric
 from diffrect.training.finite import Guard
+from diffrect.training.loggers.names import parse_loggers, takes_pictures
 from diffrect.training.monitor import Monitor
+from diffrect.training.pictures.album import Album
 from diffrect.training.profiling import StepProfiler
 from diffrect.training.saving import Saver
 from diffrect.training.statistics import PreciseStatistics, statistics_of
@@ -98,6 +100,7 @@ class Trainer:
             self.precise = PreciseStatistics(
                 self.batches, config, interpolation, self.fabric, self.dtype
             )
+        self.album: Album | None = None
         self.best = -math.inf
         self.last_dice = math.nan
         self.best_step: int | None = None
@@ -268,6 +271,7 @@ class Trainer:
             KeyboardInterrupt: a stop was asked for; the state is saved.
         """
         monitor.remark(self.method.remarks)
+        self.open_album()
         if self.step and self.step == self.best_step:
             self.saver.save_missing_best(self.step, self.model_state)
         try:
@@ -326,6 +330,19 @@ class Trainer:
                 f"diffrect train {self.store.path} {self.run} --resume"
             )
 
+    def open_album(self) -> None:
+        """Choose the slices of which pictures are drawn, if any are wanted."""
+        config = self.config
+        if config.log_images and takes_pictures(parse_loggers(config.logger)):
+            self.album = Album(
+                self.store,
+                self.split,
+                config,
+                self.views.interpolation,
+                self.fabric,
+                self.dtype,
+            )
+
     @property
     def predictor(self) -> nn.Module:
         """The network that predicts as it is now, with precise statistics if they are wanted."""
@@ -364,6 +381,7 @@ class Trainer:
             self.fabric,
             stop,
             monitor.validating,
+            None if self.album is None else self.album.look,
         )
         if scores is None:
             return
@@ -377,7 +395,8 @@ class Trainer:
         kept = better or math.isnan(self.last_dice)
         if kept:
             self.best_step = self.step
-        monitor.validation(self.step, scores, self.best)
+        pictures = {} if self.album is None else self.album.pictures(self.method, self.step)
+        monitor.validation(self.step, scores, self.best, pictures)
         monitor.sync()
 
         # The best model so far is kept apart from the last state.
