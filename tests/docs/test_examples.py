@@ -37,6 +37,7 @@ def examples_folder(
     shutil.copy(scan, tmp_path / "scan.nii.gz")
     label = scan.with_name(scan.name.replace(".nii.gz", "_gt.nii.gz"))
     shutil.copy(label, tmp_path / "label.nii.gz")
+    (tmp_path / "my_methods.py").write_text("class MeanTeacher: ...\n")
     monkeypatch.chdir(tmp_path)
     # What takes seconds and is tested elsewhere: processes of cells, plots, PyTorch's exporter.
     monkeypatch.setattr(comparison_run, "do_cell_apart", do_cell)
