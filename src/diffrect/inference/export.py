@@ -9,7 +9,6 @@ import logging
 import os
 import warnings
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import torch
@@ -22,6 +21,7 @@ from diffrect.inference.model import Model
 from diffrect.inference.onnx import METADATA_FORMAT, METADATA_KEY, STRIDE, OnnxNetwork, require
 from diffrect.networks.folding import fold_batch_norm
 from diffrect.networks.unet import UNet
+from diffrect.runs.names import Checkpoint
 
 TOLERANCE = 1e-3
 """Largest relative difference of logits between PyTorch and ONNX Runtime that is accepted."""
@@ -31,7 +31,7 @@ def export_onnx(
     run: Path,
     path: Path,
     *,
-    checkpoint: Literal["best", "last"] = "best",
+    checkpoint: Checkpoint = "best",
     overwrite: bool = False,
 ) -> Path:
     """Write a RUN folder's segmenter as ONNX and check it against PyTorch.
@@ -41,7 +41,7 @@ def export_onnx(
     Args:
         run: folder made by `train`.
         path: file to write.
-        checkpoint: `best` by validation, or `last`.
+        checkpoint: see `evaluate`.
         overwrite: replace a file that exists already.
 
     Returns:
