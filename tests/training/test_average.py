@@ -118,7 +118,7 @@ def test_checkpoints_of_a_training_without_it_are_explained(store: Store, tmp_pa
 def test_a_comparison_reports_the_averages(store: Store, tmp_path: Path) -> None:
     config = replace(CONFIG, iterations=1)
     given: dict[str, Any] = {"config": config, "labelled": [1], "apart": False, "progress": False}
-    made = compare(store.path, tmp_path, methods=["ict"], checkpoint="average", **given)
+    made = compare(store.path, tmp_path, methods=["diffrect"], checkpoint="average", **given)
     assert made is not None
     assert made.protocol["checkpoint"] == "average"
     assert "Checkpoint: the moving average's best" in (tmp_path / "report_val/table.md").read_text()

@@ -6,7 +6,7 @@ sees in eval mode. Training does not change: nothing is drawn, and nothing learn
 """
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 import torch
@@ -70,6 +70,27 @@ class Candidates:
         """Yield the candidates by the names of their checkpoints."""
         yield STUDENT, self.method.segmenter
         yield AVERAGE, self.average.network
+
+    def dice(
+        self,
+        predictor: nn.Module,
+        scores: Mapping[str, float],
+        score: Callable[[nn.Module], Mapping[str, float] | None],
+    ) -> dict[str, float] | None:
+        """Return the Dice of each candidate; None if a stop was asked for meanwhile.
+
+        Args:
+            predictor: the network that predicts.
+            scores: its scores, which are also those of a candidate that is this network.
+            score: returns the scores of another network, or None.
+        """
+        dice: dict[str, float] = {}
+        for name, network in self.networks():
+            found = scores if network is predictor else score(network)
+            if found is None:
+                return None
+            dice[name] = found["dice"]
+        return dice
 
     def judge(self, dice: Mapping[str, float], step: int) -> None:
         """Remember the candidates whose Dice is their best so far, or undefined.

@@ -6,6 +6,7 @@ resumed ends with the same weights as one that was not.
 
 import math
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -252,8 +253,7 @@ class Trainer:
             for name, network in self.candidates.networks():
                 if self.candidates.best_steps.get(name) == step:
                     kind, weights = describe(network), network.state_dict()
-                    state = self.model_state()
-                    states[name] = replace(state, network=kind, predictor=weights, beside={})
+                    states[name] = replace(self.model_state(), network=kind, predictor=weights)
         return states
 
     def model_state(self) -> ModelState:
@@ -387,8 +387,11 @@ class Trainer:
         """
         # The network that predicts is scored on whole volumes, and those that compete with it.
         monitor.validation_begins()
-        scores = self.scores(self.predictor, monitor, stop)
-        others = None if scores is None else self.dice_of_candidates(scores, monitor, stop)
+        predictor, score = self.predictor, partial(self.scores, monitor=monitor, stop=stop)
+        scores = score(predictor)
+        others: dict[str, float] | None = {}
+        if scores is not None and self.candidates is not None:
+            others = self.candidates.dice(predictor, scores, score)
         if scores is None or others is None:
             return
 
@@ -423,25 +426,6 @@ class Trainer:
             stop,
             monitor.validating,
         )
-
-    def dice_of_candidates(
-        self, own: dict[str, float], monitor: Monitor, stop: StopRequest
-    ) -> dict[str, float] | None:
-        """Return the Dice of the networks that compete with the predictor; None as `scores`.
-
-        Args:
-            own: the predictor's scores, which are those of a candidate that is the predictor.
-            monitor: shows the progress.
-            stop: ends the validation early.
-        """
-        dice: dict[str, float] = {}
-        for name, network in () if self.candidates is None else self.candidates.networks():
-            same = network is self.predictor
-            found = own if same else self.scores(network, monitor, stop)
-            if found is None:
-                return None
-            dice[name] = found["dice"]
-        return dice
 
 
 def seed_everything(seed: int, rank: int, step: int) -> None:
