@@ -59,6 +59,7 @@ Precision = Literal["32-true", "16-mixed", "bf16-mixed", "64-true"]
 
 _LARGEST_SIDE = 2**14
 _MOST_SLICES = 2**16
+_MOST_SHOWN = 64
 _NO_MEMORY = "more fits into no memory"
 _LARGEST_RATE = 1e6  # from there on, one step leaves no weight that is a number
 
@@ -70,7 +71,15 @@ REFERENCE_OF_FORMAT_1: Mapping[str, Any] = {
     "rectify_after": False,
 }
 """What preset `reference` was when files of version 1 were written, where it is not that now."""
+DIFFRECT_OF_FORMAT_3: Mapping[str, Any] = {
+    "given_guidance": 0.5,
+    "correction_weight": 1.0,
+    "decoded_share": 0.0,
+}
+"""What method diffrect's options were by default when files of version 3 were written, where they
+are not that now."""
 DIFFRECT_OF_FORMAT_2: Mapping[str, Any] = {
+    **DIFFRECT_OF_FORMAT_3,
     "rectifier": "slice",
     "rectify_share": 1 / 30,
     "consistency_target": "teacher",
@@ -83,8 +92,7 @@ DIFFRECT_OF_FORMAT_2: Mapping[str, Any] = {
     "least_part": 1.0,
     "diffusion_from": 0.0,
 }
-"""What method diffrect's options were by default when files of versions 1 and 2 were written, where
-they are not that now."""
+"""The same for files of versions 1 and 2."""
 _REFERENCE_OF_FORMAT_3: Mapping[str, Any] = {
     "geometry": "authors",
     "eight_bit": True,
@@ -183,6 +191,11 @@ class TrainConfig:
         default=None, metadata=MACHINE
     )
     """Threads that compute in each process."""
+    logger: Annotated[str, Shown("NAME,...")] = field(default="tensorboard", metadata=MACHINE)
+    """Loggers besides metrics.jsonl: tensorboard, csv, png (pictures only), mlflow, wandb, none,
+    or your own as package.module:Class(...)."""
+    log_images: int = field(default=4, metadata=MACHINE)
+    """Slices in the pictures of each validation; 0 draws none."""
     options: Annotated[Mapping[str, Any], Shown(hidden=True)] = field(
         default_factory=dict, metadata=COMPARED
     )
@@ -210,6 +223,7 @@ class TrainConfig:
             at_least("validate_every", self.validate_every, 1)
         if self.threads is not None:
             at_least("threads", self.threads, 1, 4096, why="no machine has as many")
+        within("log_images", self.log_images, 0, _MOST_SHOWN)
         rate = self.learning_rate
         if not 0 < rate <= _LARGEST_RATE:
             expected = f"a positive number up to {_LARGEST_RATE:g}"
@@ -339,8 +353,8 @@ def earlier_options(method: str, preset: str, version: int = 1) -> Mapping[str, 
         options.update(second_norm=False)
     if version < 2 and preset == "reference":
         options.update(REFERENCE_OF_FORMAT_1)
-    if version < 3 and method == "diffrect" and preset == "default":
-        options.update(DIFFRECT_OF_FORMAT_2)
+    if method == "diffrect" and preset == "default":
+        options.update(DIFFRECT_OF_FORMAT_2 if version < 3 else DIFFRECT_OF_FORMAT_3)
     return options
 
 

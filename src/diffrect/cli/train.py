@@ -49,7 +49,7 @@ class Train:
             return
         from diffrect.cli.before import look_before_training
 
-        look_before_training(self.store, self.settings.method)
+        look_before_training(self.store, self.settings)
 
     def __call__(self) -> None:
         from diffrect.methods.registry import complete, has_option

@@ -4,7 +4,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import fields, is_dataclass, replace
 from difflib import get_close_matches
 from importlib import import_module
-from importlib.metadata import entry_points
 from inspect import isabstract
 from traceback import extract_tb
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
@@ -105,6 +104,8 @@ def _target(name: str) -> str:
 
 
 def _entry_points() -> dict[str, str]:
+    from importlib.metadata import entry_points  # takes as long to import as yaml does
+
     return {p.name: f"{p.module}:{p.attr}" for p in entry_points(group=ENTRY_POINT_GROUP)}
 
 

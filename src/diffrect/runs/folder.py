@@ -5,7 +5,9 @@ RUN/options.yaml            every option of the method and the views, the preset
 RUN/split.json              patients of each part
 RUN/store.txt               path of the store
 RUN/metrics.jsonl           losses and validation scores, one line per report
-RUN/tensorboard/            the same numbers
+RUN/tensorboard/            the same numbers, with pictures
+RUN/csv/, pictures/, wandb/ the same for other loggers, where --logger asks for them
+RUN/loggers.json            which run of mlflow or wandb this one is
 RUN/checkpoints/            last.pt to resume, previous.pt, the one before it, best.pt to predict
 RUN/metrics_SPLIT.json      the scores that `evaluate` found
 RUN/cell.json               the name of the cell in a comparison, and its cost

@@ -9,6 +9,10 @@ STORE_LINK_FILE = "store.txt"
 LOG_FILE = "metrics.jsonl"
 CELL_FILE = "cell.json"
 TENSORBOARD_FOLDER = "tensorboard"
+CSV_FOLDER = "csv"
+PICTURES_FOLDER = "pictures"
+WANDB_FOLDER = "wandb"  # the name is theirs
+LOGGERS_FILE = "loggers.json"
 PROFILE_FOLDER = "profile"
 CHECKPOINTS_FOLDER = "checkpoints"
 LAST, PREVIOUS, BEST = "last", "previous", "best"  # checkpoints, see `checkpoint_file`
@@ -40,6 +44,10 @@ def checkpoint_file(name: str) -> str:
 ENTRIES = (
     CHECKPOINTS_FOLDER,
     TENSORBOARD_FOLDER,
+    CSV_FOLDER,
+    PICTURES_FOLDER,
+    WANDB_FOLDER,
+    LOGGERS_FILE,
     PROFILE_FOLDER,
     LOG_FILE,
     *map(metrics_file, SPLITS),

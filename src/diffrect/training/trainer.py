@@ -44,7 +44,9 @@ from diffrect.runs.state import load_average, load_optimizers, load_weights
 from diffrect.training.average import Candidates, WeightAverage
 from diffrect.training.fabric import DTYPES, batch_explained, launch, make_fabric
 from diffrect.training.finite import Guard
+from diffrect.training.loggers.names import parse_loggers, takes_pictures
 from diffrect.training.monitor import Monitor
+from diffrect.training.pictures.album import Album
 from diffrect.training.profiling import StepProfiler
 from diffrect.training.saving import Saver
 from diffrect.training.statistics import PreciseStatistics, statistics_of
@@ -105,6 +107,7 @@ class Trainer:
             self.precise = PreciseStatistics(
                 self.batches, config, interpolation, self.fabric, self.dtype
             )
+        self.album: Album | None = None
         self.best = -math.inf
         self.last_dice = math.nan
         self.best_step: int | None = None
@@ -294,6 +297,7 @@ class Trainer:
             KeyboardInterrupt: a stop was asked for; the state is saved.
         """
         monitor.remark(self.method.remarks)
+        self.open_album()
         if self.step:
             for name, model in self.model_states(self.step).items():
                 self.saver.save_missing(name, model)
@@ -353,6 +357,19 @@ class Trainer:
                 f"diffrect train {self.store.path} {self.run} --resume"
             )
 
+    def open_album(self) -> None:
+        """Choose the slices of which pictures are drawn, if any are wanted."""
+        config = self.config
+        if config.log_images and takes_pictures(parse_loggers(config.logger)):
+            self.album = Album(
+                self.store,
+                self.split,
+                config,
+                self.views.interpolation,
+                self.fabric,
+                self.dtype,
+            )
+
     @property
     def predictor(self) -> nn.Module:
         """The network that predicts as it is now, with precise statistics if they are wanted."""
@@ -407,7 +424,8 @@ class Trainer:
         if self.candidates is not None:
             self.candidates.judge(others, self.step)
         named = {f"{name}_dice": dice for name, dice in others.items()}
-        monitor.validation(self.step, scores | named, self.best)
+        pictures = {} if self.album is None else self.album.pictures(self.method, self.step)
+        monitor.validation(self.step, scores | named, self.best, pictures)
         monitor.sync()
 
         # The best models so far are kept apart from the last state.
@@ -425,6 +443,7 @@ class Trainer:
             self.fabric,
             stop,
             monitor.validating,
+            self.album.look if self.album is not None and network is self.predictor else None,
         )
 
 

@@ -13,19 +13,16 @@ from diffrect.comparison.report.axes import PAGE_WIDTH, set_title, style_axes
 from diffrect.comparison.report.boxes import by_class
 from diffrect.comparison.report.comparison import Comparison
 from diffrect.comparison.report.statistics import MEAN, Spread, TableRow
-from diffrect.evaluation.figures import (
+from diffrect.evaluation.colours import (
     BLACK,
     BLUE,
     GREEN,
     ORANGE,
     PURPLE,
     SKY_BLUE,
-    TEXT_POINTS,
     VERMILION,
-    literal_names,
-    new_figure,
-    save_figure,
 )
+from diffrect.evaluation.figures import TEXT_POINTS, literal_names, new_figure, save_figure
 from diffrect.evaluation.metrics import METRICS
 
 # Dark colours come first: they differ in grey too, and thin lines stay visible.
