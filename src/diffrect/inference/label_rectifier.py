@@ -30,7 +30,7 @@ from diffrect.networks.latent_rectifier import LatentRectifier
 from diffrect.networks.rectifier import Rectifier
 from diffrect.runs.folder import read_split
 from diffrect.runs.log import last_value
-from diffrect.runs.names import LOG_FILE, STORE_LINK_FILE
+from diffrect.runs.names import LOG_FILE, STORE_LINK_FILE, Checkpoint
 from diffrect.text_files import read_text
 
 Guidance = float | Literal["auto"]
@@ -103,9 +103,7 @@ class LabelRectifier:
         self.network = self.method.rectifier if learnt else None
 
     @classmethod
-    def load(
-        cls, run: Path, checkpoint: Literal["best", "last"], device: torch.device
-    ) -> "LabelRectifier":
+    def load(cls, run: Path, checkpoint: Checkpoint, device: torch.device) -> "LabelRectifier":
         """Return the rectifier of a RUN folder.
 
         Raises:

@@ -82,7 +82,7 @@ class Model:
         self.task, self.config, self.step = task, config, step
         self.code = dict(code or {})
         self._rectifier: LabelRectifier | None = None
-        self.origin: tuple[Path, Literal["best", "last"]] | None = None  # the run of its training
+        self.origin: tuple[Path, Checkpoint] | None = None  # the run of its training
         self.segmenter = Segmenter(
             for_prediction(self.network), config.side, interpolation, config.spacing, device
         )

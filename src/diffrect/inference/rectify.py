@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import torch
@@ -26,6 +25,7 @@ from diffrect.inference.label_rectifier import Guidance, LabelRectifier
 from diffrect.inference.pairs import Pair, list_pairs
 from diffrect.inference.rectified import RectifiedLabel, rectify_volume
 from diffrect.labels import IGNORED
+from diffrect.runs.names import Checkpoint
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ def rectify(
     inputs: Sequence[Path | str],
     *,
     guidance: Guidance = "auto",
-    checkpoint: Literal["best", "last"] = "best",
+    checkpoint: Checkpoint = "best",
     device: str = "auto",
     overwrite: bool = False,
     progress: bool = True,
