@@ -2,7 +2,6 @@
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal
 
 from diffrect.atomic import remove_unfinished, write_atomic
 from diffrect.distributed.locks import sole_writer_of_file
@@ -13,14 +12,15 @@ from diffrect.inference.model import Model
 from diffrect.inference.model_file import model_bytes
 from diffrect.runs.architecture import describe
 from diffrect.runs.model_state import ModelState
-from diffrect.runs.recognise import MODEL_SUFFIXES
+from diffrect.runs.names import Checkpoint
+from diffrect.runs.recognise import MODEL_SUFFIXES, check_is_run
 
 
 def export(
     run: Path | str,
     path: Path | str,
     *,
-    checkpoint: Literal["best", "last"] = "best",
+    checkpoint: Checkpoint = "best",
     licence: str | None = None,
     overwrite: bool = False,
 ) -> Path:
@@ -44,7 +44,7 @@ def export(
     Args:
         run: folder made by `train`.
         path: file to write, ending in .safetensors or .onnx.
-        checkpoint: `best` by validation, or `last`.
+        checkpoint: see `evaluate`.
         licence: of the weights, for the card; such as CC-BY-4.0.
         overwrite: replace a file, and a card, that exist already.
 
@@ -64,6 +64,7 @@ def export(
             raise InputError("--licence", "a file that has a card, .safetensors", got=path)
         return export_onnx(run, path, checkpoint=checkpoint, overwrite=overwrite)
     card_file = path.with_suffix(".md")
+    check_is_run(run, "copy the file and its card")
     _check_new(path, card_file, overwrite)
     model = Model.load(run, checkpoint=checkpoint, device="cpu")
     state = _state_of(model, run)

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -27,6 +27,7 @@ from diffrect.methods.registry import as_trained
 from diffrect.networks.folding import for_prediction
 from diffrect.networks.mean import MeanOfNetworks
 from diffrect.runs.folds import is_cross_validation, trained_folds
+from diffrect.runs.names import Checkpoint
 
 
 class Model:
@@ -81,7 +82,7 @@ class Model:
     def load(
         cls,
         run: Path | str,
-        checkpoint: Literal["best", "last"] = "best",
+        checkpoint: Checkpoint = "best",
         device: str = "auto",
     ) -> "Model":
         """Return the model of a RUN folder, or of a file that `export` wrote.
@@ -94,13 +95,14 @@ class Model:
         """
         if Path(run).suffix == ".onnx":
             return cls.load_exported(Path(run))
+        where = find_device(device)
         if Path(run).suffix == ".safetensors":
             loaded = network_of(read_model_file(Path(run)).state, Path(run))
-            return cls(*loaded[:-1], find_device(device), loaded.code)
+            return cls(*loaded[:-1], where, loaded.code)
         if is_cross_validation(Path(run)):
             return cls.mean([cls.load(f, checkpoint, device) for f in trained_folds(Path(run))])
-        network, task, config, step, interpolation, code = load_network(run, checkpoint)
-        return cls(network, task, config, step, interpolation, find_device(device), code)
+        loaded = load_network(run, checkpoint)
+        return cls(*loaded[:-1], where, loaded.code)
 
     @classmethod
     def mean(cls, models: Sequence["Model"]) -> "Model":

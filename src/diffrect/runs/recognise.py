@@ -6,7 +6,13 @@ from typing import Literal
 from diffrect.data.record import STORE_FILE
 from diffrect.errors import InputError
 from diffrect.runs.folds import is_cross_validation
-from diffrect.runs.names import CHECKPOINTS_FOLDER, CONFIG_FILE, checkpoint_file
+from diffrect.runs.names import (
+    AVERAGE,
+    CHECKPOINTS_FOLDER,
+    CONFIG_FILE,
+    STUDENT,
+    checkpoint_file,
+)
 
 MODEL_SUFFIXES = (".onnx", ".safetensors")
 """The names of files that `export` writes end in one of these."""
@@ -33,12 +39,22 @@ def check_is_store(path: Path) -> None:
         raise _taken_for(path, "store", "run")
 
 
+def check_is_run(path: Path, hint: str | None = None) -> None:
+    """Check that what is given as a run is no file that `export` wrote, which has only the model.
+
+    Raises:
+        InputError: it is one.
+    """
+    if path.suffix in MODEL_SUFFIXES and path.is_file():
+        raise InputError(path, "a run made by train", found="a model made by export", hint=hint)
+
+
 def check_has_model(path: Path, checkpoint: str) -> None:
     """Check that there is a model where it is looked for, before anything of it is read.
 
     Args:
         path: a RUN folder, or a file that `export` wrote.
-        checkpoint: the checkpoint of the run, `best` or `last`.
+        checkpoint: the checkpoint of the run, see `runs.names.Checkpoint`.
 
     Raises:
         InputError: there is no such file; the folder is a store.
@@ -54,7 +70,8 @@ def check_has_model(path: Path, checkpoint: str) -> None:
         return
     if kind_of_folder(path) == "store":
         raise _taken_for(path, "run", "store")
-    raise InputError(file, "a checkpoint", found="no such file")
+    hint = "only trainings with --average have it" if checkpoint in (STUDENT, AVERAGE) else None
+    raise InputError(file, "a checkpoint", found="no such file", hint=hint)
 
 
 def _taken_for(path: Path, expected: Kind, found: Kind) -> InputError:
