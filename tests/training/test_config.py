@@ -114,7 +114,7 @@ def test_every_departure_is_an_option_of_its_own() -> None:
         (TrainConfig(method="best"), "--method best: expected one of supervised"),
         (TrainConfig(method="diffrect.methods.losses:dice_loss"), "expected a subclass"),
         (TrainConfig(method="no.such:Method"), "--method no.such:Method"),
-        (TrainConfig(method=":"), "--method :: expected one of"),
+        (TrainConfig(method=":"), "--method :: expected MODULE:NAME such as"),
         (TrainConfig(options={"confidense": 1}), "--option confidense: expected one of"),
         (
             TrainConfig(options={"confidence": "high"}),
