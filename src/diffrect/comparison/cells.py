@@ -71,6 +71,9 @@ def plan_cells(
     for cell in {cell.name: cell for cell in cells}.values():
         with _naming(cell):
             check_name(cell.config.method)
+            if cell.config.validate_slices is not None:
+                got = f"{cell.config.validate_slices:g} of each scan"
+                raise InputError("--validate-slices", "none in a comparison", got=got)
     return cells
 
 

@@ -13,6 +13,7 @@ from diffrect.config import config_to_dict
 from diffrect.console import count, progress_bar
 from diffrect.data.record import CaseRecord
 from diffrect.data.split import Split
+from diffrect.data.splits.blocks import blocks_of, check_blocks
 from diffrect.data.store import Store
 from diffrect.distributed.locks import Lock, sole_writer_of_file
 from diffrect.distributed.ranks import is_first, together
@@ -88,10 +89,18 @@ def evaluate(
     data = _open_store(run, model, None if store is None else Path(store))
     parts = read_split(run)
     patients = _patients(split, parts, data, another=store is not None)
+    blocks = _blocks(split, parts, data)
     records = _labelled_cases(data, patients, split)
+    if blocks:
+        records = [record for record in records if record.id in blocks]
     with _sole_report(run, split) as lock, together() as ranks:
         mine = progress_bar(ranks.share(records), f"evaluating {split}", progress and ranks.first)
-        cases = ranks.gather([_score(model, data, record, empty) for record in mine])
+        cases = ranks.gather(
+            [
+                _score(model, data, record, blocks.get(record.id, slice(None)), empty)
+                for record in mine
+            ]
+        )
         summary = summarise(case.classes for case in cases)
         scored = {case.patient for case in cases}
         result = Evaluation(
@@ -141,9 +150,11 @@ def _identity(run: Path) -> tuple[int, int] | None:
     return facts.st_ino, facts.st_mtime_ns
 
 
-def _score(model: Model, store: Store, record: CaseRecord, empty: EmptyConvention) -> CaseScores:
-    prediction = model.predict_slices(store.image(record.id), spacing=record.spacing)
-    truth = store.label(record.id)
+def _score(
+    model: Model, store: Store, record: CaseRecord, part: slice, empty: EmptyConvention
+) -> CaseScores:
+    prediction = model.predict_slices(store.image(record.id)[part], spacing=record.spacing)
+    truth = store.label(record.id)[part]
     scores = case_metrics(prediction, truth, model.classes, record.spacing, empty)
     ignored = int(np.count_nonzero(truth == IGNORED))
     return CaseScores(record.id, record.patient, ignored, scores)
@@ -189,8 +200,10 @@ def _patients(split: str, parts: Split, store: Store, *, another: bool) -> tuple
     Raises:
         InputError: with `all`, the store is the run's or holds patients that it was trained on.
     """
-    if split != "all":
-        return parts.val if split == "val" else parts.test
+    if split == "val":
+        return parts.labelled if parts.val_slices else parts.val
+    if split == "test":
+        return parts.test
     if not another:
         raise InputError("--split all", "--store with another store than that of the run")
     known = set(parts.train).intersection(store.patients)
@@ -198,6 +211,14 @@ def _patients(split: str, parts: Split, store: Store, *, another: bool) -> tuple
         expected = f"patients that were not trained on in {store.path}"
         raise InputError("--split all", expected, found=f"{len(known)}, such as {min(known)}")
     return store.patients
+
+
+def _blocks(split: str, parts: Split, store: Store) -> dict[str, slice]:
+    """Return the slices to score of each case of which not all are."""
+    if split != "val":
+        return {}
+    check_blocks(parts, store.cases, f"split of {store.path}")
+    return {block.case: block.part for block in blocks_of(parts)}
 
 
 def _labelled_cases(store: Store, patients: tuple[str, ...], split: str) -> list[CaseRecord]:
@@ -220,8 +241,10 @@ def _labelled_cases(store: Store, patients: tuple[str, ...], split: str) -> list
 
 def _protocol(model: Model, parts: Split) -> dict[str, Any]:
     """Return how the model was trained, and on whom."""
+    slices = {"val_slices": list(parts.val_slices)} if parts.val_slices else {}
     return {
         **config_to_dict(model.config),
         "labelled_patients": list(parts.labelled),
         "unlabelled_patients": len(parts.unlabelled),
+        **slices,
     }

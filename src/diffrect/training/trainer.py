@@ -55,7 +55,8 @@ class Trainer:
     Attributes:
         step: iterations done.
         precise: counts batch norm's statistics anew before the network predicts, if that is wanted.
-        shown: the classes that the validation patients show, which choose the best checkpoint.
+        scored: what validates: scans of patients, or blocks of slices.
+        shown: the classes that it shows, which choose the best checkpoint.
         best: the highest Dice of a validation so far, in [0, 1]; -inf before the first that is
             defined.
         last_dice: the Dice of the last validation; NaN before the first, or if it is undefined.
@@ -89,7 +90,8 @@ class Trainer:
             name: cast(Optimizer, self.fabric.setup_optimizers(optimizer))
             for name, optimizer in self.method.optimizers().items()
         }
-        self.shown = classes_shown(store, split.val)
+        self.scored = store.validation_blocks(split)
+        self.shown = classes_shown(store, self.scored)
         self.step = 0
         self.precise: PreciseStatistics | None = None
         if config.precise_statistics:
@@ -338,7 +340,7 @@ class Trainer:
         scores = validate(
             self.segmenter,
             self.store,
-            self.split.val,
+            self.scored,
             self.shown,
             self.fabric,
             stop,
