@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal
 import yaml
 
 from diffrect.atomic import write_atomic
-from diffrect.checks import at_least, update_dataclass, within
+from diffrect.checks import at_least, check_device, update_dataclass, within
 from diffrect.errors import InputError, brief
 from diffrect.text_files import parse_yaml, read_yaml
 
@@ -40,7 +40,7 @@ class Shown:
     Attributes:
         metavar: what stands for the value in the help; None: its kind.
         default: what the help says of the default; None: the default itself, "": nothing.
-        formerly: names, with dashes, that the option had in earlier versions.
+        formerly: names that the option had in earlier versions; they are still understood.
         hidden: whether it is no option.
     """
 
@@ -63,7 +63,7 @@ _MOST_SHOWN = 64
 _NO_MEMORY = "more fits into no memory"
 _LARGEST_RATE = 1e6  # from there on, one step leaves no weight that is a number
 
-CONFIG_FORMAT = 3
+CONFIG_FORMAT = 4
 """Version of the files that `write_config` writes; files of version 1 hold no number."""
 REFERENCE_OF_FORMAT_1: Mapping[str, Any] = {
     "geometry": "single",
@@ -86,10 +86,16 @@ DIFFRECT_OF_FORMAT_2: Mapping[str, Any] = {
 }
 """What method diffrect's options were by default when files of versions 1 and 2 were written, where
 they are not that now."""
+_REFERENCE_OF_FORMAT_3: Mapping[str, Any] = {
+    "geometry": "authors",
+    "eight_bit": True,
+    "rotation_probability": 1.0,
+}
+_RIVALS_OF_FORMAT_3 = ("mean_teacher", "uamt", "ict", "cps", "mcnet", "incl", "unimatch", "bcp")
 # A configuration that was written by hand names only some of these; what it asks for is today's.
 _FIELDS_OF_FORMAT_1 = {
     *("method", "preset", "labelled", "split_file", "size", "iterations", "batch_labelled"),
-    *("batch_unlabelled", "seed", "validate_every", "learning_rate", "devices", "accelerator"),
+    *("batch_unlabelled", "seed", "validate_every", "learning_rate", "devices"),
     *("precision", "workers", "options"),
 }
 
@@ -107,7 +113,7 @@ class TrainConfig:
 
     method: Annotated[str, Shown("NAME")] = field(default="diffrect", metadata=COMPARED)
     """diffrect, supervised (labelled slices only), mean_teacher, uamt, fixmatch, ict, cps, mcnet,
-    incl, unimatch, bcp, ad_mt, crossmatch, unimatch_v2, or your own as
+    incl, unimatch, bcp, ad_mt, crossmatch, unimatch_v2, abd, beta_fft, or your own as
     package.module:Class."""
     preset: Preset = field(default="default", metadata=COMPARED)
     """Our form of the method, or the authors' code bug for bug; every option starts from it."""
@@ -157,6 +163,10 @@ class TrainConfig:
     """Iterations between validations, by which the best checkpoint is chosen."""
     learning_rate: float = field(default=0.01, metadata=RESULT)
     """Initial learning rate of SGD (momentum 0.9, weight decay 1e-4, polynomial decay)."""
+    device: Annotated[str, Shown("auto|cpu|cuda|cuda:N|mps", formerly=("accelerator",))] = field(
+        default="auto", metadata=MACHINE
+    )
+    """What computes; auto takes a GPU if there is one, cuda:1 the second of several."""
     devices: int = field(default=1, metadata=MACHINE)
     """Number of GPUs, or of processes on a CPU."""
     nodes: int = field(default=1, metadata=MACHINE)
@@ -167,8 +177,6 @@ class TrainConfig:
     """Before it predicts, count batch norm's statistics anew over plain training slices."""
     deterministic: bool = field(default=False, metadata=RESULT)
     """Get the same weights every time on a GPU too, where this is slower."""
-    accelerator: Literal["auto", "cpu", "cuda", "mps"] = field(default="auto", metadata=MACHINE)
-    """Kind of device."""
     precision: Precision = field(default="32-true", metadata=RESULT)
     """Floating-point precision, as Lightning Fabric names it."""
     nonfinite: Literal["stop", "skip"] = field(default="stop", metadata=MACHINE)
@@ -219,6 +227,14 @@ class TrainConfig:
         if not 0 < rate <= _LARGEST_RATE:
             expected = f"a positive number up to {_LARGEST_RATE:g}"
             raise InputError("learning_rate", expected, got=rate, setting="learning_rate")
+
+        self._check_device()
+
+    def _check_device(self) -> None:
+        check_device("device", self.device)
+        if ":" in self.device and self.devices > 1:
+            expected = f"cuda with --devices {self.devices}"
+            raise InputError("device", expected, got=self.device, setting="device")
 
     def _check_crop(self) -> None:
         if (self.spacing is None) != (self.crop is None):
@@ -276,10 +292,10 @@ def read_config(
     if not isinstance(content, dict):
         raise InputError(path, "a mapping of options", got=type(content).__name__)
     found = content.pop("format", None)
-    if found not in (None, 2, CONFIG_FORMAT):
+    if found is not None and found not in range(2, CONFIG_FORMAT + 1):
         raise InputError(path, f"configuration format {CONFIG_FORMAT}", got=found)
     if found != CONFIG_FORMAT and not as_written:
-        content = _with_earlier_options(content, first=found is None)
+        content = _with_earlier_options(content, found or 1)
     base = base or TrainConfig()
     return update_dataclass(
         base, _with_moved_settings(content, base.options, f"{path}: "), str(path)
@@ -288,8 +304,18 @@ def read_config(
 
 def write_config(config: TrainConfig, path: Path) -> None:
     """Write every field as YAML."""
+    write_atomic(path, config_text(config))
+
+
+def config_text(config: TrainConfig, *, ascii: bool = False) -> str:
+    """Return every field as YAML, which `read_config` reads.
+
+    Args:
+        config: the configuration.
+        ascii: write other characters as escapes, for a terminal.
+    """
     values = {"format": CONFIG_FORMAT, **config_to_dict(config)}
-    write_atomic(path, yaml.safe_dump(values, sort_keys=False, allow_unicode=True))
+    return str(yaml.safe_dump(values, sort_keys=False, allow_unicode=not ascii))
 
 
 def config_to_dict(config: TrainConfig) -> dict[str, Any]:
@@ -309,31 +335,39 @@ def config_from_dict(values: Mapping[str, Any]) -> TrainConfig:
     return update_dataclass(TrainConfig(), _with_moved_settings(values, {}), "config")
 
 
-def earlier_options(method: str, preset: str, *, first: bool = True) -> Mapping[str, Any]:
+def earlier_options(method: str, preset: str, version: int = 1) -> Mapping[str, Any]:
     """Return what a preset was to an earlier version, where it is not that now.
 
     Args:
         method: name of the method.
         preset: name of the preset.
-        first: the version was that of format 1, not 2.
+        version: the format that the version wrote, see `CONFIG_FORMAT`.
     """
-    options = dict(REFERENCE_OF_FORMAT_1) if first and preset == "reference" else {}
-    if method == "diffrect" and preset == "default":
+    options: dict[str, Any] = {}
+    if method in _RIVALS_OF_FORMAT_3 and preset == "reference":
+        options.update(_REFERENCE_OF_FORMAT_3)
+    if method == "unimatch" and preset == "reference":
+        options.update(perturbed_rows="unlabelled", box_labels="training")
+    if method == "incl":
+        options.update(second_norm=False)
+    if version < 2 and preset == "reference":
+        options.update(REFERENCE_OF_FORMAT_1)
+    if version < 3 and method == "diffrect" and preset == "default":
         options.update(DIFFRECT_OF_FORMAT_2)
     return options
 
 
-def _with_earlier_options(content: dict[str, Any], *, first: bool) -> dict[str, Any]:
+def _with_earlier_options(content: dict[str, Any], version: int) -> dict[str, Any]:
     """Return the fields of an earlier file with what keeps its preset as it was.
 
     Args:
         content: the fields.
-        first: the file is of format 1, which those that are written by hand seem to be, too.
+        version: the file's format; those that are written by hand seem to be of format 1, too.
     """
     options = content.get("options")
     if not content.keys() >= _FIELDS_OF_FORMAT_1 or not isinstance(options, Mapping):
         return content
-    earlier = earlier_options(str(content["method"]), str(content["preset"]), first=first)
+    earlier = earlier_options(str(content["method"]), str(content["preset"]), version)
     return {**content, "options": {**earlier, **options}}
 
 
@@ -342,7 +376,8 @@ def _with_moved_settings(
 ) -> dict[str, Any]:
     """Return the fields of a configuration with settings of older files moved to where they are.
 
-    `rectify_from` was a field of every training and is an option of the methods that read it.
+    `rectify_from` was a field of every training and is an option of the methods that read it;
+    `device` was called `accelerator`.
 
     Args:
         values: fields as a file or a checkpoint holds them.
@@ -350,6 +385,9 @@ def _with_moved_settings(
         where: what to put before the name of a wrong setting.
     """
     moved = dict(values.items())
+    if "accelerator" in moved:
+        earlier = moved.pop("accelerator")
+        moved.setdefault("device", earlier)
     start = moved.pop("rectify_from", None)
     if isinstance(start, int) and start < 0:
         raise InputError(f"{where}rectify_from", "at least 0", got=start, setting="rectify_from")

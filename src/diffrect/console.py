@@ -17,7 +17,6 @@ from typing import Any, TypeVar
 
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.markup import escape
-from rich.progress import track
 from rich.segment import Segment
 from rich.text import Text
 
@@ -106,6 +105,11 @@ def say(line: str) -> None:
     print(visible(line), flush=True)
 
 
+def say_lines(text: str) -> None:
+    """Print a result of several lines on stdout."""
+    print(_visible_lines(text), end="", flush=True)
+
+
 def show(text: Text) -> None:
     """Print a text of several lines on stdout as it is laid out, with its styles on a terminal."""
     stdout_console(soft_wrap=True).print(text, end="")
@@ -150,6 +154,8 @@ def progress_bar(
         shown: whether to show it at all.
         total: number of items, for iterables that have no length.
     """
+    from rich.progress import track  # the help has no bar, and should appear at once
+
     console = PlainConsole(stderr=True, emoji=False)
     hidden = not (shown and console.is_terminal)
     yield from track(items, plain(description), total, console=console, disable=hidden)

@@ -163,7 +163,7 @@ def only_line(capsys) -> str:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ("", "diffrect: expected a command, one of prepare, inspect, train, evaluate, predict, "),
+        ("", "diffrect: expected a command, one of prepare, inspect, train, options, evaluate, "),
         ("prepar A B", "prepar: expected a command, one of prepare, "),
         ("prepar A B", "; did you mean prepare? see diffrect --help"),
         ("prepare A", "STORE: expected a path, got none; the command is diffrect prepare SOURCE"),

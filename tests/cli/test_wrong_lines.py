@@ -196,6 +196,8 @@ def test_an_empty_or_a_missing_path_is_named(capsys: pytest.CaptureFixture[str])
     for command, kind in COMMANDS.items():
         places = [each for each in arguments_of(kind) if each.place]
         for number, place in enumerate(places):
+            if place.kind is not Path:
+                continue
             before = [each.label for each in places[:number]]
             empty = told([command, *before, ""], capsys)
             assert empty.startswith(f"{place.label}: expected a path, got ''; see diffrect")

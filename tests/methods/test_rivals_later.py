@@ -7,8 +7,9 @@ import torch
 
 from diffrect.data.batch import Batch
 from diffrect.labels import IGNORED
-from diffrect.methods import ad_mt, crossmatch, unimatch, unimatch_v2
+from diffrect.methods import abd, ad_mt, bcp, beta_fft, crossmatch, unimatch, unimatch_v2
 from diffrect.methods.consistency import with_boxes
+from diffrect.methods.losses import dice_loss
 from support.stubs import TOY, TRUTH, Reads, a_batch, a_method, rows, says, the_update
 
 
@@ -269,3 +270,164 @@ def test_unimatch_v2_views_drop_opposite_channels_of_half_of_the_rows() -> None:
         kept.append(whole.nonzero()[:, 0].tolist())
     assert kept[0] == kept[1]  # of the same rows in all maps
     assert len(kept[0]) == 2
+
+
+# ---- ABD -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("alike", "weak", "strong"),
+    [(False, [1, 20, 3, 4], [1, 20, 30, 40]), (True, [1, 30, 3, 4], [3, 20, 30, 40])],
+)
+def test_abd_displaces_the_least_sure_patches(
+    alike: bool, weak: list[int], strong: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sure = [torch.tensor([[0.9, 0.6, 0.8, 0.7]]), torch.tensor([[0.5, 0.95, 0.85, 0.75]])]
+    logits = []
+    for of_class_1 in ((2.2, 0.4, 1.4, 0.85), (0.0, 2.9, 1.7, 1.1)):
+        z = torch.tensor(of_class_1).view(1, 1, 2, 2)
+        logits.append(torch.cat([torch.zeros_like(z), z], dim=1))
+    chosen, drawn = abd.chosen_patches, torch.rand
+    monkeypatch.setattr(abd, "chosen_patches", lambda _, *rest: chosen(sure, *rest))
+    monkeypatch.setattr(torch, "rand", lambda *shape: drawn(*shape) / 2 + alike / 2)
+    method = a_method("abd", grid=2, surest=2)
+    assert isinstance(method, abd.ABD)
+    images = [torch.tensor([[[[1.0, 2], [3, 4]]]]) * factor for factor in (1, 10)]
+    changed = method.exchange(images, logits).flatten(1)
+    assert changed.tolist() == [weak, strong]
+    assert images[0].flatten().tolist() == [1, 2, 3, 4]  # the mixtures stay as they are
+
+
+def test_abd_patches_have_the_published_divergence_and_leave_a_rest() -> None:
+    first, second = torch.tensor([[[0.0, 0.4]]]), torch.tensor([[[0.0, 2.9], [0.0, 1.7]]])
+    sought, found = first.log_softmax(2), second.log_softmax(2)
+    divergence = (sought.exp() * (sought - found)).sum(2)
+    assert divergence[0].tolist() == pytest.approx([0.543828, 0.176477], abs=1e-6)
+    method = a_method("abd")
+    assert isinstance(method, abd.ABD)
+    images = [torch.zeros(3, 1, 9, 9), torch.ones(3, 1, 9, 9)]
+    logits = [torch.randn(3, 2, 9, 9) for _ in range(2)]
+    one, two = method.exchange(images, logits).chunk(2)
+    assert not one[..., 8].any()
+    assert not one[..., 8, :].any()
+    assert (one.flatten(1).sum(1) == 4).all()  # a patch of 2 x 2
+    assert ((two.flatten(1) == 0).sum(1) % 4 == 0).all()
+
+
+def test_abd_students_teach_each_other() -> None:
+    reads, label = Reads(), torch.tensor([[TRUTH]])
+    one, two = reads(rows([0.8, 0.4])), reads(rows([0.3, 0.9]))
+    crossed = abd.cross_teaching(one, two)
+    assert crossed.item() == pytest.approx(0.634917 + 0.775434, abs=2e-6)
+    assert dice_loss(one.softmax(1), 1 - label).item() == pytest.approx(0.634917, abs=1e-6)
+    assert dice_loss(two.softmax(1), label).item() == pytest.approx(0.775434, abs=1e-6)
+
+
+def test_abd_adds_both_students_losses_and_what_they_teach(monkeypatch: pytest.MonkeyPatch) -> None:
+    outside = torch.tensor([[True, False]])
+    monkeypatch.setattr(abd, "random_mask", lambda *_: outside)
+    monkeypatch.setattr(abd, "with_noise_boxes", lambda images, label: (images, label))
+    method = a_method("abd")
+    assert isinstance(method, abd.ABD)
+    method.teacher = says(0.9, 0.9)
+    method.segmenter, method.other = says(*TOY), says(*TOY)  # type: ignore[assignment]
+    monkeypatch.setattr(method, "exchange", lambda images, _: torch.cat(images))
+    numbers = the_update(method, a_batch(TOY, TOY, label=[0, 0]), 20000)
+    out = Reads()(rows(TOY))
+    ones, zeros = torch.tensor([[[1, 1]]]), torch.tensor([[[0, 0]]])
+    known = bcp.region_loss(out, zeros, ~outside) + bcp.region_loss(out, zeros, outside)
+    guess = bcp.region_loss(out, ones, outside) + bcp.region_loss(out, ones, ~outside)
+    assert numbers["supervised"] == pytest.approx(2 * known.item())
+    assert numbers["unsupervised"] == pytest.approx(2 * guess.item())
+    crossed = 2 * abd.cross_teaching(out, out).item()
+    assert numbers["crossed"] == pytest.approx(crossed, abs=1e-5)  # e in twice the pixels
+    assert numbers["loss"] == pytest.approx(2 * known.item() + guess.item() + crossed, abs=1e-5)
+    seen = method.other.seen  # type: ignore[union-attr]
+    assert [len(images) for images in seen] == [1, 1, 4]
+
+
+def test_abd_second_student_starts_as_the_first_and_follows_no_more() -> None:
+    method = a_method("abd", iterations=4)
+    method.segmenter, method.other, method.teacher = (torch.nn.BatchNorm2d(1) for _ in range(3))  # type: ignore[assignment]
+    for step, (value, expected) in enumerate([(5.0, 5.0), (6.0, 5.0)]):
+        torch.nn.init.constant_(method.segmenter.weight, value)
+        method.segmenter.running_var.fill_(value)
+        method.after_step(step)
+        assert method.other.weight.item() == method.other.running_var.item() == expected
+    assert method.teacher.weight.item() == pytest.approx(0.99 * 5 + 0.06)
+
+
+def test_abd_noise_is_background_where_the_label_is_known() -> None:
+    torch.manual_seed(0)
+    images = torch.full((200, 1, 32, 32), 0.5)
+    label = torch.ones(100, 32, 32, dtype=torch.long)
+    label[:, 0] = IGNORED
+    noisy, hidden = abd.with_noise_boxes(images, label)
+    changed = (noisy != 0.5)[:, 0]
+    assert set(noisy[:, 0][changed].tolist()) == {0.0, 1.0}
+    assert (hidden[:, 0] == IGNORED).all()
+    assert torch.equal(hidden[:, 1:] == 0, changed[:100, 1:])
+    shares = changed.flatten(1).float().mean(1)
+    assert (shares > 0).float().mean() == pytest.approx(0.5, abs=0.1)
+    assert shares.max() < 0.42
+
+
+# ---- beta-FFT --------------------------------------------------------------------------------
+
+
+def test_beta_fft_exchanges_low_frequencies() -> None:
+    method = a_method("beta_fft")
+    assert isinstance(method, beta_fft.BetaFFT)
+    checker = torch.arange(16)[:, None].add(torch.arange(16)).remainder(2) * 0.2 + 0.1
+    even = torch.full((1, 1, 16, 16), 0.6)
+    changed, plain = method.exchange([checker[None, None], even], []).split(1)
+    assert changed.flatten().tolist() == pytest.approx((checker + 0.4).flatten().tolist())
+    assert sorted({round(x, 5) for x in changed.flatten().tolist()}) == [0.5, 0.7]
+    assert plain.flatten().tolist() == pytest.approx([0.2] * 256)
+
+
+@pytest.mark.parametrize("magnitude", [False, True])
+def test_beta_fft_keeps_the_sign_of_low_frequencies_unless_asked_to(magnitude: bool) -> None:
+    images = torch.full((1, 1, 8, 8), -0.3)
+    expected = 0.3 if magnitude else -0.3
+    found = beta_fft.low_frequencies(images, 15 / 64, magnitude)
+    assert found.flatten().tolist() == pytest.approx([expected] * 64)
+
+
+def test_beta_fft_keeps_60_of_256_frequencies() -> None:
+    x = torch.arange(256) * (2 * torch.pi / 256)
+    waves = [(k * x).cos().expand(1, 1, 256, 256) for k in (29, 30, 31)]
+    found = [beta_fft.low_frequencies(wave, 15 / 64, magnitude=False) for wave in waves]
+    kept = [low.abs().max().item() for low in found]
+    assert kept == pytest.approx([1, 0.5, 0], abs=1e-5)  # of 30, only one sign is among them
+
+
+def test_beta_fft_weight_rises_over_the_second_stage() -> None:
+    method = a_method("beta_fft", iterations=40000)
+    assert isinstance(method, beta_fft.BetaFFT)
+    method.teacher = says(0.9, 0.1)
+    views = method.views(a_batch(TOY, [0.2, 0.3]))
+    weights = [method.further(views, 10000 + step)[1]["consistency_weight"]
+               for step in (0, 15000, 30000)]  # fmt: skip
+    assert weights == pytest.approx([0.003369, 0.143252, 0.5], abs=1e-6)
+
+
+def test_beta_fft_first_student_learns_labels_and_mixtures_of_both_views(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    share = torch.tensor([0.25, 0.25], dtype=torch.float64)
+    monkeypatch.setattr(beta_fft, "draw_mixture", lambda *_: (share, torch.tensor([1, 0])))
+    method = a_method("beta_fft", iterations=40000)
+    assert isinstance(method, beta_fft.BetaFFT)
+    images = rows(TOY, [0.2, 0.2], [0.6, 0.6])
+    view = abd.View(images, torch.tensor([[TRUTH]]), Reads()(images[1:]))
+    loss, logs = method.further([view, view], 40000)
+    assert float(logs["labels"]) / 4 == pytest.approx(0.246984, abs=1e-6)
+    assert float(logs["mixed"]) == pytest.approx(0, abs=1e-9)  # Reads is linear in the image
+    worse = view._replace(taught=Reads()(images[1:] + 0.1))
+    further, logs = method.further([view, worse], 40000)
+    assert float(logs["mixed"]) == pytest.approx(0.01)
+    assert (further - loss).item() == pytest.approx(0.5 * 0.01)
+    assert loss.item() == pytest.approx(2 * 0.246984, abs=1e-6)
+    mixed = method.segmenter.seen[0]  # type: ignore[index]
+    assert mixed[:, 0, 0, 0].tolist() == pytest.approx([0.8, 0.3, 0.5])

@@ -150,8 +150,8 @@ def test_preset_reference_of_format_1_keeps_its_meaning(tmp_path: Path) -> None:
     by_hand = tmp_path / "config.yaml"
     by_hand.write_text("preset: reference\n")
     assert resolve(read_config(by_hand)).view_options.geometry == "authors"
-    by_hand.write_text("format: 4\n")
-    with pytest.raises(InputError, match="expected configuration format 3, got 4"):
+    by_hand.write_text("format: 5\n")
+    with pytest.raises(InputError, match="expected configuration format 4, got 5"):
         read_config(by_hand)
 
 
@@ -186,7 +186,7 @@ def test_a_reference_run_of_before_goes_on_with_its_own_views(
 def _as_of_format_1(run: Path) -> None:
     """Take out of a run's files what version 0.1.0 did not write."""
     file = run / "config.yaml"
-    file.write_text(file.read_text().replace("format: 3\n", ""))
+    file.write_text(file.read_text().replace("format: 4\n", ""))
     for path in (run / "checkpoints").glob("*.pt"):
         state = load_checkpoint(path)
         state["config"]["options"].pop("geometry", None)

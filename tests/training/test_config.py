@@ -46,7 +46,7 @@ def test_every_field_has_a_role() -> None:
 
 def test_roles_say_what_may_differ_in_a_resumed_run(tmp_path: Path) -> None:
     config = TrainConfig()
-    free = {"devices", "nodes", "accelerator", "workers", "nonfinite", "split_file", "labelled"}
+    free = {"devices", "nodes", "device", "workers", "nonfinite", "split_file", "labelled"}
     free |= {"val_patients", "test_patients", "threads", "validate_slices", "logger", "log_images"}
     assert names_with(Role.CHOICE) == ("validate_every",)
     assert set(names_with(Role.MACHINE, Role.PATIENTS)) == free
@@ -193,7 +193,7 @@ def test_a_default_that_an_earlier_version_wrote_stays_what_it_was(tmp_path: Pat
     write_config(TrainConfig(options={"rectifier_interval": 3}), file)
     written = file.read_text()
     assert read_config(file).options == {"rectifier_interval": 3}
-    file.write_text(written.replace("format: 3", "format: 2"))
+    file.write_text(written.replace("format: 4", "format: 2"))
     earlier = read_config(file)
     assert earlier.options == {**DIFFRECT_OF_FORMAT_2, "rectifier_interval": 3}
     assert resolve(earlier).method_options.rectifier == "slice"
@@ -202,8 +202,29 @@ def test_a_default_that_an_earlier_version_wrote_stays_what_it_was(tmp_path: Pat
     assert read_config(file).options == {}
     supervised = TrainConfig(method="supervised")
     write_config(supervised, file)
-    file.write_text(file.read_text().replace("format: 3", "format: 2"))
+    file.write_text(file.read_text().replace("format: 4", "format: 2"))
     assert read_config(file) == supervised
+
+
+def test_rivals_that_an_earlier_version_wrote_keep_their_views(tmp_path: Path) -> None:
+    file = tmp_path / "config.yaml"
+    for method in ("mean_teacher", "bcp", "unimatch"):
+        now = TrainConfig(method=method, preset="reference")
+        assert resolve(now).view_options.geometry == "single"
+        write_config(now, file)
+        assert read_config(file) == now
+        file.write_text(file.read_text().replace("format: 4", "format: 3"))
+        views = resolve(read_config(file)).view_options
+        assert views.geometry == "authors"
+        assert views.eight_bit
+    before = resolve(read_config(file)).method_options
+    assert (before.perturbed_rows, before.box_labels) == ("unlabelled", "training")
+    written = complete(TrainConfig(method="incl")).options
+    assert written["second_norm"]
+    old = {name: value for name, value in written.items() if name != "second_norm"}
+    assert not resolve(
+        remembered(TrainConfig(method="incl", options=old))
+    ).method_options.second_norm
 
 
 def test_a_checkpoint_of_an_earlier_version_has_its_options() -> None:

@@ -11,15 +11,17 @@ from diffrect.cli.demo import Demo
 from diffrect.cli.evaluate import Evaluate
 from diffrect.cli.export import Export
 from diffrect.cli.inspect import Inspect
+from diffrect.cli.options import Options
 from diffrect.cli.predict import Predict
 from diffrect.cli.prepare import Prepare
 from diffrect.cli.train import Train
 
-Command = Prepare | Inspect | Train | Evaluate | Predict | Export | Compare | Demo
+Command = Prepare | Inspect | Train | Options | Evaluate | Predict | Export | Compare | Demo
 COMMANDS: Mapping[str, type[Command]] = {
     "prepare": Prepare,
     "inspect": Inspect,
     "train": Train,
+    "options": Options,
     "evaluate": Evaluate,
     "predict": Predict,
     "export": Export,

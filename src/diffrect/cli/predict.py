@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
+from diffrect.checks import check_device
 from diffrect.cli.arguments.spec import Place
 from diffrect.cli.fields import Checkpoint, Device, Flag
 from diffrect.cli.guidance import say_next
@@ -27,7 +28,7 @@ class Predict:
     checkpoint: Checkpoint = "best"
     """Best by validation, or the last."""
     device: Device = "auto"
-    """Device such as cpu, cuda or cuda:1; auto takes a GPU if there is one."""
+    """What computes; auto takes a GPU if there is one, cuda:1 the second of several."""
     format: Literal["nifti", "same"] = "nifti"
     """Write NIfTI label files, or each label in the format of its image."""
     axis: Axis = "model"
@@ -42,6 +43,9 @@ class Predict:
     """Replace label files that exist already."""
     quiet: Flag = False
     """Show no progress."""
+
+    def __post_init__(self) -> None:
+        check_device("--device", self.device)
 
     def look(self) -> None:
         """Refuse what can be refused before the work is loaded."""

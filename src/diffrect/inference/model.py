@@ -12,12 +12,13 @@ from torch import nn
 from diffrect.config import TrainConfig, config_from_dict
 from diffrect.data.fields import Fields
 from diffrect.data.task import Task
+from diffrect.distributed.devices import find_device
 from diffrect.errors import InputError
 from diffrect.imaging.read import read_image
 from diffrect.imaging.resample import Interpolation
 from diffrect.imaging.volume import Volume
 from diffrect.inference.arrays import is_single_slice, labels_of_array, volume_of
-from diffrect.inference.load import load_method, pick_device
+from diffrect.inference.load import load_method
 from diffrect.inference.onnx import OnnxNetwork
 from diffrect.inference.segment import segment
 from diffrect.inference.segmenter import Segmenter
@@ -90,9 +91,9 @@ class Model:
             return cls.load_exported(Path(run))
         if is_cross_validation(Path(run)):
             return cls.mean([cls.load(f, checkpoint, device) for f in trained_folds(Path(run))])
+        where = find_device(device)
         method, task, config, step = load_method(run, checkpoint)
         interpolation = resolve(config).view_options.interpolation
-        where = pick_device(device)
         return cls(method.predictor, task, config, step, interpolation, where)
 
     @classmethod

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from diffrect.data.batch import Batch
+from diffrect.data.view_options import SSL4MIS_VIEWS
 from diffrect.errors import InputError
 from diffrect.methods.base import Update
 from diffrect.methods.consistency import TeacherMethod, TeacherOptions, squared_difference
@@ -34,15 +35,14 @@ class ICTOptions(TeacherOptions):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not 0 < self.mixing < float("inf"):
-            got = f"{self.mixing:g}"
-            raise InputError("mixing", "a positive number", got=got, setting="mixing")
+        check_mixing(self.mixing)
 
 
 class ICT(TeacherMethod):
     """The student learns labels, and mixed predictions of the teacher on mixed rows."""
 
     Options = ICTOptions
+    presets = {"reference": SSL4MIS_VIEWS}  # noqa: RUF012
 
     def updates(self, batch: Batch, step: int) -> Iterator[Update]:
         """Yield the update of labels and of mixed predictions."""
@@ -57,6 +57,16 @@ class ICT(TeacherMethod):
         consistency = squared_difference(logits[rows:].softmax(dim=1), target)
         weight = self.options.weight(step, self.problem.iterations)
         yield self.options.update(supervised, consistency, weight)
+
+
+def check_mixing(mixing: float) -> None:
+    """Check the parameter of a Beta distribution.
+
+    Raises:
+        InputError: it is not positive and finite.
+    """
+    if not 0 < mixing < float("inf"):
+        raise InputError("mixing", "a positive number", got=f"{mixing:g}", setting="mixing")
 
 
 def draw_mixture(rows: int, mixing: float) -> tuple[Tensor, Tensor]:

@@ -1,7 +1,8 @@
 """Find a method by its name, and turn a configuration into a method with all its options."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import fields, is_dataclass, replace
+from difflib import get_close_matches
 from importlib import import_module
 from importlib.metadata import entry_points
 from inspect import isabstract
@@ -30,12 +31,21 @@ METHODS = {
     "ad_mt": "diffrect.methods.ad_mt:ADMT",
     "crossmatch": "diffrect.methods.crossmatch:CrossMatch",
     "unimatch_v2": "diffrect.methods.unimatch_v2:UniMatchV2",
+    "abd": "diffrect.methods.abd:ABD",
+    "beta_fft": "diffrect.methods.beta_fft:BetaFFT",
     "diffrect": "diffrect.methods.diffrect.method:DiffRect",
 }
 ENTRY_POINT_GROUP = "diffrect.methods"
 # Options that a method which lacks them ignores: a comparison gives them to all of its methods, and
 # older configurations held them whatever the method.
 _ANY_METHOD_TAKES = {"rectify_from", "rectify_after", "two_classes"}
+
+_OF_SINGLE_GEOMETRY = (
+    "turn_probability",
+    "rotation_degrees",
+    "rotation_probability",
+    "scale_range",
+)
 
 
 class Resolved(NamedTuple):
@@ -99,9 +109,15 @@ def _entry_points() -> dict[str, str]:
 
 
 def _unknown(name: str, reason: object) -> InputError:
-    known = ", ".join([*METHODS, *sorted(_entry_points().keys() - METHODS.keys())])
-    expected = f"one of {known}, or package.module:Class ({reason})"
-    return InputError(f"--method {name}", expected, setting="method")
+    known = [*METHODS, *sorted(_entry_points().keys() - METHODS.keys())]
+    expected = f"one of {', '.join(known)}, or package.module:Class ({reason})"
+    hint = _did_you_mean(name, known)
+    return InputError(f"--method {name}", expected, hint=hint, setting="method")
+
+
+def _did_you_mean(name: str, known: Iterable[str]) -> str | None:
+    close = get_close_matches(name[:100], known, 1)  # comparing takes the square of the length
+    return f"did you mean {close[0]}?" if close else None
 
 
 def _check_method(found: object, subject: str) -> None:
@@ -151,7 +167,8 @@ def resolve(config: TrainConfig) -> Resolved:
     for name in config.options:
         if name not in known | _ANY_METHOD_TAKES:
             expected = ", ".join(sorted(known))
-            raise InputError(f"--option {name}", f"one of {expected}", setting=name)
+            hint = _did_you_mean(name, known)
+            raise InputError(f"--option {name}", f"one of {expected}", hint=hint, setting=name)
     preset = {**VIEW_PRESETS[config.preset], **method.presets.get(config.preset, {})}
     given = {name: value for name, value in config.options.items() if name in known}
     for values, where in ((preset, f"preset {config.preset}"), (given, "--option")):
@@ -172,7 +189,7 @@ def _check_geometry(views: ViewOptions, given: Mapping[str, Any]) -> None:
     """
     if views.geometry == "single" or "geometry" in given:  # all of them are given in a checkpoint
         return
-    for name in ("turn_probability", "rotation_degrees", "scale_range"):
+    for name in _OF_SINGLE_GEOMETRY:
         if name in given:
             raise InputError(
                 f"--option {name}",
