@@ -74,7 +74,17 @@ def test_a_method_without_rectify_from_says_so_and_trains(
     monkeypatch.setattr("diffrect.training.train.train", lambda *a, **k: trained.append(a))
     assert (
         cli.main(
-            ["train", str(store.path), "RUN", "--method", method, "--rectify-from", "5", "--quiet"]
+            [
+                "train",
+                str(store.path),
+                "RUN",
+                "--method",
+                method,
+                "--rectify-from",
+                "5",
+                "--quiet",
+                "--no-report",
+            ]
         )
         == 0
     )

@@ -10,7 +10,7 @@ import pytest
 from matplotlib.image import imread
 
 from diffrect.evaluation.colours import OF_CLASSES
-from diffrect.showcase.panels import Panel, PictureRow, crop_square, intensity_window
+from diffrect.reporting.panels import Panel, PictureRow, crop_square, intensity_window
 from diffrect.showcase.pictures import (
     NAME_INCHES,
     PANEL_INCHES,

@@ -107,6 +107,8 @@ def test_they_choose_the_checkpoint_and_it_is_told(
     assert best["best"] == max(scores)
     assert cli.main(["evaluate", str(run), "--device", "cpu"]) == 0
     assert "slices left out of the scans that train" in " ".join(capsys.readouterr().out.split())
+    page = (run / "report_val" / "index.html").read_text("utf-8")
+    assert "Scored are slices that were left out of the scans that train" in page
     found = json.loads((run / "metrics_val.json").read_text())
     assert [case["id"] for case in found["cases"]] == [index.case for index in LEFT_OUT]
     assert found["protocol"]["val_slices"] == ["patient099_frame01:2-2", "patient099_frame02:2-2"]

@@ -34,7 +34,7 @@ WORK: Mapping[type[Command], str] = {
     Train: "diffrect.training.train",
     Evaluate: "diffrect.evaluation.evaluate",
     Predict: "diffrect.inference.predict",
-    Export: "diffrect.inference.export",
+    Export: "diffrect.evaluation.export",
     Demo: "diffrect.showcase.demo",
 }
 """The module that does the work of a command and takes the time to import; `compare` looks at its

@@ -9,7 +9,7 @@ from diffrect.cli.fields import Flag, RectifyFrom
 from diffrect.cli.guidance import say_next
 from diffrect.config import Shown, TrainConfig, config_text
 from diffrect.console import say, say_lines, warn
-from diffrect.distributed.ranks import is_first
+from diffrect.distributed.ranks import is_first, started_outside
 from diffrect.errors import InputError
 
 
@@ -36,6 +36,8 @@ class Train:
     """Replace a run that exists already."""
     profile: Flag = False
     """Profile the first iterations: print the largest operations, write a trace to RUN/profile."""
+    no_report: Flag = False
+    """Do not score the validation patients at the end, and write no RUN/report_val/index.html."""
     quiet: Flag = False
     """Show no progress."""
     print_config: Flag = False
@@ -74,7 +76,37 @@ class Train:
         )
         if not self.quiet and is_first():
             say(f"{self.run}: trained")
+        self.report()
+        if not self.quiet and is_first():
             say_next("diffrect evaluate", self.run)
+
+    def report(self) -> None:
+        """Write the report of the validation patients; a training without any gets none.
+
+        Nothing that goes wrong here takes the training away, which is done.
+        """
+        from diffrect.evaluation.evaluate import evaluate
+        from diffrect.reporting.run_report import write_report
+        from diffrect.runs.folder import read_split
+
+        alone = self.settings.devices * self.settings.nodes == 1 and not started_outside()
+        if self.no_report or not alone:
+            return
+        try:
+            if not read_split(self.run).val:
+                return
+            scores = evaluate(
+                self.run,
+                device=self.settings.device,
+                keep_predictions=True,
+                progress=not self.quiet,
+            )
+            page = write_report(self.run, scores)
+        except (InputError, OSError) as error:
+            warn(f"{self.run}: trained, but not scored: {error}")
+            return
+        if not self.quiet:
+            say(f"{page}: its validation patients, for a browser")
 
     def do_folds(self) -> None:
         """Cross-validate."""

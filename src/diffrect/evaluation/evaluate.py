@@ -18,8 +18,13 @@ from diffrect.data.store import Store
 from diffrect.distributed.locks import Lock, sole_writer_of_file
 from diffrect.distributed.ranks import is_first, together
 from diffrect.errors import InputError
-from diffrect.evaluation.metrics import EMPTY_CONVENTIONS, EmptyConvention, case_metrics
-from diffrect.evaluation.result import CaseScores, Evaluation
+from diffrect.evaluation.metrics import (
+    EMPTY_CONVENTIONS,
+    EmptyConvention,
+    case_metrics,
+    count_voxels,
+)
+from diffrect.evaluation.result import CaseScores, Evaluation, PackedLabels
 from diffrect.evaluation.scores_file import write_scores
 from diffrect.evaluation.summary import summarise
 from diffrect.inference.model import Model
@@ -47,6 +52,7 @@ def evaluate(
     empty: EmptyConvention = "undefined",
     store: Path | str | None = None,
     device: str = "auto",
+    keep_predictions: bool = False,
     progress: bool = True,
 ) -> Evaluation:
     """Score a trained model on every labelled case of a split, and write RUN/metrics_SPLIT.json.
@@ -68,6 +74,7 @@ def evaluate(
         empty: what a class counts that is missing from a case, see `case_metrics`.
         store: store to read in place of the one that the run was trained on.
         device: such as `cpu` or `cuda:1`; `auto` takes a GPU if there is one.
+        keep_predictions: keep the label maps in the result, for `write_report`.
         progress: show a progress bar on stderr.
 
     Returns:
@@ -95,14 +102,15 @@ def evaluate(
         records = [record for record in records if record.id in blocks]
     with _sole_report(run, split) as lock, together() as ranks:
         mine = progress_bar(ranks.share(records), f"evaluating {split}", progress and ranks.first)
-        cases = ranks.gather(
+        scored = ranks.gather(
             [
-                _score(model, data, record, blocks.get(record.id, slice(None)), empty)
-                for record in mine
+                _score(model, data, r, blocks.get(r.id, slice(None)), empty, keep_predictions)
+                for r in mine
             ]
         )
+        cases = [case for case, _ in scored]
         summary = summarise(case.classes for case in cases)
-        scored = {case.patient for case in cases}
+        seen = {case.patient for case in cases}
         result = Evaluation(
             split=split,
             checkpoint=checkpoint,
@@ -113,11 +121,12 @@ def evaluate(
             diffrect=package_version(),
             format=METRICS_FORMAT,
             protocol=_protocol(model, parts),
-            missing_patients=[patient for patient in patients if patient not in scored],
+            missing_patients=[patient for patient in patients if patient not in seen],
             mean=summary.mean,
             classes=summary.classes,
             undefined=summary.undefined,
             cases=cases,
+            predictions={case.id: labels for case, labels in scored if labels is not None},
         )
         if lock is not None:
             lock.check()
@@ -151,13 +160,21 @@ def _identity(run: Path) -> tuple[int, int] | None:
 
 
 def _score(
-    model: Model, store: Store, record: CaseRecord, part: slice, empty: EmptyConvention
-) -> CaseScores:
-    prediction = model.predict_slices(store.image(record.id)[part], spacing=record.spacing)
-    truth = store.label(record.id)[part]
+    model: Model,
+    store: Store,
+    record: CaseRecord,
+    part: slice,
+    empty: EmptyConvention,
+    keep: bool,
+) -> tuple[CaseScores, PackedLabels | None]:
+    """Return the scores of a part of a case, and its whole prediction if it is to be kept."""
+    whole = model.predict_slices(store.image(record.id), spacing=record.spacing)
+    prediction, truth = whole[part], store.label(record.id)[part]
     scores = case_metrics(prediction, truth, model.classes, record.spacing, empty)
     ignored = int(np.count_nonzero(truth == IGNORED))
-    return CaseScores(record.id, record.patient, ignored, scores)
+    voxels = count_voxels(prediction, truth, model.classes)
+    case = CaseScores(record.id, record.patient, ignored, scores, voxels)
+    return case, PackedLabels.of(whole) if keep else None
 
 
 def _open_store(run: Path, model: Model, given: Path | None) -> Store:

@@ -42,8 +42,12 @@ def literal_names() -> Iterator[None]:
 
 
 def save_figure(figure: Figure, path: Path) -> None:
-    """Write a figure in one step as PNG or PDF, by suffix: the same bytes for the same numbers."""
+    """Write a figure in one step as PNG, PDF or SVG, by suffix: same bytes for same numbers."""
     content = io.BytesIO()
-    metadata = {"CreationDate": None} if path.suffix == ".pdf" else {"Software": None}
-    figure.savefig(content, format=path.suffix[1:], dpi=DOTS_PER_INCH, metadata=metadata)
+    empty = {".pdf": ("CreationDate",), ".svg": ("Date", "Creator")}.get(path.suffix, ("Software",))
+    # Text of an SVG stays text; the salt makes its identifiers those of the plot's content.
+    with rc_context({"svg.fonttype": "none", "svg.hashsalt": path.stem}):
+        figure.savefig(
+            content, format=path.suffix[1:], dpi=DOTS_PER_INCH, metadata=dict.fromkeys(empty)
+        )
     write_atomic(path, content.getbuffer())

@@ -48,7 +48,7 @@ def _left_out(result: Evaluation) -> list[str]:
     """Return what is in no mean, a line each: patients, voxels, undefined values per class."""
     total = count(len(result.cases), "case")
     lines = []
-    if result.split == "val" and result.protocol.get("val_slices"):
+    if result.blocks:
         lines.append(
             "of slices left out of the scans that train, which chose the checkpoint: higher than "
             "the scores of new patients"

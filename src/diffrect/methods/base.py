@@ -191,6 +191,14 @@ class Method(nn.Module, ABC):
         """The network that predicts after training: images (B, channels, H, W) -> logits."""
         return self.segmenter
 
+    @property
+    def beside_predictor(self) -> Mapping[str, nn.Module]:
+        """The networks that are of use after training beside the predictor, by their attributes.
+
+        `best.pt` keeps them, in half precision, and the predictor; the others only train.
+        """
+        return {}
+
     def optimizers(self) -> dict[str, Optimizer]:
         """Return the optimisers by the names that `updates` uses."""
         return {"segmenter": self.sgd(self.segmenter)}

@@ -4,7 +4,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import fields, is_dataclass, replace
 from difflib import get_close_matches
 from importlib import import_module
-from importlib.metadata import entry_points
 from inspect import isabstract
 from traceback import extract_tb
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
@@ -105,6 +104,8 @@ def _target(name: str) -> str:
 
 
 def _entry_points() -> dict[str, str]:
+    from importlib.metadata import entry_points  # takes as long to import as yaml does
+
     return {p.name: f"{p.module}:{p.attr}" for p in entry_points(group=ENTRY_POINT_GROUP)}
 
 
@@ -212,6 +213,22 @@ def remembered(config: TrainConfig) -> TrainConfig:
     known = vars(find_method(config.method).Options()).keys() | vars(ViewOptions()).keys()
     kept = {name: value for name, value in earlier.items() if name in known}
     return replace(config, options={**kept, **config.options})
+
+
+def as_trained(config: TrainConfig) -> tuple[TrainConfig, ViewOptions]:
+    """Return the configuration of a trained model, see `remembered`, and its settings of views.
+
+    A method from outside the package is not looked for: what predicts does not need it.
+
+    Raises:
+        InputError: an unknown option, or a value of the wrong type.
+    """
+    if config.method in METHODS:
+        config = remembered(config)
+        return config, resolve(config).view_options
+    views = ViewOptions()
+    given = {name: value for name, value in config.options.items() if name in vars(views)}
+    return config, update_dataclass(views, given, "--option")
 
 
 def complete(config: TrainConfig) -> TrainConfig:

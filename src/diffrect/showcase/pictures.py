@@ -16,7 +16,7 @@ from matplotlib.patheffects import Normal, Stroke
 from diffrect.evaluation.colours import OF_CLASSES, class_colour
 from diffrect.evaluation.figures import TEXT_POINTS, literal_names, new_figure, save_figure
 from diffrect.evaluation.metrics import METRICS, case_dice
-from diffrect.showcase.panels import Box, Panel, PictureRow, crop_square, intensity_window
+from diffrect.reporting.panels import Box, Panel, PictureRow, crop_square, intensity_window
 
 LineStyle = tuple[float, tuple[float, ...]] | Literal["-"]
 LINE_STYLES: tuple[LineStyle, ...] = ("-", (0, (4, 1.5)), (0, (1.3, 1.3)))

@@ -93,7 +93,7 @@ def train(
         resuming = resume and has_state(run)
         make = _resumed if resuming else partial(_started, resume=resume)
         trainer = make(opened, run, config)
-        trainer.lock = lock
+        trainer.saver.lock = lock
 
         origin = str(run / SPLIT_FILE) if resuming else origin_of_split(opened, config)
         announce(trainer, origin, progress=progress)

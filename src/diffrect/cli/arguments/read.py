@@ -154,4 +154,4 @@ class _Reader:
 
 def _is_option(word: str) -> bool:
     """Return whether a word is an option rather than the value of the one before it."""
-    return word.startswith("--") and len(word) > 2
+    return word.startswith("--")

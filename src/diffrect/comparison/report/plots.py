@@ -36,12 +36,13 @@ LINES: tuple[tuple[float, tuple[float, ...]] | str, ...] = (
     (0, (3, 1.2, 1.2, 1.2, 1.2, 1.2)),
 )
 _DICE = METRICS["dice"]
+SUFFIXES = ("png", "pdf", "svg")
 PLOTS = ("dice_by_labelled", "dice_by_class", "dice_by_minutes")
 
 
 @literal_names()
 def draw_plots(comparison: Comparison, folder: Path) -> list[str]:
-    """Write the plots as PNG and PDF into a folder; return the names of the PNG files.
+    """Write the plots as PNG, PDF and SVG into a folder; return the names of the PNG files.
 
     The plot against minutes is left out if the minutes of no cell are known.
     """
@@ -50,10 +51,10 @@ def draw_plots(comparison: Comparison, folder: Path) -> list[str]:
     for name, draw in zip(PLOTS, drawn, strict=True):
         figure = draw(comparison)
         if figure is None:
-            for suffix in ("png", "pdf"):
+            for suffix in SUFFIXES:
                 (folder / f"{name}.{suffix}").unlink(missing_ok=True)
             continue
-        for suffix in ("png", "pdf"):
+        for suffix in SUFFIXES:
             save_figure(figure, folder / f"{name}.{suffix}")
         written.append(f"{name}.png")
     return written

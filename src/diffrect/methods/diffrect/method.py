@@ -301,6 +301,11 @@ class DiffRect(Method):
         return self.segmenter if self.teacher is None else self.teacher
 
     @property
+    def beside_predictor(self) -> Mapping[str, nn.Module]:
+        """The rectifier, unless it is a control's, which learns nothing."""
+        return {"rectifier": self.rectifier} if self.options.learns_rectifier else {}
+
+    @property
     def needs_volumes(self) -> bool:
         """Whether pseudo-labels are corrected in whole volumes."""
         return self.volumes is not None
