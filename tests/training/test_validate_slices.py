@@ -17,7 +17,6 @@ from diffrect.data.store import Store
 from diffrect.data.volumes import training_volumes
 from diffrect.errors import InputError
 from diffrect.methods.registry import complete
-from diffrect.runs.checkpoint import checkpoint_path, load_checkpoint
 from diffrect.training.cross_validation import cross_validate
 from diffrect.training.header import header
 from diffrect.training.train import train
@@ -103,8 +102,6 @@ def test_they_choose_the_checkpoint_and_it_is_told(
 
     scores = [line["dice"] for line in lines(run) if line["kind"] == "val"]
     assert len(scores) == 2
-    best = load_checkpoint(checkpoint_path(run, "best"))
-    assert best["best"] == max(scores)
     assert cli.main(["evaluate", str(run), "--device", "cpu"]) == 0
     assert "slices left out of the scans that train" in " ".join(capsys.readouterr().out.split())
     page = (run / "report_val" / "index.html").read_text("utf-8")
