@@ -71,7 +71,15 @@ REFERENCE_OF_FORMAT_1: Mapping[str, Any] = {
     "rectify_after": False,
 }
 """What preset `reference` was when files of version 1 were written, where it is not that now."""
+DIFFRECT_OF_FORMAT_3: Mapping[str, Any] = {
+    "given_guidance": 0.5,
+    "correction_weight": 1.0,
+    "decoded_share": 0.0,
+}
+"""What method diffrect's options were by default when files of version 3 were written, where they
+are not that now."""
 DIFFRECT_OF_FORMAT_2: Mapping[str, Any] = {
+    **DIFFRECT_OF_FORMAT_3,
     "rectifier": "slice",
     "rectify_share": 1 / 30,
     "consistency_target": "teacher",
@@ -84,8 +92,7 @@ DIFFRECT_OF_FORMAT_2: Mapping[str, Any] = {
     "least_part": 1.0,
     "diffusion_from": 0.0,
 }
-"""What method diffrect's options were by default when files of versions 1 and 2 were written, where
-they are not that now."""
+"""The same for files of versions 1 and 2."""
 _REFERENCE_OF_FORMAT_3: Mapping[str, Any] = {
     "geometry": "authors",
     "eight_bit": True,
@@ -114,9 +121,11 @@ class TrainConfig:
     method: Annotated[str, Shown("NAME")] = field(default="diffrect", metadata=COMPARED)
     """diffrect, supervised (labelled slices only), mean_teacher, uamt, fixmatch, ict, cps, mcnet,
     incl, unimatch, bcp, ad_mt, crossmatch, unimatch_v2, abd, beta_fft, or your own as
-    package.module:Class."""
+    MODULE:CLASS."""
     preset: Preset = field(default="default", metadata=COMPARED)
     """Our form of the method, or the authors' code bug for bug; every option starts from it."""
+    network: Annotated[str, Shown("NAME")] = field(default="unet", metadata=COMPARED)
+    """unet, or another network in its place: MODULE:CLASS or 'MODULE:CLASS(NAME=VALUE, ...)'."""
     labelled: Annotated[
         str | None,
         Shown("all|N|N%|FILE", default="the split file's, else all; 1 of a published set"),
@@ -352,8 +361,8 @@ def earlier_options(method: str, preset: str, version: int = 1) -> Mapping[str, 
         options.update(second_norm=False)
     if version < 2 and preset == "reference":
         options.update(REFERENCE_OF_FORMAT_1)
-    if version < 3 and method == "diffrect" and preset == "default":
-        options.update(DIFFRECT_OF_FORMAT_2)
+    if method == "diffrect" and preset == "default":
+        options.update(DIFFRECT_OF_FORMAT_2 if version < 3 else DIFFRECT_OF_FORMAT_3)
     return options
 
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from diffrect.config import DIFFRECT_OF_FORMAT_2, TrainConfig, read_config
+from diffrect.config import DIFFRECT_OF_FORMAT_2, DIFFRECT_OF_FORMAT_3, TrainConfig, read_config
 from diffrect.data.batch import Batch
 from diffrect.data.packed import Packed
 from diffrect.data.record import SliceIndex
@@ -280,7 +280,8 @@ def test_a_rectifier_that_changes_nothing_leaves_the_teacher_s_label(largest_par
     network = LatentRectifier(1, 2)
     for parameter in network.denoiser.correction.parameters():
         nn.init.zeros_(parameter)
-    options = DiffRectOptions(rectifier="volume", largest_part=largest_part)
+    changes = DIFFRECT_OF_FORMAT_3 | {"largest_part": largest_part}  # the difference, not the label
+    options = DiffRectOptions(rectifier="volume", **changes)
     made = VolumeTransports(network, Bright(), found, options, iterations=10)
     before = torch.get_rng_state()
     made.correct_all(made.rectifier)
@@ -467,6 +468,7 @@ def test_the_rectifier_s_rate_rises_then_decays() -> None:
         ({"teacher_decay": 0.0}, "teacher_decay: expected above 0 with rectifier=volume"),
         ({"least_part": 1.5}, "least_part: expected a number from 0 to 1"),
         ({"given_guidance": 2.0}, "given_guidance: expected a number from 0 to 1"),
+        ({"decoded_share": -0.5}, "decoded_share: expected a number from 0 to 1"),
         ({"relabel_from": -0.1}, "relabel_from: expected a number from 0 to 1"),
         ({"neighbours": -1}, "neighbours: expected at least 0"),
         (

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 import diffrect.training.train as train_module
-from diffrect.config import DIFFRECT_OF_FORMAT_2, TrainConfig, read_config
+from diffrect.config import CONFIG_FORMAT, DIFFRECT_OF_FORMAT_2, TrainConfig, read_config
 from diffrect.data.batch import RawBatch
 from diffrect.data.prepare import prepare
 from diffrect.data.store import FORMAT_VERSION as STORE_VERSION
@@ -150,8 +150,9 @@ def test_preset_reference_of_format_1_keeps_its_meaning(tmp_path: Path) -> None:
     by_hand = tmp_path / "config.yaml"
     by_hand.write_text("preset: reference\n")
     assert resolve(read_config(by_hand)).view_options.geometry == "authors"
-    by_hand.write_text("format: 5\n")
-    with pytest.raises(InputError, match="expected configuration format 4, got 5"):
+    by_hand.write_text(f"format: {CONFIG_FORMAT + 1}\n")
+    wanted = f"expected configuration format {CONFIG_FORMAT}, got {CONFIG_FORMAT + 1}"
+    with pytest.raises(InputError, match=wanted):
         read_config(by_hand)
 
 
@@ -186,7 +187,7 @@ def test_a_reference_run_of_before_goes_on_with_its_own_views(
 def _as_of_format_1(run: Path) -> None:
     """Take out of a run's files what version 0.1.0 did not write."""
     file = run / "config.yaml"
-    file.write_text(file.read_text().replace("format: 4\n", ""))
+    file.write_text(file.read_text().replace(f"format: {CONFIG_FORMAT}\n", ""))
     for path in (run / "checkpoints").glob("*.pt"):
         state = load_checkpoint(path)
         state["config"]["options"].pop("geometry", None)

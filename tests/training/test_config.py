@@ -1,13 +1,17 @@
 """Configuration: presets, options, YAML, and what is said about wrong ones."""
 
 import dataclasses
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from diffrect.config import (
+    CONFIG_FORMAT,
     DIFFRECT_OF_FORMAT_2,
+    DIFFRECT_OF_FORMAT_3,
     Role,
     TrainConfig,
     config_from_dict,
@@ -188,21 +192,29 @@ def test_options_out_of_range_are_named(option: str, value: float) -> None:
         resolve(TrainConfig(options={option: value}))
 
 
-def test_a_default_that_an_earlier_version_wrote_stays_what_it_was(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("version", "then", "rectifier"),
+    [(2, DIFFRECT_OF_FORMAT_2, "slice"), (3, DIFFRECT_OF_FORMAT_3, "volume")],
+)
+def test_a_default_that_an_earlier_version_wrote_stays_what_it_was(
+    tmp_path: Path, version: int, then: Mapping[str, Any], rectifier: str
+) -> None:
     file = tmp_path / "config.yaml"
+    now, before = f"format: {CONFIG_FORMAT}", f"format: {version}"
     write_config(TrainConfig(options={"rectifier_interval": 3}), file)
     written = file.read_text()
     assert read_config(file).options == {"rectifier_interval": 3}
-    file.write_text(written.replace("format: 4", "format: 2"))
+    file.write_text(written.replace(now, before))
     earlier = read_config(file)
-    assert earlier.options == {**DIFFRECT_OF_FORMAT_2, "rectifier_interval": 3}
-    assert resolve(earlier).method_options.rectifier == "slice"
+    assert earlier.options == {**then, "rectifier_interval": 3}
+    found = resolve(earlier).method_options
+    assert (found.rectifier, found.correction_weight) == (rectifier, 1.0)
     assert read_config(file, as_written=True).options == {"rectifier_interval": 3}
     file.write_text("method: diffrect\n")  # by hand
     assert read_config(file).options == {}
     supervised = TrainConfig(method="supervised")
     write_config(supervised, file)
-    file.write_text(file.read_text().replace("format: 4", "format: 2"))
+    file.write_text(file.read_text().replace(now, before))
     assert read_config(file) == supervised
 
 

@@ -23,7 +23,7 @@ from diffrect.inference.model_file import read_model_file
 from diffrect.inference.onnx import OnnxNetwork
 from diffrect.inference.segment import segment
 from diffrect.inference.segmenter import Segmenter
-from diffrect.methods.registry import remembered, resolve
+from diffrect.methods.registry import as_trained
 from diffrect.networks.folding import for_prediction
 from diffrect.networks.mean import MeanOfNetworks
 from diffrect.runs.folds import is_cross_validation, trained_folds
@@ -129,13 +129,12 @@ class Model:
         network = OnnxNetwork(path)
         try:
             fields = Fields(network.metadata, path)
-            config = remembered(config_from_dict(fields.fields("config").values))
+            config, views = as_trained(config_from_dict(fields.fields("config").values))
             task = Task.from_dict(fields.fields("task").values)
-            interpolation = resolve(config).view_options.interpolation
             step = fields.whole("step", 0)
         except InputError as error:
             raise InputError(path, "what export remembers", reason=error) from None
-        return cls(network, task, config, step, interpolation)
+        return cls(network, task, config, step, views.interpolation)
 
     @property
     def classes(self) -> tuple[str, ...]:
