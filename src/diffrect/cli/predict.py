@@ -26,7 +26,7 @@ class Predict:
     inputs: Annotated[Place[tuple[Path, ...]], Shown("INPUT...")]
     """Image files, folders of them or of a DICOM series, or patterns such as 'scans/*.nrrd'."""
     checkpoint: Checkpoint = "best"
-    """Best by validation, or the last."""
+    """Best by validation, the last, or after train --average the best student or average."""
     device: Device = "auto"
     """What computes; auto takes a GPU if there is one, cuda:1 the second of several."""
     format: Literal["nifti", "same"] = "nifti"

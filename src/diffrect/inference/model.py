@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -27,6 +27,7 @@ from diffrect.methods.registry import as_trained
 from diffrect.networks.folding import for_prediction
 from diffrect.networks.mean import MeanOfNetworks
 from diffrect.runs.folds import is_cross_validation, trained_folds
+from diffrect.runs.names import Checkpoint
 
 
 class Model:
@@ -81,7 +82,7 @@ class Model:
     def load(
         cls,
         run: Path | str,
-        checkpoint: Literal["best", "last"] = "best",
+        checkpoint: Checkpoint = "best",
         device: str = "auto",
     ) -> "Model":
         """Return the model of a RUN folder, or of a file that `export` wrote.

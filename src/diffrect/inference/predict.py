@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import torch
@@ -24,6 +23,7 @@ from diffrect.inference.inputs import Scan, list_scans, read_scan
 from diffrect.inference.model import Model
 from diffrect.inference.outputs import Format, Output, name_outputs, probabilities_name
 from diffrect.inference.segment import segment
+from diffrect.runs.names import Checkpoint
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ def predict(
     out: Path | str,
     inputs: Sequence[Path | str],
     *,
-    checkpoint: Literal["best", "last"] = "best",
+    checkpoint: Checkpoint = "best",
     device: str = "auto",
     format: Format = "nifti",
     axis: str | None = None,
@@ -83,7 +83,8 @@ def predict(
         inputs: image files of any format, folders of a DICOM series, folders of which every image
             directly inside is taken, or patterns of these. For a model of several channels,
             `CASE_0000`, `CASE_0001` and so on are one scan, `CASE`.
-        checkpoint: `best` by validation, or `last`.
+        checkpoint: `best` by validation, `last`, or of a training with `average` the best `student`
+            or `average`.
         device: such as `cpu` or `cuda:1`; `auto` takes a GPU if there is one.
         format: `nifti`, or `same` to write labels in the format of their image.
         axis: cut volumes in another way than the model's, see `choose_slicing`.
