@@ -39,6 +39,7 @@ from diffrect.runs.names import (
     Checkpoint,
     metrics_file,
 )
+from diffrect.runs.recognise import check_is_run
 from diffrect.text_files import read_text
 from diffrect.version import package_version
 
@@ -90,6 +91,7 @@ def evaluate(
     run = Path(run)
     one_of("--split", split, SPLITS)
     one_of("--empty", empty, EMPTY_CONVENTIONS)
+    check_is_run(run)
     if is_cross_validation(run):
         hint = f"its scores are in {run / SCORES_FILE}; each of its folds is a run"
         raise InputError(run, "a run", found="a cross-validation", hint=hint)

@@ -95,13 +95,14 @@ class Model:
         """
         if Path(run).suffix == ".onnx":
             return cls.load_exported(Path(run))
+        where = find_device(device)
         if Path(run).suffix == ".safetensors":
             loaded = network_of(read_model_file(Path(run)).state, Path(run))
-            return cls(*loaded[:-1], find_device(device), loaded.code)
+            return cls(*loaded[:-1], where, loaded.code)
         if is_cross_validation(Path(run)):
             return cls.mean([cls.load(f, checkpoint, device) for f in trained_folds(Path(run))])
-        network, task, config, step, interpolation, code = load_network(run, checkpoint)
-        return cls(network, task, config, step, interpolation, find_device(device), code)
+        loaded = load_network(run, checkpoint)
+        return cls(*loaded[:-1], where, loaded.code)
 
     @classmethod
     def mean(cls, models: Sequence["Model"]) -> "Model":
