@@ -51,7 +51,7 @@ def test_every_field_has_a_role() -> None:
 def test_roles_say_what_may_differ_in_a_resumed_run(tmp_path: Path) -> None:
     config = TrainConfig()
     free = {"devices", "nodes", "device", "workers", "nonfinite", "split_file", "labelled"}
-    free |= {"val_patients", "test_patients", "threads", "logger", "log_images"}
+    free |= {"val_patients", "test_patients", "threads", "validate_slices", "logger", "log_images"}
     assert names_with(Role.CHOICE) == ("validate_every",)
     assert set(names_with(Role.MACHINE, Role.PATIENTS)) == free
     check_same_config(config, replace(config, workers=3, labelled="2"), tmp_path)
