@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from diffrect.data.store import Store
     from diffrect.errors import InputError
     from diffrect.evaluation.evaluate import evaluate
+    from diffrect.inference.ensemble import Ensemble
     from diffrect.inference.export import export
     from diffrect.inference.model import Model
     from diffrect.inference.predict import predict
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     __version__: str
 
 __all__ = [
+    "Ensemble",
     "InputError",
     "Model",
     "SourceOptions",
@@ -46,6 +48,7 @@ __all__ = [
 ]
 
 _MODULES = {
+    "Ensemble": "diffrect.inference.ensemble",
     "InputError": "diffrect.errors",
     "Model": "diffrect.inference.model",
     "SourceOptions": "diffrect.data.source_options",

@@ -41,11 +41,12 @@ def look_before_comparing(store: Path, matrix: MatrixArguments) -> None:
     look_at_store(store)
 
 
-def look_before_predicting(run: Path, checkpoint: str, inputs: Sequence[Path]) -> None:
-    """Refuse images or a model that are not there.
+def look_before_predicting(runs: Sequence[Path], checkpoint: str, inputs: Sequence[Path]) -> None:
+    """Refuse images or models that are not there.
 
     Raises:
         InputError: naming it.
     """
     list_scans(inputs, 1)
-    check_has_model(run, checkpoint)
+    for run in runs:
+        check_has_model(run, checkpoint)

@@ -39,6 +39,8 @@ class Prepare:
         tuple[float, float] | None, arg(metavar="LEVEL WIDTH", help_behavior_hint="")
     ] = None
     """CT window for --intensity window, in the scanner's units."""
+    symmetries: Literal["layout", "none", "flips", "turns"] = "layout"
+    """What keeps labels right: mirroring slices (flips), quarter turns too, or none; for --tta."""
     workers: Annotated[int, arg(help_behavior_hint="(default: one for each processor)")] = field(
         default_factory=lambda: os.cpu_count() or 1
     )
@@ -67,6 +69,7 @@ class Prepare:
                 options=self.options,
                 axis=None if self.axis == "layout" else self.axis,
                 intensity=Intensity.of(self.intensity, self.percentiles, self.window),
+                symmetries=None if self.symmetries == "layout" else self.symmetries,
                 workers=self.workers,
                 overwrite=self.overwrite,
                 resume=self.resume,
