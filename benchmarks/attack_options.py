@@ -3,7 +3,6 @@
 import functools
 import random
 from collections.abc import Callable
-from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ from attack_inputs import Attempt, arguments
 from attack_mutations import NUMBERS, WORDS
 from diffrect.cli import commands
 from diffrect.cli import main as cli
+from diffrect.cli.arguments.spec import arguments_of
 from diffrect.cli.compare import Compare
 from support.nonsense import WorkBeginsError, make_places, option_lines, without_work
 
@@ -90,14 +90,7 @@ FLAGS: dict[type, tuple[str, ...]] = {}
 
 def options_of(kind: type) -> tuple[str, ...]:
     """Return the options of a command, those of its groups included."""
-    found = []
-    for field in fields(kind):
-        value = field.default_factory() if callable(field.default_factory) else field.default
-        if is_dataclass(value):
-            found += options_of(type(value))
-        else:
-            found.append(f"--{field.name.replace('_', '-')}")
-    return tuple(dict.fromkeys(found))
+    return tuple(each.label for each in arguments_of(kind) if not each.place)
 
 
 COMMANDS: dict[str, tuple[type, Callable[[Fixtures], list[str]]]] = {

@@ -1,9 +1,16 @@
-"""Check the values of settings against the types and ranges of dataclass fields, and files."""
+"""Check the values of settings against the types and ranges of dataclass fields, and files.
 
+What the fields say of themselves in the source is here too, for the help.
+"""
+
+import ast
 import dataclasses
+import inspect
 import stat
 import types
 from collections.abc import Callable, Collection, Mapping
+from functools import cache
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
@@ -32,6 +39,35 @@ def update_dataclass(instance: T, values: Mapping[str, Any], where: str) -> T:
         return dataclasses.replace(instance, **checked)  # type: ignore[type-var]
     except InputError as error:
         raise error.about(f"{_of(where)}{error.subject}") from None
+
+
+def field_texts(kind: type) -> dict[str, str]:
+    """Return the docstring below each field of a dataclass and of its bases, as it is written.
+
+    Where Python has no source, as in a program that was frozen into one file, there is none.
+    """
+    texts: dict[str, str] = {}
+    for base in reversed(kind.__mro__[:-1]):
+        for field, after in _neighbours(base):
+            if isinstance(field, ast.AnnAssign) and isinstance(after, ast.Expr):
+                texts[ast.unparse(field.target)] = ast.literal_eval(after.value)
+    return texts
+
+
+def _neighbours(kind: type) -> list[tuple[ast.stmt, ast.stmt]]:
+    """Return each statement in the body of a class with the one after it."""
+    try:
+        tree = _parsed(inspect.getsourcefile(kind) or "")
+    except (OSError, TypeError, ValueError, SyntaxError):
+        return []
+    classes = (node for node in ast.walk(tree) if isinstance(node, ast.ClassDef))
+    body = next((node.body for node in classes if node.name == kind.__name__), [])
+    return list(pairwise(body))
+
+
+@cache
+def _parsed(file: str) -> ast.Module:
+    return ast.parse(Path(file).read_text("utf-8"))
 
 
 def one_of(name: str, value: object, choices: Collection[object]) -> None:

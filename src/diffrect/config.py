@@ -5,14 +5,13 @@ not import torch, so that the help appears at once.
 """
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from tyro.conf import arg
 
 from diffrect.atomic import write_atomic
 from diffrect.checks import at_least, update_dataclass, within
@@ -32,6 +31,23 @@ class Role(Enum):
     CHOICE = "says which states compete to be the best, and may differ in a resumed run"
     MACHINE = "says only where and how the work is done"
     PATIENTS = "names patients, whose lists are remembered and compared themselves"
+
+
+@dataclass(frozen=True)
+class Shown:
+    """How the command line shows a field, as an annotation beside its type.
+
+    Attributes:
+        metavar: what stands for the value in the help; None: its kind.
+        default: what the help says of the default; None: the default itself, "": nothing.
+        formerly: names, with dashes, that the option had in earlier versions.
+        hidden: whether it is no option.
+    """
+
+    metavar: str | None = None
+    default: str | None = None
+    formerly: tuple[str, ...] = ()
+    hidden: bool = False
 
 
 COMPARED, RESULT = {"role": Role.COMPARED}, {"role": Role.RESULT}
@@ -88,41 +104,36 @@ class TrainConfig:
         ('3', 20)
     """
 
-    method: Annotated[str, arg(metavar="NAME")] = field(default="diffrect", metadata=COMPARED)
+    method: Annotated[str, Shown("NAME")] = field(default="diffrect", metadata=COMPARED)
     """diffrect, supervised (labelled slices only), mean_teacher, uamt, fixmatch, ict, cps, mcnet,
-    incl, unimatch, bcp, or your own as package.module:Class."""
+    incl, unimatch, bcp, ad_mt, or your own as package.module:Class."""
     preset: Preset = field(default="default", metadata=COMPARED)
     """Our form of the method, or the authors' code bug for bug; every option starts from it."""
     labelled: Annotated[
         str | None,
-        arg(
-            metavar="all|N|N%|FILE",
-            help_behavior_hint="(default: the split file's, else all; 1 of a published set)",
-        ),
+        Shown("all|N|N%|FILE", default="the split file's, else all; 1 of a published set"),
     ] = field(default=None, metadata=PATIENTS)
     """Patients whose labels train: all, a count, a share, or a file with one id per line."""
     split_file: Annotated[
         Path | None,
-        arg(metavar="FILE.json", help_behavior_hint="(default: the official split, else drawn)"),
+        Shown("FILE.json", default="the official split, else drawn"),
     ] = field(default=None, metadata=PATIENTS)
     """JSON with the patients of train, maybe val, test and labelled; or nnU-Net's FILE:FOLD."""
-    val_patients: Annotated[
-        int | None, arg(metavar="N", help_behavior_hint="(default: 10 %, none of fewer than 3)")
-    ] = field(default=None, metadata=PATIENTS)
+    val_patients: Annotated[int | None, Shown("N", default="10 %, none of fewer than 3")] = field(
+        default=None, metadata=PATIENTS
+    )
     """Patients with labels that a drawn split keeps to choose a checkpoint by."""
-    test_patients: Annotated[
-        int | None, arg(metavar="N", help_behavior_hint="(default: 20 %, none of fewer than 4)")
-    ] = field(default=None, metadata=PATIENTS)
+    test_patients: Annotated[int | None, Shown("N", default="20 %, none of fewer than 4")] = field(
+        default=None, metadata=PATIENTS
+    )
     """Patients with labels that a drawn split keeps to report a result on."""
     size: int = field(default=256, metadata=RESULT)
     """Slices are resized to this many pixels in height and width; any number will do."""
-    spacing: Annotated[
-        float | None, arg(metavar="MM", help_behavior_hint="(default: resize to --size)")
-    ] = field(default=None, metadata=RESULT)
-    """Instead of --size: resample slices to pixels of this many millimetres, and --crop."""
-    crop: Annotated[int | None, arg(metavar="PIXELS", help_behavior_hint="")] = field(
+    spacing: Annotated[float | None, Shown("MM", default="resize to --size")] = field(
         default=None, metadata=RESULT
     )
+    """Instead of --size: resample slices to pixels of this many millimetres, and --crop."""
+    crop: Annotated[int | None, Shown("PIXELS")] = field(default=None, metadata=RESULT)
     """Pixels kept in height and width around the centre, with --spacing; zeros beyond a slice."""
     iterations: int = field(default=30000, metadata=RESULT)
     """Length of the training; every schedule scales with it."""
@@ -134,10 +145,7 @@ class TrainConfig:
     """Seed of everything random."""
     validate_every: Annotated[
         int | None,
-        arg(
-            metavar="INT",
-            help_behavior_hint="(default: 1/150 of all, or what a tenth of time pays)",
-        ),
+        Shown("INT", default="1/150 of all, or what a tenth of time pays"),
     ] = field(default=None, metadata=CHOICE)
     """Iterations between validations, by which the best checkpoint is chosen."""
     learning_rate: float = field(default=0.01, metadata=RESULT)
@@ -160,11 +168,13 @@ class TrainConfig:
     """If a loss or gradient is not finite: stop, or skip the iteration and count it."""
     workers: int = field(default=0, metadata=MACHINE)
     """Processes that read slices ahead; 0 reads in the training process."""
-    threads: Annotated[
-        int | None, arg(metavar="N", help_behavior_hint="(default: one for each core)")
-    ] = field(default=None, metadata=MACHINE)
+    threads: Annotated[int | None, Shown("N", default="one for each core")] = field(
+        default=None, metadata=MACHINE
+    )
     """Threads that compute in each process."""
-    options: Mapping[str, Any] = field(default_factory=dict, metadata=COMPARED)
+    options: Annotated[Mapping[str, Any], Shown(hidden=True)] = field(
+        default_factory=dict, metadata=COMPARED
+    )
     """Options of the method and of the views that differ from the preset, by name."""
 
     def __post_init__(self) -> None:
@@ -332,7 +342,7 @@ def _with_moved_settings(
     return moved
 
 
-def parse_options(pairs: list[str]) -> dict[str, Any]:
+def parse_options(pairs: Iterable[str]) -> dict[str, Any]:
     """Return what NAME=VALUE strings say, values read as YAML reads them (true, 0.5, null, text).
 
     Raises:

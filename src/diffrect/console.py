@@ -64,6 +64,10 @@ class PlainConsole(Console):
     Whatever text a renderable holds is made `visible`; its line breaks stay.
     """
 
+    def on_broken_pipe(self) -> None:
+        """Leave it to the command line that nobody reads the output any more."""
+        raise BrokenPipeError
+
     def render_str(self, text: str, **options: Any) -> Text:
         """Turn text into what rich lays out, so that the width of escapes counts."""
         return super().render_str(_visible_lines(text), **options)
@@ -100,6 +104,11 @@ def stdout_console(*, soft_wrap: bool = False) -> Console:
 def say(line: str) -> None:
     """Print a result on stdout, in one line."""
     print(visible(line), flush=True)
+
+
+def show(text: Text) -> None:
+    """Print a text of several lines on stdout as it is laid out, with its styles on a terminal."""
+    stdout_console(soft_wrap=True).print(text, end="")
 
 
 def say_json(content: Any) -> None:

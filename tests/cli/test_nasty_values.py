@@ -30,7 +30,7 @@ OPTIONS = {
     "--learning-rate nan": r"--learning-rate: .* up to 1e\+06, got nan",
     f"--seed {LONG}": "--seed: expected a whole number, got one of 5000 digits.*",
     f"--seed {LONG[:4000]}": "--seed: expected a number from 0 to 9.22337e.18, got 999.* ... 999.*",
-    f"--seed {'x' * 5000}": "--seed: expected a whole number, got 'x+; see .*",
+    f"--seed {'x' * 5000}": "--seed: expected a whole number, got 'x+ ... x+'; see .*",
     "--option blur_sigma=2021-99-99": "--option blur_sigma: expected a number, got '2021-99-99'",
     "--option blur_sigma=.inf": "--option blur_sigma: expected a number from -1e.*, got inf",
     f"--preset {LONG}": r"--preset: expected one of .*, got \S+ \.\.\. \S+; see .*",

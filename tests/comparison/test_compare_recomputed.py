@@ -3,9 +3,7 @@
 import csv
 import json
 import re
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -115,19 +113,17 @@ def _check_test(row: dict[str, str], table: Table) -> float:
         with np.errstate(invalid="ignore"):
             return np.array([[_mean(case) for case in seed] for seed in seeds])
 
-    mine, theirs = case_means(row["method"]), case_means(row["against"])
-    defined = ~np.isnan(mine) & ~np.isnan(theirs)
-    pairs = [
-        (mine[keep, case].mean(), theirs[keep, case].mean())
-        for case, keep in enumerate(defined.T)
-        if keep.any()
-    ]
-    one, other = np.array(pairs).T
-    better: Callable[[Any, Any], Any] = np.greater if row["metric"] == "dice" else np.less
-    assert int(row["cases"]) == len(pairs)
-    assert int(row["better"]) == better(one, other).sum()
-    assert float(row["median_difference"]) == pytest.approx(np.median(one - other))
-    return float(stats.wilcoxon(one, other).pvalue)
+    difference = case_means(row["method"]) - case_means(row["against"])
+    names = sorted({case.split("_")[0] for case in CASES})
+    of_patient = [[case.startswith(f"{name}_") for case in CASES] for name in names]
+    pairs = np.array([[_mean(seed[cases]) for cases in of_patient] for seed in difference])
+    patients = np.array([_mean(patient) for patient in pairs.T if not np.isnan(patient).all()])
+    better = patients > 0 if row["metric"] == "dice" else patients < 0
+    assert (int(row["seeds"]), int(row["patients"])) == (len(common), len(patients))
+    assert int(row["better"]) == better.sum()
+    assert float(row["mean_difference"]) == pytest.approx(np.nanmean(pairs))
+    assert float(row["low"]) < np.nanmean(pairs) < float(row["high"])
+    return float(stats.wilcoxon(patients).pvalue)
 
 
 def _mean(values: np.ndarray) -> float:

@@ -17,6 +17,7 @@ from diffrect.cli import main as cli
 from diffrect.comparison.report import report as report_module
 from diffrect.comparison.report.boxes import by_class
 from diffrect.comparison.report.export import export_cells
+from diffrect.comparison.report.intervals import bootstrap_interval
 from diffrect.comparison.report.plots import PLOTS
 from diffrect.comparison.report.report import compare_table, read_comparison
 from diffrect.comparison.report.screen import print_report
@@ -24,7 +25,7 @@ from diffrect.comparison.report.statistics import (
     MEAN,
     Condition,
     holm,
-    paired_values,
+    paired_differences,
     spread,
     wilcoxon,
 )
@@ -86,26 +87,46 @@ def test_wilcoxon_by_hand() -> None:
     assert wilcoxon(np.array([0.1 + 0.2 - 0.3, 0.0])) == 1.0  # rounding is no difference
 
 
-def test_pairs_are_cases_averaged_over_common_seeds(folder: Path) -> None:
+def test_pairs_are_patients_of_common_seeds(folder: Path) -> None:
     report = read_comparison(folder, "val", None)
     ours = [r for r in report.results if r.name == "diffrect" and r.count == 1]
     theirs = [r for r in report.results if r.name == "supervised" and r.count == 1]
-    one, other = paired_values(ours, theirs, "dice")
-    # seed 0 alone is of both; means over the two classes
-    assert one.tolist() == pytest.approx([0.8, 0.7, 0.6])
-    assert other.tolist() == pytest.approx([0.45, 0.4, 0.55])
-    one, other = paired_values(ours, ours, "dice")
-    assert one.tolist() == other.tolist() == pytest.approx([0.65, 0.6, 0.55])
+    # seed 0 alone is of both; means over the two classes, then over the two cases of v1
+    one = paired_differences(ours, theirs, "dice")
+    assert one == pytest.approx(np.array([[(0.35 + 0.3) / 2, 0.05]]))
+    assert paired_differences(ours, ours, "dice").tolist() == [[0, 0], [0, 0]]
 
 
 def test_pairs_without_a_value_are_left_out(tmp_path: Path) -> None:
-    write_cell(tmp_path, "diffrect", {"v1_a": (0.0, 0.0), "v1_b": (0.9, None)})
-    write_cell(tmp_path, "supervised", {"v1_a": (0.5, 0.5), "v1_b": (0.6, 0.8)})
+    write_cell(tmp_path, "diffrect", {"v1_a": (0.0, 0.0), "v2_a": (0.9, None)})
+    write_cell(tmp_path, "supervised", {"v1_a": (0.5, 0.5), "v2_a": (0.6, 0.8)})
     results = read_comparison(tmp_path, "val", None).results
-    one, other = paired_values(results[:1], results[1:], "hd95_mm")
-    assert (one.tolist(), other.tolist()) == ([pytest.approx(1.0)], [pytest.approx(3.0)])
-    one, _ = paired_values(results[:1], results[1:], "dice")
-    assert one.tolist() == [0.0, 0.9]
+    distances = paired_differences(results[:1], results[1:], "hd95_mm")
+    assert distances == pytest.approx(np.array([[1.0 - 3.0]]))
+    dice = paired_differences(results[:1], results[1:], "dice")
+    assert dice == pytest.approx(np.array([[-0.5, 0.9 - 0.7]]))
+    none = {"v1_a": (0.0, 0.0), "v2_a": (0.0, 0.0)}
+    write_cell(tmp_path, "fixmatch", none)
+    (last,) = (r for r in read_comparison(tmp_path, "val", None).results if r.name == "fixmatch")
+    assert paired_differences(results[:1], [last], "hd95_mm").size == 0
+
+
+def test_an_interval_holds_for_other_seeds_and_patients() -> None:
+    same = bootstrap_interval(np.full((3, 10), 0.25))
+    assert same == pytest.approx((0.25, 0.25, 0.25))
+    seeds = bootstrap_interval(np.array([[0.0] * 10, [3.0] * 10]))  # patients agree, seeds do not
+    assert seeds == (1.5, 0.0, 3.0)  # both draws are the same seed in half of all
+    generator = np.random.default_rng(1)
+    patients = generator.normal(0.0, 1.0, (1, 400))  # one seed: the interval of a mean
+    mean, low, high = bootstrap_interval(patients)
+    error = 1.96 * patients.std() / 20
+    assert mean == pytest.approx(patients.mean())
+    assert (low, high) == pytest.approx((mean - error, mean + error), abs=0.1 * error)
+
+
+def test_an_interval_leaves_out_what_is_undefined() -> None:
+    assert bootstrap_interval(np.array([[1.0, np.nan], [1.0, 1.0]])) == (1.0, 1.0, 1.0)
+    assert np.isnan(bootstrap_interval(np.full((2, 2), np.nan))).all()
 
 
 # ---- tables ------------------------------------------------------------------------------------
@@ -190,11 +211,11 @@ def test_tests_are_corrected_over_all_labels(folder: Path) -> None:
         Condition(3, False, "supervised"),
     ]
     first, second = dice
-    # three pairs, all worse: 2 of 8 sign patterns; no difference at all: 1
-    assert (first.p, first.p_holm) == pytest.approx((0.25, 0.5))
+    # two pairs, both worse: 2 of 4 sign patterns; no difference at all: 1
+    assert (first.p, first.p_holm) == pytest.approx((0.5, 1.0))
     assert (second.p, second.p_holm) == (1.0, 1.0)
-    assert (first.cases, first.better) == (3, 0)
-    assert first.difference == pytest.approx(-0.3)
+    assert (first.seeds, first.patients, first.better) == (1, 2, 0)
+    assert first.difference == pytest.approx((-(0.325 + 0.05) / 2, -0.325, -0.05))
     distance = next(test for test in report.tests if test.metric == "hd95_mm")
     assert distance.better == 0  # greater distances are worse
 
@@ -210,7 +231,7 @@ def test_the_other_files_hold_the_same(folder: Path) -> None:
     assert float(row["mean"]) == pytest.approx(0.6)
     assert float(row["sd"]) == pytest.approx(0.2 / math.sqrt(2))
     tests = list(csv.DictReader(io.StringIO((target / "tests.csv").read_text())))
-    assert [float(row["p_holm"]) for row in tests if row["metric"] == "dice"] == [0.5, 1.0]
+    assert [float(row["p_holm"]) for row in tests if row["metric"] == "dice"] == [1.0, 1.0]
     cost = (target / "cost.csv").read_text().splitlines()
     assert cost[1] == "1,diffrect,2,40,20,0.02,500,1000,2000"
     latex = (target / "table.tex").read_text()

@@ -90,7 +90,7 @@ sys.exit(main(["evaluate", sys.argv[3]]))
 
 @pytest.mark.parametrize(
     ("package", "number"),
-    [("tyro", signal.SIGTERM), ("yaml", signal.SIGINT), ("torch", signal.SIGTERM)],
+    [("rich", signal.SIGTERM), ("yaml", signal.SIGINT), ("torch", signal.SIGTERM)],
 )
 def test_a_command_that_is_stopped_while_it_loads_says_so(
     package: str, number: int, tmp_path: Path

@@ -56,13 +56,13 @@ def tiny_batch(
 
 @pytest.mark.parametrize("name", sorted(METHODS))
 def test_ten_steps_lower_the_loss(name: str) -> None:
-    method, batch = (
-        make(name, a_problem(1, 4, 60, rate=0.05, size=32)),
-        tiny_batch(name, 1, 4, (2, 2)),
-    )
+    # The weight of AD-MT's loss is large as soon as there are sure pixels.
+    options = {"threshold": 0.0} if name == "ad_mt" else {}
+    method = make(name, a_problem(1, 4, 60, rate=0.05, size=32), **options)
+    batch = tiny_batch(name, 1, 4, (2, 2))
     optimizers = method.optimizers()
     losses: dict[str, list[float]] = {}
-    for step in range(20, 42):  # BCP is past its pre-training then, DiffRect rectifies
+    for step in range(20, 36):  # BCP is past its pre-training then, DiffRect rectifies
         torch.manual_seed(step)
         for number, update in enumerate(method.updates(batch, step)):
             optimizers[update.name].zero_grad()
@@ -76,7 +76,7 @@ def test_ten_steps_lower_the_loss(name: str) -> None:
         method.after_step(step)
     assert len(losses) == (3 if name == "diffrect" else 2)
     for name_of_loss, values in losses.items():
-        assert len(values) == (11 if name_of_loss.endswith("rectifier") else 22)
+        assert len(values) == (8 if name_of_loss.endswith("rectifier") else 16)
         assert values[-1] < 0.97 * values[0], name_of_loss
 
 
@@ -156,8 +156,8 @@ def test_a_single_pixel_without_statistics_is_explained(
 @pytest.mark.parametrize("name", RIVALS)
 def test_nothing_is_learned_through_targets_or_a_teacher(name: str) -> None:
     method = make(name, a_problem(1, 2, 4, size=32))
-    teacher = getattr(method, "teacher", None)
-    assert teacher is None or not any(p.requires_grad for p in teacher.parameters())
+    for teacher in (getattr(method, name, None) for name in ("teacher", "second_teacher")):
+        assert teacher is None or not any(p.requires_grad for p in teacher.parameters())
     assert method.predictor is method.segmenter
 
 
@@ -174,7 +174,8 @@ def test_views_are_those_of_the_publication(name: str) -> None:
         assert (views.cutmix_probability > 0) == (name == "unimatch")
     changed = resolve(TrainConfig(method=name, options={"rotation_degrees": 5}))
     assert changed.view_options.rotation_degrees == 5
-    assert resolve(TrainConfig(method=name, preset="reference")).view_options.eight_bit
+    reference = resolve(TrainConfig(method=name, preset="reference")).view_options
+    assert reference.interpolation == "nearest"
 
 
 def test_unimatch_sees_two_views_with_boxes_of_unlabelled_rows() -> None:
@@ -256,7 +257,7 @@ def test_the_table_of_methods_names_all_options() -> None:
     assert set(table) == {*RIVALS, "diffrect"}
     for name in RIVALS:
         options = vars(find_method(name).Options())
-        written = {"2/3": 2 / 3, "null": None, "true": True, "false": False}
+        written = {"2/3": 2 / 3, "1/300": 1 / 300, "null": None, "true": True, "false": False}
         for option, value in table[name]:
             text = written.get(value, value)
             assert options[option] == text or str(options[option]) in (text, f"{text}.0"), option

@@ -9,7 +9,7 @@ from diffrect.data.batch import Batch
 from diffrect.labels import IGNORED
 from diffrect.methods import bcp, unimatch
 from diffrect.methods.incl import soft_dice_loss, transfer_loss
-from diffrect.methods.losses import dice_loss
+from diffrect.methods.losses import confident_labels, dice_loss
 from diffrect.methods.mcnet import MCNet, mutual_consistency, sharpen
 from diffrect.networks.class_attention import ClassAttention, ClassHead, DropPath
 from diffrect.networks.unet import Decoder, UNet
@@ -53,7 +53,7 @@ def test_unimatch_of_the_toy(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_unimatch_leaves_unsure_pixels_out() -> None:
-    label = unimatch.confident_labels(Reads()(rows([0.97, 0.04, 0.6])), 0.95)
+    label = confident_labels(Reads()(rows([0.97, 0.04, 0.6])), 0.95)
     assert label.tolist() == [[[1, 0, IGNORED]]]
     loss = dice_loss(Reads()(rows([0.8, 0.4, 0.9])).softmax(dim=1), label)
     assert loss.item() == pytest.approx(0.126983, abs=1e-6)

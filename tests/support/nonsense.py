@@ -11,15 +11,14 @@ import io
 import random
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple, get_args, get_origin, get_type_hints
+from typing import Any, NamedTuple
 from unittest import mock
 
 import torch
 
 from diffrect.cli import main as cli
+from diffrect.cli.arguments.spec import arguments_of
 from diffrect.cli.commands import COMMANDS
-from diffrect.config import TrainConfig
-from diffrect.data.source_options import SourceOptions
 from diffrect.data.view_options import ViewOptions
 from diffrect.methods.registry import METHODS, find_method
 
@@ -157,25 +156,8 @@ _POSITIONALS = {
 
 def flags_of(command: str) -> dict[str, bool]:
     """Return the options of a command; whether each takes a value."""
-    kind = next(k for k in map(_bare, get_args(COMMANDS)) if k.__name__.lower() == command)
-    found: dict[str, bool] = {}
-    for owner in (kind, TrainConfig, SourceOptions):
-        if owner is kind or owner in _nested(kind):
-            hints = get_type_hints(owner, include_extras=True)
-            for field in dataclasses.fields(owner):
-                bare = _bare(hints[field.name])
-                if bare in (TrainConfig, SourceOptions) or "Positional" in str(hints[field.name]):
-                    continue
-                found[f"--{field.name.replace('_', '-')}"] = bare is not bool
-    return found
-
-
-def _bare(kind: Any) -> Any:
-    return get_args(kind)[0] if get_origin(kind) is Annotated else kind
-
-
-def _nested(kind: Any) -> set[Any]:
-    return set(get_type_hints(kind).values())
+    arguments = arguments_of(COMMANDS[command])
+    return {each.label: each.number != 0 for each in arguments if not each.place}
 
 
 def option_names() -> list[str]:

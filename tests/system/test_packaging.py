@@ -4,6 +4,7 @@ import ast
 import os
 import re
 import subprocess
+import sys
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -40,6 +41,24 @@ def test_messages_name_packages_of_an_extra() -> None:
     assert required_modules() == packages == {"onnx", "onnxscript", "onnxruntime"}
     with pytest.raises(InputError, match=r"not installed; pip install onnx no_such_module$"):
         require("onnx", "no_such_module")
+
+
+def imported_modules() -> set[str]:
+    """The top-level names of everything that the package imports from elsewhere."""
+    trees = [ast.parse(file.read_text("utf-8")) for file in (ROOT / "src").rglob("*.py")]
+    nodes = [node for tree in trees for node in ast.walk(tree)]
+    found = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
+    found |= {str(node.module) for node in nodes if isinstance(node, ast.ImportFrom)}
+    return {name.split(".")[0] for name in found} - {*sys.stdlib_module_names, "diffrect"}
+
+
+def test_the_package_declares_what_it_imports() -> None:
+    needed = {re.split(r"[<>=\[ ]", r)[0].lower() for r in PROJECT["project"]["dependencies"]}
+    optional = {re.split(r"[<>=\[ ]", r)[0].lower() for extra in EXTRAS.values() for r in extra}
+    names = {"yaml": "pyyaml", "PIL": "pillow", "lightning_fabric": "lightning-fabric"}
+    imported = {names.get(name, name.lower()) for name in imported_modules()}
+    assert imported <= needed | optional
+    assert needed - imported == {"tensorboard"}  # torch.utils.tensorboard needs it
 
 
 def test_extras_that_are_named_exist() -> None:

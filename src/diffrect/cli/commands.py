@@ -5,9 +5,6 @@ no time.
 """
 
 from collections.abc import Mapping
-from typing import Annotated
-
-from tyro.conf import subcommand
 
 from diffrect.cli.compare import Compare
 from diffrect.cli.demo import Demo
@@ -18,17 +15,17 @@ from diffrect.cli.predict import Predict
 from diffrect.cli.prepare import Prepare
 from diffrect.cli.train import Train
 
-COMMANDS = (
-    Annotated[Prepare, subcommand("prepare")]
-    | Annotated[Inspect, subcommand("inspect")]
-    | Annotated[Train, subcommand("train")]
-    | Annotated[Evaluate, subcommand("evaluate")]
-    | Annotated[Predict, subcommand("predict")]
-    | Annotated[Export, subcommand("export")]
-    | Annotated[Compare, subcommand("compare")]
-    | Annotated[Demo, subcommand("demo")]
-)
 Command = Prepare | Inspect | Train | Evaluate | Predict | Export | Compare | Demo
+COMMANDS: Mapping[str, type[Command]] = {
+    "prepare": Prepare,
+    "inspect": Inspect,
+    "train": Train,
+    "evaluate": Evaluate,
+    "predict": Predict,
+    "export": Export,
+    "compare": Compare,
+    "demo": Demo,
+}
 WORK: Mapping[type[Command], str] = {
     Prepare: "diffrect.data.prepare",
     Inspect: "diffrect.data.inspection",

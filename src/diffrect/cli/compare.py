@@ -4,12 +4,11 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from tyro.conf import Fixed, Positional, UseAppendAction, arg
-
+from diffrect.cli.arguments.spec import Fixed, Place
 from diffrect.cli.fields import Flag, RectifyFrom
 from diffrect.cli.guidance import say_next
 from diffrect.comparison.matrix import MatrixArguments, parse_seeds, parse_shard, split_list
-from diffrect.config import Preset, TrainConfig
+from diffrect.config import Preset, Shown, TrainConfig
 from diffrect.errors import InputError
 
 
@@ -27,21 +26,19 @@ class CellSettings(TrainConfig):
 class Compare:
     """Train methods under equal conditions; write tables and plots. Run it again to resume."""
 
-    places: Annotated[
-        Positional[tuple[Path, ...]], arg(metavar="[STORE] FOLDER", help_behavior_hint="(required)")
-    ]
+    places: Annotated[Place[tuple[Path, ...]], Shown("[STORE] FOLDER")]
     """Folder made by prepare, and folder of cells and report; with --table only the latter."""
-    methods: Annotated[str, arg(metavar="A,B", help_behavior_hint="")] = ""
+    methods: Annotated[str, Shown("A,B")] = ""
     """Methods or variants; 'no-*' takes all that fit; A@100% trains A on only that many."""
-    labelled: Annotated[str, arg(metavar="1,3,7", help_behavior_hint="(default: as train)")] = ""
+    labelled: Annotated[str, Shown("1,3,7", default="as train")] = ""
     """Labelled patients: counts, shares such as 5%, or files; all are trained."""
-    seeds: Annotated[str, arg(metavar="0,1,2", help_behavior_hint="(default: 1337)")] = "1337"
+    seeds: Annotated[str, Shown("0,1,2", default="1337")] = "1337"
     """Seeds; all are trained."""
-    variants: Annotated[Path | None, arg(metavar="FILE.yaml", help_behavior_hint="")] = None
+    variants: Annotated[Path | None, Shown("FILE.yaml")] = None
     """File of variants, methods with settings: {NAME: {method, preset, labelled, options}}."""
     preset: Literal["default", "reference", "ablation"] = "default"
     """Preset as for train; or ablation: DiffRect with each of its parts left out or changed."""
-    shard: Annotated[str, arg(metavar="K/N", help_behavior_hint="")] = ""
+    shard: Annotated[str, Shown("K/N")] = ""
     """Train only the K-th of N parts of the matrix, as on one of N machines."""
     dry_run: Flag = False
     """List the cells and estimate their time; write nothing."""
@@ -51,16 +48,16 @@ class Compare:
     """Split to report; every title names it."""
     checkpoint: Literal["best", "last"] = "best"
     """Checkpoint of each training to report: best by validation, or the last."""
-    against: Annotated[str | None, arg(metavar="NAME", help_behavior_hint="")] = None
+    against: Annotated[str | None, Shown("NAME")] = None
     """Method that the others are tested against; diffrect, or else the first, unless given."""
-    export: Annotated[Path | None, arg(metavar="FOLDER2", help_behavior_hint="")] = None
+    export: Annotated[Path | None, Shown("FOLDER2")] = None
     """With --table: copy the per-case scores and the cost, which are all that the table needs."""
-    settings: Annotated[TrainConfig, arg(name="")] = field(default_factory=CellSettings)
+    settings: TrainConfig = field(default_factory=CellSettings)
     rectify_from: RectifyFrom = None
     """First iteration that learns from rectified pseudo-labels."""
-    config: Annotated[Path | None, arg(metavar="FILE.yaml", help_behavior_hint="")] = None
+    config: Annotated[Path | None, Shown("FILE.yaml")] = None
     """File with options of the training; options on the command line win."""
-    option: Annotated[UseAppendAction[tuple[str, ...]], arg(metavar="NAME=VALUE")] = ()
+    option: Annotated[tuple[str, ...], Shown("NAME=VALUE")] = ()
     """Setting of all methods, or of the views."""
     quiet: Flag = False
     """Show no progress and no table."""

@@ -3,8 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from tyro.conf import Positional
-
+from diffrect.cli.arguments.spec import Place
 from diffrect.cli.fields import Flag
 from diffrect.cli.guidance import say_next
 
@@ -13,7 +12,7 @@ from diffrect.cli.guidance import say_next
 class Demo:
     """Make synthetic hearts, train with and without DiffRect, and compare; needs no data."""
 
-    folder: Positional[Path] = Path("demo")
+    folder: Place[Path] = Path("demo")
     """Folder for everything that the demo makes."""
     overwrite: Flag = False
     """Replace an earlier demo."""

@@ -2,10 +2,9 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Literal
 
-from tyro.conf import Positional, arg
-
+from diffrect.cli.arguments.spec import Place
 from diffrect.cli.fields import Checkpoint, Device, Flag
 from diffrect.cli.guidance import say_next
 from diffrect.console import say
@@ -16,7 +15,7 @@ from diffrect.distributed.ranks import is_first
 class Evaluate:
     """Score a run on held-out patients, on the screen and in RUN/metrics_SPLIT.json."""
 
-    run: Positional[Path]
+    run: Place[Path]
     """Folder made by train."""
     split: Literal["val", "test", "all"] = "val"
     """Choose by val; report test once, at the end; all scores every case of another --store."""
@@ -24,7 +23,7 @@ class Evaluate:
     """Best by validation, or the last."""
     empty: Literal["undefined", "reference"] = "undefined"
     """Score of a class missing from a case: undefined, or 0, 0, 50, 10 as in the authors' code."""
-    store: Annotated[Path | None, arg(help_behavior_hint="")] = None
+    store: Path | None = None
     """Store to read instead of the one the run was trained on."""
     device: Device = "auto"
     """Device such as cpu, cuda or cuda:1; auto takes a GPU if there is one."""

@@ -4,10 +4,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-from tyro.conf import Positional, arg
-
+from diffrect.cli.arguments.spec import Place
 from diffrect.cli.fields import Checkpoint, Flag
 from diffrect.cli.guidance import say_next
+from diffrect.config import Shown
 from diffrect.console import say
 
 
@@ -15,9 +15,9 @@ from diffrect.console import say
 class Export:
     """Write a trained segmenter as ONNX; predict takes the file in place of a RUN."""
 
-    run: Positional[Path]
+    run: Place[Path]
     """Folder made by train."""
-    file: Annotated[Positional[Path], arg(metavar="MODEL.onnx")]
+    file: Annotated[Place[Path], Shown("MODEL.onnx")]
     """File to write."""
     checkpoint: Checkpoint = "best"
     """Best by validation, or the last."""

@@ -2,11 +2,9 @@
 
 from typing import Annotated, Literal
 
-from tyro.conf import arg
+from diffrect.config import Shown
 
-Flag = Annotated[bool, arg(help_behavior_hint="")]
+Flag = bool
 Checkpoint = Literal["best", "last"]
-Device = Annotated[str, arg(metavar="NAME")]
-RectifyFrom = Annotated[
-    int | None, arg(metavar="INT", help_behavior_hint="(default: 1/30 of the iterations)")
-]
+Device = Annotated[str, Shown("NAME")]
+RectifyFrom = Annotated[int | None, Shown("INT", default="1/30 of the iterations")]

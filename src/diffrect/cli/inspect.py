@@ -2,10 +2,8 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated
 
-from tyro.conf import Positional, arg
-
+from diffrect.cli.arguments.spec import Place
 from diffrect.cli.fields import Flag
 from diffrect.console import say_json
 from diffrect.data.source_options import Format, SourceOptions
@@ -18,11 +16,11 @@ class Inspect:
     The exit code is 1 if anything is wrong. Notes are no problems: the data can be used.
     """
 
-    path: Positional[Path]
+    path: Place[Path]
     """Folder of a data set, a store or a run; or a file: an image, or a model."""
     format: Format = "auto"
     """Layout of the data set; auto recognises it."""
-    options: Annotated[SourceOptions, arg(name="")] = field(default_factory=SourceOptions)
+    options: SourceOptions = field(default_factory=SourceOptions)
     all: Flag = False
     """List every problem and every note; otherwise those that are alike are counted."""
     json: Flag = False

@@ -4,10 +4,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
-from tyro.conf import Positional, UseAppendAction, arg
-
+from diffrect.cli.arguments.spec import Place
 from diffrect.cli.fields import Checkpoint, Device, Flag
 from diffrect.cli.guidance import say_next
+from diffrect.config import Shown
 from diffrect.console import count, say
 from diffrect.distributed.ranks import is_first
 
@@ -20,16 +20,14 @@ Axis = Literal["model", "auto", "0", "1", "2", "axial", "coronal", "sagittal"]
 class Predict:
     """Segment images of any format and size; each label file lies on its image's own grid."""
 
-    run: Positional[Path]
+    run: Place[Path]
     """Folder made by train, or a file made by export; needs no store."""
-    out: Positional[Path]
+    out: Place[Path]
     """Folder for the label files, each named like its image."""
-    inputs: Annotated[
-        Positional[tuple[Path, ...]], arg(metavar="INPUT...", help_behavior_hint="(required)")
-    ]
+    inputs: Annotated[Place[tuple[Path, ...]], Shown("INPUT...")]
     """Image files, folders of them or of a DICOM series, or patterns such as 'scans/*.nrrd'."""
-    also: Annotated[UseAppendAction[tuple[Path, ...]], arg(metavar="RUN")] = ()
-    """Another model, such as of another seed, to average with RUN; may be given several times."""
+    also: Annotated[tuple[Path, ...], Shown("RUN")] = ()
+    """Another model, such as of another seed, to average with RUN."""
     checkpoint: Checkpoint = "best"
     """Best by validation, or the last."""
     device: Device = "auto"
@@ -42,7 +40,7 @@ class Predict:
     """Write NIfTI label files, or each label in the format of its image."""
     axis: Axis = "model"
     """How volumes are cut, if not as the scans that the model was trained on."""
-    channel: Annotated[int | None, arg(metavar="N", help_behavior_hint="")] = None
+    channel: Annotated[int | None, Shown("N")] = None
     """Read only this channel, counted from 0, of images with several."""
     probabilities: Flag = False
     """Write NAME_probabilities.nii.gz beside each label file: float32, one volume per class."""

@@ -5,10 +5,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal
 
-from tyro.conf import Positional, arg
-
+from diffrect.cli.arguments.spec import Place
 from diffrect.cli.fields import Flag
 from diffrect.cli.guidance import say_next
+from diffrect.config import Shown
 from diffrect.console import say
 from diffrect.data.source_options import Format, SourceOptions
 
@@ -19,29 +19,27 @@ Axis = Literal["layout", "auto", "0", "1", "2", "axial", "coronal", "sagittal"]
 class Prepare:
     """Convert a data set into a store, the folder that every other command reads."""
 
-    source: Positional[Path]
+    source: Place[Path]
     """Folder of the data set: one of the layouts below, or your own images/ and labels/."""
-    store: Positional[Path]
+    store: Place[Path]
     """Folder to make."""
     format: Format = "auto"
     """Layout of the data set; auto recognises it."""
-    options: Annotated[SourceOptions, arg(name="")] = field(default_factory=SourceOptions)
+    options: SourceOptions = field(default_factory=SourceOptions)
     axis: Axis = "layout"
     """How volumes are cut: auto (across the coarsest spacing), an axis of the file, or a plane."""
     intensity: Literal["minmax", "percentile", "zscore", "window"] = "minmax"
     """Intensities that become 0 and 1: extremes, percentiles, mean -/+ 4 sd, or CT window ends."""
     percentiles: Annotated[
         tuple[float, float] | None,
-        arg(metavar="LOW HIGH", help_behavior_hint="(default: 0.5 99.5)"),
+        Shown("LOW HIGH", default="0.5 99.5"),
     ] = None
     """Percentiles for --intensity percentile."""
-    window: Annotated[
-        tuple[float, float] | None, arg(metavar="LEVEL WIDTH", help_behavior_hint="")
-    ] = None
+    window: Annotated[tuple[float, float] | None, Shown("LEVEL WIDTH")] = None
     """CT window for --intensity window, in the scanner's units."""
     symmetries: Literal["layout", "none", "flips", "turns"] = "layout"
     """What keeps labels right: mirroring slices (flips), quarter turns too, or none; for --tta."""
-    workers: Annotated[int, arg(help_behavior_hint="(default: one for each processor)")] = field(
+    workers: Annotated[int, Shown(default="one for each processor")] = field(
         default_factory=lambda: os.cpu_count() or 1
     )
     """Processes that convert cases."""

@@ -4,11 +4,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
 
-from tyro.conf import Positional, UseAppendAction, arg
-
+from diffrect.cli.arguments.spec import Place
 from diffrect.cli.fields import Flag, RectifyFrom
 from diffrect.cli.guidance import say_next
-from diffrect.config import TrainConfig
+from diffrect.config import Shown, TrainConfig
 from diffrect.console import say, warn
 from diffrect.distributed.ranks import is_first
 from diffrect.errors import InputError
@@ -18,18 +17,18 @@ from diffrect.errors import InputError
 class Train:
     """Train a method on a store. Ctrl-C saves; --resume continues to the same weights."""
 
-    store: Positional[Path]
+    store: Place[Path]
     """Folder made by prepare."""
-    run: Positional[Path]
+    run: Place[Path]
     """Folder for checkpoints, configuration and scores."""
-    settings: Annotated[TrainConfig, arg(name="")] = field(default_factory=TrainConfig)
+    settings: TrainConfig = field(default_factory=TrainConfig)
     rectify_from: RectifyFrom = None
     """First iteration that learns from rectified pseudo-labels; an option of diffrect."""
-    config: Annotated[Path | None, arg(metavar="FILE.yaml", help_behavior_hint="")] = None
+    config: Annotated[Path | None, Shown("FILE.yaml")] = None
     """File of options like RUN/config.yaml; options on the command line win."""
-    option: Annotated[UseAppendAction[tuple[str, ...]], arg(metavar="NAME=VALUE")] = ()
+    option: Annotated[tuple[str, ...], Shown("NAME=VALUE")] = ()
     """Setting of the method or of the views; a NAME that does not exist lists them all."""
-    cross_validate: Annotated[int | None, arg(metavar="K", help_behavior_hint="")] = None
+    cross_validate: Annotated[int | None, Shown("K")] = None
     """Train K times, each time without another part of the labelled patients, and score these."""
     resume: Flag = False
     """Resume from the last checkpoint, with the options saved in RUN."""

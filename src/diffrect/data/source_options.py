@@ -4,8 +4,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from tyro.conf import arg
-
+from diffrect.config import Shown
 from diffrect.errors import InputError
 
 Layout = Literal["decathlon", "acdc", "ssl4mis", "mscmr19", "folder"]
@@ -28,15 +27,15 @@ class SourceOptions:
         'acdc'
     """
 
-    modality: Annotated[str | None, arg(metavar="NAME", help_behavior_hint="")] = None
+    modality: Annotated[str | None, Shown("NAME")] = None
     """Read only this channel, named as in dataset.json; by default all are read."""
-    patients: Annotated[str | None, arg(metavar="REGEX", help_behavior_hint="")] = None
+    patients: Annotated[str | None, Shown("REGEX")] = None
     """The regex's first group, found in a case's id, names the patient; by default the id does."""
-    table: Annotated[Path | None, arg(metavar="FILE.csv", help_behavior_hint="")] = None
+    table: Annotated[Path | None, Shown("FILE.csv")] = None
     """List of the cases: columns image and, as needed, id, patient, label, split."""
-    classes: Annotated[Path | None, arg(metavar="FILE", help_behavior_hint="")] = None
+    classes: Annotated[Path | None, Shown("FILE")] = None
     """Names of the label codes: YAML, CSV (code,name) or ITK-SNAP's; by default the codes found."""
-    trust_image_geometry: Annotated[bool, arg(help_behavior_hint="")] = False
+    trust_image_geometry: bool = False
     """Take labels to lie on their images' grids where the affines differ."""
 
     def given(self) -> list[str]:

@@ -6,6 +6,14 @@ from typing import Any, Literal
 
 from diffrect.checks import within
 
+_PROBABILITIES = (
+    "turn_probability",
+    "rotation_probability",
+    "jitter_probability",
+    "blur_probability",
+    "cutmix_probability",
+)
+
 
 @dataclass(frozen=True)
 class ViewOptions:
@@ -22,6 +30,8 @@ class ViewOptions:
     probability 0.5 rotated by 0 to 358 whole degrees, corners black."""
     rotation_degrees: float = 20.0
     """Largest rotation of the weak view, in degrees either way, if `geometry` is single."""
+    rotation_probability: float = 1.0
+    """Probability that a slice without a quarter turn is rotated, if `geometry` is single."""
     scale_range: float = 0.0
     """Largest natural logarithm of the factor by which the weak view is enlarged or shrunk about
     its centre, if `geometry` is single: 0.25 is up to 28 %. Each axis differs by up to a fifth of
@@ -37,8 +47,9 @@ class ViewOptions:
     """Probability of each of the three changes of contrast, brightness and sharpness, which come in
     random order."""
     blur_sigma: float = 1.5
-    """Largest standard deviation, in pixels, of the Gaussian blur that the strong view gets with
-    probability 0.5."""
+    """Largest standard deviation, in pixels, of the Gaussian blur that the strong view may get."""
+    blur_probability: float = 0.5
+    """Probability that the strong view is blurred."""
     cutmix_probability: float = 1.0
     """Probability that an unlabelled row's strong view gets a box of another row pasted in."""
     cutmix_area: float = 0.5
@@ -47,7 +58,7 @@ class ViewOptions:
     """Rows that the box of CutMix may show: any other row, or only other unlabelled rows."""
 
     def __post_init__(self) -> None:
-        for name in ("turn_probability", "jitter_probability", "cutmix_probability"):
+        for name in _PROBABILITIES:
             within(name, getattr(self, name), 0, 1)
         within("cutmix_area", self.cutmix_area, 0.02, 1)
         within("rotation_degrees", self.rotation_degrees, 0, 180)
@@ -71,3 +82,14 @@ VIEW_PRESETS: Mapping[str, Mapping[str, Any]] = {
         "cutmix_probability": 0.0,
     },
 }
+
+SSL4MIS_VIEWS: Mapping[str, Any] = {
+    "geometry": "single",
+    "turn_probability": 0.5,
+    "rotation_degrees": 20.0,
+    "eight_bit": False,
+}
+"""Views of the rivals whose code is part of the SSL4MIS benchmark, in preset `reference`."""
+
+OLDER_SSL4MIS_VIEWS: Mapping[str, Any] = {**SSL4MIS_VIEWS, "rotation_probability": 0.5}
+"""Views of the rivals whose code grew from an older version of the benchmark, in `reference`."""

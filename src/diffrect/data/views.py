@@ -98,9 +98,10 @@ def strong_view(weak: Tensor, options: ViewOptions) -> Tensor:
 def random_geometry(shapes: Tensor, options: ViewOptions) -> Tensor:
     """Draw a matrix per row that maps output to input, in coordinates of [-1, 1].
 
-    With `turn_probability` it is a multiple of 90 degrees and a flip along a random axis, else a
-    rotation by up to `rotation_degrees`, rigid on the slice's own pixels. With `scale_range` the
-    slice's axes are then enlarged or shrunk, both alike but for a fifth of it.
+    With `turn_probability` it is a multiple of 90 degrees and a flip along a random axis. Else it
+    is, with `rotation_probability`, a rotation by up to `rotation_degrees`, rigid on the slice's
+    own pixels. With `scale_range` the slice's axes are then enlarged or shrunk, both alike but for
+    a fifth of it.
 
     Args:
         shapes: (B, 2) int64, height and width of each slice.
@@ -114,6 +115,8 @@ def random_geometry(shapes: Tensor, options: ViewOptions) -> Tensor:
     turns = torch.randint(4, (rows,)) * (math.pi / 2)
     flip = torch.randint(2, (rows,))
     angle = (torch.rand(rows) * 2 - 1) * math.radians(options.rotation_degrees)
+    if options.rotation_probability < 1:  # nothing is drawn without it
+        angle = angle * (torch.rand(rows) < options.rotation_probability)
 
     turned = rotation(turns)
     turned = turned.round()  # exact quarter turns
@@ -224,7 +227,7 @@ def change_intensities(images: Tensor, options: ViewOptions) -> Tensor:
     factors = torch.empty(3, rows).uniform_(options.jitter_low, options.jitter_high)
     applied = torch.rand(3, rows) < options.jitter_probability
     sigma = torch.rand(rows) * options.blur_sigma
-    blurred = torch.rand(rows) < 0.5
+    blurred = torch.rand(rows) < options.blur_probability
     changed = torch.empty_like(images)
     for row, image in enumerate(images):
         for kind in order[:, row].tolist():

@@ -24,7 +24,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-import torch
 from torch import Tensor
 
 from diffrect.checks import within
@@ -34,9 +33,10 @@ from diffrect.methods.base import Method, Update
 from diffrect.methods.consistency import ConsistencyOptions
 from diffrect.methods.losses import (
     complementary_loss,
-    cross_entropy,
+    confident_labels,
     cross_entropy_dice,
     pseudo_label,
+    sure_cross_entropy,
 )
 
 REFERENCE = {
@@ -111,11 +111,10 @@ class FixMatch(Method):
         unsure = IGNORED if self.options.unsure_pixels == "ignore" else 0
         if self.options.confidence == "spread":
             return pseudo_label(logits, self.options.threshold, unsure)
-        largest, label = logits.detach().softmax(dim=1).max(dim=1)
-        return torch.where(largest >= self.options.threshold, label, unsure)
+        return confident_labels(logits, self.options.threshold, unsure)
 
     def pseudo_label_loss(self, logits: Tensor, target: Tensor) -> Tensor:
         """Return Eq. 4, whose mean counts the unsure pixels too, or cross-entropy plus Dice."""
         if self.options.pseudo_label_loss == "cross_entropy":
-            return cross_entropy(logits, target) * (target != IGNORED).to(logits.dtype).mean()
+            return sure_cross_entropy(logits, target)
         return cross_entropy_dice(logits, target)

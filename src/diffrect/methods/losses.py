@@ -49,9 +49,23 @@ def _pixel_cross_entropy(logits: Tensor, target: Tensor, reduction: str) -> Tens
     return F.cross_entropy(logits, target, ignore_index=IGNORED, reduction=reduction)
 
 
+def sure_cross_entropy(logits: Tensor, target: Tensor) -> Tensor:
+    """Return the cross-entropy of the pixels that are not ignored, in the mean over all pixels."""
+    return cross_entropy(logits, target) * shared_mean((target != IGNORED).to(logits.dtype).mean())
+
+
 def cross_entropy_dice(logits: Tensor, target: Tensor) -> Tensor:
     """Return CED: the cross-entropy of logits plus the `dice_loss` of their softmax."""
     return cross_entropy(logits, target) + dice_loss(logits.softmax(dim=1), target)
+
+
+def confident_labels(logits: Tensor, threshold: float, unsure: int = IGNORED) -> Tensor:
+    """Return class maps (B, H, W) without gradient, `unsure` where confidence is too low.
+
+    A pixel's confidence is the probability of its best class; at `threshold` it is sure.
+    """
+    confidence, label = logits.detach().softmax(dim=1).max(dim=1)
+    return torch.where(confidence >= threshold, label, unsure)
 
 
 def pseudo_label(logits: Tensor, threshold: float, unsure: int) -> Tensor:

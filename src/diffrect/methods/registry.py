@@ -27,6 +27,7 @@ METHODS = {
     "incl": "diffrect.methods.incl:INCL",
     "unimatch": "diffrect.methods.unimatch:UniMatch",
     "bcp": "diffrect.methods.bcp:BCP",
+    "ad_mt": "diffrect.methods.ad_mt:ADMT",
     "diffrect": "diffrect.methods.diffrect.method:DiffRect",
 }
 ENTRY_POINT_GROUP = "diffrect.methods"

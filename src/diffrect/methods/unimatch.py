@@ -35,7 +35,12 @@ from diffrect.checks import within
 from diffrect.data.batch import Batch
 from diffrect.labels import IGNORED
 from diffrect.methods.base import Method, Update
-from diffrect.methods.losses import cross_entropy, cross_entropy_dice, dice_loss
+from diffrect.methods.losses import (
+    confident_labels,
+    cross_entropy,
+    cross_entropy_dice,
+    dice_loss,
+)
 from diffrect.networks.unet import crop_like
 
 VIEWS: dict[str, Any] = {
@@ -117,12 +122,6 @@ class UniMatch(Method):
         if self.options.pseudo_label_loss == "cross_entropy":
             return cross_entropy(logits, target)
         return dice_loss(logits.softmax(dim=1), target)
-
-
-def confident_labels(logits: Tensor, threshold: float) -> Tensor:
-    """Return class maps (B, H, W) without gradient, `IGNORED` where confidence is too low."""
-    confidence, label = logits.detach().softmax(dim=1).max(dim=1)
-    return torch.where(confidence >= threshold, label, IGNORED)
 
 
 def perturb_features(maps: list[Tensor], labelled: int, share: float) -> list[Tensor]:

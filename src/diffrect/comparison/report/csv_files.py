@@ -9,7 +9,9 @@ from diffrect.evaluation.metrics import METRICS
 from diffrect.text_files import csv_text
 
 _SCORES = "split,checkpoint,labelled,method,class,metric,unit,seeds,mean,sd,undefined,values"
-_TESTS = "split,labelled,method,against,metric,cases,median_difference,better,p,p_holm"
+_TESTS = (
+    "split,labelled,method,against,metric,seeds,patients,mean_difference,low,high,better,p,p_holm"
+)
 
 
 def scores_csv(comparison: Comparison) -> str:
@@ -36,8 +38,8 @@ def tests_csv(comparison: Comparison) -> str:
     rows = [
         (
             *(comparison.split, test.condition.labelled, test.condition.name),
-            *(test.against, test.metric, test.cases),
-            *(test.difference, test.better, test.p, test.p_holm),
+            *(test.against, test.metric, test.seeds, test.patients),
+            *(*test.difference, test.better, test.p, test.p_holm),
         )
         for test in comparison.tests
     ]

@@ -43,7 +43,7 @@ class CellResult:
         protocol: what must be equal in a table, by name.
         options: settings of method and views.
         cases: per case id the scores per class; undefined is NaN.
-        patients: number of patients scored.
+        patient_of: the patient of each case.
         step: iteration of the checkpoint.
         version: package version and commit, as text.
         cost: cost of the training, as far as it is known.
@@ -59,7 +59,7 @@ class CellResult:
     protocol: Mapping[str, Any]
     options: Mapping[str, Any]
     cases: Mapping[str, Mapping[str, Scores]]
-    patients: int
+    patient_of: Mapping[str, str]
     step: int
     version: str
     cost: TrainingCost
@@ -69,6 +69,11 @@ class CellResult:
     def count(self) -> int:
         """Number of labelled patients."""
         return len(self.labelled)
+
+    @property
+    def patients(self) -> int:
+        """Number of patients scored."""
+        return len(set(self.patient_of.values()))
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -113,7 +118,7 @@ def read_result(file: Path) -> CellResult:
         },
         options={} if not settings.get("options", {}) else settings.fields("options").values,
         cases=cases,
-        patients=len({case.text("patient") for case in metrics.each("cases")}),
+        patient_of={case.text("id"): case.text("patient") for case in metrics.each("cases")},
         step=metrics.whole("step", 0),
         version=f"{version}{f' ({commit})' if commit else ''}",
         cost=cost_from_dict(cell.fields("cost", {}).values),

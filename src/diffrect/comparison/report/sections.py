@@ -100,11 +100,12 @@ def _tests_section(comparison: Comparison) -> Section:
         metric = METRICS[test.metric]
         if metric not in comparison.metrics:
             continue
-        texts = [metric.heading, f"{test.cases}", f"{metric.scale * test.difference:+.2f}"]
-        texts += [f"{test.better} of {test.cases}", format_p(test.p), format_p(test.p_holm)]
+        mean, low, high = (metric.scale * value for value in test.difference)
+        texts = [metric.heading, f"{test.seeds}", f"{mean:+.2f}", f"{low:+.2f} to {high:+.2f}"]
+        texts += [f"{test.better} of {test.patients}", format_p(test.p), format_p(test.p_holm)]
         rows.append([*_first_entries(test.condition), *map(TableEntry, texts)])
-    heading = ["labelled", "method", "metric", "cases", "median difference", "better in"]
-    title = f"Against {comparison.against}, case by case, {comparison.split_words}"
+    heading = ["labelled", "method", "metric", "seeds", "difference", "95 % interval", "better in"]
+    title = f"Against {comparison.against}, patient by patient, {comparison.split_words}"
     return Section(title, [*heading, "p", "p Holm"], rows, names=3)
 
 

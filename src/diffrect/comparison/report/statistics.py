@@ -1,4 +1,4 @@
-"""Means and spread over seeds, and paired tests per case with Holm's correction.
+"""Means and spread over seeds, and paired tests per patient with Holm's correction.
 
 Nothing here reads files: results go in, numbers come out.
 """
@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy import stats
 
+from diffrect.comparison.report.intervals import Interval, bootstrap_interval
 from diffrect.comparison.report.results import CellResult
 from diffrect.evaluation.metrics import METRICS
 from diffrect.evaluation.summary import summarise
@@ -76,15 +77,16 @@ class TableRow:
 
 @dataclass(frozen=True)
 class PairedTest:
-    """The test of a variant against another on the same cases, by one metric.
+    """The test of a variant against another on the same patients, by one metric.
 
     Attributes:
         condition: labelled patients and variant.
         against: the other variant.
         metric: name of the metric.
-        cases: number of pairs of defined values.
-        difference: median over the pairs of variant minus other, in the metric's unit.
-        better: number of pairs in which the variant is better.
+        seeds: number of trainings of each variant, paired by their seed.
+        patients: number of patients with a defined pair of values.
+        difference: variant minus other, mean and interval, in the metric's unit.
+        better: number of patients for whom the variant is better, on the mean over the seeds.
         p: p of the two-sided Wilcoxon signed-rank test.
         p_holm: the same after Holm's correction over all tests of this metric.
     """
@@ -92,8 +94,9 @@ class PairedTest:
     condition: Condition
     against: str
     metric: str
-    cases: int
-    difference: float
+    seeds: int
+    patients: int
+    difference: Interval
     better: int
     p: float
     p_holm: float
@@ -144,8 +147,8 @@ def _row(condition: Condition, members: Sequence[CellResult]) -> TableRow:
 def paired_tests(results: Sequence[CellResult], against: str) -> list[PairedTest]:
     """Test every variant against one, for each number of labelled patients that both have.
 
-    A case counts once: its values, means over the classes, are averaged over the seeds that both
-    variants have of it. Pairs with an undefined value are left out.
+    A patient counts once: the values, means over the classes, are averaged over the patient's cases
+    and over the seeds that both variants have. Pairs with an undefined value are left out.
     """
     conditions = by_condition(results)
     tests = []
@@ -155,43 +158,50 @@ def paired_tests(results: Sequence[CellResult], against: str) -> list[PairedTest
             others = conditions.get(condition._replace(name=against))
             if condition.name == against or others is None:
                 continue
-            mine, theirs = paired_values(members, others, metric)
-            if len(mine):
-                family.append(_test(condition, against, metric, mine, theirs))
+            differences = paired_differences(members, others, metric)
+            if differences.size:
+                family.append(_test(condition, against, metric, differences))
         corrected = holm([test.p for test in family])
         tests += [replace(test, p_holm=p) for test, p in zip(family, corrected, strict=True)]
     return tests
 
 
-def _test(
-    condition: Condition, against: str, metric: str, mine: np.ndarray, theirs: np.ndarray
-) -> PairedTest:
-    """Test paired values (N,) of a variant and another; p is not corrected yet."""
-    difference = mine - theirs
-    better = difference > 0 if METRICS[metric].higher_is_better else difference < 0
+def _test(condition: Condition, against: str, metric: str, differences: np.ndarray) -> PairedTest:
+    """Test differences (S, P) of a variant from another; p is not corrected yet."""
+    patients = np.round(np.asarray(np.nanmean(differences, axis=0)), 12)
+    better = patients > 0 if METRICS[metric].higher_is_better else patients < 0
     return PairedTest(
         condition,
         against,
         metric,
-        cases=len(mine),
-        difference=float(np.median(difference)),
+        seeds=differences.shape[0],
+        patients=differences.shape[1],
+        difference=bootstrap_interval(differences),
         better=int(better.sum()),
-        p=wilcoxon(difference),
+        p=wilcoxon(patients),
         p_holm=math.nan,
     )
 
 
-def paired_values(
+def paired_differences(
     one: Sequence[CellResult], other: Sequence[CellResult], metric: str
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return the values of two variants on their common cases, (N,) each, see `paired_tests`."""
+) -> np.ndarray:
+    """Return one variant minus another, (S, P): per common seed and patient, the mean over cases.
+
+    Cases with an undefined value are left out, and with them seeds and patients that have no other;
+    what else is missing is NaN.
+    """
     first, second = case_values(one, metric), case_values(other, metric)
-    pairs: dict[str, list[tuple[float, float]]] = {}
-    for key in sorted(first.keys() & second.keys()):  # sums depend on the order
-        if not (math.isnan(first[key]) or math.isnan(second[key])):
-            pairs.setdefault(key[1], []).append((first[key], second[key]))
-    means = np.array([np.mean(pairs[case], axis=0) for case in sorted(pairs)]).reshape(-1, 2)
-    return means[:, 0], means[:, 1]
+    patient_of = {case: patient for result in one for case, patient in result.patient_of.items()}
+    pairs: dict[tuple[int, str], list[float]] = {}
+    for seed, case in sorted(first.keys() & second.keys()):  # sums depend on the order
+        difference = first[seed, case] - second[seed, case]
+        if not math.isnan(difference):
+            pairs.setdefault((seed, patient_of[case]), []).append(difference)
+    seeds, patients = (
+        (sorted(set(names)) for names in zip(*pairs, strict=True)) if pairs else ([], [])
+    )
+    return np.array([[np.mean(pairs.get((s, p), [math.nan])) for p in patients] for s in seeds])
 
 
 def case_values(results: Sequence[CellResult], metric: str) -> dict[tuple[int, str], float]:
