@@ -9,6 +9,7 @@ from typing import Literal
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from diffrect.networks.unet import ConvHalf
 
@@ -32,7 +33,7 @@ class HalfPrecision(nn.Module):
         super().__init__()
         self.kind = device.type
         self.network = copy.deepcopy(network)
-        if device.type == "cpu":
+        if device.type == "cpu" and has_quick_bf16(device):
             _replace_halves(self.network)
 
     def forward(self, images: Tensor) -> Tensor:
@@ -45,33 +46,68 @@ class HalfPrecision(nn.Module):
 class _QuickHalf(nn.Module):
     """A `ConvHalf` without batch norm, whose convolution and LeakyReLU are one call of oneDNN.
 
-    Its weights are no parameters, because the network is still one that takes float32.
+    Its weights are no parameters, because the network is still one that takes float32. Two maps
+    side by side are convolved one after the other, the second onto the first, so that nothing is
+    concatenated.
     """
 
     def __init__(self, half: ConvHalf) -> None:
         super().__init__()
-        weight, bias = half.conv.weight.detach().bfloat16(), half.conv.bias
-        self.weight = weight.contiguous(memory_format=torch.channels_last)
-        self.bias = None if bias is None else bias.detach().bfloat16()
+        self.weight = _laid_out(half.conv.weight.detach())
+        self.bias = None if half.conv.bias is None else half.conv.bias.detach().bfloat16()
+        self.parts: tuple[Tensor, Tensor] | None = None
 
     def forward(self, x: Tensor, beside: Tensor | None = None) -> Tensor:
         """Return (B, out_channels, H, W); `beside` holds the last channels of the input."""
         x = x.bfloat16()
-        if beside is not None:
-            x = torch.cat([x, beside.bfloat16()], dim=1)
-        ones = [1, 1]  # padding, stride and dilation
-        joint = (ones, ones, ones, 1, "leaky_relu", [_SLOPE], "")
-        found: Tensor = torch.ops.mkldnn._convolution_pointwise(x, self.weight, self.bias, *joint)
-        return found
+        if beside is None:
+            return _convolve(x, self.weight, self.bias, "leaky_relu", [_SLOPE])
+        if self.parts is None:
+            first, second = self.weight[:, : x.shape[1]], self.weight[:, x.shape[1] :]
+            self.parts = _laid_out(first), _laid_out(second)
+        total = _convolve(x, self.parts[0], self.bias, "none", [])
+        total = _convolve_onto(total, beside.bfloat16(), self.parts[1])
+        return F.leaky_relu_(total, _SLOPE)
+
+
+def _laid_out(weight: Tensor) -> Tensor:
+    return weight.bfloat16().contiguous(memory_format=torch.channels_last)
+
+
+_ONCE = ([1, 1], [1, 1], [1, 1], 1)  # padding, stride, dilation, groups
+
+
+def _convolve(
+    x: Tensor, weight: Tensor, bias: Tensor | None, activation: str, numbers: list[float]
+) -> Tensor:
+    """Return activation(convolution), in one call.
+
+    Args:
+        x: (B, C, H, W).
+        weight: (out_channels, C, 3, 3).
+        bias: (out_channels,).
+        activation: oneDNN's name of it.
+        numbers: its parameters.
+    """
+    call = torch.ops.mkldnn._convolution_pointwise
+    found: Tensor = call(x, weight, bias, *_ONCE, activation, numbers, "")
+    return found
+
+
+def _convolve_onto(total: Tensor, x: Tensor, weight: Tensor) -> Tensor:
+    """Add the convolution of a map (B, C, H, W) to `total`, and return it."""
+    call = torch.ops.mkldnn._convolution_pointwise_.binary
+    found: Tensor = call(total, x, weight, None, *_ONCE, "add", 1.0, None, [], None)
+    return found
 
 
 def _replace_halves(network: nn.Module) -> None:
-    """Put quicker blocks in the place of those whose batch norm is folded, if there are such.
+    """Put quicker blocks in the place of those whose batch norm is folded.
 
-    The call is what PyTorch's compiler uses; where PyTorch has it not, autocast does the same in
-    two calls.
+    Their calls are those of PyTorch's compiler; where PyTorch has them not, autocast does the same
+    in more of them.
     """
-    if not hasattr(torch.ops.mkldnn, "_convolution_pointwise"):
+    if not all(hasattr(torch.ops.mkldnn, f"_convolution_pointwise{name}") for name in ("", "_")):
         return
     for module in list(network.modules()):
         for name, child in list(module.named_children()):
