@@ -34,7 +34,7 @@ TRAINING = TrainConfig(
     batch_labelled=1,
     batch_unlabelled=1,
     labelled="1",
-    accelerator="cpu",
+    device="cpu",
 )
 OPTIONS = [
     "--method",
@@ -48,7 +48,7 @@ OPTIONS = [
     "--batch-labelled",
     "1",
 ]
-OPTIONS += ["--batch-unlabelled", "1", "--labelled", "1", "--accelerator", "cpu"]
+OPTIONS += ["--batch-unlabelled", "1", "--labelled", "1", "--device", "cpu"]
 """`TRAINING` on the command line."""
 Files = dict[str, bytes]
 """The files of an input: name, relative to its folder, and content."""

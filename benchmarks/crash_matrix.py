@@ -217,7 +217,7 @@ def matrix(folder: Path, given: argparse.Namespace) -> int:
         validate_every=2,
         batch_labelled=1,
         batch_unlabelled=1,
-        accelerator="cpu",
+        device="cpu",
         options={"rectify_from": 2},
     )
     write_phantom(folder / "source", patients=6)

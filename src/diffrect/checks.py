@@ -6,6 +6,7 @@ What the fields say of themselves in the source is here too, for the help.
 import ast
 import dataclasses
 import inspect
+import re
 import stat
 import types
 from collections.abc import Callable, Collection, Mapping
@@ -123,6 +124,22 @@ def within(name: str, value: float, low: float, high: float) -> None:
         expected = f"a number from {low:g} to {high:g}"
         got = value if isinstance(value, int) else f"{value:g}"
         raise InputError(name, expected, got=got, setting=name)
+
+
+def check_device(name: str, value: str) -> None:
+    """Check that a name is one that a device can have, on this machine or another.
+
+    Args:
+        name: the field or option that holds it.
+        value: auto, which is a GPU if there is one, cpu, cuda, one of several GPUs such as cuda:1,
+            or mps, an Apple GPU.
+
+    Raises:
+        InputError: it is another.
+    """
+    if not re.fullmatch(r"auto|cpu|mps|cuda(:(0|[1-9][0-9]{0,2}))?", value):
+        expected = "auto, cpu, cuda, cuda:1 (one of several) or mps"
+        raise InputError(name, expected, got=repr(value), setting="device")
 
 
 def folder_to_make(path: Path, expected: str = "a folder to make") -> None:

@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal
 import yaml
 
 from diffrect.atomic import write_atomic
-from diffrect.checks import at_least, update_dataclass, within
+from diffrect.checks import at_least, check_device, update_dataclass, within
 from diffrect.errors import InputError, brief
 from diffrect.text_files import parse_yaml, read_yaml
 
@@ -40,7 +40,7 @@ class Shown:
     Attributes:
         metavar: what stands for the value in the help; None: its kind.
         default: what the help says of the default; None: the default itself, "": nothing.
-        formerly: names, with dashes, that the option had in earlier versions.
+        formerly: names that the option had in earlier versions; they are still understood.
         hidden: whether it is no option.
     """
 
@@ -88,7 +88,7 @@ they are not that now."""
 # A configuration that was written by hand names only some of these; what it asks for is today's.
 _FIELDS_OF_FORMAT_1 = {
     *("method", "preset", "labelled", "split_file", "size", "iterations", "batch_labelled"),
-    *("batch_unlabelled", "seed", "validate_every", "learning_rate", "devices", "accelerator"),
+    *("batch_unlabelled", "seed", "validate_every", "learning_rate", "devices"),
     *("precision", "workers", "options"),
 }
 
@@ -106,7 +106,8 @@ class TrainConfig:
 
     method: Annotated[str, Shown("NAME")] = field(default="diffrect", metadata=COMPARED)
     """diffrect, supervised (labelled slices only), mean_teacher, uamt, fixmatch, ict, cps, mcnet,
-    incl, unimatch, bcp, ad_mt, or your own as package.module:Class."""
+    incl, unimatch, bcp, ad_mt, crossmatch, unimatch_v2, abd, beta_fft, or your own as
+    package.module:Class."""
     preset: Preset = field(default="default", metadata=COMPARED)
     """Our form of the method, or the authors' code bug for bug; every option starts from it."""
     labelled: Annotated[
@@ -150,6 +151,10 @@ class TrainConfig:
     """Iterations between validations, by which the best checkpoint is chosen."""
     learning_rate: float = field(default=0.01, metadata=RESULT)
     """Initial learning rate of SGD (momentum 0.9, weight decay 1e-4, polynomial decay)."""
+    device: Annotated[str, Shown("auto|cpu|cuda|cuda:N|mps", formerly=("accelerator",))] = field(
+        default="auto", metadata=MACHINE
+    )
+    """What computes; auto takes a GPU if there is one, cuda:1 the second of several."""
     devices: int = field(default=1, metadata=MACHINE)
     """Number of GPUs, or of processes on a CPU."""
     nodes: int = field(default=1, metadata=MACHINE)
@@ -160,8 +165,6 @@ class TrainConfig:
     """Before it predicts, count batch norm's statistics anew over plain training slices."""
     deterministic: bool = field(default=False, metadata=RESULT)
     """Get the same weights every time on a GPU too, where this is slower."""
-    accelerator: Literal["auto", "cpu", "cuda", "mps"] = field(default="auto", metadata=MACHINE)
-    """Kind of device."""
     precision: Precision = field(default="32-true", metadata=RESULT)
     """Floating-point precision, as Lightning Fabric names it."""
     nonfinite: Literal["stop", "skip"] = field(default="stop", metadata=MACHINE)
@@ -202,6 +205,14 @@ class TrainConfig:
         if not 0 < rate <= _LARGEST_RATE:
             expected = f"a positive number up to {_LARGEST_RATE:g}"
             raise InputError("learning_rate", expected, got=rate, setting="learning_rate")
+
+        self._check_device()
+
+    def _check_device(self) -> None:
+        check_device("device", self.device)
+        if ":" in self.device and self.devices > 1:
+            expected = f"cuda with --devices {self.devices}"
+            raise InputError("device", expected, got=self.device, setting="device")
 
     def _check_crop(self) -> None:
         if (self.spacing is None) != (self.crop is None):
@@ -325,7 +336,8 @@ def _with_moved_settings(
 ) -> dict[str, Any]:
     """Return the fields of a configuration with settings of older files moved to where they are.
 
-    `rectify_from` was a field of every training and is an option of the methods that read it.
+    `rectify_from` was a field of every training and is an option of the methods that read it;
+    `device` was called `accelerator`.
 
     Args:
         values: fields as a file or a checkpoint holds them.
@@ -333,6 +345,9 @@ def _with_moved_settings(
         where: what to put before the name of a wrong setting.
     """
     moved = dict(values.items())
+    if "accelerator" in moved:
+        earlier = moved.pop("accelerator")
+        moved.setdefault("device", earlier)
     start = moved.pop("rectify_from", None)
     if isinstance(start, int) and start < 0:
         raise InputError(f"{where}rectify_from", "at least 0", got=start, setting="rectify_from")

@@ -17,7 +17,6 @@ from typing import Any, TypeVar
 
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.markup import escape
-from rich.progress import track
 from rich.segment import Segment
 from rich.text import Text
 
@@ -150,6 +149,8 @@ def progress_bar(
         shown: whether to show it at all.
         total: number of items, for iterables that have no length.
     """
+    from rich.progress import track  # the help has no bar, and should appear at once
+
     console = PlainConsole(stderr=True, emoji=False)
     hidden = not (shown and console.is_terminal)
     yield from track(items, plain(description), total, console=console, disable=hidden)

@@ -10,8 +10,8 @@ from diffrect.comparison.request import make_job
 from diffrect.data.choose_split import resolve_split
 from diffrect.data.prepare import prepare
 from diffrect.data.store import Store
+from diffrect.distributed.devices import find_device
 from diffrect.errors import InputError
-from diffrect.inference.load import pick_device
 from diffrect.inference.outputs import name_outputs
 from diffrect.runs.folder import check_start
 from diffrect.showcase.demo import demo
@@ -72,11 +72,11 @@ def test_nasty_seeds_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["hpu", "xpu", "meta", "privateuseone", "cuda:-1", "cpu:" + LONG, ""]
+    "name", ["hpu", "xpu", "meta", "privateuseone", "cuda:-1", "cpu:" + LONG, "cuda:01", "CUDA", ""]
 )
-def test_no_device_that_is_not_here_is_taken(name: str) -> None:
-    with pytest.raises(InputError, match=r"^--device .*: expected one that torch finds here"):
-        pick_device(name)
+def test_no_device_of_another_name_is_taken(name: str) -> None:
+    with pytest.raises(InputError, match=r"^--device: expected auto, cpu, cuda, cuda:1 .* or mps"):
+        find_device(name)
 
 
 @pytest.mark.parametrize("name", ["loop", "dangling", "loop/below", "dangling/below/it"])

@@ -41,7 +41,7 @@ def test_the_command_line_says_so_before_torch_is_there() -> None:
 def test_a_training_takes_the_threads_that_it_is_given() -> None:
     before = torch.get_num_threads()
     try:
-        make_fabric(TrainConfig(threads=3, accelerator="cpu"))
+        make_fabric(TrainConfig(threads=3, device="cpu"))
         assert torch.get_num_threads() == 3
     finally:
         torch.set_num_threads(before)

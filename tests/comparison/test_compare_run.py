@@ -35,7 +35,7 @@ from diffrect.methods.registry import complete
 from diffrect.runs.checkpoint import checkpoint_path, load_checkpoint
 from diffrect.training.train import train
 
-TINY = TrainConfig(size=32, iterations=2, batch_labelled=2, batch_unlabelled=1, accelerator="cpu")
+TINY = TrainConfig(size=32, iterations=2, batch_labelled=2, batch_unlabelled=1, device="cpu")
 MATRIX: dict[str, Any] = {"methods": ["supervised"], "seeds": [0, 1], "config": TINY}
 CELLS = ("supervised-seed0", "supervised-seed1")
 
@@ -154,7 +154,7 @@ def test_a_failed_cell_does_not_stop_the_others(
 def run_cli(store: Store, folder: Path, *more: str, wait: bool = True) -> Any:
     command = [sys.executable, "-m", "diffrect", "compare", str(store.path), str(folder)]
     command += ["--size", "32", "--batch-labelled", "2", "--batch-unlabelled", "1"]
-    command += ["--accelerator", "cpu", *more]
+    command += ["--device", "cpu", *more]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     return (process, *process.communicate(timeout=300)) if wait else process
 
@@ -206,7 +206,7 @@ def spy(store, run, *rest, **options):
     print(run.name, flush=True)
     return train(store, run, *rest, **options)
 cell.train = spy
-config = TrainConfig(size=32, iterations=2, batch_labelled=2, accelerator="cpu")
+config = TrainConfig(size=32, iterations=2, batch_labelled=2, device="cpu")
 compare(
     sys.argv[1], sys.argv[2], methods=["supervised"], labelled=[1, 2], seeds=[0, 1],
     config=config, apart=False, progress=False,
@@ -324,7 +324,7 @@ def test_a_dry_run_writes_nothing_and_says_where_its_times_come_from(
     assert "4 cells" in printed
     assert "one after another" in printed
     text = f"compare {store.path} {tmp_path / 'new'} --methods supervised --size 32 --dry-run"
-    assert cli.main([*text.split(), "--iterations", "2", "--accelerator", "cpu"]) == 0
+    assert cli.main([*text.split(), "--iterations", "2", "--device", "cpu"]) == 0
     assert not (tmp_path / "new").exists()
 
 

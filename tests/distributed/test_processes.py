@@ -42,7 +42,7 @@ CONFIG = TrainConfig(
     batch_labelled=2,
     batch_unlabelled=2,
     precision="64-true",
-    accelerator="cpu",
+    device="cpu",
     options={**OPTIONS, "rectify_from": 1},
 )
 ENVIRONMENT = {
@@ -77,7 +77,7 @@ def options(config: TrainConfig) -> list[str]:
         given += [f"--{name.replace('_', '-')}", str(getattr(config, name))]
     for name, value in config.options.items():
         given += ["--option", f"{name}={value}"]
-    return [*given, "--accelerator", "cpu", "--quiet"]
+    return [*given, "--device", "cpu", "--quiet"]
 
 
 @pytest.fixture(scope="module")

@@ -15,9 +15,7 @@ from diffrect.distributed.sums import processes, shared_mean, shared_statistics,
 from diffrect.methods.registry import complete
 from diffrect.training.trainer import Trainer
 
-CONFIG = TrainConfig(
-    method="supervised", size=32, iterations=4, batch_labelled=1, accelerator="cpu"
-)
+CONFIG = TrainConfig(method="supervised", size=32, iterations=4, batch_labelled=1, device="cpu")
 
 
 def test_sums_are_shared_within_the_context_only(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -31,7 +31,7 @@ def test_the_page_s_example_trains_by_its_path(
 ) -> None:
     assert len([line for line in example.splitlines() if line.strip()]) <= 30
     (options,) = re.findall(r"--method (my_methods:MeanTeacher .*?)```", PAGE.read_text(), re.S)
-    given = f"--method {options} --size 32 --iterations 2 --batch-labelled 2 --accelerator cpu"
+    given = f"--method {options} --size 32 --iterations 2 --batch-labelled 2 --device cpu"
     command = ["train", str(store.path), str(tmp_path / "run"), *given.replace("\\\n", " ").split()]
     assert cli.main([*command, "--quiet"]) == 0, capsys.readouterr().err
     state = load_checkpoint(checkpoint_path(tmp_path / "run", "last"))

@@ -27,6 +27,7 @@ from support.stubs import a_problem
 
 RIVALS = sorted(METHODS.keys() - {"diffrect", "supervised"})
 CONFIG = TrainConfig(size=32, iterations=4, batch_labelled=1, batch_unlabelled=2)
+UNIMATCHES = {"unimatch", "crossmatch", "unimatch_v2"}
 SEEN_WEAK_ALONE = {"supervised", "mean_teacher", "uamt", "ict", "cps", "mcnet", "incl", "bcp"}
 
 
@@ -62,7 +63,7 @@ def test_ten_steps_lower_the_loss(name: str) -> None:
     batch = tiny_batch(name, 1, 4, (2, 2))
     optimizers = method.optimizers()
     losses: dict[str, list[float]] = {}
-    for step in range(20, 36):  # BCP is past its pre-training then, DiffRect rectifies
+    for step in range(20, 32):  # BCP is past its pre-training then, DiffRect rectifies
         torch.manual_seed(step)
         for number, update in enumerate(method.updates(batch, step)):
             optimizers[update.name].zero_grad()
@@ -76,7 +77,7 @@ def test_ten_steps_lower_the_loss(name: str) -> None:
         method.after_step(step)
     assert len(losses) == (3 if name == "diffrect" else 2)
     for name_of_loss, values in losses.items():
-        assert len(values) == (8 if name_of_loss.endswith("rectifier") else 16)
+        assert len(values) == (6 if name_of_loss.endswith("rectifier") else 12)
         assert values[-1] < 0.97 * values[0], name_of_loss
 
 
@@ -171,7 +172,7 @@ def test_views_are_those_of_the_publication(name: str) -> None:
         assert batch.pasted is None
     else:
         assert not torch.equal(batch.strong, batch.weak)
-        assert (views.cutmix_probability > 0) == (name == "unimatch")
+        assert (views.cutmix_probability > 0) == (name in UNIMATCHES)
     changed = resolve(TrainConfig(method=name, options={"rotation_degrees": 5}))
     assert changed.view_options.rotation_degrees == 5
     reference = resolve(TrainConfig(method=name, preset="reference")).view_options
@@ -225,6 +226,16 @@ def test_all_labels_train_supervised_and_nothing_else(store: Store, tmp_path: Pa
         ("unimatch", "strong_weight", -1.0),
         ("bcp", "box_share", 1.5),
         ("bcp", "unlabelled_weight", float("nan")),
+        ("ad_mt", "longest_turn", 0),
+        ("ad_mt", "copy_share", 1.1),
+        ("crossmatch", "strong_dropout", 1.0),
+        ("crossmatch", "crossed_share", -0.1),
+        ("unimatch_v2", "labelled_loss", "dice"),
+        ("abd", "grid", 0),
+        ("beta_fft", "mixing", 0.0),
+        ("beta_fft", "ramp_share", 1.5),
+        ("beta_fft", "cross_weight", -1.0),
+        ("abd", "box_share", 1.5),
     ],
 )
 def test_options_out_of_range_are_named(name: str, option: str, value: Any) -> None:
@@ -257,7 +268,14 @@ def test_the_table_of_methods_names_all_options() -> None:
     assert set(table) == {*RIVALS, "diffrect"}
     for name in RIVALS:
         options = vars(find_method(name).Options())
-        written = {"2/3": 2 / 3, "1/300": 1 / 300, "null": None, "true": True, "false": False}
+        written = {
+            "2/3": 2 / 3,
+            "1/300": 1 / 300,
+            "15/64": 15 / 64,
+            "null": None,
+            "true": True,
+            "false": False,
+        }
         for option, value in table[name]:
             text = written.get(value, value)
             assert options[option] == text or str(options[option]) in (text, f"{text}.0"), option

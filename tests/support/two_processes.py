@@ -31,7 +31,7 @@ def main(store: Path, run: Path, folder: Path) -> None:
     options = {"rectifier": "volume", "relabel_from": 0.0, "rectify_from": 0}
     options |= {"consistency_target": "rectified"}
     settings = {"size": 32, "iterations": 3, "batch_labelled": 1, "batch_unlabelled": 1}
-    config = TrainConfig(**settings, devices=2, accelerator="cpu", options=options)  # type: ignore[arg-type]
+    config = TrainConfig(**settings, devices=2, device="cpu", options=options)  # type: ignore[arg-type]
     module.train(store, run, config, progress=False)
 
 

@@ -23,7 +23,7 @@ from support.tiny import write_nifti
 
 QUICK = {
     "prepare": "--workers 1",
-    "train": "--method supervised --size 32 --iterations 2 --batch-labelled 2 --accelerator cpu",
+    "train": "--method supervised --size 32 --iterations 2 --batch-labelled 2 --device cpu",
 }
 CASES = {"prepare": PREPARE, "train": TRAIN, "evaluate": EVALUATE, "predict": PREDICT, "demo": DEMO}
 

@@ -46,7 +46,7 @@ def test_every_field_has_a_role() -> None:
 
 def test_roles_say_what_may_differ_in_a_resumed_run(tmp_path: Path) -> None:
     config = TrainConfig()
-    free = {"devices", "nodes", "accelerator", "workers", "nonfinite", "split_file", "labelled"}
+    free = {"devices", "nodes", "device", "workers", "nonfinite", "split_file", "labelled"}
     free |= {"val_patients", "test_patients", "threads"}
     assert names_with(Role.CHOICE) == ("validate_every",)
     assert set(names_with(Role.MACHINE, Role.PATIENTS)) == free

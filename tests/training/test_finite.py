@@ -168,6 +168,6 @@ def test_what_blew_up() -> None:
 
 
 def test_half_precision_needs_a_gpu(store: Store, tmp_path: Path) -> None:
-    config = TrainConfig(**{**vars(CONFIG), "precision": "16-mixed", "accelerator": "cpu"})
+    config = TrainConfig(**{**vars(CONFIG), "precision": "16-mixed", "device": "cpu"})
     with pytest.raises(InputError, match=r"--precision 16-mixed: expected a GPU.* give 32-true"):
         train(store.path, tmp_path / "run", config, progress=False)

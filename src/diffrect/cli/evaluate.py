@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from diffrect.checks import check_device
 from diffrect.cli.arguments.spec import Place
 from diffrect.cli.fields import Checkpoint, Device, Flag
 from diffrect.cli.guidance import say_next
@@ -26,9 +27,12 @@ class Evaluate:
     store: Path | None = None
     """Store to read instead of the one the run was trained on."""
     device: Device = "auto"
-    """Device such as cpu, cuda or cuda:1; auto takes a GPU if there is one."""
+    """What computes; auto takes a GPU if there is one, cuda:1 the second of several."""
     quiet: Flag = False
     """Show no progress and no table."""
+
+    def __post_init__(self) -> None:
+        check_device("--device", self.device)
 
     def look(self) -> None:
         """Refuse what can be refused before the work is loaded."""

@@ -6,5 +6,5 @@ from diffrect.config import Shown
 
 Flag = bool
 Checkpoint = Literal["best", "last"]
-Device = Annotated[str, Shown("NAME")]
+Device = Annotated[str, Shown("auto|cpu|cuda|cuda:N|mps")]
 RectifyFrom = Annotated[int | None, Shown("INT", default="1/30 of the iterations")]

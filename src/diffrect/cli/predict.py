@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
+from diffrect.checks import check_device
 from diffrect.cli.arguments.spec import Place
 from diffrect.cli.fields import Checkpoint, Device, Flag
 from diffrect.cli.guidance import say_next
@@ -31,7 +32,7 @@ class Predict:
     checkpoint: Checkpoint = "best"
     """Best by validation, or the last."""
     device: Device = "auto"
-    """Device such as cpu, cuda or cuda:1; auto takes a GPU if there is one."""
+    """What computes; auto takes a GPU if there is one, cuda:1 the second of several."""
     precision: Precision = "32"
     """Number type of the network: bf16 is quicker where the device computes with it."""
     tta: Tta = "off"
@@ -54,6 +55,9 @@ class Predict:
     """Replace label files that exist already."""
     quiet: Flag = False
     """Show no progress."""
+
+    def __post_init__(self) -> None:
+        check_device("--device", self.device)
 
     def look(self) -> None:
         """Refuse what can be refused before the work is loaded."""

@@ -109,7 +109,7 @@ def finish_cell(job: CellJob, cell: Cell) -> None:
         run,
         split=job.split,
         checkpoint=job.checkpoint,
-        device=cell.config.accelerator,
+        device=cell.config.device,
         store=job.store,
         progress=job.progress,
     )

@@ -17,6 +17,7 @@ from diffrect.comparison.report.report import compare_table
 from diffrect.comparison.request import check_before, make_job
 from diffrect.config import TrainConfig
 from diffrect.console import stderr_console
+from diffrect.distributed.devices import find_device
 from diffrect.errors import PartialFailure
 
 
@@ -112,6 +113,8 @@ def compare(
     )
     job = make_job(store, folder, split, checkpoint, progress)
     check_before(cells, job)
+    if any(cell_state(Path(folder) / cell.folder, job) != "finished" for cell in cells):
+        find_device(cells[0].config.device, cells[0].config.devices)
     remember_cells(cells, Path(folder))
     mine = running_order(take_shard(cells, shard))
     failures = run_cells(mine, job, apart, stderr_console(quiet=not progress))

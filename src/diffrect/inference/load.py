@@ -1,17 +1,13 @@
-"""A checkpoint of a RUN folder -> the method it holds, and the device to run it on."""
+"""A checkpoint of a RUN folder -> the method it holds."""
 
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-import torch
-
 from diffrect.config import TrainConfig, config_from_dict
 from diffrect.data.task import Task
-from diffrect.distributed.ranks import is_launched
 from diffrect.errors import InputError
 from diffrect.methods.base import Method, Problem
 from diffrect.methods.registry import remembered, resolve
-from diffrect.processes import local_rank
 from diffrect.runs.checkpoint import checkpoint_path, load_checkpoint
 from diffrect.runs.recognise import check_has_model
 from diffrect.runs.state import load_statistics, load_weights
@@ -53,29 +49,3 @@ def load_method(run: Path | str, checkpoint: Literal["best", "last"] = "best") -
     load_weights(method, state["method"], path, hint="try --checkpoint last")
     load_statistics(method.predictor, state.get("statistics", {}), path)
     return LoadedMethod(method, task, config, state["step"])
-
-
-def pick_device(name: str) -> torch.device:
-    """Return the device of a name such as `cpu` or `cuda:1`; `auto` is a GPU if there is one.
-
-    Of several processes on a machine, each takes a GPU of its own.
-
-    Raises:
-        InputError: torch has no such device here.
-    """
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    if name == "cuda" and is_launched():  # Another process of this machine has the first GPU.
-        name = f"cuda:{local_rank() % max(1, torch.cuda.device_count())}"
-    try:
-        device = torch.empty(0, device=name).device
-    except (
-        RuntimeError,
-        AssertionError,
-        ImportError,
-        AttributeError,
-    ):  # of a kind that is left out
-        device = torch.device("meta")  # holds no numbers
-    if device.type == "meta":
-        raise InputError(f"--device {name}", "one that torch finds here, such as cpu")
-    return device

@@ -13,11 +13,12 @@ from torch import nn
 from diffrect.config import TrainConfig, config_from_dict
 from diffrect.data.fields import Fields
 from diffrect.data.task import Task
+from diffrect.distributed.devices import find_device
 from diffrect.errors import InputError
 from diffrect.imaging.resample import Interpolation
 from diffrect.inference.arrays import label_source
 from diffrect.inference.average import Member
-from diffrect.inference.load import load_method, pick_device
+from diffrect.inference.load import load_method
 from diffrect.inference.onnx import OnnxNetwork
 from diffrect.inference.segmenter import Segmenter
 from diffrect.inference.views import angle_of
@@ -91,9 +92,9 @@ class Model:
             return cls.load_exported(Path(run))
         if is_cross_validation(Path(run)):
             return cls.mean([cls.load(f, checkpoint, device) for f in trained_folds(Path(run))])
+        where = find_device(device)
         method, task, config, step = load_method(run, checkpoint)
         interpolation = resolve(config).view_options.interpolation
-        where = pick_device(device)
         return cls(method.predictor, task, config, step, interpolation, where)
 
     @classmethod

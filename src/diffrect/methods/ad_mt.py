@@ -24,7 +24,7 @@ when boxes are pasted, so that within a box they are those of another slice; her
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -35,7 +35,7 @@ from diffrect.data.batch import Batch
 from diffrect.data.view_options import OLDER_SSL4MIS_VIEWS
 from diffrect.labels import IGNORED
 from diffrect.methods.base import Method, Problem, Update, make_teacher, move_average
-from diffrect.methods.consistency import TeacherOptions
+from diffrect.methods.consistency import TeacherOptions, with_boxes
 from diffrect.methods.losses import cross_entropy_dice, dice_loss
 
 VIEWS: dict[str, Any] = {
@@ -152,25 +152,3 @@ def overrule(
     """
     wins = quarrel & (own != label) & (sure > confidence)
     return torch.where(wins, own, label), torch.where(wins, sure, confidence)
-
-
-def with_boxes(batch: Batch) -> Batch:
-    """Return the batch with weak views as strong ones, boxes of other unlabelled rows pasted in.
-
-    All boxes have one size: their sides are sqrt(1 - l) of the slice's, l ~ Beta(4, 4), cut at its
-    edges. The centres are uniform from an eighth of the slice on, the partners are a permutation.
-    """
-    rows, (height, width) = len(batch.weak), batch.weak.shape[-2:]
-    half = float((1 - torch.distributions.Beta(4.0, 4.0).sample()).sqrt()) / 2
-    inside = []
-    for side in (height, width):
-        centre = torch.randint(side // 8, side, (rows, 1))
-        inside.append((torch.arange(side) - centre).abs() <= half * side)
-    pasted = inside[0][:, :, None] & inside[1][:, None, :]
-    pasted[: batch.labelled] = False
-    partner = torch.cat(
-        [torch.arange(batch.labelled), batch.labelled + torch.randperm(rows - batch.labelled)]
-    )
-    device = batch.weak.device
-    boxed = replace(batch, pasted=pasted.to(device), partner=partner.to(device))
-    return replace(boxed, strong=boxed.as_strong(batch.weak))

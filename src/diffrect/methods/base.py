@@ -176,7 +176,7 @@ class Method(nn.Module, ABC):
         for optimizer in optimizers.values():
             self.set_rate(optimizer, poly_rate(self.problem.rate, step, self.problem.iterations))
 
-    def sgd(self, network: nn.Module) -> SGD:
+    def sgd(self, network: nn.Module, *, nesterov: bool = False) -> SGD:
         """Return SGD of a network's parameters, with the problem's rate, momentum and decay."""
         problem = self.problem
         return SGD(
@@ -184,6 +184,7 @@ class Method(nn.Module, ABC):
             lr=problem.rate,
             momentum=problem.momentum,
             weight_decay=problem.weight_decay,
+            nesterov=nesterov,
         )
 
     @staticmethod

@@ -98,20 +98,15 @@ class BCP(Method):
             batch: the batch.
             outside: (H, W), false inside the box.
         """
-        known, unknown = batch.weak[: batch.labelled], batch.weak[batch.labelled :]
-        with torch.no_grad():
-            guess = self.teacher(unknown).argmax(dim=1)
-        guess = largest_components(guess)
-        row = torch.arange(max(len(known), len(unknown)), device=known.device)
-        # The two mixtures pair each unlabelled row with different labelled ones.
-        around, inner, other = row % len(known), (row + 1) % len(known), row % len(unknown)
-        out = self.segmenter(torch.where(outside, unknown[other], known[inner]))
-        into = self.segmenter(torch.where(outside, known[around], unknown[other]))
-        supervised = region_loss(out, batch.label[inner], ~outside)
-        supervised = supervised + region_loss(into, batch.label[around], outside)
-        unsupervised = region_loss(out, guess[other], outside)
-        unsupervised = unsupervised + region_loss(into, guess[other], ~outside)
-        return supervised, unsupervised
+        taught = self.teach(batch.weak[batch.labelled :])
+        pasted = Pasted.of(batch.weak, batch.label, taught, outside)
+        return pasted.losses(self.segmenter(pasted.out), self.segmenter(pasted.into))
+
+    @torch.no_grad()
+    def teach(self, images: Tensor) -> Tensor:
+        """Return the teacher's logits (B, classes, H, W) of images."""
+        logits: Tensor = self.teacher(images)
+        return logits
 
     def after_step(self, step: int) -> None:
         """Copy the segmenter to the teacher while pre-training, then average."""
@@ -123,6 +118,44 @@ class BCP(Method):
         """Let the learning rate decay, or keep it constant as published."""
         if self.options.rate_decay:
             super().set_rates(optimizers, step)
+
+
+@dataclass(frozen=True)
+class Pasted:
+    """Slices pasted into each other with their labels, as many as the more numerous rows.
+
+    Attributes:
+        out: x_out, unlabelled rows outside the box, (B, channels, H, W).
+        into: x_in, labelled rows outside.
+        known: the true labels in `out` and in `into`, class maps (B, H, W).
+        guess: the teacher's labels of the unlabelled rows, largest components only.
+        outside: M, (H, W).
+    """
+
+    out: Tensor
+    into: Tensor
+    known: tuple[Tensor, Tensor]
+    guess: Tensor
+    outside: Tensor
+
+    @classmethod
+    def of(cls, images: Tensor, label: Tensor, taught: Tensor, outside: Tensor) -> "Pasted":
+        """Paste rows of images, the labelled ones first; `taught` are logits of the others."""
+        guess = largest_components(taught.argmax(dim=1))
+        known, unknown = images[: len(label)], images[len(label) :]
+        row = torch.arange(max(len(known), len(unknown)), device=known.device)
+        # The two mixtures pair each unlabelled row with different labelled ones.
+        around, inner, other = row % len(known), (row + 1) % len(known), row % len(unknown)
+        out = torch.where(outside, unknown[other], known[inner])
+        into = torch.where(outside, known[around], unknown[other])
+        return cls(out, into, (label[inner], label[around]), guess[other], outside)
+
+    def losses(self, out: Tensor, into: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the losses of the labelled and of the unlabelled regions, given the logits."""
+        supervised = region_loss(out, self.known[0], ~self.outside)
+        supervised = supervised + region_loss(into, self.known[1], self.outside)
+        unsupervised = region_loss(out, self.guess, self.outside)
+        return supervised, unsupervised + region_loss(into, self.guess, ~self.outside)
 
 
 def random_mask(height: int, width: int, share: float) -> Tensor:

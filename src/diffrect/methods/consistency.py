@@ -1,16 +1,17 @@
-"""The frame of methods with a ramped consistency loss: its weight, a teacher, input noise.
+"""The frame of methods with a ramped consistency loss: its weight, a teacher, input noise, boxes.
 
 The frame is that of the SSL4MIS benchmark, in which these methods were carried from classification
 to segmentation: total = 1/2 (CE + Dice) on labelled rows + w(i) consistency on unlabelled rows,
 w(i) = 0.1 exp(-5 (1 - i / I)^2) in 200 stairs.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from diffrect.checks import at_least, within
+from diffrect.data.batch import Batch
 from diffrect.methods.base import Method, Problem, Update, make_teacher, move_average
 from diffrect.methods.losses import consistency_ramp
 
@@ -104,3 +105,25 @@ def with_noise(images: Tensor) -> Tensor:
 def squared_difference(probabilities: Tensor, target: Tensor) -> Tensor:
     """Return the mean over rows, classes and pixels of (p - q)^2."""
     return (probabilities - target).square().mean()
+
+
+def with_boxes(batch: Batch) -> Batch:
+    """Return the batch with weak views as strong ones, boxes of other unlabelled rows pasted in.
+
+    All boxes have one size: their sides are sqrt(1 - l) of the slice's, l ~ Beta(4, 4), cut at its
+    edges. The centres are uniform from an eighth of the slice on, the partners are a permutation.
+    """
+    rows, (height, width) = len(batch.weak), batch.weak.shape[-2:]
+    half = float((1 - torch.distributions.Beta(4.0, 4.0).sample()).sqrt()) / 2
+    inside = []
+    for side in (height, width):
+        centre = torch.randint(side // 8, side, (rows, 1))
+        inside.append((torch.arange(side) - centre).abs() <= half * side)
+    pasted = inside[0][:, :, None] & inside[1][:, None, :]
+    pasted[: batch.labelled] = False
+    partner = torch.cat(
+        [torch.arange(batch.labelled), batch.labelled + torch.randperm(rows - batch.labelled)]
+    )
+    device = batch.weak.device
+    boxed = replace(batch, pasted=pasted.to(device), partner=partner.to(device))
+    return replace(boxed, strong=boxed.as_strong(batch.weak))

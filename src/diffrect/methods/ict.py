@@ -34,9 +34,7 @@ class ICTOptions(TeacherOptions):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not 0 < self.mixing < float("inf"):
-            got = f"{self.mixing:g}"
-            raise InputError("mixing", "a positive number", got=got, setting="mixing")
+        check_mixing(self.mixing)
 
 
 class ICT(TeacherMethod):
@@ -57,6 +55,16 @@ class ICT(TeacherMethod):
         consistency = squared_difference(logits[rows:].softmax(dim=1), target)
         weight = self.options.weight(step, self.problem.iterations)
         yield self.options.update(supervised, consistency, weight)
+
+
+def check_mixing(mixing: float) -> None:
+    """Check the parameter of a Beta distribution.
+
+    Raises:
+        InputError: it is not positive and finite.
+    """
+    if not 0 < mixing < float("inf"):
+        raise InputError("mixing", "a positive number", got=f"{mixing:g}", setting="mixing")
 
 
 def draw_mixture(rows: int, mixing: float) -> tuple[Tensor, Tensor]:

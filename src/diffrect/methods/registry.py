@@ -28,6 +28,10 @@ METHODS = {
     "unimatch": "diffrect.methods.unimatch:UniMatch",
     "bcp": "diffrect.methods.bcp:BCP",
     "ad_mt": "diffrect.methods.ad_mt:ADMT",
+    "crossmatch": "diffrect.methods.crossmatch:CrossMatch",
+    "unimatch_v2": "diffrect.methods.unimatch_v2:UniMatchV2",
+    "abd": "diffrect.methods.abd:ABD",
+    "beta_fft": "diffrect.methods.beta_fft:BetaFFT",
     "diffrect": "diffrect.methods.diffrect.method:DiffRect",
 }
 ENTRY_POINT_GROUP = "diffrect.methods"

@@ -33,6 +33,7 @@ from torch.nn import functional as F
 
 from diffrect.checks import within
 from diffrect.data.batch import Batch
+from diffrect.data.view_options import OLDER_SSL4MIS_VIEWS
 from diffrect.labels import IGNORED
 from diffrect.methods.base import Method, Update
 from diffrect.methods.losses import (
@@ -52,6 +53,9 @@ VIEWS: dict[str, Any] = {
     "cutmix_area": 0.4,
     "cutmix_from": "unlabelled",
 }
+
+
+REFERENCE_VIEWS: dict[str, Any] = {**VIEWS, **OLDER_SSL4MIS_VIEWS, "eight_bit": True}
 
 
 @dataclass(frozen=True)
@@ -124,13 +128,13 @@ class UniMatch(Method):
         return dice_loss(logits.softmax(dim=1), target)
 
 
-def perturb_features(maps: list[Tensor], labelled: int, share: float) -> list[Tensor]:
-    """Repeat the unlabelled rows of maps behind all rows, with channels dropped.
+def perturb_features(maps: list[Tensor], first: int, *shares: float) -> list[Tensor]:
+    """Repeat all but the first rows of maps behind all rows, with channels dropped.
 
     Args:
         maps: feature maps (B, C, h, w).
-        labelled: number of labelled rows, the first ones.
-        share: share of the channels to drop, drawn for each map and row; those that stay are
-            scaled by 1 / (1 - share).
+        first: number of rows that are not repeated, such as the labelled ones.
+        shares: for each repetition the share of the channels to drop, drawn for each map and row;
+            those that stay are scaled by 1 / (1 - share).
     """
-    return [torch.cat([x, F.dropout2d(x[labelled:], share)]) for x in maps]
+    return [torch.cat([x, *(F.dropout2d(x[first:], share) for share in shares)]) for x in maps]

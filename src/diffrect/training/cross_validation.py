@@ -13,6 +13,7 @@ from diffrect.data.splits.drawn import HeldOut
 from diffrect.data.splits.folds import make_folds
 from diffrect.data.splits.labelled import ALL
 from diffrect.data.store import Store
+from diffrect.distributed.devices import find_device
 from diffrect.distributed.locks import sole_writer
 from diffrect.distributed.ranks import started_outside
 from diffrect.errors import InputError
@@ -72,6 +73,7 @@ def cross_validate(
         raise InputError("--overwrite and --resume", "one of them", got="both")
     if config.devices * config.nodes > 1 or started_outside():
         raise InputError("--cross-validate", "one process", got="several", setting="devices")
+    find_device(config.device)
     if folds is None:
         if not is_cross_validation(run):
             raise InputError("--cross-validate", "the number of folds", got="none")
@@ -133,7 +135,7 @@ def _do_fold(
         split="test",
         checkpoint="last",
         store=store.path,
-        device=config.accelerator,
+        device=config.device,
         progress=progress,
     )
 

@@ -10,6 +10,7 @@ import torch
 from lightning_fabric import Fabric
 
 from diffrect.config import TrainConfig
+from diffrect.distributed.devices import find_device
 from diffrect.distributed.ranks import started_by_fabric, started_outside
 from diffrect.distributed.signals import end_with_parent
 from diffrect.errors import InputError
@@ -29,23 +30,25 @@ def make_fabric(config: TrainConfig) -> Fabric:
     make_deterministic(config.deterministic)
     if config.threads is not None:
         torch.set_num_threads(config.threads)
+    device = find_device(config.device, config.devices)
+    chosen = [device.index] if ":" in config.device and device.index is not None else config.devices
     try:
         with warnings.catch_warnings():
             # A precision that a CPU lacks is refused below; Fabric would replace it.
             warnings.filterwarnings("ignore", ".*AMP with fp16 is not supported on CPU")
             fabric = Fabric(
-                accelerator=config.accelerator,
-                devices=config.devices,
+                accelerator=device.type,
+                devices=chosen,
                 num_nodes=config.nodes,
                 strategy="ddp" if config.devices * config.nodes > 1 else "auto",
                 precision=config.precision,
             )
     except (RuntimeError, ValueError) as error:
         raise InputError(
-            f"--accelerator {config.accelerator} --devices {config.devices}",
+            f"--device {config.device} --devices {config.devices}",
             "what this machine has",
             reason=_first_line(error),
-            setting="accelerator",
+            setting="device",
         ) from None
     _check_cpu(fabric, config)
     return fabric

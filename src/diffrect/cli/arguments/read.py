@@ -68,7 +68,8 @@ class _Reader:
         arguments = arguments_of(command)
         self.program = program
         self.hint = f"see {program} --help"
-        self.options = {bare(a.name): a for a in arguments if not a.place}
+        options = [argument for argument in arguments if not argument.place]
+        self.options = {bare(name): a for a in options for name in (*a.shown.formerly, a.name)}
         self.places = [a for a in arguments if a.place]
         self.given: dict[str, Any] = {}
 
@@ -132,10 +133,6 @@ class _Reader:
 
     def _unknown(self, name: str) -> InputError:
         """Return what to say of an option that does not exist."""
-        for argument in self.options.values():
-            if bare(name) in argument.shown.formerly:
-                hint = f"it is called {argument.label} now"
-                return InputError(brief(name), problem="there is no such option", hint=hint)
         flags = [argument.label for argument in self.options.values()]
         guess = did_you_mean(name, [*flags, "--help"])
         if not guess and name[1:2].isdigit():
