@@ -46,10 +46,12 @@ class Ensemble:
         names = names or [f"model {number}" for number in range(1, len(models) + 1)]
         first = models[0]
         for name, model in zip(names, models, strict=True):
-            for what in ("channels", "classes"):
-                wanted, found = getattr(first, what), getattr(model, what)
-                if wanted != found:
-                    raise InputError(name, f"the {what} of {names[0]}, {wanted}", got=found)
+            if model.channels != first.channels:
+                expected = f"the channels of {names[0]}, {first.channels}"
+                raise InputError(name, expected, got=model.channels)
+            if model.classes != first.classes:
+                expected = f"the classes of {names[0]}, {', '.join(first.classes)}"
+                raise InputError(name, expected, got=", ".join(model.classes))
 
     @classmethod
     def load(
