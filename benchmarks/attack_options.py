@@ -97,6 +97,7 @@ COMMANDS: dict[str, tuple[type, Callable[[Fixtures], list[str]]]] = {
     "prepare": (commands.Prepare, lambda f: [str(f.decathlon), "out", "--workers", "1"]),
     "inspect": (commands.Inspect, lambda f: [str(f.decathlon)]),
     "train": (commands.Train, lambda f: [str(f.store), "out", *OPTIONS]),
+    "options": (commands.Options, lambda f: ["uamt"]),
     "evaluate": (commands.Evaluate, lambda f: ["out"]),
     "predict": (commands.Predict, lambda f: [str(f.run), "out", str(f.scan), "--device", "cpu"]),
     "export": (commands.Export, lambda f: ["in", "out"]),
@@ -110,7 +111,7 @@ _TURNS = (
     ("train",) * 4
     + ("compare",) * 3
     + ("prepare", "predict") * 2
-    + ("inspect", "evaluate", "export", "demo")
+    + ("inspect", "options", "evaluate", "export", "demo")
 )
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from diffrect.data.split import Split
 from diffrect.data.store import Store
 from diffrect.inference.model import Model
-from diffrect.showcase.panels import Panel, PictureRow
+from diffrect.reporting.panels import Panel, PictureRow
 from diffrect.showcase.pictures import draw_rows
 
 

@@ -1,6 +1,6 @@
 """Measure on hidden labels whether a training's rectifier rectifies its pseudo-labels.
 
-    python benchmarks/rectifier_probe.py RUN STORE [--every 7] [--start 0]
+    python benchmarks/rectifier_probe.py RUN STORE [--every 7] [--start 0] [--decoded 0.5]
 
 The labels of unlabelled training patients, which training has not seen, judge: Dice of the
 teacher's labels and of the rectified ones, their difference D, how many pixels became right and
@@ -56,6 +56,9 @@ def main() -> None:
     parser.add_argument(
         "--guidance", type=float, nargs="*", default=[], help="of rectifier=volume, beside its own"
     )
+    parser.add_argument(
+        "--decoded", type=float, nargs="*", default=[], help="decoded shares, beside its own"
+    )
     arguments = parser.parse_args()
     try:
         for line in probe(**vars(arguments)):
@@ -65,7 +68,13 @@ def main() -> None:
 
 
 def probe(
-    run: Path, store: Path, checkpoint: str, every: int, start: int, guidance: Sequence[float] = ()
+    run: Path,
+    store: Path,
+    checkpoint: str,
+    every: int,
+    start: int,
+    guidance: Sequence[float] = (),
+    decoded: Sequence[float] = (),
 ) -> Iterator[str]:
     """Yield the lines of the table.
 
@@ -76,6 +85,7 @@ def probe(
         every: every n-th unlabelled training patient judges,
         start: beginning with this one, from 0.
         guidance: calibration guidances to try beside the run's own, with `rectifier` = volume.
+        decoded: shares of the decoded label to try beside the run's own, likewise.
 
     Raises:
         InputError: the run is of another method, or no patient has hidden labels.
@@ -83,7 +93,7 @@ def probe(
     subject = read_subject(run, Store(store), checkpoint, every, start)
     torch.manual_seed(NOISE_SEED)
     with torch.inference_mode(), subject.autocast():
-        labels = dict(subject.labels(guidance))
+        labels = dict(subject.labels(guidance, decoded))
     chosen = np.unique(subject.patients)
     yield (
         f"{run}: {checkpoint} checkpoint, {subject.step} iterations, rectifier="
@@ -141,12 +151,15 @@ class Subject:
         options = self.method.options
         parts = ", largest parts" if options.largest_part else ""
         names = {"components": PARTS, "slice": "rectified"}
-        names["volume"] = f"rectified, guidance {options.correcting_guidance:g}{parts}"
+        of_own = how(options.correcting_guidance, options.decoded_share)
+        names["volume"] = f"rectified, {of_own}{parts}"
         if self.step < options.diffusion_from * self.config.iterations:
             names["volume"] = PARTS if options.largest_part else TEACHER  # not yet by the diffusion
         return names.get(options.rectifier, TEACHER)
 
-    def labels(self, guidance: Sequence[float]) -> Iterator[tuple[str, Tensor]]:
+    def labels(
+        self, guidance: Sequence[float], decoded: Sequence[float]
+    ) -> Iterator[tuple[str, Tensor]]:
         """Yield names and class maps (N, size, size) of the slices that judge."""
         options = self.method.options
         bank = VolumeLabels(
@@ -159,7 +172,7 @@ class Subject:
         yield PARTS, bank.reduced(bank.history[-1])[self.rows]
         if self.method.options.learns_rectifier:
             volumes = isinstance(self.method.rectifier, LatentRectifier)
-            found = self.of_volumes(bank, guidance) if volumes else self.of_slices(bank)
+            found = self.of_volumes(bank, guidance, decoded) if volumes else self.of_slices(bank)
             whole: dict[str, Tensor] = {}
             for part, name, codes in found:
                 maps = whole.setdefault(name, bank.history[-1].all())
@@ -171,7 +184,7 @@ class Subject:
                     yield f"{name}, largest parts", reduced[self.rows]
 
     def of_volumes(
-        self, bank: VolumeLabels, others: Sequence[float]
+        self, bank: VolumeLabels, others: Sequence[float], shares: Sequence[float]
     ) -> Iterator[tuple[Tensor, str, Tensor]]:
         """Yield rows, name and class maps (B, size, size) by the volume's rectifier."""
         rectifier, options = self.method.rectifier, self.method.options
@@ -195,9 +208,11 @@ class Subject:
             for value in dict.fromkeys([options.correcting_guidance, *others]):
                 given = torch.tensor([value]).to(like)
                 latent = rectifier.sample(maps, conditions, given, noise)
-                weight = options.correction_weight
-                logits = rectifier.correct(coarse[:, 0], latent, conditions[0], maps, weight)
-                yield part, f"rectified, guidance {value:g}", logits.argmax(1)
+                for share in dict.fromkeys([options.decoded_share, *shares]):
+                    logits = rectifier.correct(
+                        coarse[:, 0], latent, conditions[0], maps, options.correction_weight, share
+                    )
+                    yield part, f"rectified, {how(value, share)}", logits.argmax(1)
                 latents[f"latent of guidance {value:g}, decoded"] = latent
             for name, latent in latents.items():
                 logits = rectifier.decode(latent, maps[:3], images.shape[-2:])
@@ -260,6 +275,12 @@ class Subject:
         right = (before != after) & (after == self.truth) & known
         wrong = (before != after) & (before == self.truth) & known
         return int(right.sum()), int(wrong.sum())
+
+
+def how(guidance: float, decoded: float) -> str:
+    """Return how a label was corrected, in words."""
+    share = f", decoded {decoded:g}" if decoded else ""
+    return f"guidance {guidance:g}{share}"
 
 
 def read_subject(run: Path, store: Store, checkpoint: str, every: int, start: int) -> Subject:

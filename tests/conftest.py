@@ -73,7 +73,7 @@ def exported(tiny_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     Their ``tiny_run`` are equal, and PyTorch's exporter takes many seconds.
     """
-    from diffrect.inference.export import export
+    from diffrect.evaluation.export import export
 
     folder = tmp_path_factory.getbasetemp()
     folder = folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder

@@ -7,10 +7,11 @@ from pathlib import Path
 
 from commands_page import commands_page
 from long_description import long_description
-from options_page import options_page
+from options_page import catalogue, options_page
 from tutorial import notebook
 
 DOCS = Path(__file__).resolve().parents[1]
+CATALOGUE = DOCS.parent / "src" / "diffrect" / "methods" / "catalogue" / "methods.json"
 
 
 def generated() -> dict[Path, str]:
@@ -18,6 +19,7 @@ def generated() -> dict[Path, str]:
     return {
         DOCS / "reference" / "commands.md": commands_page(),
         DOCS / "reference" / "options.md": options_page(),
+        CATALOGUE: catalogue(),
         DOCS / "tools" / "long_description.md": long_description(),
         DOCS / "start" / "first-model.ipynb": notebook(),
     }

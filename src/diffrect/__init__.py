@@ -17,11 +17,12 @@ if TYPE_CHECKING:
     from diffrect.data.store import Store
     from diffrect.errors import InputError
     from diffrect.evaluation.evaluate import evaluate
+    from diffrect.evaluation.export import export
     from diffrect.inference.ensemble import Ensemble
-    from diffrect.inference.export import export
     from diffrect.inference.model import Model
     from diffrect.inference.predict import predict
     from diffrect.inference.reference import load_reference_checkpoint
+    from diffrect.reporting.run_report import write_report
     from diffrect.showcase.demo import demo
     from diffrect.training.train import train
 
@@ -45,6 +46,7 @@ __all__ = [
     "predict",
     "prepare",
     "train",
+    "write_report",
 ]
 
 _MODULES = {
@@ -59,12 +61,13 @@ _MODULES = {
     "compare_table": "diffrect.comparison.report.report",
     "demo": "diffrect.showcase.demo",
     "evaluate": "diffrect.evaluation.evaluate",
-    "export": "diffrect.inference.export",
+    "export": "diffrect.evaluation.export",
     "inspect": "diffrect.data.inspection",
     "load_reference_checkpoint": "diffrect.inference.reference",
     "predict": "diffrect.inference.predict",
     "prepare": "diffrect.data.prepare",
     "train": "diffrect.training.train",
+    "write_report": "diffrect.reporting.run_report",
 }
 
 

@@ -1,6 +1,7 @@
 """Write files that are there whole or not at all, whatever happens while they are written."""
 
 import contextlib
+import errno
 import glob
 import os
 import secrets
@@ -13,9 +14,12 @@ from typing import BinaryIO
 _UMASK = os.umask(0o077)
 os.umask(_UMASK)
 SUFFIX = ".partial"
+_PIECE = 2**20  # bytes
 
 
-def write_atomic(path: Path, content: bytes | str | memoryview, *, sync: bool = True) -> None:
+def write_atomic(
+    path: Path, content: bytes | str | memoryview, *, sync: bool = True, verify: bool = False
+) -> None:
     """Write a file in one step: readers see the old or the new content, also after a crash.
 
     The unfinished file lies beside it as `.NAME.XXXX.partial`, which nobody else can read.
@@ -24,6 +28,7 @@ def write_atomic(path: Path, content: bytes | str | memoryview, *, sync: bool = 
         path: the file to write or replace.
         content: bytes, or text that becomes UTF-8.
         sync: return only when the content survives a power cut.
+        verify: read the content back from the disk before the file takes its name.
 
     Raises:
         OSError: naming `path`, which is left as it was; nothing else is left behind.
@@ -32,6 +37,26 @@ def write_atomic(path: Path, content: bytes | str | memoryview, *, sync: bool = 
         # Names of files that are not UTF-8 are written as the bytes that they are.
         bare = content.encode("utf-8", "surrogateescape") if isinstance(content, str) else content
         file.write(bare)
+        if verify:
+            _read_back(file, memoryview(bare))
+
+
+def _read_back(file: BinaryIO, content: memoryview) -> None:
+    """Compare what the disk holds of a file with what was written to it.
+
+    Raises:
+        OSError: they differ.
+    """
+    file.flush()
+    os.fsync(file.fileno())
+    if hasattr(os, "posix_fadvise"):  # else the system may answer from its memory
+        with contextlib.suppress(OSError):  # not every file system takes advice
+            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+    file.seek(0)
+    for start in range(0, len(content), _PIECE):
+        piece = bytes(content[start : start + _PIECE])
+        if file.read(len(piece)) != piece:
+            raise OSError(errno.EIO, "the disk does not hold what was written")
 
 
 @contextlib.contextmanager
@@ -88,7 +113,7 @@ def reserve(file: BinaryIO, size: int) -> None:
     if hasattr(os, "posix_fallocate"):
         os.posix_fallocate(file.fileno(), 0, size)
         return
-    piece = bytes(2**20)
+    piece = bytes(_PIECE)
     for start in range(0, size, len(piece)):
         file.write(piece[: size - start])
     file.flush()

@@ -59,10 +59,11 @@ Precision = Literal["32-true", "16-mixed", "bf16-mixed", "64-true"]
 
 _LARGEST_SIDE = 2**14
 _MOST_SLICES = 2**16
+_MOST_SHOWN = 64
 _NO_MEMORY = "more fits into no memory"
 _LARGEST_RATE = 1e6  # from there on, one step leaves no weight that is a number
 
-CONFIG_FORMAT = 3
+CONFIG_FORMAT = 4
 """Version of the files that `write_config` writes; files of version 1 hold no number."""
 REFERENCE_OF_FORMAT_1: Mapping[str, Any] = {
     "geometry": "single",
@@ -70,7 +71,15 @@ REFERENCE_OF_FORMAT_1: Mapping[str, Any] = {
     "rectify_after": False,
 }
 """What preset `reference` was when files of version 1 were written, where it is not that now."""
+DIFFRECT_OF_FORMAT_3: Mapping[str, Any] = {
+    "given_guidance": 0.5,
+    "correction_weight": 1.0,
+    "decoded_share": 0.0,
+}
+"""What method diffrect's options were by default when files of version 3 were written, where they
+are not that now."""
 DIFFRECT_OF_FORMAT_2: Mapping[str, Any] = {
+    **DIFFRECT_OF_FORMAT_3,
     "rectifier": "slice",
     "rectify_share": 1 / 30,
     "consistency_target": "teacher",
@@ -83,8 +92,13 @@ DIFFRECT_OF_FORMAT_2: Mapping[str, Any] = {
     "least_part": 1.0,
     "diffusion_from": 0.0,
 }
-"""What method diffrect's options were by default when files of versions 1 and 2 were written, where
-they are not that now."""
+"""The same for files of versions 1 and 2."""
+_REFERENCE_OF_FORMAT_3: Mapping[str, Any] = {
+    "geometry": "authors",
+    "eight_bit": True,
+    "rotation_probability": 1.0,
+}
+_RIVALS_OF_FORMAT_3 = ("mean_teacher", "uamt", "ict", "cps", "mcnet", "incl", "unimatch", "bcp")
 # A configuration that was written by hand names only some of these; what it asks for is today's.
 _FIELDS_OF_FORMAT_1 = {
     *("method", "preset", "labelled", "split_file", "size", "iterations", "batch_labelled"),
@@ -175,6 +189,11 @@ class TrainConfig:
         default=None, metadata=MACHINE
     )
     """Threads that compute in each process."""
+    logger: Annotated[str, Shown("NAME,...")] = field(default="tensorboard", metadata=MACHINE)
+    """Loggers besides metrics.jsonl: tensorboard, csv, png (pictures only), mlflow, wandb, none,
+    or your own as package.module:Class(...)."""
+    log_images: int = field(default=4, metadata=MACHINE)
+    """Slices in the pictures of each validation; 0 draws none."""
     options: Annotated[Mapping[str, Any], Shown(hidden=True)] = field(
         default_factory=dict, metadata=COMPARED
     )
@@ -201,6 +220,7 @@ class TrainConfig:
             at_least("validate_every", self.validate_every, 1)
         if self.threads is not None:
             at_least("threads", self.threads, 1, 4096, why="no machine has as many")
+        within("log_images", self.log_images, 0, _MOST_SHOWN)
         rate = self.learning_rate
         if not 0 < rate <= _LARGEST_RATE:
             expected = f"a positive number up to {_LARGEST_RATE:g}"
@@ -270,10 +290,10 @@ def read_config(
     if not isinstance(content, dict):
         raise InputError(path, "a mapping of options", got=type(content).__name__)
     found = content.pop("format", None)
-    if found not in (None, 2, CONFIG_FORMAT):
+    if found is not None and found not in range(2, CONFIG_FORMAT + 1):
         raise InputError(path, f"configuration format {CONFIG_FORMAT}", got=found)
     if found != CONFIG_FORMAT and not as_written:
-        content = _with_earlier_options(content, first=found is None)
+        content = _with_earlier_options(content, found or 1)
     base = base or TrainConfig()
     return update_dataclass(
         base, _with_moved_settings(content, base.options, f"{path}: "), str(path)
@@ -282,8 +302,18 @@ def read_config(
 
 def write_config(config: TrainConfig, path: Path) -> None:
     """Write every field as YAML."""
+    write_atomic(path, config_text(config))
+
+
+def config_text(config: TrainConfig, *, ascii: bool = False) -> str:
+    """Return every field as YAML, which `read_config` reads.
+
+    Args:
+        config: the configuration.
+        ascii: write other characters as escapes, for a terminal.
+    """
     values = {"format": CONFIG_FORMAT, **config_to_dict(config)}
-    write_atomic(path, yaml.safe_dump(values, sort_keys=False, allow_unicode=True))
+    return str(yaml.safe_dump(values, sort_keys=False, allow_unicode=not ascii))
 
 
 def config_to_dict(config: TrainConfig) -> dict[str, Any]:
@@ -303,31 +333,39 @@ def config_from_dict(values: Mapping[str, Any]) -> TrainConfig:
     return update_dataclass(TrainConfig(), _with_moved_settings(values, {}), "config")
 
 
-def earlier_options(method: str, preset: str, *, first: bool = True) -> Mapping[str, Any]:
+def earlier_options(method: str, preset: str, version: int = 1) -> Mapping[str, Any]:
     """Return what a preset was to an earlier version, where it is not that now.
 
     Args:
         method: name of the method.
         preset: name of the preset.
-        first: the version was that of format 1, not 2.
+        version: the format that the version wrote, see `CONFIG_FORMAT`.
     """
-    options = dict(REFERENCE_OF_FORMAT_1) if first and preset == "reference" else {}
+    options: dict[str, Any] = {}
+    if method in _RIVALS_OF_FORMAT_3 and preset == "reference":
+        options.update(_REFERENCE_OF_FORMAT_3)
+    if method == "unimatch" and preset == "reference":
+        options.update(perturbed_rows="unlabelled", box_labels="training")
+    if method == "incl":
+        options.update(second_norm=False)
+    if version < 2 and preset == "reference":
+        options.update(REFERENCE_OF_FORMAT_1)
     if method == "diffrect" and preset == "default":
-        options.update(DIFFRECT_OF_FORMAT_2)
+        options.update(DIFFRECT_OF_FORMAT_2 if version < 3 else DIFFRECT_OF_FORMAT_3)
     return options
 
 
-def _with_earlier_options(content: dict[str, Any], *, first: bool) -> dict[str, Any]:
+def _with_earlier_options(content: dict[str, Any], version: int) -> dict[str, Any]:
     """Return the fields of an earlier file with what keeps its preset as it was.
 
     Args:
         content: the fields.
-        first: the file is of format 1, which those that are written by hand seem to be, too.
+        version: the file's format; those that are written by hand seem to be of format 1, too.
     """
     options = content.get("options")
     if not content.keys() >= _FIELDS_OF_FORMAT_1 or not isinstance(options, Mapping):
         return content
-    earlier = earlier_options(str(content["method"]), str(content["preset"]), first=first)
+    earlier = earlier_options(str(content["method"]), str(content["preset"]), version)
     return {**content, "options": {**earlier, **options}}
 
 

@@ -105,6 +105,11 @@ def say(line: str) -> None:
     print(visible(line), flush=True)
 
 
+def say_lines(text: str) -> None:
+    """Print a result of several lines on stdout."""
+    print(_visible_lines(text), end="", flush=True)
+
+
 def show(text: Text) -> None:
     """Print a text of several lines on stdout as it is laid out, with its styles on a terminal."""
     stdout_console(soft_wrap=True).print(text, end="")

@@ -74,7 +74,17 @@ def test_a_method_without_rectify_from_says_so_and_trains(
     monkeypatch.setattr("diffrect.training.train.train", lambda *a, **k: trained.append(a))
     assert (
         cli.main(
-            ["train", str(store.path), "RUN", "--method", method, "--rectify-from", "5", "--quiet"]
+            [
+                "train",
+                str(store.path),
+                "RUN",
+                "--method",
+                method,
+                "--rectify-from",
+                "5",
+                "--quiet",
+                "--no-report",
+            ]
         )
         == 0
     )
@@ -163,7 +173,7 @@ def only_line(capsys) -> str:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ("", "diffrect: expected a command, one of prepare, inspect, train, evaluate, predict, "),
+        ("", "diffrect: expected a command, one of prepare, inspect, train, options, evaluate, "),
         ("prepar A B", "prepar: expected a command, one of prepare, "),
         ("prepar A B", "; did you mean prepare? see diffrect --help"),
         ("prepare A", "STORE: expected a path, got none; the command is diffrect prepare SOURCE"),

@@ -25,7 +25,6 @@ from diffrect.comparison.estimate import print_estimates
 from diffrect.comparison.locks import CellLock, lock_owner
 from diffrect.comparison.matrix import Cell
 from diffrect.comparison.names import LOCKS_FOLDER
-from diffrect.comparison.provenance import code_version
 from diffrect.comparison.report import report as report_module
 from diffrect.comparison.run import CompareError, plan_comparison
 from diffrect.config import TrainConfig, config_to_dict
@@ -33,6 +32,7 @@ from diffrect.data.store import Store
 from diffrect.errors import InputError
 from diffrect.methods.registry import complete
 from diffrect.runs.checkpoint import checkpoint_path, load_checkpoint
+from diffrect.runs.provenance import code_version
 from diffrect.training.train import train
 
 TINY = TrainConfig(size=32, iterations=2, batch_labelled=2, batch_unlabelled=1, device="cpu")

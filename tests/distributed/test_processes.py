@@ -11,8 +11,10 @@ from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from matplotlib.image import imread
 from torch import nn
 
 import diffrect.distributed.sync_norm as sync_norm_module
@@ -41,6 +43,7 @@ CONFIG = TrainConfig(
     validate_every=2,
     batch_labelled=2,
     batch_unlabelled=2,
+    logger="png",
     precision="64-true",
     device="cpu",
     options={**OPTIONS, "rectify_from": 1},
@@ -93,6 +96,8 @@ def runs(store: Store, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, 
         "1",
         "--batch-unlabelled",
         "1",
+        "--logger",
+        "png",
     ]
     done = call("train", store.path, folder / "two", *options(CONFIG), *half, launcher=TORCHRUN)
     assert done.returncode == 0, done.stderr
@@ -116,6 +121,13 @@ def test_two_processes_have_the_weights_of_one(runs: tuple[Path, Path]) -> None:
     assert one.keys() == two.keys()
     for name, value in one.items():
         torch.testing.assert_close(two[name], value, atol=1e-6, rtol=1e-6)
+
+
+def test_two_processes_draw_what_one_draws(runs: tuple[Path, Path]) -> None:
+    one, two = (sorted((run / "pictures").iterdir()) for run in runs)
+    assert [file.name for file in one] == [file.name for file in two] != []
+    for mine, theirs in zip(one, two, strict=True):
+        assert np.abs(imread(mine) - imread(theirs)).mean() < 0.01
 
 
 def test_a_run_goes_on_with_another_number_of_processes(

@@ -91,7 +91,7 @@ def test_bad_input(tiny_run, exported, tmp_path):
             call(*arguments, **options)
 
     refused("exists already; --overwrite", diffrect.export, tiny_run, exported)
-    refused(r"expected a file name that ends in \.onnx", diffrect.export, tiny_run, "model.pt")
+    refused(r"a file name that ends in \.safetensors or \.onnx", diffrect.export, tiny_run, "m.pt")
     refused("found no such file", Model.load, tmp_path / "none.onnx")
     broken = tmp_path / "broken.onnx"
     broken.write_bytes(exported.read_bytes()[:1000])

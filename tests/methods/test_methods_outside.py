@@ -1,17 +1,24 @@
 """Methods from outside the package: the page's example as it stands, and errors in others."""
 
+import importlib
 import re
 import sys
 from pathlib import Path
 
 import pytest
 
+from diffrect import export
 from diffrect.cli import main as cli
+from diffrect.config import TrainConfig
 from diffrect.data.store import Store
 from diffrect.errors import InputError
+from diffrect.inference.load import load_method
+from diffrect.inference.model import Model
 from diffrect.methods.registry import METHODS, find_method
 from diffrect.methods.supervised import Supervised
 from diffrect.runs.checkpoint import checkpoint_path, load_checkpoint
+from diffrect.training.train import train
+from support.runs import same
 
 PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "add-a-method.md"
 
@@ -39,6 +46,32 @@ def test_the_page_s_example_trains_by_its_path(
     assert {name.split(".")[0] for name in state["method"]} == {"segmenter", "teacher"}
     # evaluation finds it too
     assert cli.main(["evaluate", str(tmp_path / "run"), "--quiet"]) == 0
+
+
+def test_predicting_needs_no_class_of_the_method(
+    example: str, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, options = tmp_path / "run", {"decay": 0.9}
+    config = TrainConfig(
+        method="my_methods:MeanTeacher",
+        size=32,
+        iterations=2,
+        batch_labelled=2,
+        options={**options, "interpolation": "nearest"},
+    )
+    train(store.path, run, config, progress=False)
+    images = store.image(next(iter(store.cases)))
+    teacher = load_method(run, "last").method.predictor.state_dict()
+    monkeypatch.undo()  # on another machine, which has the run and not the method
+    monkeypatch.delitem(sys.modules, "my_methods", raising=False)
+    with pytest.raises(ImportError):
+        importlib.import_module("my_methods")
+    file = export(run, tmp_path / "m.safetensors")
+    models = [Model.load(run, "last"), Model.load(run), Model.load(file)]
+    for model in models:
+        assert same(model.network.state_dict(), teacher)
+        assert (model.interpolation, model.config.options["decay"]) == ("nearest", 0.9)
+        assert model.predict_slices(images).shape == images[:, 0].shape
 
 
 def test_entry_points_name_methods(

@@ -177,6 +177,14 @@ def test_views_are_those_of_the_publication(name: str) -> None:
     assert changed.view_options.rotation_degrees == 5
     reference = resolve(TrainConfig(method=name, preset="reference")).view_options
     assert reference.interpolation == "nearest"
+    if name == "supervised":  # seen as the method is to which it is compared
+        assert reference.geometry == "authors"
+    else:
+        older = name in {"mcnet", "incl", "bcp", "ad_mt", "abd", "beta_fft", *UNIMATCHES}
+        assert reference.rotation_probability == (0.5 if older else 1)
+        assert reference.turn_probability == (1 if name == "fixmatch" else 0.5)
+        assert reference.geometry == "single"
+        assert reference.eight_bit == (name in {"fixmatch", *UNIMATCHES})
 
 
 def test_unimatch_sees_two_views_with_boxes_of_unlabelled_rows() -> None:
@@ -281,3 +289,41 @@ def test_the_table_of_methods_names_all_options() -> None:
             assert options[option] == text or str(options[option]) in (text, f"{text}.0"), option
         shared = {"supervised_weight", "consistency_weight", "ramp_stairs", "ramp_share"}
         assert options.keys() - dict(table[name]).keys() <= shared, name
+
+
+AS_DIFFRECT = {
+    "cutmix_probability": 1.0,
+    "threshold": 0.0,
+    "teacher_decay": 0.99,
+    "forward": "joint",
+    "labelled_views": "both",
+    "ramp_share": 1.0,  # `ramp_least` of 450 iterations is all of a short training
+}
+
+
+@pytest.mark.parametrize("statistics", ["own", "student"])
+def test_fixmatch_with_the_frame_of_diffrect_is_diffrect_without_rectification(
+    statistics: str, store: Store, tmp_path: Path
+) -> None:
+    """Update by update, to the last bit: what is compared to it is worth what it rectifies."""
+    shared = {"teacher_statistics": statistics}
+    options = {"fixmatch": AS_DIFFRECT | shared, "diffrect": {"rectification": False} | shared}
+    configs = [
+        complete(replace(CONFIG, method=name, options=given)) for name, given in options.items()
+    ]
+    split = resolve_split(store)
+    rival, ours = (Trainer(store, tmp_path, config, split) for config in configs)
+    assert rival.views == ours.views
+    for step in range(3):
+        logs = [trainer.iteration(trainer.batches[step]) for trainer in (rival, ours)]
+        for name in ("supervised", "unsupervised", "consistency_weight", "segmenter_total"):
+            assert float(logs[0][name]) == float(logs[1][name])
+        expected, got = ours.method.state_dict(), rival.method.state_dict()
+        assert {name.split(".")[0] for name in got} == {"segmenter", "teacher"}
+        assert [name for name in got if not torch.equal(got[name], expected[name])] == []
+    for one, two in zip(
+        rival.predictor.state_dict().values(), ours.predictor.state_dict().values(), strict=True
+    ):
+        assert torch.equal(one, two)
+    assert rival.predictor is not rival.method.segmenter
+    assert not rival.predictor.training

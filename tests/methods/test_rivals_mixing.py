@@ -94,6 +94,38 @@ def test_perturbed_features_drop_whole_channels_of_unlabelled_rows() -> None:
         assert not torch.equal(dropped[0], dropped[1])
 
 
+def test_unimatch_boxes_may_bring_labels_of_eval_mode(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+    method = a_method("unimatch", preset="reference")
+    assert isinstance(method, unimatch.UniMatch)
+    monkeypatch.setattr(method, "pseudo_label_loss", lambda out, target: seen.append(target) or 0)
+    weak = rows(TOY, [0.97, 0.97], [0.04, 0.04])
+    reads = Reads(lambda p: p if method.segmenter.training else 1 - p)  # other labels in eval mode
+    method.segmenter = reads.train()  # type: ignore[assignment]
+    pasted = torch.zeros(3, 1, 2, dtype=torch.bool)
+    pasted[1, 0, 0] = pasted[2, 0, 1] = True
+    batch = Batch(weak, weak, torch.tensor([[TRUTH]]), pasted, torch.tensor([0, 2, 1]))
+    (_,) = method.updates(replace(batch, second=batch), 0)
+    assert reads.training
+    assert seen[0].tolist() == seen[1].tolist() == [[[1, 1]], [[0, 0]]]
+    assert seen[2].tolist() == [[[1, 1]], [[0, 0]]]
+
+
+@pytest.mark.parametrize(("perturbed_rows", "decoded"), [("unlabelled", 5), ("all", 6)])
+def test_unimatch_decodes_perturbed_labelled_rows_if_asked_to(
+    perturbed_rows: str, decoded: int
+) -> None:
+    method = a_method("unimatch", perturbed_rows=perturbed_rows)
+    assert isinstance(method, unimatch.UniMatch)
+    batch = a_batch(TOY, [0.2, 0.3], [0.6, 0.7])
+    clean, perturbed = method.forward_weak(batch)
+    assert (len(clean), len(perturbed)) == (3, 2)
+    assert len(method.segmenter.seen[0]) == decoded  # type: ignore[index]
+    dropped = method.segmenter.seen[0][-2:]  # type: ignore[index]
+    kept = (dropped == 2 * batch.weak[1:]).flatten(1).all(dim=1)
+    assert (kept | (dropped == 0).flatten(1).all(dim=1)).all()
+
+
 # ---- BCP -------------------------------------------------------------------------------------
 
 
@@ -267,7 +299,9 @@ def test_icl_transfers_class_maps_of_the_toy() -> None:
 @pytest.mark.parametrize("raw_reshape", [False, True])
 def test_icl_classes_do_not_mix_unless_asked_to(raw_reshape: bool) -> None:
     torch.manual_seed(0)
-    attention = ClassAttention(32, 2, 4, drop_path=0.0, answers=True, raw_reshape=raw_reshape)
+    attention = ClassAttention(
+        32, 2, 4, drop_path=0.0, answers=True, raw_reshape=raw_reshape, second_norm=True
+    )
     features, query = torch.rand(2, 32, 8, 8), torch.rand(2, 3, 32)
     order = torch.tensor([2, 0, 1])
     maps, answer = attention(features, query)
@@ -276,6 +310,26 @@ def test_icl_classes_do_not_mix_unless_asked_to(raw_reshape: bool) -> None:
     same = torch.allclose(turned, answer[:, order], atol=1e-6)
     assert same == torch.allclose(turned_maps, maps[:, order], atol=1e-6)
     assert same == (not raw_reshape)
+
+
+def test_icl_normalises_tokens_twice_unless_asked_not_to() -> None:
+    for second in (True, False):
+        torch.manual_seed(0)
+        attention = ClassAttention(
+            32, 2, 4, drop_path=0.0, answers=True, raw_reshape=False, second_norm=second
+        ).eval()
+        features, query = torch.rand(2, 32, 4, 4), torch.rand(2, 3, 32)
+        _, answer = attention(features, query)
+        norms = [m for m in attention.modules() if isinstance(m, torch.nn.LayerNorm)]
+        of_tokens = [norm for norm in norms if norm.weight.shape == (32,)]
+        assert len(of_tokens) == 3 + second  # tokens, queries, answers and tokens again
+        if second:
+            assert isinstance(attention.second_norm, torch.nn.LayerNorm)
+            torch.nn.init.zeros_(attention.second_norm.weight)
+            _, blind = attention(features, query)
+            _, other = attention(1 - features, query)
+            assert torch.equal(blind, other)  # values without tokens
+            assert not torch.equal(answer, blind)
 
 
 def test_icl_heads_learn_queries_or_are_given_them() -> None:

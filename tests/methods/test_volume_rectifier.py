@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from diffrect.config import DIFFRECT_OF_FORMAT_2, TrainConfig, read_config
+from diffrect.config import DIFFRECT_OF_FORMAT_2, DIFFRECT_OF_FORMAT_3, TrainConfig, read_config
 from diffrect.data.batch import Batch
 from diffrect.data.packed import Packed
 from diffrect.data.record import SliceIndex
@@ -28,6 +28,7 @@ from diffrect.methods.diffrect.parts import PseudoLabel, PseudoLabels
 from diffrect.methods.diffrect.volume_labels import VolumeLabels
 from diffrect.methods.diffrect.volume_transports import VolumeTransports
 from diffrect.networks.latent_rectifier import LatentRectifier
+from diffrect.runs import folder as folder_module
 from diffrect.runs.checkpoint import checkpoint_path, load_checkpoint
 from diffrect.training.train import train
 from support.runs import lines, same
@@ -279,7 +280,8 @@ def test_a_rectifier_that_changes_nothing_leaves_the_teacher_s_label(largest_par
     network = LatentRectifier(1, 2)
     for parameter in network.denoiser.correction.parameters():
         nn.init.zeros_(parameter)
-    options = DiffRectOptions(rectifier="volume", largest_part=largest_part)
+    changes = DIFFRECT_OF_FORMAT_3 | {"largest_part": largest_part}  # the difference, not the label
+    options = DiffRectOptions(rectifier="volume", **changes)
     made = VolumeTransports(network, Bright(), found, options, iterations=10)
     before = torch.get_rng_state()
     made.correct_all(made.rectifier)
@@ -466,6 +468,7 @@ def test_the_rectifier_s_rate_rises_then_decays() -> None:
         ({"teacher_decay": 0.0}, "teacher_decay: expected above 0 with rectifier=volume"),
         ({"least_part": 1.5}, "least_part: expected a number from 0 to 1"),
         ({"given_guidance": 2.0}, "given_guidance: expected a number from 0 to 1"),
+        ({"decoded_share": -0.5}, "decoded_share: expected a number from 0 to 1"),
         ({"relabel_from": -0.1}, "relabel_from: expected a number from 0 to 1"),
         ({"neighbours": -1}, "neighbours: expected at least 0"),
         (
@@ -499,15 +502,17 @@ def config(precision: str, **options: Any) -> TrainConfig:
     ("rectifier", "precision"), [("volume", "bf16-mixed"), ("components", "32-true")]
 )
 def test_a_stopped_training_resumes_to_the_same_weights(
-    store: Store, tmp_path: Path, rectifier: str, precision: str
+    store: Store,
+    tmp_path: Path,
+    rectifier: str,
+    precision: str,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(folder_module, "ROOM", 10**9)  # or there would be no previous.pt
     asked = config(precision, rectifier=rectifier)
     whole = train(store.path, tmp_path / "whole", asked, progress=False)
     half = Path(shutil.copytree(whole, tmp_path / "half"))
-    for name in ("last", "best"):
-        previous = checkpoint_path(half, "previous")
-        shutil.copy(previous, checkpoint_path(half, name))
-    previous.unlink()
+    checkpoint_path(half, "previous").replace(checkpoint_path(half, "last"))
     train(store.path, half, read_config(half / "config.yaml"), resume=True, progress=False)
     mine, theirs = (load_checkpoint(checkpoint_path(run, "last")) for run in (half, whole))
     assert same(mine, theirs)

@@ -61,7 +61,7 @@ def test_a_latent_that_sampling_leaves_alone_leaves_the_label_alone() -> None:
     images = torch.rand(2, 3, 32, 32)
     coarse = torch.rand(2, 4, 2, 32, 32).softmax(dim=2)
     noise = torch.randn(mine.latent_shape(images))
-    logits = mine.rectify(images, coarse, torch.tensor([0.5]), noise)
+    logits = mine.rectify(images, coarse, torch.tensor([0.5]), noise, weight=1.0, decoded=0.0)
     assert torch.allclose(logits.softmax(dim=1), coarse[:, 0], atol=1e-5)
 
 
@@ -72,11 +72,26 @@ def test_the_weight_scales_what_is_changed() -> None:
     noise = torch.randn(mine.latent_shape(images)).double()
     guidance = torch.tensor([0.5]).double()
     none, once, twice = (
-        mine.rectify(images, coarse, guidance, noise, weight) for weight in (0, 1, 2)
+        mine.rectify(images, coarse, guidance, noise, weight, 0.0) for weight in (0, 1, 2)
     )
     assert torch.equal(none, coarse[:, 0].log())
     assert torch.allclose(twice - none, 2 * (once - none), rtol=1e-6, atol=1e-12)
     assert (once - none).abs().max() > 1e-6
+
+
+def test_the_decoded_label_has_a_share_in_the_corrected_one() -> None:
+    mine = network().double().eval()
+    images = torch.rand(1, 3, 32, 32).double()
+    coarse = torch.rand(1, 4, 2, 32, 32).double().softmax(dim=2)
+    noise = torch.randn(mine.latent_shape(images)).double()
+    guidance = torch.tensor([0.5]).double()
+    changed, both, decoded = (
+        mine.rectify(images, coarse, guidance, noise, 1.0, share) for share in (0, 0.5, 1)
+    )
+    maps, conditions = mine.encode_images(images), mine.encode(mine.colouring.mix(coarse))
+    latent = mine.sample(maps, conditions, guidance, noise)
+    assert torch.allclose(decoded, mine.decode(latent, maps[:3], (32, 32)).log_softmax(1))
+    assert torch.allclose(both, (changed + decoded) / 2)
 
 
 def test_latents_are_standardised_and_the_decoder_learns_nothing_from_the_latent_loss() -> None:

@@ -116,8 +116,8 @@ def test_checkpoints_do_not_unfold(tiny_run: Path, tmp_path: Path, kind: str) ->
         ("task", {"classes": ["background", "\x1b[2J"]}, "names that can be shown under 'classes'"),
         ("task", {"axis": "../.."}, "--axis: expected one of"),
         ("config", [], "names with values under 'config', got \\[\\]"),
-        ("method", float("nan"), "finite weights, .* is not; try --checkpoint last"),
-        ("method", 1j, "weights that fit its configuration"),
+        ("predictor", float("nan"), "finite weights, .* is not; try --checkpoint last"),
+        ("predictor", 1j, "weights that fit its configuration"),
     ],
 )
 def test_checkpoints_of_other_values(
@@ -125,9 +125,9 @@ def test_checkpoints_of_other_values(
 ) -> None:
     run = Path(shutil.copytree(tiny_run, tmp_path / "run"))
     state = load_checkpoint(checkpoint_path(run, "best"))
-    if entry == "method":
-        first = next(iter(state["method"]))
-        state["method"][first] = state["method"][first] * change
+    if entry == "predictor":
+        first = next(iter(state["predictor"]))
+        state["predictor"][first] = state["predictor"][first] * change
     else:
         state[entry] = {**state[entry], **change} if change else change
     torch.save(state, checkpoint_path(run, "best"))
@@ -135,18 +135,23 @@ def test_checkpoints_of_other_values(
         evaluate(run, progress=False)
 
 
+@pytest.mark.parametrize("described", [True, False])
 def test_a_checkpoint_imports_nothing_from_the_current_folder(
-    tiny_run: Path, tmp_path: Path
+    tiny_run: Path, tmp_path: Path, described: bool
 ) -> None:
+    """A network that is described needs no class of the method; of another there is a line."""
     run = Path(shutil.copytree(tiny_run, tmp_path / "run"))
     state = load_checkpoint(checkpoint_path(run, "best"))
     state["config"]["method"] = "hostile:Method"
-    torch.save(state, checkpoint_path(run, "best"))
+    torch.save(state if described else {**state, "network": None}, checkpoint_path(run, "best"))
     (tmp_path / "hostile.py").write_text("open('written', 'w')\n")
     command = [sys.executable, "-m", "diffrect", "evaluate", "run"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
-    assert done.returncode == 2
-    assert "No module named 'hostile'" in done.stderr
+    if described:
+        assert done.returncode == 0, done.stderr
+    else:
+        assert done.returncode == 2
+        assert "No module named 'hostile'" in done.stderr
     assert not (tmp_path / "written").exists()
 
 

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from matplotlib.image import imread
 
-from diffrect.showcase.panels import Panel, PictureRow, crop_square, intensity_window
+from diffrect.evaluation.colours import OF_CLASSES
+from diffrect.reporting.panels import Panel, PictureRow, crop_square, intensity_window
 from diffrect.showcase.pictures import (
-    COLOURS,
     NAME_INCHES,
     PANEL_INCHES,
     _rgb,
@@ -61,7 +61,7 @@ def test_slices_without_a_class_or_full_of_one(tmp_path: Path, code: int):
 
 
 def test_more_classes_than_colours(tmp_path: Path):
-    classes = ("background", *(f"class {i}" for i in range(len(COLOURS) + 2)))
+    classes = ("background", *(f"class {i}" for i in range(len(OF_CLASSES) + 2)))
     labels = np.arange(100, dtype=np.uint8).reshape(10, 10) % len(classes)
     row = PictureRow("", np.eye(10), labels, (1.0, 1.0), [Panel("labels", labels)])
     draw_rows([row], classes, "", tmp_path / "picture.png")

@@ -146,8 +146,13 @@ TRAIN = {
     "another store": ("other run --resume", "run/.*: --resume expected classes .*", nothing),
     "a damaged checkpoint to go on from": (
         "store run --resume",
-        f"{BEST}: expected a checkpoint .* damaged.*",
-        lambda: (cut(LAST)(), shutil.copy(LAST, PREVIOUS), cut(BEST)()),
+        f"{LAST}: expected a checkpoint .* damaged.*",
+        lambda: (cut(LAST)(), shutil.copy(LAST, PREVIOUS)),
+    ),
+    "only a model to go on from": (
+        "store run --resume",
+        f"{BEST}: expected the checkpoint of a training, found a model, .* --overwrite .*",
+        lambda: (remove(LAST)(), PREVIOUS.unlink(missing_ok=True)),
     ),
     "a checkpoint without optimisers": (
         "store run --resume",
@@ -258,7 +263,7 @@ EVALUATE = {
     ),
     "a newer checkpoint": (
         "run",
-        f"{BEST}: .* format 1, got 9; .*",
+        f"{BEST}: .* format 2 or 1, got 9; .*",
         change_checkpoint(BEST, format=9),
     ),
     "a checkpoint of nothing": (
@@ -268,7 +273,7 @@ EVALUATE = {
     ),
     "weights of something else": (
         "run",
-        f"{BEST}: expected weights that fit its configuration: .*size mismatch.*",
+        f"{BEST}: expected a network of 2 channels, as its task, found 1",
         change_checkpoint(BEST, task={"channels": 2, "classes": ["a", "b"], "intensity": "minmax"}),
     ),
     "no test patients": ("run --split test", "--split test: expected patients .*", no_test_split),

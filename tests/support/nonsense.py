@@ -146,6 +146,7 @@ _POSITIONALS = {
     "prepare": ["source", "new-store"],
     "inspect": ["source"],
     "train": ["store", "new-run"],
+    "options": ["uamt"],
     "evaluate": ["run"],
     "predict": ["run", "out", "scan.nii.gz"],
     "export": ["run", "model.onnx"],

@@ -77,7 +77,7 @@ def test_train_on_a_full_disk(
     capsys.readouterr()
     with full_disk(1_000_000):
         assert cli.main(["train", str(store.path), str(run), *train_options]) == 2
-    check_told(capsys, checkpoint_path(run, "best"))
+    check_told(capsys, checkpoint_path(run, "last"))
     assert unfinished(run) == []
     assert cli.main(["train", str(store.path), str(run), "--resume", "--quiet"]) == 0
     assert lines(run) == lines(whole)
@@ -114,7 +114,7 @@ def test_metrics_on_a_full_disk(
         train(store.path, tmp_path / "run", config, progress=False)
     with (
         full_disk(2500),
-        pytest.raises(OSError, match=r"options\.yaml|metrics\.jsonl|tensorb|best"),
+        pytest.raises(OSError, match=r"options\.yaml|metrics\.jsonl|tensorb|last"),
     ):
         train(store.path, tmp_path / "run", config, overwrite=True, progress=False)
 

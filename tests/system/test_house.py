@@ -20,6 +20,7 @@ ORDER = (
     ("cli",),
     ("comparison", "showcase"),
     ("training",),
+    ("reporting",),
     ("evaluation",),
     ("inference",),
     ("runs", "methods"),

@@ -14,7 +14,7 @@ from diffrect.comparison.cell import clear_unusable
 from diffrect.distributed.locks import LockedError, sole_writer
 from diffrect.errors import InputError
 from diffrect.evaluation.evaluate import evaluate
-from diffrect.inference.export import export
+from diffrect.evaluation.export import export
 from diffrect.inference.predict import predict
 from diffrect.runs.names import CONFIG_FILE, SPLIT_FILE
 from diffrect.showcase.demo import SETTINGS_FILE, check_folder, demo, start_folder

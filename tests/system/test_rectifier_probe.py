@@ -20,7 +20,7 @@ def probed(store: Store, run: Path, capsys: pytest.CaptureFixture[str], **option
     config = TrainConfig(size=32, iterations=2, validate_every=2, options=settings)
     train(store.path, run, config, progress=False)
     capsys.readouterr()
-    for line in rectifier_probe.probe(run, store.path, "last", 1, 0, [0.2]):
+    for line in rectifier_probe.probe(run, store.path, "last", 1, 0, [0.2], [0.5]):
         print(line)
     return capsys.readouterr().out
 
@@ -41,7 +41,8 @@ def test_a_training_of_each_kind_is_probed(
     assert re.search(rf"^{names[rectifier]} +[\d. ]+ {changed}$", printed, re.M)
     assert re.search(rf"^D of this training \({names[rectifier]}\): {number}$", printed, re.M)
     assert bool(re.search(rf"^O: {number}$", printed, re.M)) == (rectifier != "components")
-    assert ("guidance 0.2" in printed) == (rectifier == "volume")
+    for tried in ("guidance 0.2 ", "guidance 0.2, decoded 0.5 ", "guidance 0.5, decoded 0.5 "):
+        assert (f"rectified, {tried}" in printed) == (rectifier == "volume")
 
 
 def test_scores_and_changes_by_hand() -> None:

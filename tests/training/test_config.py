@@ -1,13 +1,17 @@
 """Configuration: presets, options, YAML, and what is said about wrong ones."""
 
 import dataclasses
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from diffrect.config import (
+    CONFIG_FORMAT,
     DIFFRECT_OF_FORMAT_2,
+    DIFFRECT_OF_FORMAT_3,
     Role,
     TrainConfig,
     config_from_dict,
@@ -47,7 +51,7 @@ def test_every_field_has_a_role() -> None:
 def test_roles_say_what_may_differ_in_a_resumed_run(tmp_path: Path) -> None:
     config = TrainConfig()
     free = {"devices", "nodes", "device", "workers", "nonfinite", "split_file", "labelled"}
-    free |= {"val_patients", "test_patients", "threads"}
+    free |= {"val_patients", "test_patients", "threads", "logger", "log_images"}
     assert names_with(Role.CHOICE) == ("validate_every",)
     assert set(names_with(Role.MACHINE, Role.PATIENTS)) == free
     check_same_config(config, replace(config, workers=3, labelled="2"), tmp_path)
@@ -188,22 +192,51 @@ def test_options_out_of_range_are_named(option: str, value: float) -> None:
         resolve(TrainConfig(options={option: value}))
 
 
-def test_a_default_that_an_earlier_version_wrote_stays_what_it_was(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("version", "then", "rectifier"),
+    [(2, DIFFRECT_OF_FORMAT_2, "slice"), (3, DIFFRECT_OF_FORMAT_3, "volume")],
+)
+def test_a_default_that_an_earlier_version_wrote_stays_what_it_was(
+    tmp_path: Path, version: int, then: Mapping[str, Any], rectifier: str
+) -> None:
     file = tmp_path / "config.yaml"
+    now, before = f"format: {CONFIG_FORMAT}", f"format: {version}"
     write_config(TrainConfig(options={"rectifier_interval": 3}), file)
     written = file.read_text()
     assert read_config(file).options == {"rectifier_interval": 3}
-    file.write_text(written.replace("format: 3", "format: 2"))
+    file.write_text(written.replace(now, before))
     earlier = read_config(file)
-    assert earlier.options == {**DIFFRECT_OF_FORMAT_2, "rectifier_interval": 3}
-    assert resolve(earlier).method_options.rectifier == "slice"
+    assert earlier.options == {**then, "rectifier_interval": 3}
+    found = resolve(earlier).method_options
+    assert (found.rectifier, found.correction_weight) == (rectifier, 1.0)
     assert read_config(file, as_written=True).options == {"rectifier_interval": 3}
     file.write_text("method: diffrect\n")  # by hand
     assert read_config(file).options == {}
     supervised = TrainConfig(method="supervised")
     write_config(supervised, file)
-    file.write_text(file.read_text().replace("format: 3", "format: 2"))
+    file.write_text(file.read_text().replace(now, before))
     assert read_config(file) == supervised
+
+
+def test_rivals_that_an_earlier_version_wrote_keep_their_views(tmp_path: Path) -> None:
+    file = tmp_path / "config.yaml"
+    for method in ("mean_teacher", "bcp", "unimatch"):
+        now = TrainConfig(method=method, preset="reference")
+        assert resolve(now).view_options.geometry == "single"
+        write_config(now, file)
+        assert read_config(file) == now
+        file.write_text(file.read_text().replace("format: 4", "format: 3"))
+        views = resolve(read_config(file)).view_options
+        assert views.geometry == "authors"
+        assert views.eight_bit
+    before = resolve(read_config(file)).method_options
+    assert (before.perturbed_rows, before.box_labels) == ("unlabelled", "training")
+    written = complete(TrainConfig(method="incl")).options
+    assert written["second_norm"]
+    old = {name: value for name, value in written.items() if name != "second_norm"}
+    assert not resolve(
+        remembered(TrainConfig(method="incl", options=old))
+    ).method_options.second_norm
 
 
 def test_a_checkpoint_of_an_earlier_version_has_its_options() -> None:

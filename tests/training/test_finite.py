@@ -57,7 +57,8 @@ CONFIG = TrainConfig(method=f"{__name__}:Exploding", size=32, iterations=4, vali
 
 
 def finite(run: Path) -> bool:
-    states = [load_checkpoint(path)["method"] for path in (run / "checkpoints").glob("*.pt")]
+    held = [load_checkpoint(path) for path in (run / "checkpoints").glob("*.pt")]
+    states = [state["method"] if "method" in state else state["predictor"] for state in held]
     assert states
     return all(v.isfinite().all() for state in states for v in state.values())
 

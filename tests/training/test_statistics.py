@@ -11,6 +11,8 @@ from diffrect.config import TrainConfig
 from diffrect.data.record import SliceIndex
 from diffrect.data.store import Store
 from diffrect.inference.load import load_method
+from diffrect.inference.model import Model
+from diffrect.runs import folder as folder_module
 from diffrect.runs.checkpoint import checkpoint_path, load_checkpoint
 from diffrect.training.statistics import chosen_slices, statistics_of, with_precise_statistics
 from diffrect.training.train import train
@@ -50,7 +52,10 @@ def test_statistics_are_the_means_over_all_batches_and_the_network_stays_as_it_i
     assert precise[1].momentum == 0.1  # type: ignore[union-attr]
 
 
-def test_only_what_predicts_has_them(store: Store, tmp_path: Path) -> None:
+def test_only_what_predicts_has_them(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(folder_module, "ROOM", 10**9)  # or there would be no previous.pt
     """Weights, losses and the teacher's statistics are those of the same training without."""
     plain = TrainConfig(size=32, iterations=2, validate_every=1)
     runs = {
@@ -67,11 +72,13 @@ def test_only_what_predicts_has_them(store: Store, tmp_path: Path) -> None:
     losses = [[x for x in lines(run) if x["kind"] == "train"] for run in runs.values()]
     assert losses[0] == losses[1]
     method = load_method(runs["precise"]).method
-    found = dict(method.predictor.state_dict())
-    statistics = states["precise"]["statistics"]
+    assert same(dict(method.predictor.state_dict()), dict(states["precise"]["predictor"]))
+    found = dict(load_method(runs["precise"], "last").method.predictor.state_dict())
+    statistics = last["precise"]["statistics"]
     assert statistics
     assert same({name: found[name] for name in statistics}, statistics)
-    held = {n.removeprefix("teacher."): v for n, v in states["precise"]["method"].items()}
+    assert same(dict(Model.load(runs["precise"], "last").network.state_dict()), found)
+    held = {n.removeprefix("teacher."): v for n, v in last["precise"]["method"].items()}
     assert not any(torch.equal(held[n], v) for n, v in statistics.items() if "mean" in n)
     # A training that is resumed starts from its own, and counts the same anew.
     half = checkpoint_path(runs["precise"], "previous")

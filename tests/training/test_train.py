@@ -185,9 +185,10 @@ def test_run_folder_tells_what_was_done(store: Store, tmp_path: Path) -> None:
         ("val", 12),
         ("end", 12),
     ]
-    scores = [line["dice"] for line in lines(run) if line["kind"] == "val"]
-    best = load_checkpoint(checkpoint_path(run, "best"))
-    assert best["best"] == max(scores)
+    scores = {line["dice"]: line["step"] for line in lines(run) if line["kind"] == "val"}
+    best, last = (load_checkpoint(checkpoint_path(run, name)) for name in ("best", "last"))
+    assert last["best"] == max(scores)
+    assert last["best_step"] == best["step"]
     model = Model.load(run)
     assert (model.channels, model.size, model.intensity) == (1, 32, "minmax")
     assert model.step == best["step"]
@@ -310,7 +311,7 @@ def test_broken_checkpoints_are_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="lacks its entries"):
         load_checkpoint(path)
     torch.save({**state, "format": 99}, path)
-    with pytest.raises(InputError, match="expected checkpoint format 1, got 99"):
+    with pytest.raises(InputError, match="expected checkpoint format 2 or 1, got 99"):
         load_checkpoint(path)
 
 

@@ -11,15 +11,17 @@ from diffrect.cli.demo import Demo
 from diffrect.cli.evaluate import Evaluate
 from diffrect.cli.export import Export
 from diffrect.cli.inspect import Inspect
+from diffrect.cli.options import Options
 from diffrect.cli.predict import Predict
 from diffrect.cli.prepare import Prepare
 from diffrect.cli.train import Train
 
-Command = Prepare | Inspect | Train | Evaluate | Predict | Export | Compare | Demo
+Command = Prepare | Inspect | Train | Options | Evaluate | Predict | Export | Compare | Demo
 COMMANDS: Mapping[str, type[Command]] = {
     "prepare": Prepare,
     "inspect": Inspect,
     "train": Train,
+    "options": Options,
     "evaluate": Evaluate,
     "predict": Predict,
     "export": Export,
@@ -32,7 +34,7 @@ WORK: Mapping[type[Command], str] = {
     Train: "diffrect.training.train",
     Evaluate: "diffrect.evaluation.evaluate",
     Predict: "diffrect.inference.predict",
-    Export: "diffrect.inference.export",
+    Export: "diffrect.evaluation.export",
     Demo: "diffrect.showcase.demo",
 }
 """The module that does the work of a command and takes the time to import; `compare` looks at its

@@ -8,7 +8,8 @@ from diffrect.cli.arguments.spec import Fixed, Place
 from diffrect.cli.fields import Flag, RectifyFrom
 from diffrect.cli.guidance import say_next
 from diffrect.comparison.matrix import MatrixArguments, parse_seeds, parse_shard, split_list
-from diffrect.config import Preset, Shown, TrainConfig
+from diffrect.config import Preset, Shown, TrainConfig, config_text
+from diffrect.console import say_lines
 from diffrect.errors import InputError
 
 
@@ -61,6 +62,8 @@ class Compare:
     """Setting of all methods, or of the views."""
     quiet: Flag = False
     """Show no progress and no table."""
+    print_config: Flag = False
+    """Print what all cells share as a file for --config; write nothing."""
 
     def look(self) -> None:
         """Refuse what can be refused before the work is loaded, the command line first."""
@@ -72,7 +75,7 @@ class Compare:
             if given and self.table != (name == "--export"):
                 other = "with" if name == "--export" else "without"
                 raise InputError(name, f"{other} --table")
-        if not self.table:
+        if not self.table and not self.print_config:
             from diffrect.cli.before import look_before_comparing
 
             if self.shard:
@@ -80,7 +83,9 @@ class Compare:
             look_before_comparing(self.places[0], self._matrix())
 
     def __call__(self) -> None:
-        if self.table:
+        if self.print_config:
+            say_lines(config_text(self._matrix()["config"] or TrainConfig(), ascii=True))
+        elif self.table:
             self._table()
         elif self.dry_run:
             self._list()

@@ -14,7 +14,7 @@ from diffrect.distributed.ranks import is_first
 
 @dataclass(frozen=True)
 class Evaluate:
-    """Score a run on held-out patients, on the screen and in RUN/metrics_SPLIT.json."""
+    """Score a run on held-out patients: RUN/metrics_SPLIT.json, RUN/report_SPLIT/index.html."""
 
     run: Place[Path]
     """Folder made by train."""
@@ -28,6 +28,8 @@ class Evaluate:
     """Store to read instead of the one the run was trained on."""
     device: Device = "auto"
     """What computes; auto takes a GPU if there is one, cuda:1 the second of several."""
+    no_report: Flag = False
+    """Write no RUN/report_SPLIT/index.html."""
     quiet: Flag = False
     """Show no progress and no table."""
 
@@ -55,9 +57,17 @@ class Evaluate:
             empty=self.empty,
             store=self.store,
             device=self.device,
+            keep_predictions=not self.no_report,
             progress=not self.quiet,
         )
+        page = None
+        if is_first() and not self.no_report:
+            from diffrect.reporting.run_report import write_report
+
+            page = write_report(self.run, result)
         if not self.quiet and is_first():
             print_scores(result)
             say(f"{self.run / metrics_file(self.split)}: the scores of every case")
+            if page is not None:
+                say(f"{page}: the same with pictures, for a browser")
             say_next("diffrect predict", self.run, "OUT IMAGE...")

@@ -13,16 +13,21 @@ from diffrect.console import say
 
 @dataclass(frozen=True)
 class Export:
-    """Write a trained segmenter as ONNX; predict takes the file in place of a RUN."""
+    """Write a trained segmenter as one file, which predict takes in place of a RUN.
+
+    A .safetensors file comes with a model card, MODEL.md; .onnx runs without PyTorch.
+    """
 
     run: Place[Path]
     """Folder made by train."""
-    file: Annotated[Place[Path], Shown("MODEL.onnx")]
-    """File to write."""
+    file: Annotated[Place[Path], Shown("MODEL")]
+    """File to write, MODEL.safetensors or MODEL.onnx."""
     checkpoint: Checkpoint = "best"
     """Best by validation, or the last."""
+    licence: str | None = None
+    """Licence of the weights, such as CC-BY-4.0, for the model card."""
     overwrite: Flag = False
-    """Replace a file that exists already."""
+    """Replace a file, and its card, that exist already."""
     quiet: Flag = False
     """Print nothing."""
 
@@ -33,9 +38,19 @@ class Export:
         check_has_model(self.run, self.checkpoint)
 
     def __call__(self) -> None:
-        from diffrect.inference.export import export
+        from diffrect.evaluation.export import export
 
-        export(self.run, self.file, checkpoint=self.checkpoint, overwrite=self.overwrite)
+        export(
+            self.run,
+            self.file,
+            checkpoint=self.checkpoint,
+            licence=self.licence,
+            overwrite=self.overwrite,
+        )
         if not self.quiet:
-            say(f"{self.file}: equal to PyTorch")
+            exported = self.file.suffix == ".onnx"
+            card = self.file.with_suffix(".md")
+            say(
+                f"{self.file}: {'equal to PyTorch' if exported else f'written, its card is {card}'}"
+            )
             say_next("diffrect predict", self.file, "OUT IMAGE...")

@@ -62,7 +62,11 @@ def inspect_model(path: Path) -> ModelInspection | None:
     """Look at a run or a model; None if the path is neither."""
     if path.is_dir() and kind_of_folder(path) == "run":
         return _inspect_run(path)
-    readers = {".onnx": _inspect_exported, ".pt": _inspect_checkpoint}
+    readers = {
+        ".onnx": _inspect_exported,
+        ".safetensors": _inspect_exported,
+        ".pt": _inspect_checkpoint,
+    }
     reader = readers.get(path.suffix) if path.is_file() else None
     return None if reader is None else reader(path)
 
@@ -181,11 +185,15 @@ def _inspect_checkpoint(path: Path) -> ModelInspection:
 
 
 def _inspect_exported(path: Path) -> ModelInspection:
+    from diffrect.inference.model_file import read_model_file
     from diffrect.inference.onnx import OnnxNetwork
 
     kind = "a model made by export"
     try:
-        facts = _remembered(OnnxNetwork(path).metadata)
+        if path.suffix == ".onnx":
+            facts = _remembered(OnnxNetwork(path).metadata)
+        else:
+            facts = _remembered(read_model_file(path).state.to_dict())
     except InputError as error:
         return ModelInspection(str(path), kind, {}, (str(error),))
     return ModelInspection(str(path), kind, facts, (), ("diffrect predict", path, "OUT IMAGE..."))

@@ -16,6 +16,7 @@ from diffrect.cli.train import Train
 from diffrect.config import Role, TrainConfig, names_with, parse_options, read_config
 from diffrect.console import show
 from diffrect.errors import InputError, brief
+from diffrect.methods.catalogue.known import option_names
 from diffrect.runs.names import CONFIG_FILE
 from diffrect.runs.saved import saved_config
 from diffrect.text_files import read_yaml
@@ -23,7 +24,7 @@ from diffrect.text_files import read_yaml
 _HELP = {"-h", "--help"}
 _DESCRIPTION = """\
 Semi-supervised medical image segmentation with latent diffusion label rectification.
-  diffrect inspect SOURCE
+  diffrect inspect SOURCE               diffrect options METHOD
   diffrect prepare SOURCE STORE         diffrect train STORE RUN
   diffrect evaluate RUN                 diffrect predict RUN OUT IMAGE...
   diffrect compare STORE FOLDER         diffrect compare FOLDER --table
@@ -50,11 +51,17 @@ def parse(arguments: list[str]) -> Command:
     if not _HELP.isdisjoint(words[: words.index("--")] if "--" in words else words):
         show(help_of_command(kind, program))
         raise SystemExit(0)
-    given = read(kind, words, program)
-    if kind is Train or kind is Compare:
-        command = build(kind, given, settings=_settings(kind, given))
-        return replace(command, settings=_with_options(command))
-    return build(kind, given)
+    if kind is not Train and kind is not Compare:
+        return build(kind, read(kind, words, program))
+    given = read(kind, words, program, _option_of_method)
+    command = build(kind, given, settings=_settings(kind, given))
+    return replace(command, settings=_with_options(command))
+
+
+def _option_of_method(name: str) -> str:
+    """Return how an option of methods or views is given, if that is what a name is."""
+    option = name.replace("-", "_")
+    return f"write --option {option}=VALUE, " if option in option_names() else ""
 
 
 def _command(name: str) -> type[Command]:

@@ -7,9 +7,9 @@ from typing import Annotated
 from diffrect.cli.arguments.spec import Place
 from diffrect.cli.fields import Flag, RectifyFrom
 from diffrect.cli.guidance import say_next
-from diffrect.config import Shown, TrainConfig
-from diffrect.console import say, warn
-from diffrect.distributed.ranks import is_first
+from diffrect.config import Shown, TrainConfig, config_text
+from diffrect.console import say, say_lines, warn
+from diffrect.distributed.ranks import is_first, started_outside
 from diffrect.errors import InputError
 
 
@@ -27,7 +27,7 @@ class Train:
     config: Annotated[Path | None, Shown("FILE.yaml")] = None
     """File of options like RUN/config.yaml; options on the command line win."""
     option: Annotated[tuple[str, ...], Shown("NAME=VALUE")] = ()
-    """Setting of the method or of the views; a NAME that does not exist lists them all."""
+    """Setting of the method or of the views; diffrect options METHOD lists them."""
     cross_validate: Annotated[int | None, Shown("K")] = None
     """Train K times, each time without another part of the labelled patients, and score these."""
     resume: Flag = False
@@ -36,20 +36,29 @@ class Train:
     """Replace a run that exists already."""
     profile: Flag = False
     """Profile the first iterations: print the largest operations, write a trace to RUN/profile."""
+    no_report: Flag = False
+    """Do not score the validation patients at the end, and write no RUN/report_val/index.html."""
     quiet: Flag = False
     """Show no progress."""
+    print_config: Flag = False
+    """Print what would be trained as a file for --config, with every option; write nothing."""
 
     def look(self) -> None:
         """Refuse what can be refused before the work is loaded."""
+        if self.print_config:  # elsewhere than where STORE is, maybe
+            return
         from diffrect.cli.before import look_before_training
 
-        look_before_training(self.store, self.settings.method)
+        look_before_training(self.store, self.settings)
 
     def __call__(self) -> None:
-        from diffrect.methods.registry import has_option
+        from diffrect.methods.registry import complete, has_option
         from diffrect.runs.folds import is_cross_validation
         from diffrect.training.train import train
 
+        if self.print_config:
+            say_lines(config_text(complete(self.settings), ascii=True))
+            return
         method = self.settings.method
         if self.rectify_from is not None and not has_option(method, "rectify_from") and is_first():
             warn(f"--rectify-from: method {method} has no such option; it is ignored")
@@ -67,7 +76,37 @@ class Train:
         )
         if not self.quiet and is_first():
             say(f"{self.run}: trained")
+        self.report()
+        if not self.quiet and is_first():
             say_next("diffrect evaluate", self.run)
+
+    def report(self) -> None:
+        """Write the report of the validation patients; a training without any gets none.
+
+        Nothing that goes wrong here takes the training away, which is done.
+        """
+        from diffrect.evaluation.evaluate import evaluate
+        from diffrect.reporting.run_report import write_report
+        from diffrect.runs.folder import read_split
+
+        alone = self.settings.devices * self.settings.nodes == 1 and not started_outside()
+        if self.no_report or not alone:
+            return
+        try:
+            if not read_split(self.run).val:
+                return
+            scores = evaluate(
+                self.run,
+                device=self.settings.device,
+                keep_predictions=True,
+                progress=not self.quiet,
+            )
+            page = write_report(self.run, scores)
+        except (InputError, OSError) as error:
+            warn(f"{self.run}: trained, but not scored: {error}")
+            return
+        if not self.quiet:
+            say(f"{page}: its validation patients, for a browser")
 
     def do_folds(self) -> None:
         """Cross-validate."""

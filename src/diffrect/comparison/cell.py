@@ -9,7 +9,6 @@ from diffrect.comparison.cost import training_cost
 from diffrect.comparison.locks import CellLock
 from diffrect.comparison.matrix import Cell
 from diffrect.comparison.names import CELL_FORMAT
-from diffrect.comparison.provenance import code_version
 from diffrect.config import (
     Role,
     config_from_dict,
@@ -31,6 +30,7 @@ from diffrect.runs.checkpoint import checkpoint_path
 from diffrect.runs.folder import remove_run
 from diffrect.runs.log import read_log
 from diffrect.runs.names import CELL_FILE, CONFIG_FILE, LOG_FILE, SPLITS, metrics_file
+from diffrect.runs.provenance import code_version
 from diffrect.runs.resume import has_state
 from diffrect.training.train import train
 

@@ -10,8 +10,3 @@ MATRIX_FILE = "matrix.json"
 MATRIX_FORMAT = 1  # version of matrix.json
 CELL_FORMAT = 1  # version of cell.json
 LOCKS_FOLDER = ".locks"
-
-
-def report_folder(split: str) -> str:
-    """Return the name of the folder with tables and plots of a split."""
-    return f"report_{split}"

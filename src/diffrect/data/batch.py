@@ -86,13 +86,15 @@ class Batch:
         labels = self.with_labels(maps)
         return torch.where(labels == IGNORED, maps, labels)
 
-    def as_strong(self, maps: Tensor) -> Tensor:
+    def as_strong(self, maps: Tensor, in_boxes: Tensor | None = None) -> Tensor:
         """Return maps of the weak view as the strong view shows them, boxes pasted in.
 
         Args:
             maps: (B, H, W) or (B, ?, H, W).
+            in_boxes: maps that the boxes show, of the same shape; None = the same maps.
         """
         if self.pasted is None or self.partner is None:
             return maps
         pasted = self.pasted if maps.ndim == 3 else self.pasted[:, None]
-        return torch.where(pasted, maps[self.partner], maps)
+        pasting = maps if in_boxes is None else in_boxes
+        return torch.where(pasted, pasting[self.partner], maps)

@@ -17,8 +17,13 @@ from diffrect.data.store import Store
 from diffrect.distributed.locks import Lock, sole_writer_of_file
 from diffrect.distributed.ranks import is_first, together
 from diffrect.errors import InputError
-from diffrect.evaluation.metrics import EMPTY_CONVENTIONS, EmptyConvention, case_metrics
-from diffrect.evaluation.result import CaseScores, Evaluation
+from diffrect.evaluation.metrics import (
+    EMPTY_CONVENTIONS,
+    EmptyConvention,
+    case_metrics,
+    count_voxels,
+)
+from diffrect.evaluation.result import CaseScores, Evaluation, PackedLabels
 from diffrect.evaluation.scores_file import write_scores
 from diffrect.evaluation.summary import summarise
 from diffrect.inference.model import Model
@@ -46,6 +51,7 @@ def evaluate(
     empty: EmptyConvention = "undefined",
     store: Path | str | None = None,
     device: str = "auto",
+    keep_predictions: bool = False,
     progress: bool = True,
 ) -> Evaluation:
     """Score a trained model on every labelled case of a split, and write RUN/metrics_SPLIT.json.
@@ -67,6 +73,7 @@ def evaluate(
         empty: what a class counts that is missing from a case, see `case_metrics`.
         store: store to read in place of the one that the run was trained on.
         device: such as `cpu` or `cuda:1`; `auto` takes a GPU if there is one.
+        keep_predictions: keep the label maps in the result, for `write_report`.
         progress: show a progress bar on stderr.
 
     Returns:
@@ -91,9 +98,10 @@ def evaluate(
     records = _labelled_cases(data, patients, split)
     with _sole_report(run, split) as lock, together() as ranks:
         mine = progress_bar(ranks.share(records), f"evaluating {split}", progress and ranks.first)
-        cases = ranks.gather([_score(model, data, record, empty) for record in mine])
+        scored = ranks.gather([_score(model, data, r, empty, keep_predictions) for r in mine])
+        cases = [case for case, _ in scored]
         summary = summarise(case.classes for case in cases)
-        scored = {case.patient for case in cases}
+        seen = {case.patient for case in cases}
         result = Evaluation(
             split=split,
             checkpoint=checkpoint,
@@ -104,11 +112,12 @@ def evaluate(
             diffrect=package_version(),
             format=METRICS_FORMAT,
             protocol=_protocol(model, parts),
-            missing_patients=[patient for patient in patients if patient not in scored],
+            missing_patients=[patient for patient in patients if patient not in seen],
             mean=summary.mean,
             classes=summary.classes,
             undefined=summary.undefined,
             cases=cases,
+            predictions={case.id: labels for case, labels in scored if labels is not None},
         )
         if lock is not None:
             lock.check()
@@ -141,12 +150,17 @@ def _identity(run: Path) -> tuple[int, int] | None:
     return facts.st_ino, facts.st_mtime_ns
 
 
-def _score(model: Model, store: Store, record: CaseRecord, empty: EmptyConvention) -> CaseScores:
+def _score(
+    model: Model, store: Store, record: CaseRecord, empty: EmptyConvention, keep: bool
+) -> tuple[CaseScores, PackedLabels | None]:
+    """Return the scores of a case, and its prediction if it is to be kept."""
     prediction = model.predict_slices(store.image(record.id), spacing=record.spacing)
     truth = store.label(record.id)
     scores = case_metrics(prediction, truth, model.classes, record.spacing, empty)
     ignored = int(np.count_nonzero(truth == IGNORED))
-    return CaseScores(record.id, record.patient, ignored, scores)
+    voxels = count_voxels(prediction, truth, model.classes)
+    case = CaseScores(record.id, record.patient, ignored, scores, voxels)
+    return case, PackedLabels.of(prediction) if keep else None
 
 
 def _open_store(run: Path, model: Model, given: Path | None) -> Store:

@@ -1,4 +1,4 @@
-"""Shared parts of all figures: colours, text size, a canvas of their own, writing in one step.
+"""Shared parts of all figures: text size, a canvas of their own, writing in one step.
 
 Figures are made without matplotlib's global state (no `pyplot`), so a caller's own figures and
 settings stay as they are.
@@ -15,16 +15,6 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from diffrect.atomic import write_atomic
-
-# The colours of Okabe & Ito (2008), which colour-blind readers can tell apart.
-BLACK = "#000000"
-BLUE = "#0072b2"
-GREEN = "#009e73"
-ORANGE = "#e69f00"
-PURPLE = "#cc79a7"
-SKY_BLUE = "#56b4e9"
-VERMILION = "#d55e00"
-YELLOW = "#f0e442"
 
 TEXT_POINTS = 8.5
 DOTS_PER_INCH = 200
@@ -52,8 +42,12 @@ def literal_names() -> Iterator[None]:
 
 
 def save_figure(figure: Figure, path: Path) -> None:
-    """Write a figure in one step as PNG or PDF, by suffix: the same bytes for the same numbers."""
+    """Write a figure in one step as PNG, PDF or SVG, by suffix: same bytes for same numbers."""
     content = io.BytesIO()
-    metadata = {"CreationDate": None} if path.suffix == ".pdf" else {"Software": None}
-    figure.savefig(content, format=path.suffix[1:], dpi=DOTS_PER_INCH, metadata=metadata)
+    empty = {".pdf": ("CreationDate",), ".svg": ("Date", "Creator")}.get(path.suffix, ("Software",))
+    # Text of an SVG stays text; the salt makes its identifiers those of the plot's content.
+    with rc_context({"svg.fonttype": "none", "svg.hashsalt": path.stem}):
+        figure.savefig(
+            content, format=path.suffix[1:], dpi=DOTS_PER_INCH, metadata=dict.fromkeys(empty)
+        )
     write_atomic(path, content.getbuffer())

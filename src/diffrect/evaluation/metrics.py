@@ -206,6 +206,25 @@ def case_metrics(
     return scores
 
 
+def count_voxels(
+    prediction: Labels, truth: Labels, classes: Sequence[str]
+) -> dict[str, dict[str, int]]:
+    """Return how many voxels each foreground class has, `predicted` and in the `truth`.
+
+    Args:
+        prediction: class codes.
+        truth: class codes of the same shape; voxels that are `IGNORED` in it do not count.
+        classes: names of the codes, background first.
+    """
+    _check_shapes(prediction, truth)
+    sizes = _sizes(*_foreground(prediction, truth), len(classes))
+    return {
+        name: {"predicted": sizes[code][1], "truth": sizes[code][2]}
+        for code, name in enumerate(classes)
+        if code
+    }
+
+
 def _distances(prediction: Mask, truth: Mask, ignored: Mask, spacing: Spacing | None) -> Scores:
     """Return the four distances of two masks, neither of them empty."""
     # The box has a margin, because a mask may end where the voxel beyond it is ignored.

@@ -1,11 +1,32 @@
 """What an evaluation found: the scores, and the facts without which they mean nothing."""
 
 import math
+import zlib
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 from diffrect.evaluation.metrics import Scores
+
+
+@dataclass(frozen=True)
+class PackedLabels:
+    """A label map in a hundredth of its memory."""
+
+    shape: tuple[int, ...]
+    content: bytes
+
+    @classmethod
+    def of(cls, labels: npt.NDArray[np.uint8]) -> "PackedLabels":
+        """Pack class codes, uint8 of any shape."""
+        return cls(labels.shape, zlib.compress(np.ascontiguousarray(labels).tobytes(), 1))
+
+    def unpack(self) -> npt.NDArray[np.uint8]:
+        """Return the class codes."""
+        return np.frombuffer(zlib.decompress(self.content), np.uint8).reshape(self.shape)
 
 
 @dataclass(frozen=True)
@@ -17,12 +38,15 @@ class CaseScores:
         patient: its patient.
         ignored_voxels: voxels that nobody annotated, which count in no score.
         classes: per foreground class the value of each metric; NaN where it is undefined.
+        voxels: per foreground class the number of voxels predicted and of those in the truth,
+            without those that nobody annotated; empty in files of versions before 0.2.
     """
 
     id: str
     patient: str
     ignored_voxels: int
     classes: dict[str, Scores]
+    voxels: dict[str, dict[str, int]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -45,6 +69,8 @@ class Evaluation:
         classes: per foreground class and metric the mean over the cases; NaN where it is undefined.
         undefined: per class and metric the number of cases in which it is undefined.
         cases: the scores of each case.
+        predictions: label map of each case on the store's grid, where they were asked for; never
+            in the file.
     """
 
     split: str
@@ -61,6 +87,7 @@ class Evaluation:
     classes: dict[str, Scores]
     undefined: Mapping[str, Mapping[str, int]]
     cases: Sequence[CaseScores]
+    predictions: Mapping[str, PackedLabels] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def patients(self) -> tuple[str, ...]:
@@ -69,7 +96,8 @@ class Evaluation:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the content of RUN/metrics_SPLIT.json: plain values, None where undefined."""
-        content: dict[str, Any] = _without_nan(asdict(self))
+        content: dict[str, Any] = _without_nan(asdict(replace(self, predictions={})))
+        del content["predictions"]
         return content
 
 

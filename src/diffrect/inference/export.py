@@ -27,29 +27,20 @@ TOLERANCE = 1e-3
 """Largest relative difference of logits between PyTorch and ONNX Runtime that is accepted."""
 
 
-def export(
-    run: Path | str,
-    path: Path | str,
+def export_onnx(
+    run: Path,
+    path: Path,
     *,
     checkpoint: Literal["best", "last"] = "best",
     overwrite: bool = False,
 ) -> Path:
     """Write a RUN folder's segmenter as ONNX and check it against PyTorch.
 
-    The file's input `images` is float32 (B, channels, H, W) with any B and any H and W that are
-    multiples of 16; its output `logits` is float32 (B, classes, H, W). Batch norm is folded into
-    the convolutions. Its metadata hold the configuration, the classes and the intensity
-    normalisation, so that `predict` needs nothing else.
-
-    Example:
-        >>> import diffrect
-        >>> file = diffrect.export("run", "model.onnx")
-        >>> diffrect.Model.load(file).classes[0]
-        'background'
+    Its metadata hold the configuration, the classes and the intensity normalisation.
 
     Args:
         run: folder made by `train`.
-        path: file to write, ending in .onnx.
+        path: file to write.
         checkpoint: `best` by validation, or `last`.
         overwrite: replace a file that exists already.
 
@@ -57,20 +48,16 @@ def export(
         The file.
 
     Raises:
-        InputError: no such checkpoint, a file that exists or that another process writes, a missing
-            package, a method whose predictor is not a U-Net, or results that differ from PyTorch's.
+        InputError: see `evaluation.export.export`.
     """
-    path = Path(path)
     require("onnx", "onnxscript", "onnxruntime")
-    if path.suffix != ".onnx":
-        raise InputError(path, "a file name that ends in .onnx")
-    _check_new(path, overwrite)
+    check_new(path, overwrite)
     model = Model.load(run, checkpoint=checkpoint, device="cpu")
     if not isinstance(model.network, UNet):
         kind = type(model.network).__name__
         raise InputError(run, f"a U-Net to export, its predictor is a {kind}")
     with sole_writer_of_file(path):
-        _check_new(path, overwrite)
+        check_new(path, overwrite)
         remove_unfinished(path.parent, path.name)
         partial = path.with_name(f".{path.name}.{os.getpid()}{SUFFIX}")
         try:
@@ -84,7 +71,12 @@ def export(
     return path
 
 
-def _check_new(path: Path, overwrite: bool) -> None:
+def check_new(path: Path, overwrite: bool) -> None:
+    """Check that a file may be written.
+
+    Raises:
+        InputError: it is there already.
+    """
     if path.exists() and not overwrite:
         raise InputError(path, problem="exists already", hint="--overwrite replaces it")
 

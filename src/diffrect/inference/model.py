@@ -1,7 +1,7 @@
 """A trained network with all it needs to label new scans."""
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
@@ -18,7 +18,8 @@ from diffrect.errors import InputError
 from diffrect.imaging.resample import Interpolation
 from diffrect.inference.arrays import label_source
 from diffrect.inference.average import Member
-from diffrect.inference.load import load_method
+from diffrect.inference.load import load_network, network_of
+from diffrect.inference.model_file import read_model_file
 from diffrect.inference.onnx import OnnxNetwork
 from diffrect.inference.segmenter import Segmenter
 from diffrect.inference.views import angle_of
@@ -44,6 +45,7 @@ class Model:
         task: channels, class names, intensity normalisation, and how volumes are cut.
         config: the configuration it was trained with.
         step: training iterations it has seen.
+        code: version (`diffrect`) and `commit` of the code that trained it; empty if not known.
         segmenter: the same network as prediction runs it, see `for_prediction`.
     """
 
@@ -55,6 +57,7 @@ class Model:
         step: int,
         interpolation: Interpolation,
         device: torch.device | str = "cpu",
+        code: Mapping[str, Any] | None = None,
     ) -> None:
         """Take a network that has been trained.
 
@@ -65,10 +68,12 @@ class Model:
             step: training iterations it has seen.
             interpolation: how slices are resized, see `ViewOptions.interpolation`.
             device: where it runs.
+            code: version and commit of the code that trained it, if they are known.
         """
         device = torch.device(device)
         self.network = network.to(device).eval()
         self.task, self.config, self.step = task, config, step
+        self.code = dict(code or {})
         self.segmenter = Segmenter(
             for_prediction(self.network), config.side, interpolation, config.spacing, device
         )
@@ -90,12 +95,13 @@ class Model:
         """
         if Path(run).suffix == ".onnx":
             return cls.load_exported(Path(run))
+        if Path(run).suffix == ".safetensors":
+            loaded = network_of(read_model_file(Path(run)).state, Path(run))
+            return cls(*loaded[:-1], find_device(device), loaded.code)
         if is_cross_validation(Path(run)):
             return cls.mean([cls.load(f, checkpoint, device) for f in trained_folds(Path(run))])
-        where = find_device(device)
-        method, task, config, step = load_method(run, checkpoint)
-        interpolation = resolve(config).view_options.interpolation
-        return cls(method.predictor, task, config, step, interpolation, where)
+        network, task, config, step, interpolation, code = load_network(run, checkpoint)
+        return cls(network, task, config, step, interpolation, find_device(device), code)
 
     @classmethod
     def mean(cls, models: Sequence["Model"]) -> "Model":
@@ -111,7 +117,8 @@ class Model:
             raise InputError("models", "one task and one size to average", got="several")
         network = MeanOfNetworks([model.network for model in models])
         device, interpolation = first.segmenter.device, first.interpolation
-        return cls(network, first.task, first.config, first.step, interpolation, device)
+        config, step, code = first.config, first.step, first.code
+        return cls(network, first.task, config, step, interpolation, device, code)
 
     @classmethod
     def load_exported(cls, path: Path) -> "Model":

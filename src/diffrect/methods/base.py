@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -71,6 +71,15 @@ class Update:
     def __post_init__(self) -> None:
         detached = {k: v.detach() if isinstance(v, Tensor) else v for k, v in self.logs.items()}
         object.__setattr__(self, "logs", detached)
+
+
+class Corrections(NamedTuple):
+    """Pseudo-labels of unlabelled rows."""
+
+    before: Tensor
+    """Class maps (U, H, W) as they are predicted."""
+    after: Tensor
+    """The same, corrected."""
 
 
 class Method(nn.Module, ABC):
@@ -148,6 +157,21 @@ class Method(nn.Module, ABC):
         """
         return ()
 
+    def corrections(self, batch: Batch, step: int) -> Corrections | None:
+        """Return pseudo-labels before and after the method corrects them, for those who watch.
+
+        It changes nothing that training remembers: no random state, no statistics, no mode. Of
+        several processes only one calls it, so it waits for no other.
+
+        Args:
+            batch: slices without any change of geometry or intensity, labelled rows first.
+            step: iterations done.
+
+        Returns:
+            The class maps of the unlabelled rows; None if nothing is corrected, or not yet.
+        """
+        return None
+
     def check_batch(self, labelled: int, unlabelled: int) -> None:
         """Refuse batches that are too small to learn from, before the first iteration.
 
@@ -166,6 +190,14 @@ class Method(nn.Module, ABC):
     def predictor(self) -> nn.Module:
         """The network that predicts after training: images (B, channels, H, W) -> logits."""
         return self.segmenter
+
+    @property
+    def beside_predictor(self) -> Mapping[str, nn.Module]:
+        """The networks that are of use after training beside the predictor, by their attributes.
+
+        `best.pt` keeps them, in half precision, and the predictor; the others only train.
+        """
+        return {}
 
     def optimizers(self) -> dict[str, Optimizer]:
         """Return the optimisers by the names that `updates` uses."""
@@ -197,6 +229,19 @@ class Method(nn.Module, ABC):
 def make_teacher(student: nn.Module) -> nn.Module:
     """Return a copy of `student` in eval mode whose parameters learn nothing."""
     return deepcopy(student).requires_grad_(False).eval()
+
+
+@contextmanager
+def in_eval_mode(*networks: nn.Module) -> Iterator[None]:
+    """Have networks in eval mode while the context lasts, and every module as it was afterwards."""
+    training = [module for network in networks for module in network.modules() if module.training]
+    for network in networks:
+        network.eval()
+    try:
+        yield
+    finally:
+        for module in training:
+            module.training = True
 
 
 @contextmanager

@@ -16,8 +16,9 @@ That pre-training is 10,000 of 40,000 published iterations: here the first quart
 so that BCP gets no more iterations than its rivals (`pretrain_share`). The teacher then starts from
 the last weights, not from the best by validation, which a method does not see. Where the authors
 split a batch in halves, all rows take part in both roles here, so batches may be odd. The authors
-keep the learning rate constant: `rate_decay` = false, as in preset `reference`. Up to October 2023
-their code let the background's Dice loss see both regions, which is not repeated here.
+keep the learning rate constant: `rate_decay` = false, as in preset `reference`, which also has
+their weak views. Up to October 2023 their code let the background's Dice loss see both regions,
+which is not repeated here.
 """
 
 from collections.abc import Iterator, Mapping
@@ -29,6 +30,7 @@ from torch.optim import Optimizer
 
 from diffrect.checks import within
 from diffrect.data.batch import Batch
+from diffrect.data.view_options import OLDER_SSL4MIS_VIEWS
 from diffrect.imaging.components import keep_largest_components
 from diffrect.labels import IGNORED
 from diffrect.methods.base import Method, Problem, Update, make_teacher, move_average
@@ -60,7 +62,7 @@ class BCP(Method):
     """Learn labelled slices in each other first, then labelled and unlabelled ones both ways."""
 
     Options = BCPOptions
-    presets = {"reference": {"rate_decay": False}}  # noqa: RUF012
+    presets = {"reference": {**OLDER_SSL4MIS_VIEWS, "rate_decay": False}}  # noqa: RUF012
     strong_views = 0
 
     def __init__(self, problem: Problem, options: BCPOptions) -> None:

@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from diffrect.data.batch import Batch
+from diffrect.data.view_options import SSL4MIS_VIEWS
 from diffrect.methods.base import Method, Problem, Update
 from diffrect.methods.consistency import ConsistencyOptions
 from diffrect.methods.losses import cross_entropy, cross_entropy_dice
@@ -42,6 +43,7 @@ class CPS(Method):
     """Two segmenters, each learning labels and the other's predictions."""
 
     Options = CPSOptions
+    presets = {"reference": SSL4MIS_VIEWS}  # noqa: RUF012
     strong_views = 0
 
     def __init__(self, problem: Problem, options: CPSOptions) -> None:

@@ -18,18 +18,32 @@ Preset `reference` is what the SSL4MIS benchmark's script computes instead: a pi
 (max - min) / max > 0.8, unsure pixels are taught as background, Dice and DiffRect's complementary
 loss are added, the weight rises to 0.1, and the strong view is jitter from 0.2 to 1.8 (theirs has
 no sharpness). The script never uses its teacher, so there is none here.
+
+Four options make FixMatch the frame of the method `diffrect` without rectification, update by
+update: `teacher_decay` = 0.99, `forward` = joint, `labelled_views` = both and `threshold` = 0, with
+`cutmix_probability` = 1 and the ramp of `diffrect`. So a comparison can tell what rectified labels
+are worth and what that frame is worth.
 """
 
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Literal
 
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 
 from diffrect.checks import within
 from diffrect.data.batch import Batch
 from diffrect.labels import IGNORED
-from diffrect.methods.base import Method, Update
+from diffrect.methods.base import (
+    Method,
+    Problem,
+    Update,
+    make_teacher,
+    move_average,
+    own_statistics,
+)
 from diffrect.methods.consistency import ConsistencyOptions
 from diffrect.methods.losses import (
     complementary_loss,
@@ -78,10 +92,22 @@ class FixMatchOptions(ConsistencyOptions):
     """Loss against pseudo-labels: Eq. 4, or cross-entropy plus Dice over the sure pixels."""
     complementary: bool = False
     """Whether the complementary loss of the two views is added."""
+    teacher_decay: float = 0.0
+    """Decay of a moving average of the segmenter that makes the pseudo-labels, in eval mode, and
+    predicts; 0 = there is none, as published."""
+    teacher_statistics: Literal["student", "own"] = "own"
+    """Statistics of batch norm in that moving average: the segmenter's, averaged, or those of the
+    unlabelled weak rows that it labels."""
+    forward: Literal["separate", "joint"] = "separate"
+    """Whether the views are forwarded one after the other, or in one pass, with shared batch
+    statistics."""
+    labelled_views: Literal["weak", "both"] = "weak"
+    """Views of the labelled slices that the segmenter learns from."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        within("threshold", self.threshold, 0, 1)
+        for name in ("threshold", "teacher_decay"):
+            within(name, getattr(self, name), 0, 1)
 
 
 class FixMatch(Method):
@@ -90,21 +116,67 @@ class FixMatch(Method):
     Options = FixMatchOptions
     presets = {"default": {"cutmix_probability": 0.0}, "reference": REFERENCE}  # noqa: RUF012
 
+    def __init__(self, problem: Problem, options: FixMatchOptions) -> None:
+        super().__init__(problem, options)
+        self.teacher = make_teacher(self.segmenter) if options.teacher_decay else None
+
     def updates(self, batch: Batch, step: int) -> Iterator[Update]:
         """Yield the update of Eq. 3 + lambda_u Eq. 4."""
         rows, options = batch.labelled, self.options
-        # Only the complementary loss reads the strong view of labelled rows.
-        first = 0 if options.complementary else rows
-        weak = self.segmenter(batch.weak)
-        strong = self.segmenter(batch.strong[first:])
+        weak, strong = self.forward_views(batch)
         supervised = cross_entropy_dice(weak[:rows], batch.label)
-        target = batch.as_strong(batch.with_labels(self.sure_labels(weak)))[rows:]
-        consistency = self.pseudo_label_loss(strong[rows - first :], target)
+        if options.labelled_views == "both":
+            supervised = (supervised + cross_entropy_dice(strong[:rows], batch.label)) / 2
+        label = self.sure_labels(weak[rows:] if self.teacher is None else self.teach(batch))
+        target = batch.as_strong(torch.cat([batch.label, label]))[rows:]
+        consistency = self.pseudo_label_loss(strong[-len(target) :], target)
         if options.complementary:
             complementary, confidence = complementary_loss(batch.as_strong(weak), strong)
             consistency = consistency + confidence * complementary
         weight = options.weight(step, self.problem.iterations)
         yield options.update(supervised, consistency, weight)
+
+    def forward_views(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Return the logits of the weak and of the strong view.
+
+        What no loss and no pseudo-label reads is left out: the labelled rows of the strong view,
+        and in a joint pass the unlabelled ones of the weak view.
+        """
+        options, rows = self.options, batch.labelled
+        first = 0 if options.complementary or options.labelled_views == "both" else rows
+        if options.forward == "separate":
+            return self.segmenter(batch.weak), self.segmenter(batch.strong[first:])
+        whole = options.complementary or self.teacher is None
+        needed = len(batch.weak) if whole else rows
+        logits = self.segmenter(torch.cat([batch.weak[:needed], batch.strong[first:]]))
+        return logits[:needed], logits[needed:]
+
+    @torch.no_grad()
+    def teach(self, batch: Batch) -> Tensor:
+        """Return the moving average's logits of the unlabelled weak rows."""
+        assert self.teacher is not None
+        own = self.options.teacher_statistics == "own"
+        with own_statistics(self.teacher) if own else nullcontext():
+            logits: Tensor = self.teacher(batch.weak[batch.labelled :])
+        return logits
+
+    def after_step(self, step: int) -> None:
+        """Move the teacher, if there is one, towards the segmenter."""
+        if self.teacher is not None:
+            decay, own = self.options.teacher_decay, self.options.teacher_statistics == "own"
+            move_average(self.teacher, self.segmenter, decay, step, buffers=not own)
+
+    def train(self, mode: bool = True) -> "FixMatch":
+        """Switch to training or eval mode; the teacher always stays in eval mode."""
+        super().train(mode)
+        if self.teacher is not None:
+            self.teacher.eval()
+        return self
+
+    @property
+    def predictor(self) -> nn.Module:
+        """The teacher, or the segmenter if there is none."""
+        return self.segmenter if self.teacher is None else self.teacher
 
     def sure_labels(self, logits: Tensor) -> Tensor:
         """Return class maps (B, H, W) of the weak view; unsure pixels are ignored or background."""

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from diffrect.data.batch import Batch
+from diffrect.data.view_options import SSL4MIS_VIEWS
 from diffrect.errors import InputError
 from diffrect.methods.base import Update
 from diffrect.methods.consistency import TeacherMethod, TeacherOptions, squared_difference
@@ -41,6 +42,7 @@ class ICT(TeacherMethod):
     """The student learns labels, and mixed predictions of the teacher on mixed rows."""
 
     Options = ICTOptions
+    presets = {"reference": SSL4MIS_VIEWS}  # noqa: RUF012
 
     def updates(self, batch: Batch, step: int) -> Iterator[Update]:
         """Yield the update of labels and of mixed predictions."""

@@ -16,7 +16,7 @@ head at 256 x 256 (about 14 GB in training), 36 million at 128 x 128. `token_gri
 maps to at most 32 x 32 tokens first, which departs from the publication and must be reported with
 the result. The released code starts at a learning rate of 0.01, its script at 0.1; here it is the
 common one. Queries are split into attention heads class by class; the released code mixes classes
-and heads there (`raw_reshape`, on in preset `reference`).
+and heads there (`raw_reshape`, on in preset `reference`, which also has the authors' weak views).
 """
 
 from collections.abc import Iterator, Sequence
@@ -29,6 +29,7 @@ from torch.optim import Optimizer
 
 from diffrect.checks import at_least, within
 from diffrect.data.batch import Batch
+from diffrect.data.view_options import OLDER_SSL4MIS_VIEWS
 from diffrect.distributed.sums import shared_mean, shared_sum
 from diffrect.methods.base import Method, Problem, Update
 from diffrect.methods.losses import cross_entropy_dice
@@ -51,6 +52,10 @@ class INCLOptions:
     """Whether queries are reshaped into attention heads without a transpose, as in the released
     code."""
 
+    second_norm: bool = True
+    """Whether tokens are normalised a second time before they are attended to, as in the released
+    code; false = as versions of this package did until it was noticed."""
+
     def __post_init__(self) -> None:
         if self.token_grid is not None:
             at_least("token_grid", self.token_grid, 1, 256)
@@ -62,7 +67,7 @@ class INCL(Method):
     """The segmenter and the heads SSPA (`labelled_head`) and USCL (`unlabelled_head`)."""
 
     Options = INCLOptions
-    presets = {"reference": {"raw_reshape": True}}  # noqa: RUF012
+    presets = {"reference": {**OLDER_SSL4MIS_VIEWS, "raw_reshape": True}}  # noqa: RUF012
     strong_views = 0
 
     def __init__(self, problem: Problem, options: INCLOptions) -> None:
@@ -77,6 +82,7 @@ class INCL(Method):
                 learns_queries=learns,
                 drop_path=options.drop_path,
                 raw_reshape=options.raw_reshape,
+                second_norm=options.second_norm,
             )
             for learns in (True, False)
         )

@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from diffrect.data.batch import Batch
+from diffrect.data.view_options import OLDER_SSL4MIS_VIEWS
 from diffrect.errors import InputError
 from diffrect.methods.base import Method, Problem, Update
 from diffrect.methods.consistency import ConsistencyOptions, squared_difference
@@ -57,7 +58,7 @@ class MCNet(Method):
     """The segmenter and two more decoders on its encoder."""
 
     Options = MCNetOptions
-    presets = {"reference": {"rate_decay": False}}  # noqa: RUF012
+    presets = {"reference": {**OLDER_SSL4MIS_VIEWS, "rate_decay": False}}  # noqa: RUF012
     strong_views = 0
 
     def __init__(self, problem: Problem, options: MCNetOptions) -> None:

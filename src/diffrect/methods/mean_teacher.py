@@ -19,6 +19,7 @@ from dataclasses import dataclass
 
 from diffrect.checks import within
 from diffrect.data.batch import Batch
+from diffrect.data.view_options import SSL4MIS_VIEWS
 from diffrect.methods.base import Update
 from diffrect.methods.consistency import (
     TeacherMethod,
@@ -45,7 +46,7 @@ class MeanTeacher(TeacherMethod):
     """The student learns labels, and the teacher's soft predictions of unlabelled rows."""
 
     Options = MeanTeacherOptions
-    presets = {"reference": {"consistency_from": 1 / 30}}  # noqa: RUF012
+    presets = {"reference": {**SSL4MIS_VIEWS, "consistency_from": 1 / 30}}  # noqa: RUF012
 
     def updates(self, batch: Batch, step: int) -> Iterator[Update]:
         """Yield the update of labels and of J."""

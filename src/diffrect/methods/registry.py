@@ -1,9 +1,9 @@
 """Find a method by its name, and turn a configuration into a method with all its options."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import fields, is_dataclass, replace
+from difflib import get_close_matches
 from importlib import import_module
-from importlib.metadata import entry_points
 from inspect import isabstract
 from traceback import extract_tb
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
@@ -38,6 +38,13 @@ ENTRY_POINT_GROUP = "diffrect.methods"
 # Options that a method which lacks them ignores: a comparison gives them to all of its methods, and
 # older configurations held them whatever the method.
 _ANY_METHOD_TAKES = {"rectify_from", "rectify_after", "two_classes"}
+
+_OF_SINGLE_GEOMETRY = (
+    "turn_probability",
+    "rotation_degrees",
+    "rotation_probability",
+    "scale_range",
+)
 
 
 class Resolved(NamedTuple):
@@ -97,13 +104,21 @@ def _target(name: str) -> str:
 
 
 def _entry_points() -> dict[str, str]:
+    from importlib.metadata import entry_points  # takes as long to import as yaml does
+
     return {p.name: f"{p.module}:{p.attr}" for p in entry_points(group=ENTRY_POINT_GROUP)}
 
 
 def _unknown(name: str, reason: object) -> InputError:
-    known = ", ".join([*METHODS, *sorted(_entry_points().keys() - METHODS.keys())])
-    expected = f"one of {known}, or package.module:Class ({reason})"
-    return InputError(f"--method {name}", expected, setting="method")
+    known = [*METHODS, *sorted(_entry_points().keys() - METHODS.keys())]
+    expected = f"one of {', '.join(known)}, or package.module:Class ({reason})"
+    hint = _did_you_mean(name, known)
+    return InputError(f"--method {name}", expected, hint=hint, setting="method")
+
+
+def _did_you_mean(name: str, known: Iterable[str]) -> str | None:
+    close = get_close_matches(name[:100], known, 1)  # comparing takes the square of the length
+    return f"did you mean {close[0]}?" if close else None
 
 
 def _check_method(found: object, subject: str) -> None:
@@ -153,7 +168,8 @@ def resolve(config: TrainConfig) -> Resolved:
     for name in config.options:
         if name not in known | _ANY_METHOD_TAKES:
             expected = ", ".join(sorted(known))
-            raise InputError(f"--option {name}", f"one of {expected}", setting=name)
+            hint = _did_you_mean(name, known)
+            raise InputError(f"--option {name}", f"one of {expected}", hint=hint, setting=name)
     preset = {**VIEW_PRESETS[config.preset], **method.presets.get(config.preset, {})}
     given = {name: value for name, value in config.options.items() if name in known}
     for values, where in ((preset, f"preset {config.preset}"), (given, "--option")):
@@ -174,7 +190,7 @@ def _check_geometry(views: ViewOptions, given: Mapping[str, Any]) -> None:
     """
     if views.geometry == "single" or "geometry" in given:  # all of them are given in a checkpoint
         return
-    for name in ("turn_probability", "rotation_degrees", "scale_range"):
+    for name in _OF_SINGLE_GEOMETRY:
         if name in given:
             raise InputError(
                 f"--option {name}",
@@ -197,6 +213,22 @@ def remembered(config: TrainConfig) -> TrainConfig:
     known = vars(find_method(config.method).Options()).keys() | vars(ViewOptions()).keys()
     kept = {name: value for name, value in earlier.items() if name in known}
     return replace(config, options={**kept, **config.options})
+
+
+def as_trained(config: TrainConfig) -> tuple[TrainConfig, ViewOptions]:
+    """Return the configuration of a trained model, see `remembered`, and its settings of views.
+
+    A method from outside the package is not looked for: what predicts does not need it.
+
+    Raises:
+        InputError: an unknown option, or a value of the wrong type.
+    """
+    if config.method in METHODS:
+        config = remembered(config)
+        return config, resolve(config).view_options
+    views = ViewOptions()
+    given = {name: value for name, value in config.options.items() if name in vars(views)}
+    return config, update_dataclass(views, given, "--option")
 
 
 def complete(config: TrainConfig) -> TrainConfig:

@@ -26,6 +26,7 @@ from torch import Tensor
 
 from diffrect.checks import at_least
 from diffrect.data.batch import Batch
+from diffrect.data.view_options import SSL4MIS_VIEWS
 from diffrect.distributed.sums import shared_sum
 from diffrect.errors import InputError
 from diffrect.methods.base import Update
@@ -53,6 +54,7 @@ class UAMT(TeacherMethod):
     """The student learns labels, and the teacher's predictions where the teacher is certain."""
 
     Options = UAMTOptions
+    presets = {"reference": SSL4MIS_VIEWS}  # noqa: RUF012
 
     def updates(self, batch: Batch, step: int) -> Iterator[Update]:
         """Yield the update of labels and of Eq. 3."""

@@ -10,17 +10,17 @@ images is `pseudo_label_loss` = cross_entropy.
 - Strong views: independent draws of jitter, of blur up to 2 pixels (probability 1/2) and of a
   CutMix box of 2 to 40 % of the slice (probability 1/2). The boxes show another unlabelled row of
   the batch, with that row's labels; the authors draw a further batch to fill them and predict it
-  in eval mode. Brightness and contrast change by factors of 0.5 to 1.5, as published; so does
-  sharpness here, each of the three with probability 0.8 (the authors: all or none). Boxes are as
-  often wide as tall: the logarithm of their aspect is uniform from 0.3 to 1 / 0.3 (the authors: the
-  aspect itself).
+  in eval mode (`box_labels` = eval predicts the rows of the batch so). Brightness and contrast
+  change by factors of 0.5 to 1.5, as published; so does sharpness here, each of the three with
+  probability 0.8 (the authors: all or none). Boxes are as often wide as tall: the logarithm of
+  their aspect is uniform from 0.3 to 1 / 0.3 (the authors: the aspect itself).
 - Feature view: channel dropout of 1/2 on each of the encoder's five maps, unlabelled rows only
-  (the authors decode perturbed labelled rows too and drop the result). Its targets are the row's
-  own, without boxes.
+  (the authors decode perturbed labelled rows too and drop the result: `perturbed_rows` = all). Its
+  targets are the row's own, without boxes.
 
-These views hold in both presets. There is no teacher and no ramp. The authors choose the checkpoint
-on validation and test patients together; here it is chosen on validation patients only, as for all
-methods.
+These strong views hold in both presets; preset `reference` also has the authors' weak views and
+both options. There is no teacher and no ramp. The authors choose the checkpoint on validation and
+test patients together; here it is chosen on validation patients only, as for all methods.
 """
 
 from collections.abc import Iterator
@@ -56,6 +56,7 @@ VIEWS: dict[str, Any] = {
 
 
 REFERENCE_VIEWS: dict[str, Any] = {**VIEWS, **OLDER_SSL4MIS_VIEWS, "eight_bit": True}
+REFERENCE: dict[str, Any] = {**REFERENCE_VIEWS, "perturbed_rows": "all", "box_labels": "eval"}
 
 
 @dataclass(frozen=True)
@@ -74,6 +75,12 @@ class UniMatchOptions:
     """Weight of the feature view's loss."""
     pseudo_label_loss: Literal["dice", "cross_entropy"] = "dice"
     """Loss against pseudo-labels."""
+    perturbed_rows: Literal["unlabelled", "all"] = "unlabelled"
+    """Rows that are decoded with perturbed features; labelled ones are in no loss, but in the
+    statistics of the decoder's batch norm."""
+    box_labels: Literal["training", "eval"] = "training"
+    """Mode of the segmenter that labels what the boxes of CutMix show: in training mode, as all
+    pseudo-labels, or in eval mode."""
 
     def __post_init__(self) -> None:
         within("threshold", self.threshold, 0, 1)
@@ -86,7 +93,7 @@ class UniMatch(Method):
     """The segmenter learns its confident weak predictions in three other views."""
 
     Options = UniMatchOptions
-    presets = {"default": VIEWS, "reference": VIEWS}  # noqa: RUF012
+    presets = {"default": VIEWS, "reference": REFERENCE}  # noqa: RUF012
     strong_views = 2
 
     def updates(self, batch: Batch, step: int) -> Iterator[Update]:
@@ -98,9 +105,10 @@ class UniMatch(Method):
             torch.cat([batch.strong[rows:], batch.second.strong[rows:]])
         ).chunk(2)
         target = batch.with_labels(confident_labels(clean, options.threshold))
+        shown = target if options.box_labels == "training" else self.labels_in_eval_mode(batch)
         supervised = cross_entropy_dice(clean[:rows], batch.label)
-        first = self.pseudo_label_loss(one, batch.as_strong(target)[rows:])
-        second = self.pseudo_label_loss(two, batch.second.as_strong(target)[rows:])
+        first = self.pseudo_label_loss(one, batch.as_strong(target, shown)[rows:])
+        second = self.pseudo_label_loss(two, batch.second.as_strong(target, shown)[rows:])
         feature = self.pseudo_label_loss(perturbed, target[rows:])
         unsupervised = options.strong_weight * (first + second) + options.feature_weight * feature
         total = options.supervised_weight * supervised + unsupervised
@@ -116,10 +124,21 @@ class UniMatch(Method):
 
     def forward_weak(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Return logits of the weak view, and of its unlabelled rows with perturbed features."""
+        rows, every = len(batch.weak), self.options.perturbed_rows == "all"
         maps = self.segmenter.encode(batch.weak)
-        both = perturb_features(maps, batch.labelled, self.options.feature_dropout)
+        first = 0 if every else batch.labelled
+        both = perturb_features(maps, first, self.options.feature_dropout)
         logits = crop_like(self.segmenter.decoder(both), batch.weak)
-        return logits[: len(batch.weak)], logits[len(batch.weak) :]
+        return logits[:rows], logits[rows + (batch.labelled if every else 0) :]
+
+    @torch.no_grad()
+    def labels_in_eval_mode(self, batch: Batch) -> Tensor:
+        """Return class maps (B, H, W) of the weak view, predicted in eval mode."""
+        training = self.segmenter.training
+        self.segmenter.eval()
+        logits = self.segmenter(batch.weak)
+        self.segmenter.train(training)
+        return batch.with_labels(confident_labels(logits, self.options.threshold))
 
     def pseudo_label_loss(self, logits: Tensor, target: Tensor) -> Tensor:
         """Return the loss over the pixels that are not ignored; 0 if all are."""

@@ -43,6 +43,7 @@ class ClassAttention(nn.Module):
         answers: whether it returns new queries besides the maps.
         raw_reshape: queries and outputs are reshaped between (K, C) and (heads, K, C / heads)
             without a transpose, as the released code does, which mixes classes and heads.
+        second_norm: whether tokens are normalised once more, with weights of its own.
     """
 
     def __init__(
@@ -54,12 +55,14 @@ class ClassAttention(nn.Module):
         drop_path: float,
         answers: bool,
         raw_reshape: bool,
+        second_norm: bool,
     ) -> None:
         super().__init__()
         self.heads, self.side, self.raw_reshape = heads, side, raw_reshape
         tokens = side * side
         self.tokens = nn.Conv2d(channels, channels, 1)
         self.token_norm, self.query_norm = nn.LayerNorm(channels), nn.LayerNorm(channels)
+        self.second_norm = nn.LayerNorm(channels) if second_norm else nn.Identity()
         self.to_query, self.to_key = (nn.Linear(channels, channels) for _ in range(2))
         self.to_value = nn.Linear(channels, channels) if answers else None
         self.output = nn.Linear(channels, channels) if answers else None
@@ -86,7 +89,8 @@ class ClassAttention(nn.Module):
         classes, channels = query.shape[1:]
         if features.shape[-2:] != (self.side, self.side):
             features = F.adaptive_avg_pool2d(features, self.side)
-        tokens = self.token_norm(self.tokens(features).flatten(2).transpose(1, 2))  # (B, N, C)
+        tokens = self.tokens(features).flatten(2).transpose(1, 2)  # (B, N, C)
+        tokens = self.second_norm(self.token_norm(tokens))
         asked = self._split(self.to_query(self.query_norm(query)), self.raw_reshape)
         key = self._split(self.to_key(tokens))
         scores = asked @ key.transpose(2, 3) / (channels / self.heads) ** 0.5  # (B, heads, K, N)
@@ -129,6 +133,7 @@ class ClassHead(nn.Module):
             scale (USCL).
         drop_path: see `ClassAttention`.
         raw_reshape: see `ClassAttention`.
+        second_norm: see `ClassAttention`.
     """
 
     def __init__(
@@ -139,6 +144,7 @@ class ClassHead(nn.Module):
         learns_queries: bool,
         drop_path: float = 0.02,
         raw_reshape: bool = False,
+        second_norm: bool = True,
     ) -> None:
         super().__init__()
         self.scales = nn.ModuleList(
@@ -149,6 +155,7 @@ class ClassHead(nn.Module):
                 drop_path=drop_path,
                 answers=learns_queries,
                 raw_reshape=raw_reshape,
+                second_norm=second_norm,
             )
             for width, heads, side in zip(WIDTHS, HEADS, sides, strict=True)
         )

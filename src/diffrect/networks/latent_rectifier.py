@@ -199,25 +199,33 @@ class LatentRectifier(GuidedDiffusion):
 
     @torch.no_grad()
     def rectify(
-        self, images: Tensor, coarse: Tensor, guidance: Tensor, noise: Tensor, weight: float = 1.0
+        self,
+        images: Tensor,
+        coarse: Tensor,
+        guidance: Tensor,
+        noise: Tensor,
+        weight: float = 0.0,
+        decoded: float = 0.25,
     ) -> Tensor:
-        """Return logits (B, classes, H, W) of the rectified label, sampled with DDIM.
+        """Return logits (B, classes, H, W) of the corrected label, sampled with DDIM.
 
-        The label decoded from the coarse label's own latent is not quite that label. So the
-        rectified label is the coarse one plus what sampling has changed: the logarithm of its
-        probabilities plus `weight` times the difference of the logits decoded from both latents, in
-        which the decoder's own error cancels.
+        The label decoded from a latent is less sharp than the coarse one, and errs in other places.
+        So the corrected label is a product of two experts (Hinton, Neural Computation 2002): the
+        weighted mean of the logarithms of their probabilities. With `weight`, the coarse label
+        changes first by the difference of the logits decoded from the sampled latent and from its
+        own, in which the decoder's error cancels.
 
         Args:
             images: as in `transport`.
             coarse: (B, labels, classes, H, W) probabilities, in the order of `transport`.
             guidance: calibration guidance in [0, 1], (B,) or (1,) for all rows.
             noise: standard normal, `latent_shape`, from which sampling starts.
-            weight: of the change.
+            weight: of the difference.
+            decoded: share of the decoded label, from 0 to 1.
         """
         maps, conditions = self.encode_images(images), self.encode(self.colouring.mix(coarse))
         latent = self.sample(maps, conditions, guidance, noise)
-        return self.correct(coarse[:, 0], latent, conditions[0], maps, weight)
+        return self.correct(coarse[:, 0], latent, conditions[0], maps, weight, decoded)
 
     def sample(
         self, maps: Sequence[Tensor], conditions: Sequence[Tensor], guidance: Tensor, noise: Tensor
@@ -236,9 +244,15 @@ class LatentRectifier(GuidedDiffusion):
         )
 
     def correct(
-        self, own: Tensor, latent: Tensor, condition: Tensor, maps: Sequence[Tensor], weight: float
+        self,
+        own: Tensor,
+        latent: Tensor,
+        condition: Tensor,
+        maps: Sequence[Tensor],
+        weight: float,
+        decoded: float,
     ) -> Tensor:
-        """Return logits of the coarse label plus the difference that a latent makes.
+        """Return logits of the coarse label corrected by a latent, see `rectify`.
 
         Args:
             own: probabilities (B, classes, H, W) of the coarse label.
@@ -246,10 +260,14 @@ class LatentRectifier(GuidedDiffusion):
             condition: the coarse label's own latent.
             maps: of the images, see `encode_images`.
             weight: of the difference.
+            decoded: share of the label decoded from the latent, from 0 to 1.
         """
         size = own.shape[-2:]
-        change = self.decode(latent, maps[:3], size) - self.decode(condition, maps[:3], size)
-        return own.clamp(min=LEAST_SHARE).log() + weight * change
+        rectified = self.decode(latent, maps[:3], size)
+        coarse = own.clamp(min=LEAST_SHARE).log()
+        if weight:
+            coarse = coarse + weight * (rectified - self.decode(condition, maps[:3], size))
+        return (1 - decoded) * coarse + decoded * rectified.log_softmax(dim=1)
 
     def encode_images(self, images: Tensor) -> list[Tensor]:
         """Return the maps of padded images, fine to coarse."""

@@ -213,7 +213,7 @@ class UNet(nn.Module):
 
     def __init__(self, channels: int, classes: int, widths: Sequence[int] = WIDTHS) -> None:
         super().__init__()
-        self.channels, self.classes = channels, classes
+        self.channels, self.classes, self.widths = channels, classes, tuple(widths)
         self.encoder = Encoder(channels, widths)
         self.decoder = Decoder(classes, widths)
 

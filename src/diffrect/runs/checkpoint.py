@@ -1,8 +1,9 @@
 """Checkpoints: written atomically, read without unpickling code, and only as they were written.
 
-A checkpoint is one dict of tensors and plain values, see `runs.resume.TrainingState`. Its file is a
-zip archive with a checksum of each entry; torch writes the checksums but never reads them, so they
-are compared here.
+A checkpoint is one dict of tensors and plain values: all of a training, see
+`runs.resume.TrainingState`, or what predicts, see `runs.model_state.ModelState`. Its file is a zip
+archive with a checksum of each entry; torch writes the checksums but never reads them, so they are
+compared here.
 """
 
 import contextlib
@@ -22,7 +23,8 @@ from diffrect.data.fields import Fields
 from diffrect.errors import InputError
 from diffrect.runs.names import CHECKPOINTS_FOLDER, checkpoint_file
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2  # 1: every checkpoint was that of a training
+_READABLE = (FORMAT_VERSION, 1)
 # These are what torch.load raises for files that are foreign or hostile.
 _FOREIGN = (
     RuntimeError,
@@ -34,7 +36,7 @@ _FOREIGN = (
     AttributeError,
     TypeError,
 )
-REQUIRED = {"format", "step", "config", "task", "method"}  # for prediction; resuming needs more
+REQUIRED = {"format", "step", "config", "task"}  # and the weights of a model or of a method
 
 
 class DamagedCheckpointError(InputError):
@@ -49,14 +51,15 @@ def checkpoint_path(run: Path, name: str) -> Path:
 def save_checkpoint(state: dict[str, Any], path: Path, before: Path | None = None) -> None:
     """Write `state` so that `path` holds either the old content or all of the new content.
 
-    The old content is kept as `before` if that is given.
+    The new content is read back from the disk before it takes the place of the old one, which is
+    kept as `before` if that is given.
     """
     path.parent.mkdir(exist_ok=True)
     buffer = io.BytesIO()
     torch.save({"format": FORMAT_VERSION, **state}, buffer)
     if before is not None and path.exists():
         _keep(path, before)
-    write_atomic(path, buffer.getbuffer())
+    write_atomic(path, buffer.getbuffer(), verify=True)
 
 
 def _keep(path: Path, before: Path) -> None:
@@ -95,20 +98,22 @@ def load_checkpoint(path: Path, device: torch.device | str = "cpu") -> dict[str,
             state = torch.load(io.BytesIO(content), map_location=device, weights_only=True)
     except _FOREIGN as error:
         raise _foreign(path, str(error)) from None
-    if not isinstance(state, dict) or not state.keys() >= REQUIRED:
+    complete = isinstance(state, dict) and state.keys() >= REQUIRED
+    if not complete or not state.keys() & {"method", "predictor"}:
         raise InputError(path, problem="expected a diffrect checkpoint, it lacks its entries")
-    if state["format"] != FORMAT_VERSION:
+    if state["format"] not in _READABLE:
         raise InputError(
             path,
-            f"checkpoint format {FORMAT_VERSION}",
+            f"checkpoint format {' or '.join(map(str, _READABLE))}",
             got=state["format"],
             hint="read it with the version of diffrect that wrote it, or a later one",
         )
     fields = Fields(state, path)
     fields.whole("step", 0)
-    for name in ("config", "task", "method"):
-        fields.fields(name)
-    return state
+    for name in ("config", "task", "method", "predictor"):
+        if name in state:
+            fields.fields(name)
+    return dict(state)
 
 
 def _check_archive(path: Path, content: bytes) -> None:

@@ -5,8 +5,10 @@ RUN/options.yaml            every option of the method and the views, the preset
 RUN/split.json              patients of each part
 RUN/store.txt               path of the store
 RUN/metrics.jsonl           losses and validation scores, one line per report
-RUN/tensorboard/            the same numbers
-RUN/checkpoints/            best.pt, last.pt, and previous.pt, the one before it
+RUN/tensorboard/            the same numbers, with pictures
+RUN/csv/, pictures/, wandb/ the same for other loggers, where --logger asks for them
+RUN/loggers.json            which run of mlflow or wandb this one is
+RUN/checkpoints/            last.pt to resume, previous.pt, the one before it, best.pt to predict
 RUN/metrics_SPLIT.json      the scores that `evaluate` found
 RUN/cell.json               the name of the cell in a comparison, and its cost
 RUN/.replaced/              an earlier run, until the one that replaces it has a checkpoint
@@ -49,6 +51,9 @@ from diffrect.runs.names import (
     metrics_file,
 )
 from diffrect.text_files import read_text
+
+ROOM = 200_000_000
+"""Bytes that the checkpoints of a run may take while the one before the last is kept."""
 
 
 def check_start(run: Path, *, resume: bool, overwrite: bool) -> None:
@@ -187,8 +192,17 @@ def remove_run(run: Path) -> None:
         run.rmdir()
 
 
+def make_room(run: Path) -> None:
+    """Remove the checkpoint before the last one if all together take more than `ROOM`."""
+    files = {n: run / CHECKPOINTS_FOLDER / checkpoint_file(n) for n in (LAST, PREVIOUS, BEST)}
+    sizes = {name: file.stat().st_size for name, file in files.items() if file.is_file()}
+    if {LAST, PREVIOUS} <= sizes.keys() and sum(sizes.values()) > ROOM:
+        files[PREVIOUS].unlink()
+
+
 def tidy(run: Path) -> None:
-    """Remove what a killed training left of files that it was writing."""
+    """Remove what a killed training left: files that it was writing, or that take too much room."""
+    make_room(run)
     remove_unfinished(run, CONFIG_FILE, OPTIONS_FILE, SPLIT_FILE, STORE_LINK_FILE, LOG_FILE)
     remove_unfinished(run / CHECKPOINTS_FOLDER, *map(checkpoint_file, (LAST, PREVIOUS, BEST)))
 

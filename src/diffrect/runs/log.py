@@ -68,6 +68,11 @@ def last_value(path: Path, name: str) -> float | None:
     return next((float(number) for number in numbers if number), None)
 
 
+def last_steps(path: Path) -> dict[str, int]:
+    """Return the last iteration of each kind of line."""
+    return {entry["kind"]: entry["step"] for entry in read_log(path)}
+
+
 def has_ended(path: Path, step: int) -> bool:
     """Return whether the line that closes a training of `step` iterations is there.
 

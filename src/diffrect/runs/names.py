@@ -7,11 +7,16 @@ STORE_LINK_FILE = "store.txt"
 LOG_FILE = "metrics.jsonl"
 CELL_FILE = "cell.json"
 TENSORBOARD_FOLDER = "tensorboard"
+CSV_FOLDER = "csv"
+PICTURES_FOLDER = "pictures"
+WANDB_FOLDER = "wandb"  # the name is theirs
+LOGGERS_FILE = "loggers.json"
 PROFILE_FOLDER = "profile"
 CHECKPOINTS_FOLDER = "checkpoints"
 LAST, PREVIOUS, BEST = "last", "previous", "best"  # checkpoints, see `checkpoint_file`
 SPLITS = ("val", "test", "all")  # what `evaluate` can score
 METRICS_FORMAT = 1  # version of metrics_SPLIT.json
+MODEL_FILE_FORMAT = 1  # version of what a file of `export` says of its model
 REPLACED = ".replaced"
 MOVING = ".replaced.moving"
 
@@ -19,6 +24,11 @@ MOVING = ".replaced.moving"
 def metrics_file(split: str) -> str:
     """Return the name of the file with the scores of a split, one of `SPLITS`."""
     return f"metrics_{split}.json"
+
+
+def report_folder(split: str) -> str:
+    """Return the name of the folder with the report of a split."""
+    return f"report_{split}"
 
 
 def checkpoint_file(name: str) -> str:
@@ -30,9 +40,14 @@ def checkpoint_file(name: str) -> str:
 ENTRIES = (
     CHECKPOINTS_FOLDER,
     TENSORBOARD_FOLDER,
+    CSV_FOLDER,
+    PICTURES_FOLDER,
+    WANDB_FOLDER,
+    LOGGERS_FILE,
     PROFILE_FOLDER,
     LOG_FILE,
     *map(metrics_file, SPLITS),
+    *map(report_folder, SPLITS),
     CELL_FILE,
     STORE_LINK_FILE,
     OPTIONS_FILE,

@@ -8,6 +8,8 @@ from diffrect.errors import InputError
 from diffrect.runs.folds import is_cross_validation
 from diffrect.runs.names import CHECKPOINTS_FOLDER, CONFIG_FILE, checkpoint_file
 
+MODEL_SUFFIXES = (".onnx", ".safetensors")
+"""The names of files that `export` writes end in one of these."""
 Kind = Literal["run", "store"]
 _MAKERS = {"run": "train", "store": "prepare"}
 
@@ -41,7 +43,7 @@ def check_has_model(path: Path, checkpoint: str) -> None:
     Raises:
         InputError: there is no such file; the folder is a store.
     """
-    if path.suffix == ".onnx":
+    if path.suffix in MODEL_SUFFIXES:
         if not path.is_file():
             raise InputError(path, "a model made by export", found="no such file")
         return

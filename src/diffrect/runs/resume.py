@@ -27,8 +27,8 @@ from diffrect.runs.checkpoint import DamagedCheckpointError, checkpoint_path, lo
 from diffrect.runs.folder import check_same_config, check_same_task
 from diffrect.runs.names import BEST, CONFIG_FILE, LAST, PREVIOUS, SPLIT_FILE
 
-# Checkpoints to resume from; the first that is whole is taken. A training that was killed in its
-# first validation may have saved only its best state.
+# Checkpoints to resume from; the first that is whole is taken. In version 0.1.0 the best one, too,
+# held all of a training.
 _CANDIDATES = (LAST, PREVIOUS, BEST)
 
 
@@ -54,6 +54,12 @@ class TrainingState:
         path: the checkpoint that it comes from, for messages.
         statistics: batch norm's statistics with which the predictor predicts, by their names in it;
             empty where these are the ones it has in training.
+        best_step: iterations done when the best checkpoint was made; None before, and in older
+            checkpoints.
+        predicts: name of the network that predicts within the method; None in older checkpoints,
+            and if only the method can tell.
+        network: the kind of that network, see `architecture.describe`.
+        code: version and commit of the code that trains; empty in older checkpoints.
     """
 
     step: int
@@ -70,12 +76,17 @@ class TrainingState:
     loss_scale: Mapping[str, Any]
     carried: Mapping[str, float]
     statistics: Mapping[str, Any]
+    best_step: int | None = None
+    predicts: str | None = None
+    network: Mapping[str, Any] | None = None
+    code: Mapping[str, Any] = field(default_factory=dict)
     path: Path = field(default=Path("checkpoint"), compare=False)
 
     def to_dict(self) -> dict[str, Any]:
         """Return what a checkpoint holds."""
+        absent = {name for name in ("predicts", "network") if getattr(self, name) is None}
         return {
-            **{name: value for name, value in vars(self).items() if name != "path"},
+            **{n: value for n, value in vars(self).items() if n not in {"path", *absent}},
             "config": config_to_dict(self.config),
             "task": self.task.to_dict(),
             "split": self.split.to_dict(),
@@ -100,6 +111,7 @@ class TrainingState:
         except InputError as error:
             raise error.about(f"{path}: {error.subject}") from None
         step = fields.whole("step", 0, config.iterations)
+        best_step = fields.get("best_step", None)
         loss_scale, carried = fields.fields("loss_scale", {}), fields.fields("carried", {})
         for numbers in (loss_scale, carried):
             for name in numbers.values:
@@ -120,11 +132,15 @@ class TrainingState:
             carried=carried.values,
             path=path,
             statistics=fields.fields("statistics", {}).values,
+            best_step=None if best_step is None else fields.whole("best_step", 0),
+            predicts=fields.text("predicts", "") if "predicts" in values else None,
+            network=fields.fields("network").values if "network" in values else None,
+            code=fields.fields("code", {}).values,
         )
 
 
 def has_state(run: Path) -> bool:
-    """Return whether there is a checkpoint to resume from."""
+    """Return whether a training has left a checkpoint."""
     return any(checkpoint_path(run, name).is_file() for name in _CANDIDATES)
 
 
@@ -138,16 +154,19 @@ def newest_state(run: Path, store: Store, *, tell: bool = True) -> TrainingState
             only one may do that.
 
     Raises:
-        InputError: all are damaged, or one is not a checkpoint of such a training.
+        InputError: all are damaged, or one is not a checkpoint of such a training, or there is only
+            the model of one.
     """
     last = checkpoint_path(run, LAST)
     present = [p for p in (checkpoint_path(run, n) for n in _CANDIDATES) if p.is_file()]
+    first: InputError | None = None
     for path in present:
         try:
             state = load_training(path, store)
-        except DamagedCheckpointError:
-            if path == present[-1]:
-                raise
+        except InputError as error:
+            first = first or error
+            if path == present[-1] or not isinstance(error, DamagedCheckpointError):
+                raise first from None
             continue
         if path != last and tell:
             fault = "is damaged" if last.is_file() else "is not there"
@@ -165,7 +184,11 @@ def load_training(path: Path, store: Store) -> TrainingState:
     Raises:
         InputError: not a checkpoint of a training, or of one on another kind of store.
     """
-    state = TrainingState.from_dict(load_checkpoint(path), path)
+    content = load_checkpoint(path)
+    if "predictor" in content:
+        found, hint = "a model, which only predicts", "--overwrite starts the training again"
+        raise InputError(path, "the checkpoint of a training", found=found, hint=hint)
+    state = TrainingState.from_dict(content, path)
     check_same_task(state.task, store.task, path)
     return state
 

@@ -13,23 +13,11 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.patheffects import Normal, Stroke
 
-from diffrect.evaluation.figures import (
-    BLUE,
-    GREEN,
-    ORANGE,
-    PURPLE,
-    SKY_BLUE,
-    TEXT_POINTS,
-    VERMILION,
-    YELLOW,
-    literal_names,
-    new_figure,
-    save_figure,
-)
+from diffrect.evaluation.colours import OF_CLASSES, class_colour
+from diffrect.evaluation.figures import TEXT_POINTS, literal_names, new_figure, save_figure
 from diffrect.evaluation.metrics import METRICS, case_dice
-from diffrect.showcase.panels import Box, Panel, PictureRow, crop_square, intensity_window
+from diffrect.reporting.panels import Box, Panel, PictureRow, crop_square, intensity_window
 
-COLOURS = (VERMILION, YELLOW, SKY_BLUE, PURPLE, GREEN, BLUE, ORANGE)  # three first differ in grey
 LineStyle = tuple[float, tuple[float, ...]] | Literal["-"]
 LINE_STYLES: tuple[LineStyle, ...] = ("-", (0, (4, 1.5)), (0, (1.3, 1.3)))
 FILL_OPACITY = 0.28
@@ -133,7 +121,7 @@ def _draw_class(axes: Axes, mask: np.ndarray, code: int) -> None:
     # A margin of zeros closes outlines at the border of the slice.
     padded = np.pad(mask, 1).astype(float)
     x, y = (np.arange(-1, size + 1) for size in (mask.shape[1], mask.shape[0]))
-    colour = COLOURS[(code - 1) % len(COLOURS)]
+    colour = OF_CLASSES[(code - 1) % len(OF_CLASSES)]
     axes.contourf(x, y, padded, levels=[0.5, 1.5], colors=[colour], alpha=FILL_OPACITY)
     # A dark line below keeps outlines visible on bright tissue, and dashes readable as one line.
     axes.contour(x, y, padded, levels=[0.5], colors="black", linewidths=2.1, alpha=0.6)
@@ -205,6 +193,5 @@ def _style(code: int) -> LineStyle:
 
 
 def _rgb(code: int) -> tuple[float, float, float]:
-    text = COLOURS[(code - 1) % len(COLOURS)]
-    red, green, blue = (int(text[i : i + 2], 16) / 255 for i in (1, 3, 5))
-    return red, green, blue
+    red, green, blue = class_colour(code)
+    return red / 255, green / 255, blue / 255

@@ -13,7 +13,7 @@ from diffrect.data.store import Store
 from diffrect.evaluation.metrics import Scores, case_dice
 from diffrect.evaluation.result import Evaluation
 from diffrect.inference.model import Model
-from diffrect.showcase.panels import Panel, PictureRow
+from diffrect.reporting.panels import Panel, PictureRow
 from diffrect.showcase.rectification import RectifiedSlice, rectify_unlabelled
 from diffrect.showcase.settings import METHODS
 

@@ -31,6 +31,7 @@ from diffrect.runs.folds import (
     split_file,
     start_folds,
 )
+from diffrect.training.loggers.opening import check_loggers
 from diffrect.training.train import train
 
 POOLED = "cross_validation"
@@ -81,6 +82,7 @@ def cross_validate(
     whole = _without_folds(opened, config)
     splits = make_folds(whole, folds, config.seed)
     complete(config)
+    check_loggers(config.logger)
     with sole_writer(run):
         start_folds(run, config, splits, resume=resume, overwrite=overwrite)
         results = []

@@ -1,4 +1,4 @@
-"""Reports a training: to the log, to TensorBoard and to the terminal."""
+"""Reports a training: to its log, to the loggers that were asked for, and to the terminal."""
 
 import contextlib
 import math
@@ -6,15 +6,19 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 
+import numpy as np
 from lightning_fabric import Fabric
 from torch import Tensor
 
+from diffrect.config import TrainConfig
 from diffrect.console import warn
 from diffrect.runs.log import Log, has_ended, last_value
-from diffrect.runs.names import LOG_FILE, TENSORBOARD_FOLDER
+from diffrect.runs.names import LOG_FILE
 from diffrect.training.bar import Bar
-from diffrect.training.board import Board
 from diffrect.training.forecast import Forecast
+from diffrect.training.loggers.loggers import Loggers
+from diffrect.training.loggers.memory import remember_sent
+from diffrect.training.loggers.opening import open_loggers
 from diffrect.training.meter import Meter, peak_memory_mib
 
 LOG_EVERY = 10
@@ -24,8 +28,8 @@ class Monitor:
     """Reports a training on its first process, and nothing on the others.
 
     Args:
-        run: folder of the log and of TensorBoard's files.
-        iterations: length of the training.
+        run: folder of the log.
+        config: length of the training, and which loggers it has.
         first: iterations done by earlier sessions.
         progress: whether to show a bar and one line per validation.
         fabric: knows whether this is the first process.
@@ -35,7 +39,7 @@ class Monitor:
     def __init__(
         self,
         run: Path,
-        iterations: int,
+        config: TrainConfig,
         first: int,
         progress: bool,
         fabric: Fabric,
@@ -43,19 +47,25 @@ class Monitor:
     ) -> None:
         self.forecast = forecast
         self.active = fabric.is_global_zero
-        self.iterations, self.first = iterations, first
+        self.iterations, self.first = config.iterations, first
         self.path = run / LOG_FILE
-        self.bar = Bar(iterations, first, shown=progress and self.active)
+        self.bar = Bar(config.iterations, first, shown=progress and self.active)
         self.meter = Meter()
         self.log: Log | None = None
-        self.board: Board | None = None
+        self.loggers = Loggers([])
         if self.active:
+            if first:
+                remember_sent(run)
             self.log = Log(self.path, first)
             minutes = last_value(self.path, "minutes")
             self.meter = Meter(
                 minutes or 0.0, last_value(self.path, "processor_minutes") if minutes else 0.0
             )
-            self.board = Board(run / TENSORBOARD_FOLDER, first)
+            try:
+                self.loggers = open_loggers(config, run, first)
+            except BaseException:
+                self.log.close()
+                raise
 
     def __enter__(self) -> "Monitor":
         self.bar.__enter__()
@@ -69,10 +79,12 @@ class Monitor:
     ) -> None:
         self.bar.__exit__(kind, error, trace)
         # If the disk is full, emptying a buffer fails once more; `error` has said so already.
-        for file in (self.log, self.board):
-            with contextlib.suppress(OSError) if error else contextlib.nullcontext():
-                if file is not None:
-                    file.close()
+        with contextlib.suppress(OSError) if error else contextlib.nullcontext():
+            if self.log is not None:
+                self.log.close()
+        with contextlib.suppress(OSError) if error else contextlib.nullcontext():
+            stopped = isinstance(error, KeyboardInterrupt)
+            self.loggers.close("aborted" if stopped else "failed" if error else "success")
 
     def remark(self, lines: Sequence[str]) -> None:
         """Report what the method says before the first iteration, once in the log."""
@@ -108,10 +120,24 @@ class Monitor:
         """Show that a validation has come to a case, numbered from 1."""
         self.bar.validating(case, cases)
 
-    def validation(self, step: int, scores: Mapping[str, float], best: float) -> None:
-        """Report the Dice of a validation, and the highest so far."""
+    def validation(
+        self,
+        step: int,
+        scores: Mapping[str, float],
+        best: float,
+        pictures: Mapping[str, np.ndarray],
+    ) -> None:
+        """Report the Dice of a validation, and the highest so far.
+
+        Args:
+            step: iterations done.
+            scores: the Dice, see `validate`.
+            best: the highest mean Dice so far.
+            pictures: RGB (H, W, 3) uint8, by name.
+        """
         if not self.active:
             return
+        self.loggers.pictures(step, pictures)
         self.meter.validation_ends()
         self._write("val", step, {**scores, "best_dice": best, **self.meter.spent()})
         self.bar.validation(step, scores, best, self.meter.seconds / 60)
@@ -142,9 +168,8 @@ class Monitor:
             self.log.sync()
 
     def _write(self, kind: str, step: int, values: Mapping[str, float]) -> None:
-        """Write one line of the log, and the same numbers for TensorBoard."""
+        """Write one line of the log, and the same numbers for the loggers."""
         assert self.log is not None
-        assert self.board is not None
         finite = {n: v if math.isfinite(v) else None for n, v in values.items()}
         self.log.append({"kind": kind, "step": step, **finite})
-        self.board.write(kind, step, values)
+        self.loggers.numbers(kind, step, values)

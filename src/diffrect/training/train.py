@@ -32,6 +32,7 @@ from diffrect.runs.saved import saved_config
 from diffrect.training.forecast import Forecast
 from diffrect.training.header import announce
 from diffrect.training.interval import with_interval
+from diffrect.training.loggers.opening import check_loggers
 from diffrect.training.monitor import Monitor
 from diffrect.training.profiling import StepProfiler
 from diffrect.training.stop import StopRequest
@@ -84,6 +85,7 @@ def train(
         check()
         if config is None:
             config = saved_config(run) if resume else TrainConfig()
+        check_loggers(config.logger)
         for case in opened.cases:
             opened.zoom(case, config.spacing)  # refuses a case without spacing if one is needed
 
@@ -91,7 +93,7 @@ def train(
         resuming = resume and has_state(run)
         make = _resumed if resuming else partial(_started, resume=resume)
         trainer = make(opened, run, config)
-        trainer.lock = lock
+        trainer.saver.lock = lock
 
         origin = str(run / SPLIT_FILE) if resuming else origin_of_split(opened, config)
         announce(trainer, origin, progress=progress)
@@ -171,7 +173,7 @@ def _fit(trainer: Trainer, progress: bool, profile: bool) -> None:
     """Train with everything that watches a training: its reports, signals and profiler."""
     run, config, fabric = trainer.run, trainer.config, trainer.fabric
     forecast = Forecast(config, trainer.step, fabric.device)
-    monitor = Monitor(run, config.iterations, trainer.step, progress, fabric, forecast)
+    monitor = Monitor(run, config, trainer.step, progress, fabric, forecast)
     with monitor, workers_explained(config.workers), StopRequest() as stop, ExitStack() as extras:
         if profile and fabric.is_global_zero:
             profiler = StepProfiler(run / PROFILE_FOLDER, fabric.device)

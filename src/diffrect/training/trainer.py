@@ -5,6 +5,7 @@ resumed ends with the same weights as one that was not.
 """
 
 import math
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, cast
 
@@ -27,21 +28,24 @@ from diffrect.distributed.averages import (
     average_logs,
     average_statistics,
 )
-from diffrect.distributed.locks import Lock
 from diffrect.distributed.sums import shared_statistics
 from diffrect.distributed.sync_norm import synchronise
 from diffrect.errors import InputError
 from diffrect.inference.segmenter import Segmenter
 from diffrect.methods.base import Method, Problem, Update
 from diffrect.methods.registry import Resolved, resolve
-from diffrect.runs.names import BEST, LAST
+from diffrect.runs.architecture import describe
+from diffrect.runs.model_state import ModelState, halved, name_of
+from diffrect.runs.provenance import code_version
 from diffrect.runs.resume import TrainingState
 from diffrect.runs.state import load_optimizers, load_weights
 from diffrect.training.fabric import DTYPES, batch_explained, launch, make_fabric
 from diffrect.training.finite import Guard
+from diffrect.training.loggers.names import parse_loggers, takes_pictures
 from diffrect.training.monitor import Monitor
+from diffrect.training.pictures.album import Album
 from diffrect.training.profiling import StepProfiler
-from diffrect.training.saving import save_state
+from diffrect.training.saving import Saver
 from diffrect.training.statistics import PreciseStatistics, statistics_of
 from diffrect.training.stop import StopRequest
 from diffrect.training.validation import classes_shown, validate
@@ -57,19 +61,20 @@ class Trainer:
         best: the highest Dice of a validation so far, in [0, 1]; -inf before the first that is
             defined.
         last_dice: the Dice of the last validation; NaN before the first, or if it is undefined.
+        best_step: iterations done when the best checkpoint was made; None before.
         validated: iterations done at the last validation.
-        lock: the lock of the RUN folder, which has to be held when the state is saved.
+        saver: writes the checkpoints.
         guard: checks losses and gradients, and counts the iterations that were left out.
     """
 
     def __init__(self, store: Store, run: Path, config: TrainConfig, split: Split) -> None:
         self.store, self.run, self.config, self.split = store, run, config, split
         self.profiler: StepProfiler | None = None
-        self.lock: Lock | None = None
         resolved = resolve(config)
         self.views: ViewOptions = resolved.view_options
         self.fabric = make_fabric(config)
         launch(self.fabric, config)
+        self.saver = Saver(self.fabric, run)
         self.batches = training_batches(
             store,
             split,
@@ -95,8 +100,10 @@ class Trainer:
             self.precise = PreciseStatistics(
                 self.batches, config, interpolation, self.fabric, self.dtype
             )
+        self.album: Album | None = None
         self.best = -math.inf
         self.last_dice = math.nan
+        self.best_step: int | None = None
         self.validated = 0
         self.guard = Guard(self.method, run, skip=config.nonfinite == "skip")
 
@@ -208,6 +215,7 @@ class Trainer:
 
     def state(self) -> TrainingState:
         """Return everything needed to resume."""
+        predictor = self.method.predictor
         return TrainingState(
             step=self.step,
             best=self.best,
@@ -223,6 +231,23 @@ class Trainer:
             loss_scale=self.fabric.strategy.precision.state_dict(),  # only 16-mixed has one
             carried={name: float(value) for name, value in self.method.carried.items()},
             statistics={} if self.precise is None else statistics_of(self.predictor),
+            best_step=self.best_step,
+            predicts=name_of(predictor, self.method),
+            network=describe(predictor),
+            code=asdict(code_version()),
+        )
+
+    def model_state(self) -> ModelState:
+        """Return what predicts and rectifies."""
+        beside = self.method.beside_predictor
+        return ModelState(
+            step=self.step,
+            config=self.config,
+            task=self.store.task,
+            code=asdict(code_version()),
+            network=describe(self.method.predictor),
+            predictor=self.predictor.state_dict(),
+            beside={name: halved(network.state_dict()) for name, network in beside.items()},
         )
 
     def load(self, state: TrainingState) -> None:
@@ -233,11 +258,8 @@ class Trainer:
             self.fabric.strategy.precision.load_state_dict(dict(state.loss_scale))
         self.step, self.best, self.last_dice = state.step, state.best, state.last_dice
         self.validated, self.method.carried = state.validated, state.carried
+        self.best_step = state.best_step
         self.guard.skipped, self.guard.overflows = state.skipped, state.overflows
-
-    def save(self, name: str) -> None:
-        """Write the checkpoint called `name`, see `save_state`."""
-        save_state(self.fabric, self.state(), self.run, name, self.lock)
 
     # ---- the loop -----------------------------------------------------------------------------
 
@@ -248,8 +270,25 @@ class Trainer:
             InputError: a value is not finite, or a batch does not fit into memory.
             KeyboardInterrupt: a stop was asked for; the state is saved.
         """
-        config = self.config
         monitor.remark(self.method.remarks)
+        self.open_album()
+        if self.step and self.step == self.best_step:
+            self.saver.save_missing_best(self.step, self.model_state)
+        try:
+            self.take_iterations(monitor, stop)
+            self.saver.wait()
+        finally:
+            self.saver.close()
+        monitor.finish(self.step)
+
+    def take_iterations(self, monitor: Monitor, stop: StopRequest) -> None:
+        """Train to the last iteration; the checkpoints may still be being written then.
+
+        Raises:
+            InputError: see `fit`.
+            KeyboardInterrupt: see `fit`.
+        """
+        config = self.config
 
         # A validation that a stop has cut short comes first.
         if self.validation_due:
@@ -272,20 +311,36 @@ class Trainer:
                 self.validate(monitor, stop)
             self.stop_if_asked(stop)
         self.stop_if_asked(stop)
-        monitor.finish(self.step)
 
     def stop_if_asked(self, stop: StopRequest) -> None:
         """Save and stop if any process was asked to, unless everything is done.
 
         Raises:
             KeyboardInterrupt: saying how to resume.
+            InputError: a checkpoint could not be written meanwhile, see `Saver.wait`.
+            OSError: the same.
         """
         finished = self.step == self.config.iterations and not self.validation_due
-        if any_process(self.fabric, stop.requested) and not finished:
-            self.save(LAST)
+        ends = stop.requested or self.saver.failed
+        if any_process(self.fabric, ends) and not finished:
+            self.saver.save(self.state())
+            self.saver.wait()
             raise KeyboardInterrupt(
                 f"stopped after iteration {self.step} of {self.config.iterations}; resume with: "
                 f"diffrect train {self.store.path} {self.run} --resume"
+            )
+
+    def open_album(self) -> None:
+        """Choose the slices of which pictures are drawn, if any are wanted."""
+        config = self.config
+        if config.log_images and takes_pictures(parse_loggers(config.logger)):
+            self.album = Album(
+                self.store,
+                self.split,
+                config,
+                self.views.interpolation,
+                self.fabric,
+                self.dtype,
             )
 
     @property
@@ -326,6 +381,7 @@ class Trainer:
             self.fabric,
             stop,
             monitor.validating,
+            None if self.album is None else self.album.look,
         )
         if scores is None:
             return
@@ -337,13 +393,14 @@ class Trainer:
             self.best = self.last_dice
         # With nothing to choose by, the last state is the best.
         kept = better or math.isnan(self.last_dice)
-        monitor.validation(self.step, scores, self.best)
+        if kept:
+            self.best_step = self.step
+        pictures = {} if self.album is None else self.album.pictures(self.method, self.step)
+        monitor.validation(self.step, scores, self.best, pictures)
         monitor.sync()
 
-        # The best state so far is kept apart from the last one.
-        if kept:
-            self.save(BEST)
-        self.save(LAST)
+        # The best model so far is kept apart from the last state.
+        self.saver.save(self.state(), self.model_state() if kept else None)
 
 
 def seed_everything(seed: int, rank: int, step: int) -> None:

@@ -28,6 +28,7 @@ def validate(
     fabric: Fabric,
     stop: StopRequest | None = None,
     report: Callable[[int, int], None] | None = None,
+    look: Callable[[str, np.ndarray], None] | None = None,
 ) -> dict[str, float] | None:
     """Return the mean Dice of the foreground classes over the cases of some patients.
 
@@ -42,12 +43,13 @@ def validate(
         fabric: the processes, and the precision in which the network runs.
         stop: ends the validation early once a stop is requested.
         report: called with the number of a case, from 1, and of all, before it is scored.
+        look: called with a case and its predicted class maps (Z, H, W), once they are known.
 
     Returns:
         `dice` and `dice_CLASS` for each class, see `summarise_dice`; of no patients `dice` alone,
         NaN; None if a stop was requested before all cases were done.
     """
-    cases = _labelled_cases(store, patients)
+    cases = labelled_cases(store, patients)
     if not cases:
         return {"dice": math.nan}
     foreground = store.classes[1:]
@@ -64,6 +66,8 @@ def validate(
         with fabric.autocast():
             zoom = store.zoom(case, segmenter.spacing)
             prediction = segmenter.labels(store.image(case), zoom)
+        if look is not None:
+            look(case, prediction)
         dice = case_dice(prediction, store.label(case), store.classes)
         scores[row] = torch.tensor([dice[name] for name in foreground], dtype=torch.float64)
     segmenter.network.train(training)
@@ -105,7 +109,7 @@ def classes_shown(store: Store, patients: tuple[str, ...]) -> tuple[str, ...]:
     Labels are read until all classes are found.
     """
     missing = dict(enumerate(store.classes[1:], start=1))
-    for case in _labelled_cases(store, patients):
+    for case in labelled_cases(store, patients):
         if not missing:
             break
         label = store.label(case)
@@ -140,6 +144,7 @@ def warn_of_blind_choice(store: Store, patients: tuple[str, ...], shown: tuple[s
         )
 
 
-def _labelled_cases(store: Store, patients: tuple[str, ...]) -> list[str]:
+def labelled_cases(store: Store, patients: tuple[str, ...]) -> list[str]:
+    """Return the ids of some patients' cases with labels, in the store's order."""
     wanted = set(patients)
     return [c.id for c in store.cases.values() if c.patient in wanted and c.labelled]

@@ -21,8 +21,8 @@ def help_of_command(command: type, program: str) -> Text:
         text.append("\n" + _filled(" ".join(paragraph.split())) + "\n")
     for title, arguments in groups_of(command).items():
         items = [(each.spelling, explained(each)) for each in arguments]
-        _section(text, title, items)
-    _section(text, "help", [("-h, --help", "Show this text.")])
+        add_section(text, title, items)
+    add_section(text, "help", [("-h, --help", "Show this text.")])
     return text
 
 
@@ -31,7 +31,7 @@ def help_of_program(program: str, description: str, commands: Mapping[str, type]
     text = Text()
     _head(text, "usage: ", f"{program} COMMAND ...")
     text.append(f"\n{description}\n")
-    _section(text, "commands", [(name, summary_of(kind)) for name, kind in commands.items()])
+    add_section(text, "commands", [(name, summary_of(kind)) for name, kind in commands.items()])
     return text
 
 
@@ -69,7 +69,8 @@ def _head(text: Text, word: str, usage: str) -> None:
     text.append(f"{usage}\n")
 
 
-def _section(text: Text, title: str, items: Iterable[tuple[str, str]]) -> None:
+def add_section(text: Text, title: str, items: Iterable[tuple[str, str]]) -> None:
+    """Append a title and under it, in two columns, names and what they mean."""
     text.append(f"\n{title}:\n", style="bold")
     for label, words in items:
         first, *others = _lines(words)

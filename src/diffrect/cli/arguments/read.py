@@ -1,7 +1,7 @@
 """Words of a command line -> the values that they give to the arguments of a command."""
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from diffrect.cli.arguments.nearest import bare, begins_with_dash, did_you_mean
@@ -12,7 +12,12 @@ from diffrect.errors import InputError, brief
 T = TypeVar("T")
 
 
-def read(command: type, words: Sequence[str], program: str) -> dict[str, Any]:
+def read(
+    command: type,
+    words: Sequence[str],
+    program: str,
+    explain: Callable[[str], str] = lambda _: "",
+) -> dict[str, Any]:
     """Return the values that words give, by the names of the arguments; no defaults.
 
     `--name value` and `--name=value` are the same, `_` in a name is `-`, of an option given twice
@@ -22,12 +27,13 @@ def read(command: type, words: Sequence[str], program: str) -> dict[str, Any]:
         command: the dataclass of the command.
         words: what was typed after the name of the command.
         program: how the command is called, for messages.
+        explain: says what else a name may be that is no option, as the beginning of a hint.
 
     Raises:
         InputError: an option that does not exist, a value that is missing, of the wrong kind or one
             too many.
     """
-    return _Reader(command, program).read(words)
+    return _Reader(command, program, explain).read(words)
 
 
 def build(command: type[T], given: Mapping[str, Any], **bases: Any) -> T:
@@ -64,9 +70,9 @@ def build(command: type[T], given: Mapping[str, Any], **bases: Any) -> T:
 class _Reader:
     """Reads the words of one command line from left to right."""
 
-    def __init__(self, command: type, program: str) -> None:
+    def __init__(self, command: type, program: str, explain: Callable[[str], str]) -> None:
         arguments = arguments_of(command)
-        self.program = program
+        self.program, self.explain = program, explain
         self.hint = f"see {program} --help"
         options = [argument for argument in arguments if not argument.place]
         self.options = {bare(name): a for a in options for name in (*a.shown.formerly, a.name)}
@@ -134,7 +140,8 @@ class _Reader:
     def _unknown(self, name: str) -> InputError:
         """Return what to say of an option that does not exist."""
         flags = [argument.label for argument in self.options.values()]
-        guess = did_you_mean(name, [*flags, "--help"])
+        other = "" if bare(name) in self.options else self.explain(bare(name))
+        guess = other or did_you_mean(name, [*flags, "--help"])
         if not guess and name[1:2].isdigit():
             guess = f"write ./{name} for a path that begins with a dash, "
         problem = f"{self.program} has no such option"
@@ -147,4 +154,4 @@ class _Reader:
 
 def _is_option(word: str) -> bool:
     """Return whether a word is an option rather than the value of the one before it."""
-    return word.startswith("--") and len(word) > 2
+    return word.startswith("--")

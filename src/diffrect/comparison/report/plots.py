@@ -13,19 +13,16 @@ from diffrect.comparison.report.axes import PAGE_WIDTH, set_title, style_axes
 from diffrect.comparison.report.boxes import by_class
 from diffrect.comparison.report.comparison import Comparison
 from diffrect.comparison.report.statistics import MEAN, Spread, TableRow
-from diffrect.evaluation.figures import (
+from diffrect.evaluation.colours import (
     BLACK,
     BLUE,
     GREEN,
     ORANGE,
     PURPLE,
     SKY_BLUE,
-    TEXT_POINTS,
     VERMILION,
-    literal_names,
-    new_figure,
-    save_figure,
 )
+from diffrect.evaluation.figures import TEXT_POINTS, literal_names, new_figure, save_figure
 from diffrect.evaluation.metrics import METRICS
 
 # Dark colours come first: they differ in grey too, and thin lines stay visible.
@@ -39,12 +36,13 @@ LINES: tuple[tuple[float, tuple[float, ...]] | str, ...] = (
     (0, (3, 1.2, 1.2, 1.2, 1.2, 1.2)),
 )
 _DICE = METRICS["dice"]
+SUFFIXES = ("png", "pdf", "svg")
 PLOTS = ("dice_by_labelled", "dice_by_class", "dice_by_minutes")
 
 
 @literal_names()
 def draw_plots(comparison: Comparison, folder: Path) -> list[str]:
-    """Write the plots as PNG and PDF into a folder; return the names of the PNG files.
+    """Write the plots as PNG, PDF and SVG into a folder; return the names of the PNG files.
 
     The plot against minutes is left out if the minutes of no cell are known.
     """
@@ -53,10 +51,10 @@ def draw_plots(comparison: Comparison, folder: Path) -> list[str]:
     for name, draw in zip(PLOTS, drawn, strict=True):
         figure = draw(comparison)
         if figure is None:
-            for suffix in ("png", "pdf"):
+            for suffix in SUFFIXES:
                 (folder / f"{name}.{suffix}").unlink(missing_ok=True)
             continue
-        for suffix in ("png", "pdf"):
+        for suffix in SUFFIXES:
             save_figure(figure, folder / f"{name}.{suffix}")
         written.append(f"{name}.png")
     return written

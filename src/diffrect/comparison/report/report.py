@@ -5,13 +5,15 @@ from pathlib import Path
 from diffrect.atomic import write_atomic
 from diffrect.checks import one_of
 from diffrect.comparison.matrix_file import planned_cells
-from diffrect.comparison.names import report_folder
 from diffrect.comparison.report.comparison import SPLIT_NAMES, Comparison, make_comparison
 from diffrect.comparison.report.csv_files import cost_csv, scores_csv, tests_csv
+from diffrect.comparison.report.html import html
 from diffrect.comparison.report.latex import latex
 from diffrect.comparison.report.load import load_results
 from diffrect.comparison.report.markdown import markdown
 from diffrect.comparison.report.plots import draw_plots
+from diffrect.reporting.page import PAGE_FILE
+from diffrect.runs.names import report_folder
 
 
 def compare_table(
@@ -19,8 +21,8 @@ def compare_table(
 ) -> Comparison:
     """Write tables and plots of the finished cells of a folder, by their per-case scores.
 
-    FOLDER/report_SPLIT gets `table.md` with everything, `table.tex`, `scores.csv`, `tests.csv`,
-    `cost.csv` and the plots.
+    FOLDER/report_SPLIT gets `index.html` and `table.md` with everything, `table.tex`, `scores.csv`,
+    `tests.csv`, `cost.csv` and the plots.
 
     Example:
         >>> import diffrect
@@ -47,6 +49,7 @@ def compare_table(
     target.mkdir(exist_ok=True)
     plots = draw_plots(comparison, target)
     texts = {
+        PAGE_FILE: html(comparison, target, plots),
         "table.md": markdown(comparison, plots),
         "table.tex": latex(comparison),
         "scores.csv": scores_csv(comparison),

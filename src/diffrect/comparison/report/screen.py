@@ -6,10 +6,10 @@ from typing import Literal
 from rich.console import Console
 from rich.table import Table
 
-from diffrect.comparison.names import report_folder
 from diffrect.comparison.report.comparison import Comparison
 from diffrect.comparison.report.sections import sections
 from diffrect.console import count, plain, stdout_console, visible
+from diffrect.runs.names import report_folder
 
 _LEFT_OUT = ("Jaccard", "ASD", "no distance", "p 95HD")
 
@@ -41,7 +41,7 @@ def print_report(folder: Path, comparison: Comparison, console: Console | None =
 def _where(folder: Path, comparison: Comparison) -> str:
     target = folder / report_folder(comparison.split)
     cells = count(len(comparison.results), "cell")
-    line = f"{target}: table.md, table.tex, CSV files and plots of {cells}"
+    line = f"{target}: index.html, table.md, table.tex, CSV files and plots of {cells}"
     if comparison.missing:
         line += f"; planned but missing: {count(len(comparison.missing), 'cell')}"
     return line

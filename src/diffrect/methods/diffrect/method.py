@@ -25,9 +25,11 @@ from diffrect.data.batch import Batch
 from diffrect.data.volumes import TrainingVolumes
 from diffrect.errors import InputError
 from diffrect.methods.base import (
+    Corrections,
     Method,
     Problem,
     Update,
+    in_eval_mode,
     make_teacher,
     move_average,
     own_statistics,
@@ -262,6 +264,24 @@ class DiffRect(Method):
     def draws(self, draws: Draws) -> None:
         self.transports.draws = draws
 
+    @torch.no_grad()
+    def corrections(self, batch: Batch, step: int) -> Corrections | None:
+        """Return the pseudo-labels of unlabelled rows before and after the rectifier, for a look.
+
+        In whole volumes, the corrections are those that training uses now.
+        """
+        if not self.options.rectification or step < self.rectify_from:
+            return None
+        with in_eval_mode(self.predictor, self.rectifier):
+            given = self.predictor(batch.weak).argmax(dim=1)
+            if isinstance(self.transports, VolumeTransports):
+                if self.volumes is None or self.volumes.corrected is None:
+                    return None
+                after = self.volumes.shown(batch, given[batch.labelled :])
+            else:
+                after = self.transports.correct(batch, given)
+        return Corrections(given[batch.labelled :], after)
+
     def after_step(self, step: int) -> None:
         """Move the teacher towards the segmenter."""
         if self.teacher is not None:
@@ -279,6 +299,11 @@ class DiffRect(Method):
     def predictor(self) -> nn.Module:
         """The teacher, or the segmenter if there is none."""
         return self.segmenter if self.teacher is None else self.teacher
+
+    @property
+    def beside_predictor(self) -> Mapping[str, nn.Module]:
+        """The rectifier, unless it is a control's, which learns nothing."""
+        return {"rectifier": self.rectifier} if self.options.learns_rectifier else {}
 
     @property
     def needs_volumes(self) -> bool:

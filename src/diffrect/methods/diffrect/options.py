@@ -44,10 +44,15 @@ class DiffRectOptions:
     """Share of the training before the diffusion of `rectifier=volume` corrects labels. Until then
     only smaller parts are removed, see `largest_part`: a rectifier that has just begun to learn
     makes labels worse."""
-    given_guidance: float = 0.5
+    given_guidance: float = 0.7
     """Calibration guidance that `rectifier=volume` is given when it corrects."""
-    correction_weight: float = 1.0
-    """Weight of what `rectifier=volume` changes in the logarithm of the teacher's probabilities."""
+    decoded_share: float = 0.25
+    """Share of the rectified label, decoded from the sampled latent, in a label that
+    `rectifier=volume` corrects; the rest is the teacher's. The logarithms of their probabilities
+    are averaged, a product of two experts."""
+    correction_weight: float = 0.0
+    """Weight of the difference between the labels decoded from the sampled latent and from the
+    teacher's own, which is added to the logarithm of the teacher's probabilities."""
     largest_part: LargestPart = "auto"
     """Whether `rectifier` = volume or components removes the smaller 3-D parts of a class: of every
     class, of none, or, with auto, of those whose largest part holds at least 95 % of their voxels
@@ -154,6 +159,7 @@ class DiffRectOptions:
             "given_guidance",
             "least_part",
             "diffusion_from",
+            "decoded_share",
         ):
             within(name, getattr(self, name), 0, 1)
         within("correction_weight", self.correction_weight, 0, 1e6)

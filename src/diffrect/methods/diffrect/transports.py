@@ -202,6 +202,25 @@ class Transports:
         rectified = pseudo_label(logits[batch.labelled - first :], self.options).target
         return torch.cat([batch.label, rectified])
 
+    def correct(self, batch: Batch, given: Tensor) -> Tensor:
+        """Return the corrected pseudo-labels (U, H, W) of a batch's unlabelled rows, for a look.
+
+        The rectifier is in eval mode, and the noise is always the same and not of the training.
+
+        Args:
+            batch: the batch.
+            given: pseudo-labels (B, H, W) of all rows, every pixel a class.
+        """
+        if self.options.rectifier == "identity":
+            return given[batch.labelled :]
+        images = batch.weak[batch.labelled :]
+        guidance = self.calibrate(given, batch.completed(given), slice(batch.labelled))
+        guidance = guidance[: batch.labelled].mean(dim=0, keepdim=True)
+        generator = torch.Generator().manual_seed(0)
+        noise = torch.randn(self.rectifier.latent_shape(images), generator=generator).to(images)
+        logits = self.rectifier.rectify(images, given[batch.labelled :], guidance, noise)
+        return logits.argmax(dim=1)
+
     # ---- calibration (LCC): how far label maps have to be moved -------------------------------
 
     def calibrate(self, source: Tensor, target: Tensor, rows: slice) -> Tensor:

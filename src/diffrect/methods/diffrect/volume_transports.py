@@ -129,8 +129,8 @@ class VolumeTransports:
         images = channels_last(around.images.flatten(1, 2).to(like))
         coarse = torch.cat([own[:, None].float(), around.labels], dim=1).to(like)
         noise = torch.randn(rectifier.latent_shape(images)).to(like)
-        weight = self.options.correction_weight
-        return rectifier.rectify(images, coarse, self.given.to(like), noise, weight)
+        weight, decoded = self.options.correction_weight, self.options.decoded_share
+        return rectifier.rectify(images, coarse, self.given.to(like), noise, weight, decoded)
 
     def rate(self, rate: float, step: int) -> float:
         """Return the rectifier's learning rate in iteration `step`, from that of SGD.

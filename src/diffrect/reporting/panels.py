@@ -5,6 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from diffrect.labels import IGNORED
+
 MARGIN = 12.0  # mm around everything that is labelled
 
 
@@ -64,7 +66,7 @@ class Box:
 
 def crop_square(row: PictureRow) -> Box:
     """Return a square, in mm, around everything that is labelled in a row's panels."""
-    labelled = row.truth > 0
+    labelled = (row.truth > 0) & (row.truth != IGNORED)
     for panel in row.panels:
         if panel.labels is not None:
             labelled |= panel.labels > 0
@@ -85,7 +87,7 @@ def crop_square(row: PictureRow) -> Box:
 def intensity_window(row: PictureRow, box: Box) -> tuple[float, float]:
     """Return the darkest and brightest intensity to show: the heart's, as fat is far brighter."""
     shown = row.image[box.rows, box.columns]
-    found = np.argwhere(row.truth > 0)
+    found = np.argwhere((row.truth > 0) & (row.truth != IGNORED))
     if not len(found):
         return float(np.percentile(shown, 0.5)), float(np.percentile(shown, 99.5))
     (top, left), (bottom, right) = found.min(axis=0), found.max(axis=0) + 1

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 from dataclasses import dataclass
+from functools import cache
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
@@ -23,8 +24,12 @@ class CodeVersion:
     commit: str | None
 
 
+@cache
 def code_version() -> CodeVersion:
-    """Return the version of this package, and the commit of its source if that is known."""
+    """Return the version of this package, and the commit of its source if that is known.
+
+    It is that of the process: what was imported does not change with the source.
+    """
     return CodeVersion(package_version(), _commit_of_source() or _commit_of_install())
 
 

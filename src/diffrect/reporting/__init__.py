@@ -1,0 +1,1 @@
+"""Pages to look at: HTML in one file that needs no network."""
