@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from diffrect.inference.model import Model
     from diffrect.inference.predict import predict
     from diffrect.inference.reference import load_reference_checkpoint
+    from diffrect.plugins.files import load_plugin
     from diffrect.reporting.run_report import write_report
     from diffrect.showcase.demo import demo
     from diffrect.training.train import train
@@ -42,6 +43,7 @@ __all__ = [
     "evaluate",
     "export",
     "inspect",
+    "load_plugin",
     "load_reference_checkpoint",
     "predict",
     "prepare",
@@ -63,6 +65,7 @@ _MODULES = {
     "evaluate": "diffrect.evaluation.evaluate",
     "export": "diffrect.evaluation.export",
     "inspect": "diffrect.data.inspection",
+    "load_plugin": "diffrect.plugins.files",
     "load_reference_checkpoint": "diffrect.inference.reference",
     "predict": "diffrect.inference.predict",
     "prepare": "diffrect.data.prepare",

@@ -121,9 +121,11 @@ class TrainConfig:
     method: Annotated[str, Shown("NAME")] = field(default="diffrect", metadata=COMPARED)
     """diffrect, supervised (labelled slices only), mean_teacher, uamt, fixmatch, ict, cps, mcnet,
     incl, unimatch, bcp, ad_mt, crossmatch, unimatch_v2, abd, beta_fft, or your own as
-    package.module:Class."""
+    MODULE:CLASS."""
     preset: Preset = field(default="default", metadata=COMPARED)
     """Our form of the method, or the authors' code bug for bug; every option starts from it."""
+    network: Annotated[str, Shown("NAME")] = field(default="unet", metadata=COMPARED)
+    """unet, or another network in its place: MODULE:CLASS or 'MODULE:CLASS(NAME=VALUE, ...)'."""
     labelled: Annotated[
         str | None,
         Shown("all|N|N%|FILE", default="the split file's, else all; 1 of a published set"),

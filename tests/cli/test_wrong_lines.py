@@ -89,8 +89,8 @@ TYPED = {
     "predict run -1 a.nii": "-1: diffrect predict has no such option; write ./-1 for a path that "
     "begins with a dash, HELP",
     "predict run out a.nii --channel one": "--channel: expected a whole number, got 'one'; HELP",
-    "export run": "MODEL.onnx: expected a path, got none; the command is diffrect export RUN "
-    "MODEL.onnx, HELP",
+    "export run": "MODEL: expected a path, got none; the command is diffrect export RUN "
+    "MODEL, HELP",
     "compare store cells --seed 1": "--seed: diffrect compare has no such option; did you mean "
     "--seeds? HELP",
     "compare store cells --method ict": "--method: diffrect compare has no such option; did you "

@@ -35,6 +35,7 @@ def examples_folder(
         write_cell(tmp_path / "cells", method, {"v1_a": (dice, dice), "v2_a": (dice, 0.5)})
     scan = next((tmp_path / "ACDC" / "patient011").glob("*_frame01.nii.gz"))
     shutil.copy(scan, tmp_path / "scan.nii.gz")
+    (tmp_path / "my_methods.py").write_text("class MeanTeacher: ...\n")
     monkeypatch.chdir(tmp_path)
     # What takes seconds and is tested elsewhere: processes of cells, plots, PyTorch's exporter.
     monkeypatch.setattr(comparison_run, "do_cell_apart", do_cell)

@@ -28,7 +28,7 @@ def example(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """The page's own method, where Python finds it as my_methods."""
     (code,) = re.findall(r"^```python\n(.*?)^```$", PAGE.read_text("utf-8"), re.M | re.S)
     (tmp_path / "my_methods.py").write_text(code)
-    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.chdir(tmp_path)
     monkeypatch.delitem(sys.modules, "my_methods", raising=False)
     return str(code)
 
@@ -37,15 +37,15 @@ def test_the_page_s_example_trains_by_its_path(
     example: str, store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert len([line for line in example.splitlines() if line.strip()]) <= 30
-    (options,) = re.findall(r"--method (my_methods:MeanTeacher .*?)```", PAGE.read_text(), re.S)
-    given = f"--method {options} --size 32 --iterations 2 --batch-labelled 2 --device cpu"
+    (options,) = re.findall(r"STORE RUN (--plugin my_methods.py .*?)```", PAGE.read_text(), re.S)
+    given = f"{options} --size 32 --iterations 2 --batch-labelled 2 --device cpu"
     command = ["train", str(store.path), str(tmp_path / "run"), *given.replace("\\\n", " ").split()]
     assert cli.main([*command, "--quiet"]) == 0, capsys.readouterr().err
     state = load_checkpoint(checkpoint_path(tmp_path / "run", "last"))
     assert state["config"]["options"]["decay"] == 0.995
     assert {name.split(".")[0] for name in state["method"]} == {"segmenter", "teacher"}
-    # evaluation finds it too
-    assert cli.main(["evaluate", str(tmp_path / "run"), "--quiet"]) == 0
+    plugin = ["--plugin", "my_methods.py"]
+    assert cli.main(["evaluate", str(tmp_path / "run"), *plugin, "--quiet"]) == 0
 
 
 def test_predicting_needs_no_class_of_the_method(
@@ -82,11 +82,14 @@ def test_entry_points_name_methods(
     info = tmp_path / "mine-1.0.dist-info"
     info.mkdir()
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: mine\nVersion: 1.0\n")
+    monkeypatch.syspath_prepend(tmp_path)
     entries = ["[diffrect.methods]", quoted.replace('"', ""), "supervised = my_methods:MeanTeacher"]
     (info / "entry_points.txt").write_text("\n".join(entries))
     assert find_method("mean_teacher_mine").__name__ == "MeanTeacher"
     assert find_method("supervised") is Supervised  # built-in names stay what they are
-    with pytest.raises(InputError, match=rf"{list(METHODS)[-1]}, mean_teacher_mine, or package"):
+    with pytest.raises(
+        InputError, match=rf"{list(METHODS)[-1]}, mean_teacher_mine, or MODULE:CLASS"
+    ):
         find_method("mean_teacher_yours")
 
 
@@ -118,7 +121,7 @@ class OtherName(Supervised):
     [
         (
             "broken:Missing",
-            r"or package\.module:Class \(module 'broken' has no attribute 'Missing'",
+            "expected Missing to be defined in broken, found nothing of that name",
         ),
         ("broken:dataclass", "expected a subclass of diffrect.methods.base.Method"),
         ("broken:NoOptions", "expected Options to be a dataclass, got None"),

@@ -186,7 +186,9 @@ def option_lines(seed: int, number: int) -> Iterator[list[str]]:
         if flag is None:  # the turn of the places
             places[draw.randrange(len(places))] = draw.choice(ANYTHING)
         flags = flags_of(command)
-        chosen = ([flag] if flag else []) + draw.sample(sorted(flags), draw.choice((0, 0, 1, 2)))
+        chosen = ([flag] if flag else []) + draw.sample(
+            sorted(flags), min(len(flags), draw.choice((0, 0, 1, 2)))
+        )
         line = [command, *places]
         for one in chosen:
             value = draw.choice(ANYTHING)

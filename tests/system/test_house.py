@@ -26,6 +26,7 @@ ORDER = (
     ("runs", "methods"),
     ("data",),
     ("imaging", "networks", "distributed", "phantom"),
+    ("plugins",),
     GROUND,
 )
 LEVELS = {room: level for level, rooms in enumerate(ORDER) for room in rooms}

@@ -8,7 +8,10 @@ from diffrect.comparison.matrix import MatrixArguments
 from diffrect.config import TrainConfig
 from diffrect.data.store import Store
 from diffrect.inference.inputs import list_scans
-from diffrect.methods.registry import find_method
+from diffrect.methods.registry import check_name, check_network_name, find_method
+from diffrect.plugins.files import load_plugins
+from diffrect.plugins.settings import check_settings
+from diffrect.runs.plugins import check_named_by_run
 from diffrect.runs.recognise import check_has_model, check_is_store
 from diffrect.training.loggers.names import check_packages, parse_loggers
 
@@ -23,30 +26,78 @@ def look_at_store(store: Path) -> None:
     Store(store)
 
 
-def look_before_training(store: Path, config: TrainConfig) -> None:
-    """Refuse a store, a method or a logger that there is not.
+def look_before_training(
+    store: Path, settings: TrainConfig, plugins: Sequence[str], file: Path | None
+) -> None:
+    """Refuse a store, a method or a network that there is not, and load plug-ins.
+
+    Args:
+        store: the store.
+        settings: the settings of the training.
+        plugins: see `load_plugins`.
+        file: the file that some of the settings come from, which may not name any code.
 
     Raises:
         InputError: naming it.
     """
-    check_packages(parse_loggers(config.logger))
+    check_packages(parse_loggers(settings.logger))
     look_at_store(store)
-    find_method(config.method)
+    check_name(settings.method)
+    check_network_name(settings)
+    look_at_code(settings, plugins, file)
+    find_method(settings.method)
 
 
-def look_before_comparing(store: Path, matrix: MatrixArguments) -> None:
-    """Refuse a matrix that cannot be, or a store or a logger that there is not.
+def look_at_code(settings: TrainConfig, plugins: Sequence[str], file: Path | None) -> None:
+    """Load plug-ins, and refuse code that only a file names.
+
+    Args:
+        settings: the settings of the training.
+        plugins: see `load_plugins`.
+        file: the file that some of the settings come from.
 
     Raises:
         InputError: naming it.
     """
+    load_plugins(plugins)
+    if file is not None:
+        check_named_by_run(file.parent, settings, file)
+
+
+def look_before_comparing(
+    store: Path, matrix: MatrixArguments, plugins: Sequence[str], file: Path | None
+) -> None:
+    """Refuse a matrix that cannot be, or a store that there is not, and load plug-ins.
+
+    Args:
+        store: the store.
+        matrix: the arguments that describe the matrix.
+        plugins: see `load_plugins`.
+        file: the file that some of the settings come from, which may not name any code.
+
+    Raises:
+        InputError: naming it.
+    """
+    config = matrix["config"]
+    if not plugins:
+        _check_matrix(matrix, config, file)
+    look_at_store(store)
+    if plugins:
+        load_plugins(plugins)
+        _check_matrix(matrix, config, file)
+
+
+def _check_matrix(matrix: MatrixArguments, config: TrainConfig | None, file: Path | None) -> None:
+    if file is not None and config is not None:
+        check_settings(config, file)
     plan_cells(**matrix)
     check_packages(parse_loggers((matrix.get("config") or TrainConfig()).logger))
-    look_at_store(store)
 
 
-def look_before_predicting(runs: Sequence[Path], checkpoint: str, inputs: Sequence[Path]) -> None:
-    """Refuse images or models that are not there.
+def look_before_predicting(
+    runs: Sequence[Path], checkpoint: str, inputs: Sequence[Path], plugins: Sequence[str]
+) -> None:
+    """Refuse images or models that are not there, and load plug-ins.
 
     Raises:
         InputError: naming it.
@@ -54,3 +105,4 @@ def look_before_predicting(runs: Sequence[Path], checkpoint: str, inputs: Sequen
     list_scans(inputs, 1)
     for run in runs:
         check_has_model(run, checkpoint)
+    load_plugins(plugins)

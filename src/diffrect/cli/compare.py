@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from diffrect.cli.arguments.spec import Fixed, Place
-from diffrect.cli.fields import Flag, RectifyFrom
+from diffrect.cli.fields import Flag, Plugins, RectifyFrom
 from diffrect.cli.guidance import say_next
 from diffrect.comparison.matrix import MatrixArguments, parse_seeds, parse_shard, split_list
 from diffrect.config import Preset, Shown, TrainConfig, config_text
@@ -60,6 +60,8 @@ class Compare:
     """File with options of the training; options on the command line win."""
     option: Annotated[tuple[str, ...], Shown("NAME=VALUE")] = ()
     """Setting of all methods, or of the views."""
+    plugin: Plugins = ()
+    """File of your own methods, networks or views, which FILE:NAME then names."""
     quiet: Flag = False
     """Show no progress and no table."""
     print_config: Flag = False
@@ -80,7 +82,7 @@ class Compare:
 
             if self.shard:
                 parse_shard(self.shard)
-            look_before_comparing(self.places[0], self._matrix())
+            look_before_comparing(self.places[0], self._matrix(), self.plugin, self.config)
 
     def __call__(self) -> None:
         if self.print_config:

@@ -6,8 +6,8 @@ from typing import Literal
 
 from diffrect.checks import check_device
 from diffrect.cli.arguments.spec import Place
-from diffrect.cli.fields import Checkpoint, Device, Flag
-from diffrect.cli.guidance import say_next
+from diffrect.cli.fields import Checkpoint, Device, Flag, Plugins
+from diffrect.cli.guidance import say_next, with_plugins
 from diffrect.console import say
 from diffrect.distributed.ranks import is_first
 
@@ -28,6 +28,8 @@ class Evaluate:
     """Store to read instead of the one the run was trained on."""
     device: Device = "auto"
     """What computes; auto takes a GPU if there is one, cuda:1 the second of several."""
+    plugin: Plugins = ()
+    """File of your own methods, networks or views, which FILE:NAME then names."""
     no_report: Flag = False
     """Write no RUN/report_SPLIT/index.html."""
     quiet: Flag = False
@@ -39,11 +41,13 @@ class Evaluate:
     def look(self) -> None:
         """Refuse what can be refused before the work is loaded."""
         from diffrect.cli.before import look_at_store
+        from diffrect.plugins.files import load_plugins
         from diffrect.runs.recognise import check_has_model
 
         check_has_model(self.run, self.checkpoint)
         if self.store is not None:
             look_at_store(self.store)
+        load_plugins(self.plugin)
 
     def __call__(self) -> None:
         from diffrect.evaluation.evaluate import evaluate
@@ -70,4 +74,4 @@ class Evaluate:
             say(f"{self.run / metrics_file(self.split)}: the scores of every case")
             if page is not None:
                 say(f"{page}: the same with pictures, for a browser")
-            say_next("diffrect predict", self.run, "OUT IMAGE...")
+            say_next("diffrect predict", self.run, "OUT IMAGE...", *with_plugins(self.plugin))

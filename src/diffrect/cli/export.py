@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Annotated
 
 from diffrect.cli.arguments.spec import Place
-from diffrect.cli.fields import Checkpoint, Flag
+from diffrect.cli.fields import Checkpoint, Flag, Plugins
 from diffrect.cli.guidance import say_next
 from diffrect.config import Shown
 from diffrect.console import say
@@ -28,14 +28,18 @@ class Export:
     """Licence of the weights, such as CC-BY-4.0, for the model card."""
     overwrite: Flag = False
     """Replace a file, and its card, that exist already."""
+    plugin: Plugins = ()
+    """File of your own methods, networks or views, which FILE:NAME then names."""
     quiet: Flag = False
     """Print nothing."""
 
     def look(self) -> None:
         """Refuse what can be refused before the work is loaded."""
+        from diffrect.plugins.files import load_plugins
         from diffrect.runs.recognise import check_has_model
 
         check_has_model(self.run, self.checkpoint)
+        load_plugins(self.plugin)
 
     def __call__(self) -> None:
         from diffrect.evaluation.export import export

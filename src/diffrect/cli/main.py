@@ -26,6 +26,7 @@ with leaving_at_once():  # these imports take a while
     from diffrect.console import say, speak_plainly, warn
     from diffrect.distributed.ranks import leave_after_parent, started_by_fabric
     from diffrect.errors import InputError, brief
+    from diffrect.plugins.trust import trust_names
     from diffrect.version import package_version
 
 # Nobody's mistake in the code: the message by itself says what to do about it.
@@ -75,6 +76,7 @@ def _run(arguments: list[str]) -> int:
             with leaving_at_once():
                 command = parse(arguments)
                 check_resume(command, arguments)
+                trust_names(arguments)
                 look = getattr(command, "look", None)
                 if look is not None:
                     with settings_of_files(command, arguments):

@@ -12,6 +12,7 @@ from diffrect.config import read_config
 from diffrect.console import plain, say, stdout_console
 from diffrect.data.split import Split
 from diffrect.errors import InputError
+from diffrect.networks.spec import UNET
 from diffrect.runs.folds import is_cross_validation, read_folds
 from diffrect.runs.log import read_log
 from diffrect.runs.names import (
@@ -26,6 +27,7 @@ from diffrect.runs.names import (
     checkpoint_file,
     metrics_file,
 )
+from diffrect.runs.plugins import remembered_plugins
 from diffrect.runs.recognise import kind_of_folder
 from diffrect.text_files import read_text
 
@@ -136,7 +138,11 @@ def _next_of(run: Path, kept: list[str]) -> tuple[str | Path, ...]:
 
 def _trained_as(run: Path) -> dict[str, str]:
     config = read_config(run / CONFIG_FILE)
-    return {"method": config.method, "preset": config.preset, "seed": str(config.seed)}
+    facts = {"method": config.method, "preset": config.preset, "seed": str(config.seed)}
+    if config.network != UNET:
+        facts["network"] = config.network
+    plugins = ", ".join(str(plugin.file) for plugin in remembered_plugins(run))
+    return facts | ({"plug-ins": plugins} if plugins else {})
 
 
 def _patients(run: Path) -> dict[str, str]:

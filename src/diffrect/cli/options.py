@@ -7,7 +7,7 @@ from rich.text import Text
 
 from diffrect.cli.arguments.help import add_section
 from diffrect.cli.arguments.spec import Place
-from diffrect.cli.fields import Flag
+from diffrect.cli.fields import Flag, Plugins
 from diffrect.cli.guidance import say_next
 from diffrect.config import Shown
 from diffrect.console import say_json, show
@@ -15,6 +15,7 @@ from diffrect.errors import InputError
 from diffrect.methods.catalogue.known import description_of
 from diffrect.methods.catalogue.option import Description, Option
 from diffrect.methods.registry import METHODS
+from diffrect.plugins.files import load_plugins
 
 
 @dataclass(frozen=True)
@@ -22,9 +23,15 @@ class Options:
     """List every --option of a method and of the views: type, value in each preset, a sentence."""
 
     method: Annotated[Place[str | None], Shown("METHOD")] = None
-    """Name of a method, or your own as package.module:Class; without it, all are listed."""
+    """Name of a method, or your own as MODULE:CLASS; without it, all are listed."""
+    plugin: Plugins = ()
+    """File of your own methods, which FILE:NAME then names."""
     json: Flag = False
     """Print JSON, with all sentences."""
+
+    def look(self) -> None:
+        """Load the plug-ins."""
+        load_plugins(self.plugin)
 
     def __call__(self) -> None:
         names = list(METHODS) if self.method is None else [self.method]

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from diffrect.checks import check_device
 from diffrect.cli.arguments.spec import Place
-from diffrect.cli.fields import Checkpoint, Device, Flag
+from diffrect.cli.fields import Checkpoint, Device, Flag, Plugins
 from diffrect.cli.guidance import say_next
 from diffrect.config import Shown
 from diffrect.console import count, say
@@ -53,6 +53,8 @@ class Predict:
     """Keep only the largest connected part of each class."""
     overwrite: Flag = False
     """Replace label files that exist already."""
+    plugin: Plugins = ()
+    """File of your own methods, networks or views, which FILE:NAME then names."""
     quiet: Flag = False
     """Show no progress."""
 
@@ -63,7 +65,8 @@ class Predict:
         """Refuse what can be refused before the work is loaded."""
         from diffrect.cli.before import look_before_predicting
 
-        look_before_predicting((self.run, *self.also), self.checkpoint, self.inputs)
+        runs = (self.run, *self.also)
+        look_before_predicting(runs, self.checkpoint, self.inputs, self.plugin)
 
     def __call__(self) -> None:
         from diffrect.inference.predict import predict

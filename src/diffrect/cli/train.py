@@ -5,12 +5,13 @@ from pathlib import Path
 from typing import Annotated
 
 from diffrect.cli.arguments.spec import Place
-from diffrect.cli.fields import Flag, RectifyFrom
-from diffrect.cli.guidance import say_next
+from diffrect.cli.fields import Flag, Plugins, RectifyFrom
+from diffrect.cli.guidance import say_next, with_plugins
 from diffrect.config import Shown, TrainConfig, config_text
 from diffrect.console import say, say_lines, warn
 from diffrect.distributed.ranks import is_first, started_outside
 from diffrect.errors import InputError
+from diffrect.runs.names import CONFIG_FILE
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,8 @@ class Train:
     """File of options like RUN/config.yaml; options on the command line win."""
     option: Annotated[tuple[str, ...], Shown("NAME=VALUE")] = ()
     """Setting of the method or of the views; diffrect options METHOD lists them."""
+    plugin: Plugins = ()
+    """File of your own methods, networks or views, which FILE:NAME then names."""
     cross_validate: Annotated[int | None, Shown("K")] = None
     """Train K times, each time without another part of the labelled patients, and score these."""
     resume: Flag = False
@@ -45,11 +48,12 @@ class Train:
 
     def look(self) -> None:
         """Refuse what can be refused before the work is loaded."""
-        if self.print_config:  # elsewhere than where STORE is, maybe
-            return
-        from diffrect.cli.before import look_before_training
+        from diffrect.cli.before import look_at_code, look_before_training
 
-        look_before_training(self.store, self.settings)
+        if self.print_config:  # elsewhere than where STORE is, maybe
+            look_at_code(self.settings, self.plugin, self.settings_file)
+            return
+        look_before_training(self.store, self.settings, self.plugin, self.settings_file)
 
     def __call__(self) -> None:
         from diffrect.methods.registry import complete, has_option
@@ -78,7 +82,13 @@ class Train:
             say(f"{self.run}: trained")
         self.report()
         if not self.quiet and is_first():
-            say_next("diffrect evaluate", self.run)
+            say_next("diffrect evaluate", self.run, *with_plugins(self.plugin))
+
+    @property
+    def settings_file(self) -> Path | None:
+        """The file that settings come from besides the command line."""
+        saved = self.run / CONFIG_FILE
+        return self.config or (saved if self.resume and saved.is_file() else None)
 
     def report(self) -> None:
         """Write the report of the validation patients; a training without any gets none.
@@ -127,4 +137,4 @@ class Train:
         if not self.quiet:
             print_scores(scores)
             say(f"{self.run}: trained; its folds predict together")
-            say_next("diffrect predict", self.run, "OUT IMAGE...")
+            say_next("diffrect predict", self.run, "OUT IMAGE...", *with_plugins(self.plugin))

@@ -26,6 +26,8 @@ from diffrect.evaluation.evaluate import evaluate
 from diffrect.evaluation.scores_file import read_scores
 from diffrect.json_files import read_json, write_json
 from diffrect.methods.registry import complete
+from diffrect.networks.spec import UNET
+from diffrect.plugins.files import load_plugins, loaded_plugins
 from diffrect.runs.checkpoint import checkpoint_path
 from diffrect.runs.folder import remove_run
 from diffrect.runs.log import read_log
@@ -166,6 +168,7 @@ def check_cell(run: Path, cell: Cell, split: str) -> None:
         # Its options may be those of an earlier version.
         earlier = earlier_options(str(found.get("method")), str(found.get("preset")))
         found["options"] = {**earlier, **_options(found)}
+        found.setdefault("network", UNET)  # the only one that earlier versions had
     elif saved.is_file() and has_state(run):
         found = config_to_dict(complete(read_config(saved)))
     else:
@@ -203,7 +206,25 @@ def _options(settings: Mapping[str, Any]) -> Mapping[str, Any]:
 
 def to_dict(job: CellJob, cell: Cell) -> dict[str, Any]:
     """Return job and cell as plain values, for another process."""
-    return {"job": asdict(job), "name": cell.name, "config": config_to_dict(cell.config)}
+    return {
+        "job": asdict(job),
+        "name": cell.name,
+        "config": config_to_dict(cell.config),
+        "plugins": {str(plugin.file): plugin.sha256 for plugin in loaded_plugins()},
+    }
+
+
+def load_same_plugins(values: Mapping[str, Any]) -> None:
+    """Load the plug-ins of the process that made a job and a cell plain with `to_dict`.
+
+    Raises:
+        InputError: one of them is not there any more, or is not as it was.
+    """
+    load_plugins(list(values["plugins"]))
+    for plugin in loaded_plugins():
+        if values["plugins"].get(str(plugin.file), plugin.sha256) != plugin.sha256:
+            expected = "the file as it was when the comparison began"
+            raise InputError(f"--plugin {plugin.file}", expected, found="a changed one")
 
 
 def from_dict(values: Mapping[str, Any]) -> tuple[CellJob, Cell]:

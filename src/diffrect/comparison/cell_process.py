@@ -14,11 +14,19 @@ import sys
 from dataclasses import asdict
 from pathlib import Path
 
-from diffrect.comparison.cell import CellJob, Outcome, do_cell, from_dict, to_dict
+from diffrect.comparison.cell import (
+    CellJob,
+    Outcome,
+    do_cell,
+    from_dict,
+    load_same_plugins,
+    to_dict,
+)
 from diffrect.comparison.matrix import Cell
 from diffrect.console import say, show_traceback, speak_plainly
 from diffrect.distributed.ranks import is_launched
 from diffrect.distributed.signals import stop_with_parent
+from diffrect.errors import InputError
 from diffrect.processes import as_parent
 from diffrect.training.train import train
 
@@ -76,13 +84,18 @@ def main(text: str) -> None:
     processes take part in the training and print nothing.
     """
     speak_plainly()
-    job, cell = from_dict(json.loads(text))
+    values = json.loads(text)
+    job, cell = from_dict(values)
     if is_launched():
+        load_same_plugins(values)
         train(job.store, Path(job.folder) / cell.folder, cell.config, resume=True, progress=False)
         return
     stop_with_parent()
     try:
+        load_same_plugins(values)
         outcome = do_cell(job, cell)
+    except InputError as error:
+        outcome = Outcome("failed", str(error))
     except KeyboardInterrupt as interrupt:
         outcome = Outcome("stopped", str(interrupt))
     except Exception as error:

@@ -17,7 +17,9 @@ from diffrect.comparison.variants import (
 )
 from diffrect.config import TrainConfig
 from diffrect.errors import InputError
-from diffrect.methods.registry import check_name, resolve
+from diffrect.methods.registry import check_name, check_network_name, resolve
+from diffrect.plugins.settings import check_settings, trust_settings
+from diffrect.plugins.trust import trust_names
 
 
 def make_cells(**matrix: Unpack[MatrixArguments]) -> list[Cell]:
@@ -61,16 +63,23 @@ def plan_cells(
     """
     if preset is not None:
         one_of("--preset", preset, PRESETS)
+    config = config or TrainConfig()
     known: Variants = preset_variants(preset) if preset else {}
+    trust_settings(config)
+    trust_names(methods)
     if isinstance(variants, Mapping):
-        known = {**known, **check_variants(variants, "variants")}
+        given = check_variants(variants, "variants")
+        trust_names(text for one in given.values() for text in one.named_code)
+        known = {**known, **given}
     elif variants is not None:
         known = {**known, **read_variants(Path(variants))}
     chosen = choose_variants(methods, known)
-    cells = build_matrix(chosen, [str(count) for count in labelled], seeds, config or TrainConfig())
+    cells = build_matrix(chosen, [str(count) for count in labelled], seeds, config)
     for cell in {cell.name: cell for cell in cells}.values():
+        check_settings(cell.config, variants)
         with _naming(cell):
             check_name(cell.config.method)
+            check_network_name(cell.config)
     return cells
 
 

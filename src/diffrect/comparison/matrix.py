@@ -86,6 +86,7 @@ def build_matrix(
                     base,
                     method=variant.method,
                     preset=variant.preset or base.preset,
+                    network=variant.network or base.network,
                     labelled=count,
                     seed=seed,
                     options={**base.options, **variant.options},

@@ -28,6 +28,13 @@ class Variant:
     """Labelled patients, as `--labelled` of train; None takes all values of the comparison."""
     options: Mapping[str, Any] = field(default_factory=dict)
     """Settings that differ from the preset."""
+    network: str | None = None
+    """As `--network` of train; None takes that of the whole comparison."""
+
+    @property
+    def named_code(self) -> tuple[str, ...]:
+        """What may be code of the user's own, as MODULE:NAME among other texts."""
+        return (self.method, self.network or "", *map(str, self.options.values()))
 
 
 Variants = Mapping[str, Variant]

@@ -5,6 +5,9 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from diffrect.checks import within
+from diffrect.errors import InputError
+from diffrect.plugins.names import NAME
+from diffrect.plugins.settings import VIEW_OPTIONS
 
 _PROBABILITIES = (
     "turn_probability",
@@ -56,6 +59,12 @@ class ViewOptions:
     """Largest share of the slice that the box of CutMix covers, at least 0.02, the smallest."""
     cutmix_from: Literal["all", "unlabelled"] = "all"
     """Rows that the box of CutMix may show: any other row, or only other unlabelled rows."""
+    weak_view: str | None = None
+    """Your own function (images, labels, generator) -> (images, labels), as MODULE:FUNCTION, which
+    changes the weak view; the strong view is made of the result."""
+    strong_view: str | None = None
+    """Your own function (images, generator) -> images, as MODULE:FUNCTION, which makes the strong
+    view in place of contrast, brightness, sharpness and blur; CutMix follows."""
 
     def __post_init__(self) -> None:
         for name in _PROBABILITIES:
@@ -66,6 +75,10 @@ class ViewOptions:
         within("blur_sigma", self.blur_sigma, 0, 100)
         within("jitter_high", self.jitter_high, 0, 100)
         within("jitter_low", self.jitter_low, 0, self.jitter_high)
+        for name in VIEW_OPTIONS:
+            value = getattr(self, name)
+            if value is not None and not NAME.fullmatch(value):
+                raise InputError(name, "MODULE:FUNCTION", got=value, setting=name)
 
 
 VIEW_PRESETS: Mapping[str, Mapping[str, Any]] = {

@@ -15,6 +15,7 @@ from diffrect.data.batch import Batch, RawBatch
 from diffrect.data.record import SliceIndex
 from diffrect.data.view_options import ViewOptions
 from diffrect.imaging.resample import Interpolation, crop_centre, to_network
+from diffrect.plugins.views import own_strong_view, own_weak_view
 
 
 def make_batch(
@@ -32,6 +33,8 @@ def make_batch(
     """
     geometry = draw_geometry(raw, size, options)
     weak, label = weak_view(raw, geometry, size, options)
+    if options.weak_view is not None:
+        weak, label = own_weak_view(options.weak_view, weak, label)
     shown = weak.to(dtype).contiguous(memory_format=torch.channels_last)
     slices = tuple(map(SliceIndex, raw.cases, raw.positions))
     plain = Batch(shown, shown, label, slices=slices, geometry=geometry)
@@ -91,7 +94,10 @@ def weak_view(
 
 def strong_view(weak: Tensor, options: ViewOptions) -> Tensor:
     """Return the weak view with changed intensities, before boxes of other rows are pasted in."""
-    strong = change_intensities(weak, options)
+    if options.strong_view is None:
+        strong = change_intensities(weak, options)
+    else:
+        strong = own_strong_view(options.strong_view, weak)
     return eight_bit(strong) if options.eight_bit else strong
 
 

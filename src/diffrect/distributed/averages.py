@@ -6,6 +6,7 @@ from typing import cast
 import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _NormBase
 from torch.optim import Optimizer
 
 
@@ -29,7 +30,7 @@ def average_statistics(fabric: Fabric, network: nn.Module) -> None:
     Each process sees other slices. Without this, validation and the pseudo-labels of networks in
     eval mode would differ between processes, and so would a resumed and an uninterrupted training.
     """
-    norms = [m for m in network.modules() if isinstance(m, nn.BatchNorm2d)]
+    norms = [m for m in network.modules() if isinstance(m, _NormBase)]
     statistics = [s for norm in norms for s in (norm.running_mean, norm.running_var)]
     _average(fabric, [s for s in statistics if s is not None])
 

@@ -31,8 +31,9 @@ def export(
     cross-validation are one model, whose probabilities are their mean.
 
     A file that ends in .onnx is compared with PyTorch. Its input `images` is float32 (B, channels,
-    H, W) with any B and any H and W that are multiples of 16; its output `logits` is float32 (B,
-    classes, H, W). Batch norm is folded into the convolutions.
+    H, W) with any B and any H and W that are multiples of 16 or, where another network takes the
+    U-Net's place, those of the training; its output `logits` is float32 (B, classes, H, W). Batch
+    norm of the U-Net is folded into the convolutions.
 
     Example:
         >>> import diffrect
@@ -52,8 +53,8 @@ def export(
 
     Raises:
         InputError: no such checkpoint, a file that exists or that another process writes; for ONNX,
-            a missing package, a method whose predictor is not a U-Net, or results that differ from
-            PyTorch's.
+            a missing package, a network that a method made itself or that ONNX cannot hold, or
+            results that differ from PyTorch's.
     """
     run, path = Path(run), Path(path)
     if path.suffix not in MODEL_SUFFIXES:

@@ -21,6 +21,7 @@ from diffrect.errors import InputError
 from diffrect.inference.model import Model
 from diffrect.inference.onnx import METADATA_FORMAT, METADATA_KEY, STRIDE, OnnxNetwork, require
 from diffrect.networks.folding import fold_batch_norm
+from diffrect.networks.own import OwnNetwork
 from diffrect.networks.unet import UNet
 
 TOLERANCE = 1e-3
@@ -53,9 +54,9 @@ def export_onnx(
     require("onnx", "onnxscript", "onnxruntime")
     check_new(path, overwrite)
     model = Model.load(run, checkpoint=checkpoint, device="cpu")
-    if not isinstance(model.network, UNet):
+    if not isinstance(model.network, UNet | OwnNetwork):
         kind = type(model.network).__name__
-        raise InputError(run, f"a U-Net to export, its predictor is a {kind}")
+        raise InputError(run, f"unet or --network to export, its predictor is a {kind}")
     with sole_writer_of_file(path):
         check_new(path, overwrite)
         remove_unfinished(path.parent, path.name)
@@ -85,8 +86,12 @@ def _write(model: Model, path: Path) -> None:
     import onnx
 
     network = fold_batch_norm(model.network).float()
-    images = torch.zeros(2, model.channels, 4 * STRIDE, 6 * STRIDE)
-    sides = {2: STRIDE * torch.export.Dim("rows"), 3: STRIDE * torch.export.Dim("columns")}
+    sides: dict[int, object] = {}
+    height = width = model.size
+    if _takes_any_size(model):
+        height, width = 4 * STRIDE, 6 * STRIDE
+        sides = {2: STRIDE * torch.export.Dim("rows"), 3: STRIDE * torch.export.Dim("columns")}
+    images = torch.zeros(2, model.channels, height, width)
     # Silence remarks about packages that are not needed, and the exporter's about itself.
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     with warnings.catch_warnings():
@@ -112,6 +117,11 @@ def _write(model: Model, path: Path) -> None:
     onnx.save(proto, path)
 
 
+def _takes_any_size(model: Model) -> bool:
+    """Return whether the network takes slices of other sizes than those it was trained on."""
+    return isinstance(model.network, UNet)
+
+
 @torch.inference_mode()
 def _compare(model: Model, exported: OnnxNetwork, path: Path) -> None:
     """Compare an exported model with PyTorch's on other sizes than it was traced with.
@@ -126,7 +136,10 @@ def _compare(model: Model, exported: OnnxNetwork, path: Path) -> None:
     """
     network = copy.deepcopy(model.network).float()
     generator = torch.Generator().manual_seed(0)
-    for rows, height, width in ((1, STRIDE, 2 * STRIDE), (3, 5 * STRIDE, 4 * STRIDE)):
+    sizes = [(1, model.size, model.size), (3, model.size, model.size)]
+    if _takes_any_size(model):
+        sizes = [(1, STRIDE, 2 * STRIDE), (3, 5 * STRIDE, 4 * STRIDE)]
+    for rows, height, width in sizes:
         images = torch.rand(rows, model.channels, height, width, generator=generator)
         expected = network(images).numpy()
         found = exported(images).numpy()

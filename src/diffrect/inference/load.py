@@ -15,6 +15,7 @@ from diffrect.methods.registry import as_trained, remembered, resolve
 from diffrect.runs.architecture import make_network
 from diffrect.runs.checkpoint import checkpoint_path, load_checkpoint
 from diffrect.runs.model_state import ModelState, model_state
+from diffrect.runs.plugins import check_named_by_run
 from diffrect.runs.recognise import check_has_model
 from diffrect.runs.state import load_statistics, load_weights
 
@@ -89,11 +90,11 @@ def network_of(model: ModelState, path: Path, hint: str | None = None) -> Loaded
     """
     try:
         config, views = as_trained(model.config)
-        if model.network is None:
-            network = _make_method(config, model.task).predictor
     except InputError as error:
         raise InputError(path, "what a training remembers", reason=error) from None
-    if model.network is not None:
+    if model.network is None:
+        network = _make_method(config, model.task, path).predictor
+    else:
         description = Fields(model.network, path, "network")
         network = make_network(description, model.predictor, path)
         _check_sizes(description, model.task, path)
@@ -122,11 +123,12 @@ def _read(run: Path, checkpoint: Checkpoint) -> tuple[Path, dict[str, Any]]:
 def _method_of(state: dict[str, Any], path: Path) -> LoadedMethod:
     """Return the method in a checkpoint, that of a training or that of a model."""
     try:
-        config = remembered(config_from_dict(state["config"]))
+        config = config_from_dict(state["config"])
         task = Task.from_dict(state["task"])
-        method = _make_method(config, task)
     except InputError as error:
         raise InputError(path, "what a training remembers", reason=error) from None
+    method = _make_method(config, task, path)
+    config = remembered(config)
     loaded = LoadedMethod(method, task, config, state["step"])
     if "method" in state:
         load_weights(method, state["method"], path, _HINT)
@@ -140,9 +142,14 @@ def _method_of(state: dict[str, Any], path: Path) -> LoadedMethod:
     return loaded
 
 
-def _make_method(config: TrainConfig, task: Task) -> Method:
-    resolved = resolve(config)
-    problem = Problem(task, config.iterations, size=config.side)
+def _make_method(config: TrainConfig, task: Task, path: Path) -> Method:
+    """Return a method as a checkpoint's configuration makes it, if its code may be imported."""
+    check_named_by_run(path.parent.parent, config, path, predicts=True)
+    try:
+        resolved = resolve(remembered(config))
+    except InputError as error:
+        raise InputError(path, "what a training remembers", reason=error) from None
+    problem = Problem(task, config.iterations, size=config.side, network=config.network)
     return resolved.method(problem, resolved.method_options)
 
 

@@ -23,7 +23,7 @@ from diffrect.inference.model_file import read_model_file
 from diffrect.inference.onnx import OnnxNetwork
 from diffrect.inference.segmenter import Segmenter
 from diffrect.inference.views import angle_of
-from diffrect.methods.registry import remembered, resolve
+from diffrect.methods.registry import as_trained
 from diffrect.networks.folding import for_prediction
 from diffrect.networks.half import HalfPrecision
 from diffrect.networks.mean import MeanOfNetworks, MeanOfViews, Views
@@ -130,13 +130,12 @@ class Model:
         network = OnnxNetwork(path)
         try:
             fields = Fields(network.metadata, path)
-            config = remembered(config_from_dict(fields.fields("config").values))
+            config, views = as_trained(config_from_dict(fields.fields("config").values))
             task = Task.from_dict(fields.fields("task").values)
-            interpolation = resolve(config).view_options.interpolation
             step = fields.whole("step", 0)
         except InputError as error:
             raise InputError(path, "what export remembers", reason=error) from None
-        return cls(network, task, config, step, interpolation)
+        return cls(network, task, config, step, views.interpolation)
 
     def in_half_precision(self) -> "Model":
         """Return the model with a network that computes in bfloat16 when it predicts.

@@ -37,7 +37,7 @@ def model_bytes(state: ModelState, card: str) -> bytes:
     """Return the content of the file of a model; the same model and card make the same bytes."""
     from safetensors.torch import save
 
-    content = save({name: value.contiguous() for name, value in state.predictor.items()})
+    content = save(_apart(state.predictor))
     facts = {
         "format": MODEL_FILE_FORMAT,
         **{name: value for name, value in state.to_dict().items() if name in _FACTS},
@@ -49,6 +49,17 @@ def model_bytes(state: ModelState, card: str) -> bytes:
     header = json.dumps({"__metadata__": texts, **json.loads(content[8:start])}).encode()
     header += b" " * (-len(header) % 8)  # the weights begin at a multiple of 8 bytes
     return len(header).to_bytes(8, "little") + header + content[start:]
+
+
+def _apart(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return weights of which no two share memory, as the format wants it.
+
+    Modules of a network may share theirs.
+    """
+    places = {value.untyped_storage().data_ptr() for value in weights.values()}
+    if len(places) == len(weights):
+        return {name: value.contiguous() for name, value in weights.items()}
+    return {name: value.clone().contiguous() for name, value in weights.items()}
 
 
 def read_model_file(path: Path) -> ModelFile:

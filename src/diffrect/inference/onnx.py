@@ -71,9 +71,19 @@ class OnnxNetwork(nn.Module):
             found = self.metadata.get("format")
             raise InputError(path, f"format {METADATA_FORMAT}", got=found)
 
+    @property
+    def has_one_size(self) -> bool:
+        """Whether the network takes only slices of the size it was trained on."""
+        return all(isinstance(side, int) for side in self.session.get_inputs()[0].shape[2:])
+
     def forward(self, images: Tensor) -> Tensor:
         """Turn images (B, channels, H, W) of any size into logits (B, classes, H, W)."""
         height, width = images.shape[-2:]
-        padded = F.pad(images, (0, -width % STRIDE, 0, -height % STRIDE))
+        padded = images if self.has_one_size else F.pad(images, _to_stride(height, width))
         (logits,) = self.session.run(None, {"images": padded.float().numpy()})
         return torch.from_numpy(logits)[..., :height, :width]
+
+
+def _to_stride(height: int, width: int) -> tuple[int, int, int, int]:
+    """Return the padding to multiples of STRIDE, as `F.pad` takes it."""
+    return (0, -width % STRIDE, 0, -height % STRIDE)

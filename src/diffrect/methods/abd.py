@@ -39,7 +39,6 @@ from diffrect.labels import IGNORED
 from diffrect.methods.base import Problem, Update, move_average
 from diffrect.methods.bcp import BCP, BCPOptions, Pasted, random_mask
 from diffrect.methods.losses import dice_loss
-from diffrect.networks.unet import UNet
 
 VIEWS: dict[str, Any] = {
     "jitter_low": 0.2,
@@ -102,7 +101,7 @@ class ABD(BCP):
 
     def __init__(self, problem: Problem, options: TwoStudentsOptions) -> None:
         super().__init__(problem, options)
-        self.other = UNet(problem.channels, problem.classes)
+        self.other = problem.make_network()
 
     def optimizers(self) -> dict[str, Optimizer]:
         """Return one optimiser of both students."""

@@ -23,6 +23,8 @@ from diffrect.data.batch import Batch
 from diffrect.data.task import Task
 from diffrect.data.volumes import TrainingVolumes
 from diffrect.methods.losses import poly_rate
+from diffrect.networks.own import make_network
+from diffrect.networks.spec import UNET
 from diffrect.networks.unet import UNet
 
 
@@ -42,6 +44,8 @@ class Problem:
     """Weight decay of SGD."""
     size: int = 256
     """Height and width in pixels of the slices that the method trains on."""
+    network: str = UNET
+    """The network that segments, as `--network` names it."""
 
     @property
     def channels(self) -> int:
@@ -52,6 +56,16 @@ class Problem:
     def classes(self) -> int:
         """Number of classes, background included."""
         return len(self.task.classes)
+
+    def make_network(self) -> nn.Module:
+        """Return a new network that segments, with weights of its own.
+
+        It turns images (B, channels, H, W) into logits (B, classes, H, W).
+
+        Raises:
+            InputError: the user has named one that cannot be made.
+        """
+        return make_network(self.network, self.channels, self.classes)
 
 
 @dataclass(frozen=True)
@@ -94,6 +108,7 @@ class Method(nn.Module, ABC):
         unlabelled: whether the method learns from unlabelled rows.
         strong_views: how many strong views it reads, 0 to 2; with 0, `Batch.strong` is the weak
             view, with 2, `Batch.second` has the other one.
+        needs_unet: whether it reads maps inside the U-Net, so that no other network will do.
         carried: numbers of an earlier iteration that later ones report again. A checkpoint keeps
             them, so that a resumed training writes the same log.
     """
@@ -102,13 +117,14 @@ class Method(nn.Module, ABC):
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     unlabelled: ClassVar[bool] = True
     strong_views: ClassVar[int] = 1
+    needs_unet: ClassVar[bool] = False
 
     def __init__(self, problem: Problem, options: Any) -> None:
         super().__init__()
         self.problem = problem
         self.options = options
         self.carried: Mapping[str, Tensor | float] = {}
-        self.segmenter = UNet(problem.channels, problem.classes)
+        self.segmenter = problem.make_network()
 
     @classmethod
     def check_settings(cls, options: Any, config: TrainConfig) -> None:
@@ -133,6 +149,12 @@ class Method(nn.Module, ABC):
         Yields:
             One update per optimiser step, which is taken before the generator resumes.
         """
+
+    @property
+    def unet(self) -> UNet:
+        """The segmenter of a method that `needs_unet`, with its encoder and decoder."""
+        assert isinstance(self.segmenter, UNet)
+        return self.segmenter
 
     @property
     def needs_volumes(self) -> bool:
@@ -277,11 +299,14 @@ def move_average(
         buffers: whether the statistics of batch norm are averaged too.
     """
     amount = 1 - (decay if step is None else min(1 - 1 / (step + 1), decay))
-    mine, theirs = (
-        network.state_dict() if buffers else dict(network.named_parameters())
-        for network in (teacher, student)
-    )
+    mine, theirs = (_values(network, buffers) for network in (teacher, student))
     floats = [name for name, value in mine.items() if value.is_floating_point()]
     torch._foreach_lerp_([mine[n] for n in floats], [theirs[n] for n in floats], amount)
     for name in mine.keys() - set(floats):
         mine[name].copy_(theirs[name])
+
+
+def _values(network: nn.Module, buffers: bool) -> dict[str, Tensor]:
+    """Return parameters and perhaps buffers by name, each once even if modules share them."""
+    values: dict[str, Tensor] = dict(network.named_parameters())
+    return values | dict(network.named_buffers()) if buffers else values

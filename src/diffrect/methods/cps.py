@@ -28,7 +28,6 @@ from diffrect.data.view_options import SSL4MIS_VIEWS
 from diffrect.methods.base import Method, Problem, Update
 from diffrect.methods.consistency import ConsistencyOptions
 from diffrect.methods.losses import cross_entropy, cross_entropy_dice
-from diffrect.networks.unet import UNet
 
 
 @dataclass(frozen=True)
@@ -48,7 +47,7 @@ class CPS(Method):
 
     def __init__(self, problem: Problem, options: CPSOptions) -> None:
         super().__init__(problem, options)
-        self.other = UNet(problem.channels, problem.classes)
+        self.other = problem.make_network()
 
     def optimizers(self) -> dict[str, Optimizer]:
         """Return one optimiser of both networks."""

@@ -79,6 +79,7 @@ class CrossMatch(Method):
     Options = CrossMatchOptions
     presets = {"default": VIEWS, "reference": {**REFERENCE_VIEWS, "nesterov": True}}  # noqa: RUF012
     strong_views = 2
+    needs_unet = True
 
     def optimizers(self) -> dict[str, Optimizer]:
         """Return SGD, with Nesterov's momentum if that is wanted."""
@@ -114,9 +115,9 @@ class CrossMatch(Method):
         """Return logits of the first rows of images, and three kinds of them of the others."""
         options, count = self.options, len(images) - first
         maps = perturb_features(
-            self.segmenter.encode(images), first, options.weak_dropout, options.strong_dropout
+            self.unet.encode(images), first, options.weak_dropout, options.strong_dropout
         )
-        logits = crop_like(self.segmenter.decoder(maps), images)
+        logits = crop_like(self.unet.decoder(maps), images)
         plain, *others = logits.split([first, count, count, count])
         return plain, Views(*others)
 

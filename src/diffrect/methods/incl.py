@@ -69,6 +69,7 @@ class INCL(Method):
     Options = INCLOptions
     presets = {"reference": {**OLDER_SSL4MIS_VIEWS, "raw_reshape": True}}  # noqa: RUF012
     strong_views = 0
+    needs_unet = True
 
     def __init__(self, problem: Problem, options: INCLOptions) -> None:
         super().__init__(problem, options)
@@ -117,8 +118,8 @@ class INCL(Method):
 
     def segment(self, images: Tensor) -> tuple[Tensor, list[Tensor]]:
         """Return logits, and the decoder's maps at 1/8, 1/4 and 1/2 of the resolution."""
-        features = self.segmenter.decoder.features(self.segmenter.encode(images))
-        return crop_like(self.segmenter.decoder.logits(features[-1]), images), features[:3]
+        features = self.unet.decoder.features(self.unet.encode(images))
+        return crop_like(self.unet.decoder.logits(features[-1]), images), features[:3]
 
 
 def transfer_loss(

@@ -60,6 +60,7 @@ class MCNet(Method):
     Options = MCNetOptions
     presets = {"reference": {**OLDER_SSL4MIS_VIEWS, "rate_decay": False}}  # noqa: RUF012
     strong_views = 0
+    needs_unet = True
 
     def __init__(self, problem: Problem, options: MCNetOptions) -> None:
         super().__init__(problem, options)
@@ -78,8 +79,8 @@ class MCNet(Method):
     def updates(self, batch: Batch, step: int) -> Iterator[Update]:
         """Yield the update of Dice on labels and of the decoders' mutual consistency."""
         rows, options = batch.labelled, self.options
-        maps = self.segmenter.encode(batch.weak)
-        decoders = (self.segmenter.decoder, self.transposed, self.nearest)
+        maps = self.unet.encode(batch.weak)
+        decoders = (self.unet.decoder, self.transposed, self.nearest)
         parts = [crop_like(decoder(maps), batch.weak).softmax(dim=1) for decoder in decoders]
         supervised = torch.stack([dice_loss(p[:rows], batch.label) for p in parts]).sum()
         consistency = mutual_consistency(parts, options.temperature, options.detach)

@@ -3,15 +3,15 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import fields, is_dataclass, replace
 from difflib import get_close_matches
-from importlib import import_module
 from inspect import isabstract
-from traceback import extract_tb
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from diffrect.checks import update_dataclass
 from diffrect.config import TrainConfig, earlier_options
 from diffrect.data.view_options import VIEW_PRESETS, ViewOptions
 from diffrect.errors import InputError
+from diffrect.networks.spec import NetworkSpec
+from diffrect.plugins.names import find_object
 
 if TYPE_CHECKING:  # it loads PyTorch, which takes seconds, before a wrong name is told
     from diffrect.methods.base import Method
@@ -34,6 +34,8 @@ METHODS = {
     "beta_fft": "diffrect.methods.beta_fft:BetaFFT",
     "diffrect": "diffrect.methods.diffrect.method:DiffRect",
 }
+UNET_METHODS = ("mcnet", "incl", "unimatch", "crossmatch", "unimatch_v2")
+"""Those that read maps inside the U-Net, see `Method.needs_unet`."""
 ENTRY_POINT_GROUP = "diffrect.methods"
 # Options that a method which lacks them ignores: a comparison gives them to all of its methods, and
 # older configurations held them whatever the method.
@@ -60,34 +62,18 @@ def find_method(name: str) -> "type[Method]":
     """Return the method class called `name`.
 
     Args:
-        name: of a built-in method, of an entry point, or package.module:Class.
+        name: of a built-in method, of an entry point, or MODULE:CLASS.
 
     Raises:
         InputError: there is nothing of that name, or it is not a method.
     """
-    module, _, attribute = _target(name).partition(":")
-    try:
-        found = getattr(import_module(module), attribute)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise _unknown(name, error) from None
-    except Exception as error:  # a user's module may raise anything
-        frame = extract_tb(error.__traceback__)[-1]
-        where = (
-            "" if isinstance(error, SyntaxError) else f" ({frame.filename}, line {frame.lineno})"
-        )
-        reason = " ".join(str(error).split())
-        raise InputError(
-            f"--method {name}",
-            "a module that can be imported",
-            found=f"{module}, which raises {type(error).__name__}: {reason}{where}",
-            setting="method",
-        ) from error
+    found = find_object(_target(name), f"--method {name}", "method")
     _check_method(found, f"--method {name}")
     return cast("type[Method]", found)
 
 
 def check_name(name: str) -> None:
-    """Check the name of a method without importing it; one such as package.module:Class passes.
+    """Check the name of a method without importing it; one such as MODULE:CLASS passes.
 
     Raises:
         InputError: there is nothing of that name.
@@ -96,10 +82,13 @@ def check_name(name: str) -> None:
 
 
 def _target(name: str) -> str:
-    """Return package.module:Class of a method."""
+    """Return MODULE:CLASS of a method."""
     target = {**_entry_points(), **METHODS}.get(name, name)  # no entry point replaces a built-in
     if ":" not in target:
-        raise _unknown(name, f"no method called {name}")
+        known = [*METHODS, *sorted(_entry_points().keys() - METHODS.keys())]
+        expected = f"one of {', '.join(known)}, or MODULE:CLASS"
+        hint = _did_you_mean(name, known)
+        raise InputError(f"--method {name}", expected, hint=hint, setting="method")
     return target
 
 
@@ -107,13 +96,6 @@ def _entry_points() -> dict[str, str]:
     from importlib.metadata import entry_points  # takes as long to import as yaml does
 
     return {p.name: f"{p.module}:{p.attr}" for p in entry_points(group=ENTRY_POINT_GROUP)}
-
-
-def _unknown(name: str, reason: object) -> InputError:
-    known = [*METHODS, *sorted(_entry_points().keys() - METHODS.keys())]
-    expected = f"one of {', '.join(known)}, or package.module:Class ({reason})"
-    hint = _did_you_mean(name, known)
-    return InputError(f"--method {name}", expected, hint=hint, setting="method")
 
 
 def _did_you_mean(name: str, known: Iterable[str]) -> str | None:
@@ -145,6 +127,30 @@ def _check_method(found: object, subject: str) -> None:
             raise refuse(f"another name for {field.name}, an option of views")
 
 
+def check_network_name(config: TrainConfig) -> None:
+    """Check the spelling of a network, and that a built-in method takes it; imports neither.
+
+    Raises:
+        InputError: the network is misspelt, or the method reads maps inside the U-Net.
+    """
+    NetworkSpec.parse(config.network)
+    if config.method in UNET_METHODS:
+        _refuse_other_networks(config)
+
+
+def _refuse_other_networks(config: TrainConfig) -> None:
+    """Refuse any network but the U-Net for a method that needs it."""
+    spec = NetworkSpec.parse(config.network)
+    if spec.is_own:
+        others = ", ".join(name for name in METHODS if name not in UNET_METHODS)
+        raise InputError(
+            f"--network {spec.name}",
+            f"unet with method {config.method}, which reads maps inside it",
+            hint=f"these take any network: {others}",
+            setting="network",
+        )
+
+
 def has_option(method: str, option: str) -> bool:
     """Return whether the method called `method` has an option of its own called `option`.
 
@@ -162,7 +168,10 @@ def resolve(config: TrainConfig) -> Resolved:
     Raises:
         InputError: an unknown method or option, a value of the wrong type, or a contradiction.
     """
+    check_network_name(config)
     method = find_method(config.method)
+    if method.needs_unet:
+        _refuse_other_networks(config)
     method_options, view_options = method.Options(), ViewOptions()
     known = vars(method_options).keys() | vars(view_options).keys()
     for name in config.options:

@@ -95,6 +95,7 @@ class UniMatch(Method):
     Options = UniMatchOptions
     presets = {"default": VIEWS, "reference": REFERENCE}  # noqa: RUF012
     strong_views = 2
+    needs_unet = True
 
     def updates(self, batch: Batch, step: int) -> Iterator[Update]:
         """Yield the update of L."""
@@ -125,10 +126,10 @@ class UniMatch(Method):
     def forward_weak(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Return logits of the weak view, and of its unlabelled rows with perturbed features."""
         rows, every = len(batch.weak), self.options.perturbed_rows == "all"
-        maps = self.segmenter.encode(batch.weak)
+        maps = self.unet.encode(batch.weak)
         first = 0 if every else batch.labelled
         both = perturb_features(maps, first, self.options.feature_dropout)
-        logits = crop_like(self.segmenter.decoder(both), batch.weak)
+        logits = crop_like(self.unet.decoder(both), batch.weak)
         return logits[:rows], logits[rows + (batch.labelled if every else 0) :]
 
     @torch.no_grad()

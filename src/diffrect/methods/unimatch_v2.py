@@ -75,6 +75,7 @@ class UniMatchV2(Method):
         },
     }
     strong_views = 2
+    needs_unet = True
 
     def __init__(self, problem: Problem, options: UniMatchV2Options) -> None:
         super().__init__(problem, options)
@@ -111,8 +112,8 @@ class UniMatchV2(Method):
     def forward_strong(self, one: Tensor, two: Tensor) -> tuple[Tensor, Tensor]:
         """Return the logits of two strong views of the same rows, with complementary dropout."""
         images = torch.cat([one, two])
-        maps = complementary_dropout(self.segmenter.encode(images))
-        first, second = crop_like(self.segmenter.decoder(maps), images).chunk(2)
+        maps = complementary_dropout(self.unet.encode(images))
+        first, second = crop_like(self.unet.decoder(maps), images).chunk(2)
         return first, second
 
     def after_step(self, step: int) -> None:

@@ -6,6 +6,7 @@ SPLIT_FILE = "split.json"
 STORE_LINK_FILE = "store.txt"
 LOG_FILE = "metrics.jsonl"
 CELL_FILE = "cell.json"
+PLUGINS_FILE = "plugins.json"
 TENSORBOARD_FOLDER = "tensorboard"
 CSV_FOLDER = "csv"
 PICTURES_FOLDER = "pictures"
@@ -16,6 +17,7 @@ CHECKPOINTS_FOLDER = "checkpoints"
 LAST, PREVIOUS, BEST = "last", "previous", "best"  # checkpoints, see `checkpoint_file`
 SPLITS = ("val", "test", "all")  # what `evaluate` can score
 METRICS_FORMAT = 1  # version of metrics_SPLIT.json
+PLUGINS_FORMAT = 1  # version of plugins.json
 MODEL_FILE_FORMAT = 1  # version of what a file of `export` says of its model
 REPLACED = ".replaced"
 MOVING = ".replaced.moving"
@@ -49,6 +51,7 @@ ENTRIES = (
     *map(metrics_file, SPLITS),
     *map(report_folder, SPLITS),
     CELL_FILE,
+    PLUGINS_FILE,
     STORE_LINK_FILE,
     OPTIONS_FILE,
     SPLIT_FILE,

@@ -22,6 +22,7 @@ from diffrect.evaluation.result import Evaluation
 from diffrect.evaluation.scores_file import write_scores
 from diffrect.evaluation.summary import summarise
 from diffrect.methods.registry import complete
+from diffrect.plugins.settings import plugin_options
 from diffrect.runs.folds import (
     SCORES_FILE,
     finish_folds,
@@ -131,6 +132,7 @@ def _do_fold(
     except KeyboardInterrupt:
         raise KeyboardInterrupt(
             f"stopped in {folder.name}; resume with: diffrect train {store.path} {run} --resume"
+            f"{plugin_options(config)}"
         ) from None
     return evaluate(
         folder,

@@ -6,6 +6,8 @@ from diffrect.config import TrainConfig
 from diffrect.console import count, tell
 from diffrect.data.choose_split import patients_by_label
 from diffrect.data.splits.words import describe_split
+from diffrect.networks.spec import UNET
+from diffrect.plugins.settings import plugin_options
 from diffrect.training.interval import scored_slices
 from diffrect.training.trainer import Trainer
 from diffrect.training.validation import warn_of_blind_choice
@@ -37,7 +39,8 @@ def header(trainer: Trainer, origin: str) -> list[str]:
     labelled, others = store.training_slices(split)
     slices = f"{len(labelled)} labelled, {len(others)} unlabelled, "
     slices += f"{scored_slices(store, split)} to validate"
-    resume = f"diffrect train {store.path} {run} --resume"
+    plugins = plugin_options(trainer.config)
+    resume = f"diffrect train {store.path} {run} --resume{plugins}"
     return [
         f"patients: {describe_split(split, patients_by_label(store), origin)}",
         f"slices: {slices}; {count(store.channels, 'channel')}; classes {', '.join(store.classes)}",
@@ -55,7 +58,8 @@ def _method(trainer: Trainer) -> str:
     sizes = f"{predicts / 1e6:.2f} million parameters predict"
     if trained != predicts:
         sizes += f", {trained / 1e6:.2f} million are trained"
-    return f"{config.method}, preset {config.preset}; {sizes}"
+    network = "" if config.network == UNET else f", network {config.network}"
+    return f"{config.method}, preset {config.preset}{network}; {sizes}"
 
 
 def _device(trainer: Trainer) -> str:

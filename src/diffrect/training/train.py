@@ -18,6 +18,7 @@ from diffrect.distributed.locks import sole_command
 from diffrect.distributed.ranks import is_launched
 from diffrect.errors import InputError
 from diffrect.methods.registry import complete, remembered
+from diffrect.plugins.settings import trust_settings
 from diffrect.runs.folder import (
     check_start,
     read_split,
@@ -27,6 +28,7 @@ from diffrect.runs.folder import (
     tidy,
 )
 from diffrect.runs.names import CONFIG_FILE, PROFILE_FOLDER, SPLIT_FILE
+from diffrect.runs.plugins import check_named_by_run, remember_plugins, warn_of_changes
 from diffrect.runs.resume import check_same_training, has_state, newest_state
 from diffrect.runs.saved import saved_config
 from diffrect.training.forecast import Forecast
@@ -84,7 +86,9 @@ def train(
     with sole_command(run, check) as lock:
         check()
         if config is None:
-            config = saved_config(run) if resume else TrainConfig()
+            config = _saved_config(run) if resume else TrainConfig()
+        else:
+            trust_settings(config)
         check_loggers(config.logger)
         for case in opened.cases:
             opened.zoom(case, config.spacing)  # refuses a case without spacing if one is needed
@@ -115,9 +119,16 @@ def train(
 def _check_run(run: Path, config: TrainConfig | None, *, resume: bool, overwrite: bool) -> None:
     """Refuse a folder that holds anything else than a run, or one that must not be replaced."""
     if resume and config is None:
-        saved_config(run)  # refuses a folder without a training to resume
+        _saved_config(run)  # refuses a folder without a training to resume
     if not (resume and has_state(run)):
         check_start(run, resume=resume, overwrite=overwrite)
+
+
+def _saved_config(run: Path) -> TrainConfig:
+    """Return the configuration of a run, which may name code only as far as the user does."""
+    config = saved_config(run)
+    check_named_by_run(run, config, run / CONFIG_FILE)
+    return config
 
 
 def _write_start(trainer: Trainer, config: TrainConfig, *, resuming: bool, asked: bool) -> None:
@@ -135,6 +146,9 @@ def _write_start(trainer: Trainer, config: TrainConfig, *, resuming: bool, asked
         if not asked and (run / CONFIG_FILE).is_file():
             tell(f"{run}: replaces a training that ended before its first checkpoint")
         start_run(run, config, trainer.config.options, trainer.split)
+        remember_plugins(run, config)
+    else:
+        warn_of_changes(run)
     remember_store(run, trainer.store)
 
 
@@ -159,6 +173,7 @@ def _resumed(store: Store, run: Path, config: TrainConfig) -> Trainer:
     state = newest_state(run, store, tell=not is_launched())
     check_split(state.split, store, str(run / SPLIT_FILE))
     check_same_training(run, config, store, state.split)
+    check_named_by_run(run, state.config, state.path)
     options = remembered(state.config).options
     every = config.validate_every
     if every in (None, read_config(run / CONFIG_FILE).validate_every):  # no other is asked for

@@ -34,6 +34,7 @@ from diffrect.errors import InputError
 from diffrect.inference.segmenter import Segmenter
 from diffrect.methods.base import Method, Problem, Update
 from diffrect.methods.registry import Resolved, resolve
+from diffrect.plugins.settings import plugin_options
 from diffrect.runs.architecture import describe
 from diffrect.runs.model_state import ModelState, halved, name_of
 from diffrect.runs.provenance import code_version
@@ -43,6 +44,7 @@ from diffrect.training.fabric import DTYPES, batch_explained, launch, make_fabri
 from diffrect.training.finite import Guard
 from diffrect.training.loggers.names import parse_loggers, takes_pictures
 from diffrect.training.monitor import Monitor
+from diffrect.training.own_code import check_use, try_network
 from diffrect.training.pictures.album import Album
 from diffrect.training.profiling import StepProfiler
 from diffrect.training.saving import Saver
@@ -85,6 +87,7 @@ class Trainer:
         )
         self.dtype = DTYPES.get(config.precision, torch.float32)
         self.method = self.make_method(resolved)
+        check_use(self.method, self.views, config)
         if self.method.needs_volumes:
             interpolation = self.views.interpolation
             self.method.attach(training_volumes(store, split, config, interpolation))
@@ -112,7 +115,9 @@ class Trainer:
         config = self.config
         torch.manual_seed(config.seed)
         rate, size = config.learning_rate, config.side
-        problem = Problem(self.store.task, config.iterations, rate, size=size)
+        task, network = self.store.task, config.network
+        problem = Problem(task, config.iterations, rate, size=size, network=network)
+        try_network(problem, config, unlabelled=resolved.method.unlabelled)
         method = resolved.method(problem, resolved.method_options)
         method.check_batch(config.batch_labelled, config.batch_unlabelled)
         if config.sync_batchnorm:
@@ -327,7 +332,7 @@ class Trainer:
             self.saver.wait()
             raise KeyboardInterrupt(
                 f"stopped after iteration {self.step} of {self.config.iterations}; resume with: "
-                f"diffrect train {self.store.path} {self.run} --resume"
+                f"diffrect train {self.store.path} {self.run} --resume{plugin_options(self.config)}"
             )
 
     def open_album(self) -> None:

@@ -24,8 +24,24 @@ def load_results(folder: Path, split: str) -> list[CellResult]:
     results = [read_result(file) for file in files]
     results.sort(key=lambda r: order.index(r.folder.name) if r.folder.name in order else len(order))
     check_once(results)
+    check_networks(results)
     check_protocol(results)
     return results
+
+
+def check_networks(results: Sequence[CellResult]) -> None:
+    """Check that the cells of a name have the same network, whose scores are averaged.
+
+    Raises:
+        InputError: naming two folders with different ones.
+    """
+    first: dict[str, CellResult] = {}
+    for result in results:
+        other = first.setdefault(result.name, result)
+        if result.network != other.network:
+            both = f"{other.folder} and {result.folder}"
+            got = f"{other.network} and {result.network}"
+            raise InputError(both, f"one network in {result.name}", got=got)
 
 
 def check_once(results: Sequence[CellResult]) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 from diffrect.comparison.report.comparison import SPLIT_NAMES, Comparison
 from diffrect.comparison.report.results import CellResult
 from diffrect.console import count
+from diffrect.networks.spec import UNET
 
 _MOST_NAMES = 10
 
@@ -27,6 +28,7 @@ def notes(comparison: Comparison) -> list[str]:
         f"batches of {protocol['batch_labelled']} labelled and {protocol['batch_unlabelled']} "
         f"unlabelled slices, validation every {protocol['validate_every']}, learning rate "
         f"{protocol['learning_rate']}, {protocol['precision']}, devices: {protocol['devices']}.",
+        *_network_notes(comparison.results),
         *_labelled_notes(comparison.results),
         *_test_notes(comparison),
         *_cost_notes(comparison),
@@ -85,6 +87,17 @@ def _pixels(protocol: Mapping[str, Any]) -> str:
         return f"slices resized to {protocol['size']} x {protocol['size']} pixels"
     spacing, crop = protocol["spacing"], protocol["crop"]
     return f"slices resampled to pixels of {spacing} mm and cropped to {crop} x {crop}"
+
+
+def _network_notes(results: Sequence[CellResult]) -> list[str]:
+    """Return which networks segment, unless all are the U-Net."""
+    named: dict[str, list[str]] = {}
+    for name, network in {result.name: result.network for result in results}.items():
+        named.setdefault(network, []).append(name)
+    if set(named) == {UNET}:
+        return []
+    parts = [f"{network} in {', '.join(names)}" for network, names in named.items()]
+    return [f"Network: {'; '.join(parts)}."]
 
 
 def _labelled_notes(results: Sequence[CellResult]) -> list[str]:

@@ -19,6 +19,7 @@ from diffrect.errors import InputError
 from diffrect.evaluation.metrics import METRICS, Scores
 from diffrect.evaluation.scores_file import is_sealed, read_scores
 from diffrect.json_files import read_json
+from diffrect.networks.spec import UNET
 from diffrect.runs.names import CELL_FILE
 
 # Numbers are not comparable if one of these differs. `devices` is among them, because each device
@@ -41,6 +42,7 @@ class CellResult:
         labelled: the labelled patients.
         unlabelled: number of unlabelled patients; 0 if all are labelled.
         protocol: what must be equal in a table, by name.
+        network: the network that segments.
         options: settings of method and views.
         cases: per case id the scores per class; undefined is NaN.
         patient_of: the patient of each case.
@@ -57,6 +59,7 @@ class CellResult:
     labelled: tuple[str, ...]
     unlabelled: int
     protocol: Mapping[str, Any]
+    network: str
     options: Mapping[str, Any]
     cases: Mapping[str, Mapping[str, Scores]]
     patient_of: Mapping[str, str]
@@ -116,6 +119,7 @@ def read_result(file: Path) -> CellResult:
             **protocol_of(settings.values, file),
             "classes": ", ".join(next(iter(cases.values()))),
         },
+        network=settings.text("network", UNET),
         options={} if not settings.get("options", {}) else settings.fields("options").values,
         cases=cases,
         patient_of={case.text("id"): case.text("patient") for case in metrics.each("cases")},
