@@ -12,7 +12,7 @@ from diffrect.config import Shown
 from diffrect.console import count, say
 from diffrect.distributed.ranks import is_first
 
-Precision = Literal["32", "bf16"]
+Precision = Literal["32-true", "bf16"]
 Tta = Literal["off", "auto", "rotations", "flips", "turns"]
 Axis = Literal["model", "auto", "0", "1", "2", "axial", "coronal", "sagittal"]
 
@@ -33,7 +33,7 @@ class Predict:
     """Best by validation, or the last."""
     device: Device = "auto"
     """What computes; auto takes a GPU if there is one, cuda:1 the second of several."""
-    precision: Precision = "32"
+    precision: Precision = "32-true"
     """Number type of the network: bf16 is quicker where the device computes with it."""
     tta: Tta = "off"
     """Average views of each slice: auto, those that the model was trained on, or those named."""

@@ -29,7 +29,7 @@ def predict(
     *,
     checkpoint: Literal["best", "last"] = "best",
     device: str = "auto",
-    precision: Precision = "32",
+    precision: Precision = "32-true",
     tta: Tta = "off",
     format: Format = "nifti",
     axis: str | None = None,
@@ -62,7 +62,7 @@ def predict(
             `CASE_0000`, `CASE_0001` and so on are one scan, `CASE`.
         checkpoint: `best` by validation, or `last`.
         device: such as `cpu` or `cuda:1`; `auto` takes a GPU if there is one.
-        precision: `32`, or `bf16` for a network that computes in bfloat16, see
+        precision: `32-true`, or `bf16` for a network that computes in bfloat16, see
             `Model.in_half_precision`.
         tta: average several views of each slice: `rotations`, `flips` or `turns`, see
             `Model.averaging_views`, or `auto` for those that the model was trained on and its task
@@ -148,7 +148,7 @@ def _load(
             model = model.in_half_precision()
         models.append(model if views is None else model.averaging_views(views))
     if precision == "bf16" and not has_quick_bf16(models[0].segmenter.device):
-        slow = "this device is not known to compute with it, and may take longer than with 32"
+        slow = "this device is not known to compute with it, and may take longer than with 32-true"
         remarks.append(f"--precision bf16: {slow}")
     return Ensemble(models, runs), remarks
 

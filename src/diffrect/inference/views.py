@@ -7,11 +7,11 @@ of those only what the task allows.
 
 from typing import Literal, NamedTuple
 
-from diffrect.checks import one_of, update_dataclass
+from diffrect.checks import one_of
 from diffrect.config import TrainConfig
 from diffrect.data.task import Task
-from diffrect.data.view_options import VIEW_PRESETS, ViewOptions
 from diffrect.errors import InputError
+from diffrect.methods.registry import as_trained
 from diffrect.networks.mean import Views
 
 Tta = Literal["off", "auto", "flips", "turns", "rotations"]
@@ -35,10 +35,7 @@ class Trained(NamedTuple):
 
 def trained_views(config: TrainConfig) -> Trained:
     """Return what a model saw of its slices, by the configuration that it remembers."""
-    names = vars(ViewOptions())
-    given = {**VIEW_PRESETS[config.preset], **config.options}
-    of_views = {name: value for name, value in given.items() if name in names}
-    options = update_dataclass(ViewOptions(), of_views, "--option")
+    _, options = as_trained(config)
     if options.geometry == "authors":
         return Trained(turned=True, degrees=180.0)
     return Trained(options.turn_probability > 0, options.rotation_degrees)

@@ -13,9 +13,9 @@ from torch.nn import functional as F
 
 from diffrect.networks.unet import ConvHalf, Decoder
 
-Precision = Literal["32", "bf16"]
+Precision = Literal["32-true", "bf16"]
 """Number type in which a network predicts."""
-PRECISIONS: tuple[Precision, ...] = ("32", "bf16")
+PRECISIONS: tuple[Precision, ...] = ("32-true", "bf16")
 
 _QUICK = {"avx512_bf16", "amx_bf16"}  # a processor with one of these computes with it
 _SLOPE = 0.01  # of the blocks' LeakyReLU
