@@ -179,6 +179,8 @@ class TrainConfig:
     """Batch norm and losses see the batches of all processes as one."""
     precise_statistics: bool = field(default=False, metadata=RESULT)
     """Before it predicts, count batch norm's statistics anew over plain training slices."""
+    average: float = field(default=0.0, metadata=RESULT)
+    """Decay of a moving average kept and validated beside the network, such as 0.99; 0 = none."""
     deterministic: bool = field(default=False, metadata=RESULT)
     """Get the same weights every time on a GPU too, where this is slower."""
     precision: Precision = field(default="32-true", metadata=RESULT)
@@ -215,6 +217,7 @@ class TrainConfig:
         for name, least, most in (("devices", 1, 4096), ("nodes", 1, 65536), ("workers", 0, 512)):
             at_least(name, getattr(self, name), least, most, why="no machine has as many")
         within("seed", self.seed, 0, 2**63 - 1)
+        within("average", self.average, 0, 1)
         for name in ("val_patients", "test_patients"):
             if getattr(self, name) is not None:
                 at_least(name, getattr(self, name), 0)

@@ -52,6 +52,7 @@ def test_predicting_needs_no_class_of_the_method(
     example: str, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run, options = tmp_path / "run", {"decay": 0.9}
+    monkeypatch.syspath_prepend(tmp_path)
     config = TrainConfig(
         method="my_methods:MeanTeacher",
         size=32,

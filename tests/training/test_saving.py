@@ -176,7 +176,7 @@ def test_the_room_that_a_diffrect_run_takes(store: Store, tmp_path: Path, preset
             parameter.grad = torch.zeros_like(parameter)
         optimizer.step()
     for _ in range(2):
-        trainer.saver.save(trainer.state(), trainer.model_state())
+        trainer.saver.save(trainer.state(), {"best": trainer.model_state()})
     trainer.saver.wait()
     files = {path.name: path.stat().st_size for path in (tmp_path / "checkpoints").iterdir()}
     assert files.keys() == {"last.pt", "best.pt"}

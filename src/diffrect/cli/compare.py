@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from diffrect.cli.arguments.spec import Fixed, Place
-from diffrect.cli.fields import Flag, Plugins, RectifyFrom
+from diffrect.cli.fields import Checkpoint, Flag, Plugins, RectifyFrom
 from diffrect.cli.guidance import say_next
 from diffrect.comparison.matrix import MatrixArguments, parse_seeds, parse_shard, split_list
 from diffrect.config import Preset, Shown, TrainConfig, config_text
@@ -47,8 +47,8 @@ class Compare:
     """Train nothing; write tables and plots of the cells that are finished."""
     split: Literal["val", "test"] = "val"
     """Split to report; every title names it."""
-    checkpoint: Literal["best", "last"] = "best"
-    """Checkpoint of each training to report: best by validation, or the last."""
+    checkpoint: Checkpoint = "best"
+    """Checkpoint to report: best by validation, the last; with --average the student or average."""
     against: Annotated[str | None, Shown("NAME")] = None
     """Method that the others are tested against; diffrect, or else the first, unless given."""
     export: Annotated[Path | None, Shown("FOLDER2")] = None

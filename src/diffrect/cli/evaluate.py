@@ -21,7 +21,7 @@ class Evaluate:
     split: Literal["val", "test", "all"] = "val"
     """Choose by val; report test once, at the end; all scores every case of another --store."""
     checkpoint: Checkpoint = "best"
-    """Best by validation, or the last."""
+    """Best by validation, the last, or after train --average the best student or average."""
     empty: Literal["undefined", "reference"] = "undefined"
     """Score of a class missing from a case: undefined, or 0, 0, 50, 10 as in the authors' code."""
     store: Path | None = None

@@ -23,7 +23,7 @@ class Export:
     file: Annotated[Place[Path], Shown("MODEL")]
     """File to write, MODEL.safetensors or MODEL.onnx."""
     checkpoint: Checkpoint = "best"
-    """Best by validation, or the last."""
+    """Best by validation, the last, or after train --average the best student or average."""
     licence: str | None = None
     """Licence of the weights, such as CC-BY-4.0, for the model card."""
     overwrite: Flag = False

@@ -30,7 +30,7 @@ class Predict:
     also: Annotated[tuple[Path, ...], Shown("RUN")] = ()
     """Another model, such as of another seed, to average with RUN."""
     checkpoint: Checkpoint = "best"
-    """Best by validation, or the last."""
+    """Best by validation, the last, or after train --average the best student or average."""
     device: Device = "auto"
     """What computes; auto takes a GPU if there is one, cuda:1 the second of several."""
     precision: Precision = "32-true"

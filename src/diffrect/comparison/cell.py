@@ -31,7 +31,7 @@ from diffrect.plugins.files import load_plugins, loaded_plugins
 from diffrect.runs.checkpoint import checkpoint_path
 from diffrect.runs.folder import remove_run
 from diffrect.runs.log import read_log
-from diffrect.runs.names import CELL_FILE, CONFIG_FILE, LOG_FILE, SPLITS, metrics_file
+from diffrect.runs.names import CELL_FILE, CONFIG_FILE, LOG_FILE, SPLITS, Checkpoint, metrics_file
 from diffrect.runs.provenance import code_version
 from diffrect.runs.resume import has_state
 from diffrect.training.train import train
@@ -51,14 +51,14 @@ class CellJob:
         store: the prepared data.
         folder: where the cells are.
         split: patients to score, "val" or "test".
-        checkpoint: the checkpoint of each training to score, "best" by validation or "last".
+        checkpoint: the checkpoint of each training to score, see `evaluate`.
         progress: show progress bars on stderr.
     """
 
     store: str
     folder: str
     split: str
-    checkpoint: Literal["best", "last"]
+    checkpoint: Checkpoint
     progress: bool
 
 

@@ -5,7 +5,7 @@ import platform
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 
@@ -13,7 +13,7 @@ from diffrect.console import count
 from diffrect.data.fields import is_number
 from diffrect.inference.load import load_method
 from diffrect.runs.log import read_log
-from diffrect.runs.names import LOG_FILE
+from diffrect.runs.names import LOG_FILE, Checkpoint
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ def cost_from_dict(values: Mapping[str, Any]) -> TrainingCost:
     return TrainingCost(**known)
 
 
-def training_cost(run: Path, checkpoint: Literal["best", "last"]) -> TrainingCost:
+def training_cost(run: Path, checkpoint: Checkpoint) -> TrainingCost:
     """Return the cost of a finished training, by its log and its checkpoint.
 
     Raises:

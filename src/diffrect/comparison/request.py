@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
 
 from diffrect.checks import folder_to_make
 from diffrect.comparison.cell import CellJob, check_cell
@@ -12,14 +11,14 @@ from diffrect.config import config_to_dict
 from diffrect.data.record import STORE_FILE
 from diffrect.data.store import Store
 from diffrect.errors import InputError
-from diffrect.runs.names import CONFIG_FILE, metrics_file
+from diffrect.runs.names import CONFIG_FILE, Checkpoint, metrics_file
 
 
 def make_job(
     store: Path | str,
     folder: Path | str,
     split: str,
-    checkpoint: Literal["best", "last"],
+    checkpoint: Checkpoint,
     progress: bool,
 ) -> CellJob:
     """Return what is asked of every cell, after a look at the store and the folder.

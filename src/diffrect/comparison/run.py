@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, Unpack
+from typing import Any, Unpack
 
 from rich.console import Console
 
@@ -19,6 +19,7 @@ from diffrect.config import TrainConfig
 from diffrect.console import stderr_console
 from diffrect.distributed.devices import find_device
 from diffrect.errors import PartialFailure
+from diffrect.runs.names import Checkpoint
 
 
 class CompareError(PartialFailure):
@@ -52,7 +53,7 @@ def compare(
     preset: str | None = None,
     shard: tuple[int, int] | None = None,
     split: str = "val",
-    checkpoint: Literal["best", "last"] = "best",
+    checkpoint: Checkpoint = "best",
     against: str | None = None,
     apart: bool = True,
     progress: bool = True,
@@ -90,7 +91,7 @@ def compare(
         preset: "ablation" for the variants of DiffRect that the package ships.
         shard: (k, n) does only the k-th of n parts of the matrix.
         split: patients to report, "val" or "test".
-        checkpoint: the checkpoint of each training to score, "best" by validation or "last".
+        checkpoint: the checkpoint of each training to score, see `evaluate`.
         against: the variant that the others are tested against; None takes diffrect, or the first.
         apart: train each cell in a process of its own, otherwise in this one.
         progress: report progress on stderr.
@@ -132,7 +133,7 @@ def plan_comparison(
     *,
     shard: tuple[int, int] | None = None,
     split: str = "val",
-    checkpoint: Literal["best", "last"] = "best",
+    checkpoint: Checkpoint = "best",
     **matrix: Unpack[MatrixArguments],
 ) -> list[CellEstimate]:
     """Return the cells that `compare` would do, in its order, with the time they may take.

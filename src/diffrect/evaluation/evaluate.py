@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
@@ -35,6 +35,7 @@ from diffrect.runs.names import (
     SPLIT_FILE,
     SPLITS,
     STORE_LINK_FILE,
+    Checkpoint,
     metrics_file,
 )
 from diffrect.text_files import read_text
@@ -47,7 +48,7 @@ def evaluate(
     run: Path | str,
     *,
     split: str = "val",
-    checkpoint: Literal["best", "last"] = "best",
+    checkpoint: Checkpoint = "best",
     empty: EmptyConvention = "undefined",
     store: Path | str | None = None,
     device: str = "auto",
@@ -69,7 +70,8 @@ def evaluate(
         run: folder made by `train`.
         split: `val`, `test`, or `all` for every labelled case of a `store` of other patients, such
             as another hospital's.
-        checkpoint: `best` by validation, or `last`.
+        checkpoint: `best` by validation, `last`, or of a training with `average` the best `student`
+            or `average`.
         empty: what a class counts that is missing from a case, see `case_metrics`.
         store: store to read in place of the one that the run was trained on.
         device: such as `cpu` or `cuda:1`; `auto` takes a GPU if there is one.

@@ -2,7 +2,6 @@
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal
 
 from diffrect.atomic import remove_unfinished, write_atomic
 from diffrect.distributed.locks import sole_writer_of_file
@@ -13,6 +12,7 @@ from diffrect.inference.model import Model
 from diffrect.inference.model_file import model_bytes
 from diffrect.runs.architecture import describe
 from diffrect.runs.model_state import ModelState
+from diffrect.runs.names import Checkpoint
 from diffrect.runs.recognise import MODEL_SUFFIXES
 
 
@@ -20,7 +20,7 @@ def export(
     run: Path | str,
     path: Path | str,
     *,
-    checkpoint: Literal["best", "last"] = "best",
+    checkpoint: Checkpoint = "best",
     licence: str | None = None,
     overwrite: bool = False,
 ) -> Path:
@@ -44,7 +44,7 @@ def export(
     Args:
         run: folder made by `train`.
         path: file to write, ending in .safetensors or .onnx.
-        checkpoint: `best` by validation, or `last`.
+        checkpoint: see `evaluate`.
         licence: of the weights, for the card; such as CC-BY-4.0.
         overwrite: replace a file, and a card, that exist already.
 

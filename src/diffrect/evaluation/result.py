@@ -55,7 +55,7 @@ class Evaluation:
 
     Attributes:
         split: the split that was scored: `val`, `test` or `all`.
-        checkpoint: the checkpoint that predicted: `best` or `last`.
+        checkpoint: the checkpoint that predicted, such as `best`.
         step: training iterations which that checkpoint has seen.
         empty: what a class counts that is missing from a case, see `case_metrics`.
         run: the RUN folder.

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 
@@ -10,6 +9,7 @@ from diffrect.errors import InputError
 from diffrect.inference.arrays import label_source
 from diffrect.inference.average import Member
 from diffrect.inference.model import Model
+from diffrect.runs.names import Checkpoint
 
 
 class Ensemble:
@@ -57,7 +57,7 @@ class Ensemble:
     def load(
         cls,
         runs: Sequence[Path | str],
-        checkpoint: Literal["best", "last"] = "best",
+        checkpoint: Checkpoint = "best",
         device: str = "auto",
     ) -> "Ensemble":
         """Return the models of RUN folders, or of files that `export` wrote, see `Model.load`.

@@ -9,7 +9,6 @@ import logging
 import os
 import warnings
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import torch
@@ -23,6 +22,7 @@ from diffrect.inference.onnx import METADATA_FORMAT, METADATA_KEY, STRIDE, OnnxN
 from diffrect.networks.folding import fold_batch_norm
 from diffrect.networks.own import OwnNetwork
 from diffrect.networks.unet import UNet
+from diffrect.runs.names import Checkpoint
 
 TOLERANCE = 1e-3
 """Largest relative difference of logits between PyTorch and ONNX Runtime that is accepted."""
@@ -32,7 +32,7 @@ def export_onnx(
     run: Path,
     path: Path,
     *,
-    checkpoint: Literal["best", "last"] = "best",
+    checkpoint: Checkpoint = "best",
     overwrite: bool = False,
 ) -> Path:
     """Write a RUN folder's segmenter as ONNX and check it against PyTorch.
@@ -42,7 +42,7 @@ def export_onnx(
     Args:
         run: folder made by `train`.
         path: file to write.
-        checkpoint: `best` by validation, or `last`.
+        checkpoint: see `evaluate`.
         overwrite: replace a file that exists already.
 
     Returns:

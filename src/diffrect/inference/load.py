@@ -1,7 +1,7 @@
 """A checkpoint of a RUN folder -> what predicts, or the whole method."""
 
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 from torch import nn
 
@@ -15,11 +15,11 @@ from diffrect.methods.registry import as_trained, remembered, resolve
 from diffrect.runs.architecture import make_network
 from diffrect.runs.checkpoint import checkpoint_path, load_checkpoint
 from diffrect.runs.model_state import ModelState, model_state
+from diffrect.runs.names import Checkpoint
 from diffrect.runs.plugins import check_named_by_run
 from diffrect.runs.recognise import check_has_model
 from diffrect.runs.state import load_statistics, load_weights
 
-Checkpoint = Literal["best", "last"]
 _HINT = "try --checkpoint last"
 
 

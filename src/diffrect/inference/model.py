@@ -4,7 +4,7 @@ import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -28,6 +28,7 @@ from diffrect.networks.folding import for_prediction
 from diffrect.networks.half import HalfPrecision
 from diffrect.networks.mean import MeanOfNetworks, MeanOfViews, Views
 from diffrect.runs.folds import is_cross_validation, trained_folds
+from diffrect.runs.names import Checkpoint
 
 
 class Model:
@@ -82,7 +83,7 @@ class Model:
     def load(
         cls,
         run: Path | str,
-        checkpoint: Literal["best", "last"] = "best",
+        checkpoint: Checkpoint = "best",
         device: str = "auto",
     ) -> "Model":
         """Return the model of a RUN folder, or of a file that `export` wrote.

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Literal
 
 import torch
 
@@ -20,6 +19,7 @@ from diffrect.inference.outputs import STATISTICS_FILE, Format, Output, name_out
 from diffrect.inference.predict_file import Predicted, PredictOptions, predict_file
 from diffrect.inference.views import Tta, choose_views, describe_untrained
 from diffrect.networks.half import PRECISIONS, Precision, has_quick_bf16
+from diffrect.runs.names import Checkpoint
 
 
 def predict(
@@ -27,7 +27,7 @@ def predict(
     out: Path | str,
     inputs: Sequence[Path | str],
     *,
-    checkpoint: Literal["best", "last"] = "best",
+    checkpoint: Checkpoint = "best",
     device: str = "auto",
     precision: Precision = "32-true",
     tta: Tta = "off",
@@ -60,7 +60,8 @@ def predict(
         inputs: image files of any format, folders of a DICOM series, folders of which every image
             directly inside is taken, or patterns of these. For a model of several channels,
             `CASE_0000`, `CASE_0001` and so on are one scan, `CASE`.
-        checkpoint: `best` by validation, or `last`.
+        checkpoint: `best` by validation, `last`, or of a training with `average` the best `student`
+            or `average`.
         device: such as `cpu` or `cuda:1`; `auto` takes a GPU if there is one.
         precision: `32-true`, or `bf16` for a network that computes in bfloat16, see
             `Model.in_half_precision`.
@@ -130,7 +131,7 @@ def predict(
 
 def _load(
     runs: Sequence[Path | str],
-    checkpoint: Literal["best", "last"],
+    checkpoint: Checkpoint,
     device: str,
     precision: Precision,
     tta: Tta,

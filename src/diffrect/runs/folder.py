@@ -34,6 +34,7 @@ from diffrect.distributed.locks import LOCK_FILE
 from diffrect.errors import InputError
 from diffrect.runs.log import read_log
 from diffrect.runs.names import (
+    AVERAGE,
     BEST,
     CELL_FILE,
     CHECKPOINTS_FOLDER,
@@ -48,11 +49,13 @@ from diffrect.runs.names import (
     SPLIT_FILE,
     SPLITS,
     STORE_LINK_FILE,
+    STUDENT,
     checkpoint_file,
     metrics_file,
 )
 from diffrect.text_files import read_text
 
+_WRITTEN = (LAST, PREVIOUS, BEST, STUDENT, AVERAGE)
 ROOM = 200_000_000
 """Bytes that the checkpoints of a run may take while the one before the last is kept."""
 
@@ -195,7 +198,7 @@ def remove_run(run: Path) -> None:
 
 def make_room(run: Path) -> None:
     """Remove the checkpoint before the last one if all together take more than `ROOM`."""
-    files = {n: run / CHECKPOINTS_FOLDER / checkpoint_file(n) for n in (LAST, PREVIOUS, BEST)}
+    files = {n: run / CHECKPOINTS_FOLDER / checkpoint_file(n) for n in _WRITTEN}
     sizes = {name: file.stat().st_size for name, file in files.items() if file.is_file()}
     if {LAST, PREVIOUS} <= sizes.keys() and sum(sizes.values()) > ROOM:
         files[PREVIOUS].unlink()
@@ -205,7 +208,7 @@ def tidy(run: Path) -> None:
     """Remove what a killed training left: files that it was writing, or that take too much room."""
     make_room(run)
     remove_unfinished(run, CONFIG_FILE, OPTIONS_FILE, SPLIT_FILE, STORE_LINK_FILE, LOG_FILE)
-    remove_unfinished(run / CHECKPOINTS_FOLDER, *map(checkpoint_file, (LAST, PREVIOUS, BEST)))
+    remove_unfinished(run / CHECKPOINTS_FOLDER, *map(checkpoint_file, _WRITTEN))
 
 
 def _remove_entries(run: Path, *names: str) -> None:

@@ -1,5 +1,7 @@
 """Names of everything in a RUN folder; what the files hold is described in `runs.folder`."""
 
+from typing import Literal
+
 CONFIG_FILE = "config.yaml"
 OPTIONS_FILE = "options.yaml"
 SPLIT_FILE = "split.json"
@@ -15,6 +17,8 @@ LOGGERS_FILE = "loggers.json"
 PROFILE_FOLDER = "profile"
 CHECKPOINTS_FOLDER = "checkpoints"
 LAST, PREVIOUS, BEST = "last", "previous", "best"  # checkpoints, see `checkpoint_file`
+STUDENT, AVERAGE = "student", "average"  # best by validation of what `--average` compares
+Checkpoint = Literal["best", "last", "student", "average"]  # what can be scored
 SPLITS = ("val", "test", "all")  # what `evaluate` can score
 METRICS_FORMAT = 1  # version of metrics_SPLIT.json
 PLUGINS_FORMAT = 1  # version of plugins.json

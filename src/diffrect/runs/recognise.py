@@ -6,7 +6,13 @@ from typing import Literal
 from diffrect.data.record import STORE_FILE
 from diffrect.errors import InputError
 from diffrect.runs.folds import is_cross_validation
-from diffrect.runs.names import CHECKPOINTS_FOLDER, CONFIG_FILE, checkpoint_file
+from diffrect.runs.names import (
+    AVERAGE,
+    CHECKPOINTS_FOLDER,
+    CONFIG_FILE,
+    STUDENT,
+    checkpoint_file,
+)
 
 MODEL_SUFFIXES = (".onnx", ".safetensors")
 """The names of files that `export` writes end in one of these."""
@@ -38,7 +44,7 @@ def check_has_model(path: Path, checkpoint: str) -> None:
 
     Args:
         path: a RUN folder, or a file that `export` wrote.
-        checkpoint: the checkpoint of the run, `best` or `last`.
+        checkpoint: the checkpoint of the run, see `runs.names.Checkpoint`.
 
     Raises:
         InputError: there is no such file; the folder is a store.
@@ -54,7 +60,8 @@ def check_has_model(path: Path, checkpoint: str) -> None:
         return
     if kind_of_folder(path) == "store":
         raise _taken_for(path, "run", "store")
-    raise InputError(file, "a checkpoint", found="no such file")
+    hint = "only trainings with --average have it" if checkpoint in (STUDENT, AVERAGE) else None
+    raise InputError(file, "a checkpoint", found="no such file", hint=hint)
 
 
 def _taken_for(path: Path, expected: Kind, found: Kind) -> InputError:

@@ -60,6 +60,10 @@ class TrainingState:
             and if only the method can tell.
         network: the kind of that network, see `architecture.describe`.
         code: version and commit of the code that trains; empty in older checkpoints.
+        average: state dict of the segmenter's moving average; empty if none is kept.
+        best_others: the highest Dice of what is validated beside the predictor, by the name of its
+            checkpoint.
+        best_steps: iterations done when that checkpoint was made.
     """
 
     step: int
@@ -80,6 +84,9 @@ class TrainingState:
     predicts: str | None = None
     network: Mapping[str, Any] | None = None
     code: Mapping[str, Any] = field(default_factory=dict)
+    average: Mapping[str, Any] = field(default_factory=dict)
+    best_others: Mapping[str, float] = field(default_factory=dict)
+    best_steps: Mapping[str, int] = field(default_factory=dict)
     path: Path = field(default=Path("checkpoint"), compare=False)
 
     def to_dict(self) -> dict[str, Any]:
@@ -116,6 +123,7 @@ class TrainingState:
         for numbers in (loss_scale, carried):
             for name in numbers.values:
                 numbers.number(name, -1e30, 1e30, also=math.nan)
+        others, steps = fields.fields("best_others", {}), fields.fields("best_steps", {})
         return cls(
             step=step,
             best=fields.number("best", 0, 1, also=-math.inf),
@@ -136,6 +144,9 @@ class TrainingState:
             predicts=fields.text("predicts", "") if "predicts" in values else None,
             network=fields.fields("network").values if "network" in values else None,
             code=fields.fields("code", {}).values,
+            average=fields.fields("average", {}).values,
+            best_others={name: others.number(name, 0, 1) for name in others.values},
+            best_steps={name: steps.whole(name, 0, step) for name in steps.values},
         )
 
 

@@ -62,6 +62,23 @@ def load_statistics(predictor: nn.Module, values: Any, path: Path) -> None:
         raise InputError(path, f"finite statistics, {broken} is not")
 
 
+def load_average(network: nn.Module, values: Any, path: Path) -> None:
+    """Give a copy of a method's segmenter the moving average of a checkpoint.
+
+    Args:
+        network: the copy.
+        values: the checkpoint's entry `average`.
+        path: the checkpoint.
+
+    Raises:
+        InputError: an entry is missing, or is of another kind or shape, or is not finite.
+    """
+    _load(network, Fields(values, path, "average"))
+    broken = next((n for n, v in network.state_dict().items() if not v.isfinite().all()), None)
+    if broken is not None:
+        raise InputError(path, f"a finite average, {broken} is not")
+
+
 def _load(module: nn.Module, fields: Fields, *, strict: bool = True) -> None:
     """Give a module the state in a checkpoint's entry; all of it, if `strict`."""
     for name, weight in module.state_dict().items():

@@ -47,5 +47,7 @@ def with_interval(config: TrainConfig, store: Store, split: Split) -> TrainConfi
     if config.validate_every is not None:
         return config
     batch = config.batch_labelled + config.batch_unlabelled
-    interval = validation_interval(config.iterations, scored_slices(store, split), batch)
+    networks = 2 if config.average else 1  # the average is scored, too
+    scored = networks * scored_slices(store, split)
+    interval = validation_interval(config.iterations, scored, batch)
     return replace(config, validate_every=interval)

@@ -1,11 +1,11 @@
 """Save the state of a training: on one process, whole or not at all, and never with a NaN in it.
 
 A thread writes while the training continues. It has a copy of the state, and the next one waits for
-it. The last checkpoint comes before the best one: a training that is killed between them has its
-whole state, and writes its best checkpoint when it is resumed.
+it. The last checkpoint comes before the best ones: a training that is killed between them has its
+whole state, and writes its best checkpoints when it is resumed.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from threading import Thread
 from typing import Any
@@ -19,7 +19,7 @@ from diffrect.errors import InputError
 from diffrect.runs.checkpoint import checkpoint_path, load_checkpoint, save_checkpoint
 from diffrect.runs.folder import forget_replaced, make_room
 from diffrect.runs.model_state import ModelState
-from diffrect.runs.names import BEST, LAST, PREVIOUS
+from diffrect.runs.names import LAST, PREVIOUS
 from diffrect.runs.resume import TrainingState
 from diffrect.training.finite import check_state
 
@@ -46,12 +46,12 @@ class Saver:
         """Whether something could not be written, on this process; `wait` says what."""
         return self.failure is not None
 
-    def save(self, state: TrainingState, model: ModelState | None = None) -> None:
-        """Write the last checkpoint and, if it is given, the best one, after those before them.
+    def save(self, state: TrainingState, models: Mapping[str, ModelState] | None = None) -> None:
+        """Write the last checkpoint and then the best ones that are given, after those before them.
 
         Args:
             state: the state of the training; each process checks its own.
-            model: the best model so far, a part of the same state.
+            models: by the names of their checkpoints, the best models so far, parts of that state.
 
         Raises:
             InputError: a number in the state is not finite; or see `wait`, about those before.
@@ -60,29 +60,29 @@ class Saver:
         self.wait()
         # Weights that are not finite are never saved.
         where = f"{checkpoint_path(self.run, LAST)} after iteration {state.step}"
-        numbers = ("method", "optimizers", "statistics")
+        numbers = ("method", "optimizers", "statistics", "average")
         check_state({name: getattr(state, name) for name in numbers}, where)
         if not self.fabric.is_global_zero:
             return
         last = copied(state.to_dict())
-        best = None if model is None else copied(model.to_dict())
+        best = {name: copied(model.to_dict()) for name, model in (models or {}).items()}
         self.thread = Thread(target=self._try, args=(self._write, last, best), name="checkpoint")
         self.thread.start()
 
-    def save_missing_best(self, best_step: int | None, model: Callable[[], ModelState]) -> None:
-        """Write the best checkpoint if a kill has kept it from being written.
+    def save_missing(self, name: str, model: ModelState) -> None:
+        """Write a best checkpoint if a kill has kept it from being written.
 
         Args:
-            best_step: iterations that it has seen.
-            model: returns the model of the present state, which has seen as many.
+            name: of the checkpoint.
+            model: the model of the present state, which it has to hold.
 
         Raises:
             OSError: it could not be written.
         """
-        path = checkpoint_path(self.run, BEST)
-        if not self.fabric.is_global_zero or (path.is_file() and _step_of(path) == best_step):
+        path = checkpoint_path(self.run, name)
+        if not self.fabric.is_global_zero or (path.is_file() and _step_of(path) == model.step):
             return
-        save_checkpoint(model().to_dict(), path)
+        save_checkpoint(model.to_dict(), path)
 
     def wait(self) -> None:
         """Wait until everything is written.
@@ -120,16 +120,16 @@ class Saver:
         except BaseException as error:  # whatever it is, the training has to hear of it
             self.failure = error
 
-    def _write(self, last: dict[str, Any], best: dict[str, Any] | None) -> None:
-        """Write the last checkpoint and the best one; this runs in the thread."""
+    def _write(self, last: dict[str, Any], best: dict[str, dict[str, Any]]) -> None:
+        """Write the last checkpoint and the best ones; this runs in the thread."""
         run = self.run
         if self.lock is not None:
             self.lock.check()
         # The last checkpoint keeps the one before it, in case its file is damaged later.
         save_checkpoint(last, checkpoint_path(run, LAST), checkpoint_path(run, PREVIOUS))
         forget_replaced(run)
-        if best is not None:
-            save_checkpoint(best, checkpoint_path(run, BEST))
+        for name, model in best.items():
+            save_checkpoint(model, checkpoint_path(run, name))
         make_room(run)
 
 

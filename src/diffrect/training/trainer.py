@@ -5,7 +5,8 @@ resumed ends with the same weights as one that was not.
 """
 
 import math
-from dataclasses import asdict
+from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -37,9 +38,11 @@ from diffrect.methods.registry import Resolved, resolve
 from diffrect.plugins.settings import plugin_options
 from diffrect.runs.architecture import describe
 from diffrect.runs.model_state import ModelState, halved, name_of
+from diffrect.runs.names import BEST
 from diffrect.runs.provenance import code_version
 from diffrect.runs.resume import TrainingState
-from diffrect.runs.state import load_optimizers, load_weights
+from diffrect.runs.state import load_average, load_optimizers, load_weights
+from diffrect.training.average import Candidates, WeightAverage
 from diffrect.training.fabric import DTYPES, batch_explained, launch, make_fabric
 from diffrect.training.finite import Guard
 from diffrect.training.loggers.names import parse_loggers, takes_pictures
@@ -95,6 +98,10 @@ class Trainer:
             name: cast(Optimizer, self.fabric.setup_optimizers(optimizer))
             for name, optimizer in self.method.optimizers().items()
         }
+        self.candidates: Candidates | None = None
+        if config.average:
+            average = WeightAverage(self.method, config.average, self.fabric)
+            self.candidates = Candidates(self.method, average)
         self.shown = classes_shown(store, split.val)
         self.step = 0
         self.precise: PreciseStatistics | None = None
@@ -160,6 +167,8 @@ class Trainer:
 
         # Moving averages follow the weights.
         self.method.after_step(self.step)
+        if self.candidates is not None and self.guard.blow_up is None:
+            self.candidates.average.follow(batch, self.step)
         self.step += 1
         return logs | self.guard.counts
 
@@ -220,7 +229,7 @@ class Trainer:
 
     def state(self) -> TrainingState:
         """Return everything needed to resume."""
-        predictor = self.method.predictor
+        predictor, others = self.method.predictor, self.candidates
         return TrainingState(
             step=self.step,
             best=self.best,
@@ -240,7 +249,20 @@ class Trainer:
             predicts=name_of(predictor, self.method),
             network=describe(predictor),
             code=asdict(code_version()),
+            average={} if others is None else others.average.network.state_dict(),
+            best_others={} if others is None else dict(others.best),
+            best_steps={} if others is None else dict(others.best_steps),
         )
+
+    def model_states(self, step: int) -> dict[str, ModelState]:
+        """Return the models that are best after iteration `step`, by their checkpoints' names."""
+        states = {BEST: self.model_state()} if self.best_step == step else {}
+        if self.candidates is not None:
+            for name, network in self.candidates.networks():
+                if self.candidates.best_steps.get(name) == step:
+                    kind, weights = describe(network), network.state_dict()
+                    states[name] = replace(self.model_state(), network=kind, predictor=weights)
+        return states
 
     def model_state(self) -> ModelState:
         """Return what predicts and rectifies."""
@@ -265,6 +287,10 @@ class Trainer:
         self.validated, self.method.carried = state.validated, state.carried
         self.best_step = state.best_step
         self.guard.skipped, self.guard.overflows = state.skipped, state.overflows
+        if self.candidates is not None:
+            load_average(self.candidates.average.network, state.average, state.path)
+            self.candidates.best = dict(state.best_others)
+            self.candidates.best_steps = dict(state.best_steps)
 
     # ---- the loop -----------------------------------------------------------------------------
 
@@ -277,8 +303,9 @@ class Trainer:
         """
         monitor.remark(self.method.remarks)
         self.open_album()
-        if self.step and self.step == self.best_step:
-            self.saver.save_missing_best(self.step, self.model_state)
+        if self.step:
+            for name, model in self.model_states(self.step).items():
+                self.saver.save_missing(name, model)
         try:
             self.take_iterations(monitor, stop)
             self.saver.wait()
@@ -357,8 +384,12 @@ class Trainer:
     @property
     def segmenter(self) -> Segmenter:
         """The predictor as it is now, over whole slices."""
+        return self.over_slices(self.predictor)
+
+    def over_slices(self, network: nn.Module) -> Segmenter:
+        """Return a network that sees whole slices as the predictor does."""
         return Segmenter(
-            self.predictor,
+            network,
             self.config.side,
             self.views.interpolation,
             self.config.spacing,
@@ -376,19 +407,14 @@ class Trainer:
 
         If a stop is asked for meanwhile, the validation is left for the next session.
         """
-        # The network that predicts is scored on whole volumes.
+        # The network that predicts is scored on whole volumes, and those that compete with it.
         monitor.validation_begins()
-        scores = validate(
-            self.segmenter,
-            self.store,
-            self.split.val,
-            self.shown,
-            self.fabric,
-            stop,
-            monitor.validating,
-            None if self.album is None else self.album.look,
-        )
-        if scores is None:
+        predictor, score = self.predictor, partial(self.scores, monitor=monitor, stop=stop)
+        scores = score(predictor)
+        others: dict[str, float] | None = {}
+        if scores is not None and self.candidates is not None:
+            others = self.candidates.dice(predictor, scores, score)
+        if scores is None or others is None:
             return
 
         # The report is on the disk before the checkpoints that follow from it.
@@ -400,12 +426,30 @@ class Trainer:
         kept = better or math.isnan(self.last_dice)
         if kept:
             self.best_step = self.step
+        if self.candidates is not None:
+            self.candidates.judge(others, self.step)
+        named = {f"{name}_dice": dice for name, dice in others.items()}
         pictures = {} if self.album is None else self.album.pictures(self.method, self.step)
-        monitor.validation(self.step, scores, self.best, pictures)
+        monitor.validation(self.step, scores | named, self.best, pictures)
         monitor.sync()
 
-        # The best model so far is kept apart from the last state.
-        self.saver.save(self.state(), self.model_state() if kept else None)
+        # The best models so far are kept apart from the last state.
+        self.saver.save(self.state(), self.model_states(self.step))
+
+    def scores(
+        self, network: nn.Module, monitor: Monitor, stop: StopRequest
+    ) -> dict[str, float] | None:
+        """Return what `validate` says of a network; None if a stop was asked for."""
+        return validate(
+            self.over_slices(network),
+            self.store,
+            self.split.val,
+            self.shown,
+            self.fabric,
+            stop,
+            monitor.validating,
+            self.album.look if self.album is not None and network is self.predictor else None,
+        )
 
 
 def seed_everything(seed: int, rank: int, step: int) -> None:

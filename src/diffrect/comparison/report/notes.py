@@ -50,14 +50,21 @@ def _split_note(comparison: Comparison) -> str:
     first = comparison.results[0]
     cases, patients = count(len(first.cases), "case"), count(first.patients, "patient")
     line = f"Split: {SPLIT_NAMES[comparison.split]} ({comparison.split}), {cases} of {patients}."
-    if comparison.split == "val" and comparison.protocol["checkpoint"] == "best":
+    if comparison.split == "val" and comparison.protocol["checkpoint"] != "last":
         line += " The same patients chose the checkpoint and are reported."
     return line
 
 
+_CHECKPOINTS = {
+    "best": "best by mean validation Dice",
+    "last": "last",
+    "student": "the student's best by its mean validation Dice",
+    "average": "the moving average's best by its mean validation Dice",
+}
+
+
 def _checkpoint_note(comparison: Comparison) -> str:
-    best = comparison.protocol["checkpoint"] == "best"
-    chosen = "best by mean validation Dice" if best else "last"
+    chosen = _CHECKPOINTS[comparison.protocol["checkpoint"]]
     steps = sorted({result.step for result in comparison.results})
     one = len(steps) == 1
     reached = f"iteration {steps[0]}" if one else f"iterations {steps[0]} to {steps[-1]}"

@@ -26,7 +26,7 @@ from diffrect.runs.names import CELL_FILE
 # has batches of its own.
 _PROTOCOL = (*names_with(Role.RESULT, Role.CHOICE), "devices")
 # Files of earlier versions do not name these, and had the defaults.
-_ADDED = ("spacing", "crop", "sync_batchnorm", "precise_statistics", "deterministic")
+_ADDED = ("spacing", "crop", "sync_batchnorm", "precise_statistics", "average", "deterministic")
 _EVALUATION = ("split", "checkpoint", "empty")
 
 
