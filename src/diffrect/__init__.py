@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from diffrect.errors import InputError
     from diffrect.evaluation.evaluate import evaluate
     from diffrect.evaluation.export import export
+    from diffrect.inference.ensemble import Ensemble
     from diffrect.inference.model import Model
     from diffrect.inference.predict import predict
     from diffrect.inference.rectify import rectify
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     __version__: str
 
 __all__ = [
+    "Ensemble",
     "InputError",
     "Model",
     "SourceOptions",
@@ -52,6 +54,7 @@ __all__ = [
 ]
 
 _MODULES = {
+    "Ensemble": "diffrect.inference.ensemble",
     "InputError": "diffrect.errors",
     "Model": "diffrect.inference.model",
     "SourceOptions": "diffrect.data.source_options",

@@ -144,6 +144,11 @@ class TrainConfig:
         default=None, metadata=PATIENTS
     )
     """Patients with labels that a drawn split keeps to report a result on."""
+    validate_slices: Annotated[float | None, Shown("SHARE", default="none")] = field(
+        default=None, metadata=PATIENTS
+    )
+    """With too few labelled patients to spare one: the share of each labelled scan, in one block,
+    that is left out of the training to choose a checkpoint by."""
     size: int = field(default=256, metadata=RESULT)
     """Slices are resized to this many pixels in height and width; any number will do."""
     spacing: Annotated[float | None, Shown("MM", default="resize to --size")] = field(
@@ -221,6 +226,10 @@ class TrainConfig:
         for name in ("val_patients", "test_patients"):
             if getattr(self, name) is not None:
                 at_least(name, getattr(self, name), 0)
+        share = self.validate_slices
+        if share is not None and not 0 < share <= 0.5:
+            expected = "a share above 0, up to 0.5"
+            raise InputError("validate_slices", expected, got=share, setting="validate_slices")
         if self.validate_every is not None:
             at_least("validate_every", self.validate_every, 1)
         if self.threads is not None:

@@ -1,15 +1,19 @@
-"""Read text and YAML that come from outside: regular files of bounded length, values within bounds.
+"""Read text and YAML from outside: regular files of bounded length, values within bounds; make CSV.
 
 Text may be longer, deeper or stranger than anybody writes by hand, also on purpose. Whatever is
 wrong with it is one `InputError` that names the file.
 """
 
+import csv
+import io
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from diffrect.checks import regular_file
+from diffrect.console import visible
 from diffrect.errors import InputError
 
 LONGEST_TEXT = 2**28
@@ -23,6 +27,8 @@ _LARGEST_INTEGER = 2**64
 _LONGEST_NUMBER = 64  # characters
 # What yaml raises for text that it takes for a date, a number or the like, and then cannot convert.
 _UNREADABLE = (ValueError, OverflowError, LookupError, AttributeError, TypeError)
+# A spreadsheet takes a cell that begins with one of these for a formula.
+_FORMULA = tuple("=+-@\t\r＝＋－＠")
 
 
 def read_text(
@@ -184,3 +190,22 @@ _Loader.yaml_implicit_resolvers = {
 }
 _Loader.add_constructor("tag:yaml.org,2002:int", _Loader.construct_yaml_int)
 _Loader.add_constructor("tag:yaml.org,2002:float", _Loader.construct_yaml_float)
+
+
+def csv_text(heading: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """Return a table as CSV.
+
+    Text that a spreadsheet would take for a formula, because it begins with `=`, `+`, `-` or `@`,
+    gets an apostrophe in front. Numbers stay numbers.
+    """
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(map(_cell, heading))
+    writer.writerows(map(_cell, row) for row in rows)
+    return text.getvalue()
+
+
+def _cell(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    return "'" * value.startswith(_FORMULA) + visible(value)

@@ -61,7 +61,7 @@ def test_a_method_of_your_own_is_asked(capsys: pytest.CaptureFixture[str]) -> No
     ("typed", "message"),
     [
         ("uam", "uam: expected one of supervised, .*; did you mean uamt[?]"),
-        ("no.such:Method", "no.such:Method: expected one of .*"),
+        ("no.such:Method", "no.such:Method: expected a module on PYTHONPATH, or --plugin .*"),
         ("a b", "b: expected no more than diffrect options METHOD; see diffrect options --help"),
     ],
 )

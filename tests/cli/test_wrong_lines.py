@@ -45,6 +45,8 @@ TYPED = {
     "HELP",
     "train store run \u2014seed 5": "\u2014seed: diffrect train has no such option; did you mean "
     "--seed? HELP",
+    "train store run ---seed 5": "---seed: diffrect train has no such option; did you mean "
+    "--seed? HELP",
     "train store run --rate 5": "--rate: diffrect train has no such option; did you mean "
     "--learning-rate? HELP",
     "train store run --size": "--size: expected a value, got none; HELP",

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import h5py
@@ -20,8 +21,10 @@ from diffrect.data import prepare as module
 from diffrect.data.prepare import prepare
 from diffrect.data.source_options import SourceOptions
 from diffrect.data.store import Store
+from diffrect.data.task import Task
 from diffrect.errors import InputError
 from diffrect.inference.model import Model
+from diffrect.runs.folder import check_same_task
 from diffrect.training.train import train
 from support.disk import contents
 from support.tiny import scan, write_acdc, write_dataset_json, write_nifti
@@ -113,7 +116,7 @@ def test_stores_and_checkpoints_from_before_there_was_a_choice(
 ) -> None:
     store = prepare(decathlon_folder, tmp_path / "store", progress=False)
     settings = json.loads((store.path / "store.json").read_text())
-    for name in ("axis", "options", "checksum"):
+    for name in ("axis", "symmetries", "options", "checksum"):
         del settings[name]
     settings["version"] = 1
     for entry in settings["cases"]:
@@ -122,7 +125,10 @@ def test_stores_and_checkpoints_from_before_there_was_a_choice(
     (store.path / "store.json").write_text(json.dumps(settings))
     assert Store(store.path).axis == "2"
     assert Store(store.path).cases["part_000"].axis == 2
+    assert Store(store.path).task.symmetries is None
     prepare(decathlon_folder, store.path, resume=True, progress=False)
+    # A statement of today is no reason to refuse it.
+    prepare(decathlon_folder, store.path, symmetries="flips", resume=True, progress=False)
 
     run = Path(shutil.copytree(tiny_run, tmp_path / "run"))
     state = torch.load(run / "checkpoints" / "best.pt", weights_only=True)
@@ -130,6 +136,30 @@ def test_stores_and_checkpoints_from_before_there_was_a_choice(
     torch.save(state, run / "checkpoints" / "best.pt")
     assert Model.load(run).axis == "2"
     assert Model.load(run).config == Model.load(tiny_run).config
+
+
+def test_what_may_be_done_to_slices(
+    acdc_folder: Path, decathlon_copy: Path, tiny_run: Path, store: Store, tmp_path: Path
+) -> None:
+    assert store.task.symmetries == "turns"  # the layout says so
+    assert Model.load(tiny_run).task.symmetries == "turns"
+    assert prepare(decathlon_copy, tmp_path / "tiny", progress=False).task.symmetries is None
+    file = decathlon_copy / "dataset.json"
+    file.write_text(file.read_text().replace('"Tiny"', '"Hippocampus"'))
+    path = tmp_path / "hippocampus"
+    assert prepare(decathlon_copy, path, progress=False).task.symmetries == "none"
+    again = prepare(decathlon_copy, path, symmetries="flips", repair=True, progress=False)
+    assert again.task.symmetries == "flips"
+    assert prepare(decathlon_copy, path, repair=True, progress=False).task.symmetries == "flips"
+    with pytest.raises(InputError, match="--symmetries: expected one of none, flips, turns"):
+        prepare(decathlon_copy, path, symmetries="all", progress=False)  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="one of none, flips, turns under 'symmetries'"):
+        Task.from_dict({**store.task.to_dict(), "symmetries": ["flips"]})
+    # It says nothing about what a model was trained for, so that other statements fit, too.
+    other = replace(store.task, symmetries=None)
+    assert other == store.task
+    assert store.task.difference(other) is None
+    check_same_task(store.task, other, tiny_run)
 
 
 def test_labels_in_another_place_need_trust(decathlon_copy: Path, tmp_path: Path) -> None:

@@ -208,7 +208,10 @@ def test_unlabelled_cases_are_left_out(run, store, monkeypatch):
     [
         ({"split": "train"}, "--split: expected one of val, test, all, got 'train'"),
         ({"empty": "zero"}, "--empty: expected one of undefined, reference, got 'zero'"),
-        ({"device": "toaster"}, "--device toaster: expected one that torch finds here"),
+        (
+            {"device": "toaster"},
+            "--device: expected auto, cpu, cuda, cuda:1 (one of several) or mps",
+        ),
     ],
 )
 def test_bad_options(run, option, message):

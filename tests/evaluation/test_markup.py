@@ -7,7 +7,8 @@ import re
 import pytest
 from markdown import markdown
 
-from diffrect.evaluation.markup import csv_text, latex_text, markdown_text
+from diffrect.evaluation.markup import latex_text, markdown_text
+from diffrect.text_files import csv_text
 
 HOSTILE = [
     r"\[x](https://evil.example)",

@@ -2,6 +2,7 @@
 
 import sys
 
+import numpy as np
 import onnx
 import pytest
 import torch
@@ -10,6 +11,7 @@ import diffrect
 import diffrect.inference.export as export_module
 from diffrect.cli import main as cli
 from diffrect.errors import InputError
+from diffrect.inference.ensemble import Ensemble
 from diffrect.inference.model import Model
 from diffrect.inference.onnx import METADATA_KEY, OnnxNetwork
 from diffrect.inference.predict import predict
@@ -38,6 +40,19 @@ def test_remembers_the_task(tiny_run, exported):
     ours, theirs = Model.load(tiny_run, checkpoint="last"), Model.load(exported)
     assert (theirs.task, theirs.config, theirs.step) == (ours.task, ours.config, ours.step)
     assert theirs.interpolation == ours.interpolation
+
+
+def test_predicts_with_others_and_in_several_views(tiny_run, exported):
+    image = np.random.default_rng(0).random((20, 18, 3))
+    ours, theirs = Model.load(tiny_run, checkpoint="last", device="cpu"), Model.load(exported)
+    views = ours.averaging_views("rotations").predict(image)
+    assert (theirs.averaging_views("rotations").predict(image) == views).mean() > 0.999
+    together = Ensemble([ours, theirs]).predict(image)
+    assert (together == ours.predict(image)).mean() > 0.999
+    with pytest.raises(
+        InputError, match="--precision bf16: expected another model than one of ONNX"
+    ):
+        theirs.in_half_precision()
 
 
 def test_batch_norm_is_gone(exported):

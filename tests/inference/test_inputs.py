@@ -9,7 +9,7 @@ import torch
 from pydicom.uid import RTStructureSetStorage
 from torch import Tensor, nn
 
-import diffrect.inference.predict as predicting
+import diffrect.inference.predict_file as predicting
 from diffrect.cli.main import main
 from diffrect.config import TrainConfig
 from diffrect.data.task import Task

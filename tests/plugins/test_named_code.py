@@ -137,5 +137,9 @@ def test_libraries_need_no_naming() -> None:
 def test_prediction_asks_for_no_views() -> None:
     config = TrainConfig(options={"weak_view": "hostile:f", "strong_view": "hostile:g"})
     check_settings(config, "f", predicts=True)
+    logged = TrainConfig(logger="tensorboard,hostile:Log('x')")
+    check_settings(logged, "f", predicts=True)
+    with pytest.raises(InputError, match="names the logger hostile:Log"):
+        check_settings(logged, "f")
     with pytest.raises(InputError, match="names the weak_view hostile:f"):
         check_settings(config, "f")

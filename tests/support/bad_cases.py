@@ -285,7 +285,11 @@ EVALUATE = {
     ),
     "no store": ("run --store no", "no: expected a store made by prepare, .*", nothing),
     "another store": ("run --store other", "other: expected the classes of run, .*", nothing),
-    "no such device": ("run --device tpu9", "--device tpu9: expected one that .*", nothing),
+    "no such device": (
+        "run --device tpu9",
+        "--device: expected auto, cpu, cuda, .* or mps, got 'tpu9'",
+        nothing,
+    ),
 }
 
 FINE = scan((20, 20, 2), 4, seed=1)[0]
@@ -335,7 +339,7 @@ PREDICT = {
     "below a file": ("run a.nii.gz/out a.nii.gz", "a.nii.gz/out.*: Not a directory", nothing),
     "no GPU": (
         "run out a.nii.gz --device cuda",
-        "--device cuda: expected one that torch finds here, such as cpu",
+        "--device cuda: expected what this machine has, found .*; give --device cpu",
         nothing,
     ),
 }

@@ -5,6 +5,7 @@ import re
 import sys
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 from torch.autograd import DeviceType
@@ -23,6 +24,7 @@ from diffrect.config import TrainConfig
 from diffrect.methods.registry import METHODS
 from diffrect.networks.unet import UNet
 from side_by_side import take_turns
+from support.tiny import ACDC_SHAPE
 
 
 def test_turns_are_taken_and_the_first_is_not_counted():
@@ -40,6 +42,8 @@ def test_prediction(tiny_run, exported, acdc_folder, tmp_path, monkeypatch, caps
     found = dict(re.findall(r"voxels that (.+) labels otherwise: (\d+)", printed))
     assert found["ours, slice by slice"] == found["ONNX"] == "0"
     assert re.search(r"diffrect +[\d.]+ +[\d.]+ +1\.00", printed)
+    assert re.search(r"diffrect, bf16 +[\d.]+ +[\d.]+ +[\d.]+\n", printed)
+    assert int(found["ours in bf16"]) < 0.05 * np.prod(ACDC_SHAPE)
 
 
 def test_loading(acdc_folder, monkeypatch, capsys):

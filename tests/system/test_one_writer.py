@@ -8,7 +8,7 @@ import pytest
 
 import diffrect.evaluation.evaluate as evaluate_module
 import diffrect.inference.export as export_module
-import diffrect.inference.predict as predict_module
+import diffrect.inference.predict_file as predict_module
 from diffrect.cli import main as cli
 from diffrect.comparison.cell import clear_unusable
 from diffrect.distributed.locks import LockedError, sole_writer
@@ -43,14 +43,14 @@ def test_a_second_predict_into_a_folder_is_refused(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    out, segment = tmp_path / "out", predict_module.segment
+    out, segment = tmp_path / "out", predict_module.segment_by_all
     command = ["predict", str(tiny_run), str(out), str(image), "--overwrite", "--quiet"]
 
     def others(*arguments: Any, **options: Any) -> Any:
         assert cli.main(command) == 2
         return segment(*arguments, **options)
 
-    monkeypatch.setattr(predict_module, "segment", others)
+    monkeypatch.setattr(predict_module, "segment_by_all", others)
     predict(tiny_run, out, [image], progress=False)
     said = capsys.readouterr().err
     assert said.startswith(f"diffrect: error: {out}: is being written by process ")

@@ -13,6 +13,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from diffrect.config import TrainConfig
 from diffrect.data.choose_split import split_of
 from diffrect.data.record import SliceIndex
+from diffrect.data.splits.blocks import Block
 from diffrect.data.store import Store
 from diffrect.evaluation.colours import class_colour
 from diffrect.methods.registry import complete
@@ -41,16 +42,19 @@ def test_places_are_spread_from_first_to_last() -> None:
 
 
 def test_validation_slices_show_something_and_stay_the_same(store: Store) -> None:
-    cases = list(store.cases)
+    names = list(store.cases)
+    cases = [Block(case.id, 0, case.slices) for case in store.cases.values()]
     chosen = choose_by_label(store, cases, 4)
     assert chosen == choose_by_label(store, cases, 4)
-    assert [index.case for index in chosen] == [cases[place] for place in (0, 3, 6, 9)]
+    assert [index.case for index in chosen] == [names[place] for place in (0, 3, 6, 9)]
     for case, position in chosen:
         sizes = (store.label(case) > 0).sum(axis=(1, 2))
         assert sizes[position] == sizes.max()
     several = choose_by_label(store, cases[:2], 5)
-    assert [index.case for index in several].count(cases[0]) == 3
+    assert [index.case for index in several].count(names[0]) == 3
     assert len(set(several)) == 5
+    part = [Block(names[0], 1, 3)]
+    assert {index.position for index in choose_by_label(store, part, 9)} == {1, 2}
     assert choose_by_label(store, [], 4) == choose_by_label(store, cases, 0) == []
 
 
@@ -124,8 +128,8 @@ def test_looking_changes_nothing_that_training_knows(
     before = {name: value.clone() for name, value in tensors(trainer).items()}
     modes = [module.training for module in trainer.method.modules()]
     random = torch.get_rng_state()
-    for case in {index.case for index in trainer.album.validation}:
-        trainer.album.look(case, np.ones((3, 26, 22), np.uint8))
+    for block in trainer.scored:
+        trainer.album.look(block, np.ones((3, 26, 22), np.uint8))
     drawn = trainer.album.pictures(trainer.method, trainer.step)
     assert drawn.keys() == {VALIDATION, PSEUDO_LABELS}
     assert trainer.album.drawing

@@ -51,7 +51,7 @@ def test_every_field_has_a_role() -> None:
 def test_roles_say_what_may_differ_in_a_resumed_run(tmp_path: Path) -> None:
     config = TrainConfig()
     free = {"devices", "nodes", "device", "workers", "nonfinite", "split_file", "labelled"}
-    free |= {"val_patients", "test_patients", "threads", "logger", "log_images"}
+    free |= {"val_patients", "test_patients", "threads", "validate_slices", "logger", "log_images"}
     assert names_with(Role.CHOICE) == ("validate_every",)
     assert set(names_with(Role.MACHINE, Role.PATIENTS)) == free
     check_same_config(config, replace(config, workers=3, labelled="2"), tmp_path)
@@ -114,7 +114,7 @@ def test_every_departure_is_an_option_of_its_own() -> None:
         (TrainConfig(method="best"), "--method best: expected one of supervised"),
         (TrainConfig(method="diffrect.methods.losses:dice_loss"), "expected a subclass"),
         (TrainConfig(method="no.such:Method"), "--method no.such:Method"),
-        (TrainConfig(method=":"), "--method :: expected one of"),
+        (TrainConfig(method=":"), "--method :: expected MODULE:NAME such as"),
         (TrainConfig(options={"confidense": 1}), "--option confidense: expected one of"),
         (
             TrainConfig(options={"confidence": "high"}),

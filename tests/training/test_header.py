@@ -11,7 +11,8 @@ from diffrect.config import TrainConfig
 from diffrect.data.choose_split import resolve_split
 from diffrect.data.store import Store
 from diffrect.methods.registry import complete
-from diffrect.training.forecast import Forecast, duration, has_quick_bf16, ways_out
+from diffrect.networks.half import has_quick_bf16
+from diffrect.training.forecast import Forecast, duration, ways_out
 from diffrect.training.header import header
 from diffrect.training.trainer import Trainer
 

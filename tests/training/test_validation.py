@@ -9,6 +9,8 @@ import pytest
 
 from diffrect.config import TrainConfig
 from diffrect.data.prepare import prepare
+from diffrect.data.split import Split
+from diffrect.data.splits.blocks import Block
 from diffrect.data.store import Store
 from diffrect.runs.checkpoint import checkpoint_path, load_checkpoint
 from diffrect.training.train import train
@@ -53,6 +55,10 @@ def predict_in_turn(monkeypatch: pytest.MonkeyPatch, codes: list[int]) -> None:
         return np.full((len(image), *image.shape[-2:]), next(left), np.uint8)
 
     monkeypatch.setattr(Segmenter, "labels", labels)
+
+
+def scans(store: Store, *patients: str) -> list[Block]:
+    return store.validation_blocks(Split(train=(), val=patients))
 
 
 def step_of(run: Path, name: str) -> int:
@@ -111,9 +117,9 @@ def test_where_nobody_validates_the_last_is_the_best(
 
 def test_classes_shown(lesions: Store) -> None:
     names = lesions.classes[1:]
-    assert classes_shown(lesions, ("p0", NOTHING)) == names
-    assert classes_shown(lesions, (NOTHING, ONE)) == names[:1]
-    assert classes_shown(lesions, (NOTHING,)) == ()
+    assert classes_shown(lesions, scans(lesions, *("p0", NOTHING))) == names
+    assert classes_shown(lesions, scans(lesions, *(NOTHING, ONE))) == names[:1]
+    assert classes_shown(lesions, scans(lesions, *(NOTHING,))) == ()
 
 
 def test_resumed_without_anything_to_choose_by(lesions: Store, tmp_path: Path) -> None:

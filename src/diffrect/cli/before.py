@@ -106,13 +106,14 @@ def look_before_rectifying(run: Path, checkpoint: str, inputs: Sequence[Path]) -
 
 
 def look_before_predicting(
-    run: Path, checkpoint: str, inputs: Sequence[Path], plugins: Sequence[str]
+    runs: Sequence[Path], checkpoint: str, inputs: Sequence[Path], plugins: Sequence[str]
 ) -> None:
-    """Refuse images or a model that are not there, and load plug-ins.
+    """Refuse images or models that are not there, and load plug-ins.
 
     Raises:
         InputError: naming it.
     """
     list_scans(inputs, 1)
-    check_has_model(run, checkpoint)
+    for run in runs:
+        check_has_model(run, checkpoint)
     load_plugins(plugins)

@@ -158,7 +158,10 @@ def _patients(run: Path) -> dict[str, str]:
         "val": split.val,
         "test": split.test,
     }
-    return {"patients": ", ".join(f"{name} {len(ids)}" for name, ids in parts.items())}
+    facts = {"patients": ", ".join(f"{name} {len(ids)}" for name, ids in parts.items())}
+    if split.val_slices:
+        facts["validates on"] = f"slices of training patients: {', '.join(split.val_slices)}"
+    return facts
 
 
 def _progress(run: Path) -> dict[str, str]:

@@ -12,6 +12,8 @@ from diffrect.config import Shown
 from diffrect.console import count, say
 from diffrect.distributed.ranks import is_first
 
+Precision = Literal["32-true", "bf16"]
+Tta = Literal["off", "auto", "rotations", "flips", "turns"]
 Axis = Literal["model", "auto", "0", "1", "2", "axial", "coronal", "sagittal"]
 
 
@@ -25,10 +27,16 @@ class Predict:
     """Folder for the label files, each named like its image."""
     inputs: Annotated[Place[tuple[Path, ...]], Shown("INPUT...")]
     """Image files, folders of them or of a DICOM series, or patterns such as 'scans/*.nrrd'."""
+    also: Annotated[tuple[Path, ...], Shown("RUN")] = ()
+    """Another model, such as of another seed, to average with RUN."""
     checkpoint: Checkpoint = "best"
     """Best by validation, the last, or after train --average the best student or average."""
     device: Device = "auto"
     """What computes; auto takes a GPU if there is one, cuda:1 the second of several."""
+    precision: Precision = "32-true"
+    """Number type of the network: bf16 is quicker where the device computes with it."""
+    tta: Tta = "off"
+    """Average views of each slice: auto, those that the model was trained on, or those named."""
     format: Literal["nifti", "same"] = "nifti"
     """Write NIfTI label files, or each label in the format of its image."""
     axis: Axis = "model"
@@ -37,6 +45,10 @@ class Predict:
     """Read only this channel, counted from 0, of images with several."""
     probabilities: Flag = False
     """Write NAME_probabilities.nii.gz beside each label file: float32, one volume per class."""
+    uncertainty: Flag = False
+    """Write NAME_entropy.nii.gz beside each label file: float32, 0 certain to 1."""
+    statistics: Flag = False
+    """Write OUT/statistics.csv: voxels, volume in ml and confidence of each class in each scan."""
     largest_component: Flag = False
     """Keep only the largest connected part of each class."""
     overwrite: Flag = False
@@ -53,25 +65,31 @@ class Predict:
         """Refuse what can be refused before the work is loaded."""
         from diffrect.cli.before import look_before_predicting
 
-        look_before_predicting(self.run, self.checkpoint, self.inputs, self.plugin)
+        runs = (self.run, *self.also)
+        look_before_predicting(runs, self.checkpoint, self.inputs, self.plugin)
 
     def __call__(self) -> None:
         from diffrect.inference.predict import predict
 
         written = predict(
-            self.run,
+            (self.run, *self.also),
             self.out,
             self.inputs,
             checkpoint=self.checkpoint,
             device=self.device,
+            precision=self.precision,
+            tta=self.tta,
             format=self.format,
             axis=None if self.axis == "model" else self.axis,
             channel=self.channel,
             probabilities=self.probabilities,
+            uncertainty=self.uncertainty,
+            statistics=self.statistics,
             largest_component=self.largest_component,
             overwrite=self.overwrite,
             progress=not self.quiet,
         )
         if not self.quiet and is_first():
-            say(f"{self.out}: {count(len(written), 'label file')}")
+            table = " and statistics.csv" if self.statistics else ""
+            say(f"{self.out}: {count(len(written), 'label file')}{table}")
             say_next("look at them over their images, for example in ITK-SNAP or 3D Slicer")

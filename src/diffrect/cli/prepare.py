@@ -37,6 +37,8 @@ class Prepare:
     """Percentiles for --intensity percentile."""
     window: Annotated[tuple[float, float] | None, Shown("LEVEL WIDTH")] = None
     """CT window for --intensity window, in the scanner's units."""
+    symmetries: Literal["layout", "none", "flips", "turns"] = "layout"
+    """What keeps labels right: mirroring slices (flips), quarter turns too, or none; for --tta."""
     workers: Annotated[int, Shown(default="one for each processor")] = field(
         default_factory=lambda: os.cpu_count() or 1
     )
@@ -65,6 +67,7 @@ class Prepare:
                 options=self.options,
                 axis=None if self.axis == "layout" else self.axis,
                 intensity=Intensity.of(self.intensity, self.percentiles, self.window),
+                symmetries=None if self.symmetries == "layout" else self.symmetries,
                 workers=self.workers,
                 overwrite=self.overwrite,
                 resume=self.resume,

@@ -79,6 +79,9 @@ def plan_cells(
         check_settings(cell.config, variants)
         with _naming(cell):
             check_name(cell.config.method)
+            if cell.config.validate_slices is not None:
+                got = f"{cell.config.validate_slices:g} of each scan"
+                raise InputError("--validate-slices", "none in a comparison", got=got)
             check_network_name(cell.config)
     return cells
 

@@ -20,7 +20,6 @@ from diffrect.console import count, plain, stdout_console
 from diffrect.data.choose_split import split_of
 from diffrect.data.fields import Fields
 from diffrect.data.loader import iterate
-from diffrect.data.split import Split
 from diffrect.data.store import Store
 from diffrect.json_files import read_json
 from diffrect.methods.registry import complete
@@ -30,7 +29,7 @@ from diffrect.training.trainer import Trainer
 from diffrect.training.validation import validate
 
 TIMED_STEPS = 3
-TIMED_PATIENTS = 2
+TIMED_SCANS = 4
 
 
 @dataclass(frozen=True)
@@ -126,15 +125,14 @@ def timed_minutes(config: TrainConfig, store: Store) -> float:
 
 def _validation(trainer: Trainer) -> float:
     """Return the seconds of one validation; 0 if nobody validates."""
-    split: Split = trainer.split
-    if not split.val:
+    if not trainer.scored:
         return 0.0
-    few = split.val[:TIMED_PATIENTS]
+    few = trainer.scored[:TIMED_SCANS]
 
     def validate_few() -> object:
         return validate(trainer.segmenter, trainer.store, few, trainer.shown, trainer.fabric)
 
-    return _timed(validate_few) * len(split.val) / len(few)
+    return _timed(validate_few) * len(trainer.scored) / len(few)
 
 
 def _timed(work: Callable[[], object]) -> float:

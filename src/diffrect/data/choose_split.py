@@ -9,6 +9,7 @@ from pathlib import Path
 from diffrect.config import TrainConfig
 from diffrect.console import warn
 from diffrect.data.split import Split
+from diffrect.data.splits.blocks import check_blocks, choose_blocks
 from diffrect.data.splits.drawn import DRAWN_AS_USUAL, HeldOut, draw_split
 from diffrect.data.splits.labelled import ALL, choose_labelled
 from diffrect.data.splits.split_file import read_split
@@ -32,6 +33,7 @@ def split_of(store: Store, config: TrainConfig) -> Split:
         labelled=config.labelled,
         seed=config.seed,
         held_out=HeldOut(config.val_patients, config.test_patients),
+        validate_slices=config.validate_slices,
     )
 
 
@@ -42,6 +44,7 @@ def resolve_split(
     labelled: str | None = None,
     seed: int = 1337,
     held_out: HeldOut = DRAWN_AS_USUAL,
+    validate_slices: float | None = None,
 ) -> Split:
     """Return the split to train with, checked against the store.
 
@@ -58,6 +61,7 @@ def resolve_split(
             without one, all, but of a published data set with its own split one.
         seed: draws the split if neither a file nor the data set gives one.
         held_out: how many patients a drawn split keeps from the training.
+        validate_slices: share of each labelled scan that validates in the place of patients.
 
     Returns:
         The split with its labelled patients.
@@ -73,6 +77,8 @@ def resolve_split(
     elif store.official_split is not None:
         split = store.official_split
     else:
+        if validate_slices is not None and held_out.val is None:
+            held_out = replace(held_out, val=0)
         split = draw_split(str(store.path), patients, held_out, seed)
     drawn = split_file is None and store.official_split is None
     where = str(split_file or f"{store.path}: {'drawn' if drawn else 'official'} split")
@@ -86,6 +92,9 @@ def resolve_split(
         split = _named_as_in(store, replace(split, labelled=chosen))
         where = f"--labelled {labelled}"
     _check_labelled(split, patients, where)
+    if validate_slices is not None:
+        split = _with_blocks(store, split, validate_slices)
+    check_blocks(split, store.cases, where)
     _warn_of_shared_patients(store, split)
     return split
 
@@ -106,6 +115,17 @@ def check_split(split: Split, store: Store, origin: str) -> None:
     patients = patients_by_label(store)
     _check_parts(split, patients, origin)
     _check_labelled(split, patients, origin)
+    check_blocks(split, store.cases, origin)
+
+
+def _with_blocks(store: Store, split: Split, share: float) -> Split:
+    """Return the split with a block of each labelled scan left out."""
+    if split.val or split.val_slices:
+        got = f"{len(split.val)} to validate" if split.val else "a split with val_slices"
+        expected = "a split in which nobody validates"
+        raise InputError("--validate-slices", expected, got=got, setting="validate_slices")
+    blocks = choose_blocks(split.labelled, store.cases.values(), share)
+    return replace(split, val_slices=tuple(map(str, blocks)))
 
 
 def patients_by_label(store: Store) -> dict[str, bool]:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from diffrect.atomic import remove_unfinished
-from diffrect.checks import at_least, folder_to_make
+from diffrect.checks import at_least, folder_to_make, one_of
 from diffrect.console import progress_bar, tell
 from diffrect.data.case import Conversion
 from diffrect.data.integrity import write_sealed
@@ -23,13 +23,14 @@ from diffrect.data.preparation.construction import (
     remove_partial_cases,
     remove_unfinished_cases,
 )
-from diffrect.data.preparation.repair import find_damaged
+from diffrect.data.preparation.repair import find_damaged, known_symmetries
 from diffrect.data.preparation.write_case import write_case
 from diffrect.data.record import PROGRESS_FILE, STORE_FILE, can_name_folder, read_record
 from diffrect.data.source_options import SourceOptions
 from diffrect.data.sources import find_source, list_cases
 from diffrect.data.sources.base import Reference, SourceListing
 from diffrect.data.store import FORMAT_VERSION, Store
+from diffrect.data.task import SYMMETRIES, Symmetries
 from diffrect.data.workers import in_parallel
 from diffrect.distributed.locks import sole_writer
 from diffrect.errors import InputError
@@ -47,6 +48,7 @@ def prepare(
     options: SourceOptions | None = None,
     axis: str | None = None,
     intensity: str | Intensity = "minmax",
+    symmetries: Symmetries | None = None,
     workers: int = 1,
     overwrite: bool = False,
     resume: bool = False,
@@ -72,6 +74,9 @@ def prepare(
         axis: along which axis volumes are cut, see `choose_slicing`; None takes the layout's own.
         intensity: "minmax", "percentile" (or "percentile:LOW:HIGH"), "zscore" or
             "window:LEVEL:WIDTH", see `diffrect.imaging.intensity`.
+        symmetries: what may be done to slices so that their labels stay right: "none", "flips" or
+            "turns", see `diffrect.data.task.Symmetries`; None takes what the layout tells, if it
+            does. It changes nothing but what models remember for `predict`.
         workers: number of processes; 1 works in this one.
         overwrite: replace a store that exists already; any other folder is left alone.
         resume: continue an interrupted prepare of the same source.
@@ -86,7 +91,7 @@ def prepare(
     """
     folder_to_make(Path(store), "a folder for the store")
     source, store, options = Path(source), Path(store).resolve(), options or SourceOptions()
-    _check_options(workers, axis, overwrite=overwrite, resume=resume, repair=repair)
+    _check_options(workers, axis, symmetries, overwrite=overwrite, resume=resume, repair=repair)
 
     # List the cases without reading any image, and settle how they are converted.
     normalisation = intensity if isinstance(intensity, Intensity) else Intensity.parse(intensity)
@@ -95,7 +100,11 @@ def prepare(
     how = Conversion(axis or listing.axis, normalisation)
     _check_ids(source, listing.references)
     _check_classes(source, listing.classes)
-    settings = {**_settings(source, layout.name, listing, how), "options": options.to_dict()}
+    settings = {
+        **_settings(source, layout.name, listing, how),
+        "symmetries": symmetries or listing.symmetries,
+        "options": options.to_dict(),
+    }
 
     check = partial(check_room, store, overwrite=overwrite, resume=resume, repair=repair)
     with sole_writer(store, check) as lock:
@@ -107,6 +116,7 @@ def prepare(
         if repair:
             remove_partial_cases(store)
             damaged = find_damaged(store, listing.references, settings)
+            settings["symmetries"] = symmetries or known_symmetries(store, listing.symmetries)
             _write_cases(store, listing, how, damaged, workers, progress)
             _write_store(store, listing, settings)
             return Store(store)
@@ -121,13 +131,15 @@ def prepare(
     return Store(store)
 
 
-def _check_options(workers: int, axis: str | None, **flags: bool) -> None:
+def _check_options(workers: int, axis: str | None, symmetries: str | None, **flags: bool) -> None:
     at_least("--workers", workers, 1, 512, why="no machine has as many")
     given = [f"--{name}" for name, value in flags.items() if value]
     if len(given) > 1:
         raise InputError(" and ".join(given), "one of them", got=len(given))
     if axis is not None:
         check_policy(axis)
+    if symmetries is not None:
+        one_of("--symmetries", symmetries, SYMMETRIES)
 
 
 def _check_ids(source: Path, references: Sequence[Reference]) -> None:

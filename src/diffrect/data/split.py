@@ -11,7 +11,7 @@ from diffrect.data.fields import Fields
 from diffrect.errors import InputError
 from diffrect.json_files import parse_json
 
-_PARTS = ("train", "val", "test", "labelled")
+_PARTS = ("train", "val", "test", "labelled", "val_slices")
 
 
 @dataclass(frozen=True)
@@ -31,12 +31,15 @@ class Split:
         val: the patients by which a checkpoint is chosen; may be empty, then the last is taken.
         test: the patients on which a result is reported, once, at the end; may be empty.
         labelled: the part of `train` whose labels are used.
+        val_slices: blocks of slices of labelled scans that are left out of the training to choose a
+            checkpoint by, each as CASE:FIRST-LAST, counted from 1; see `data.splits.blocks`.
     """
 
     train: tuple[str, ...]
     val: tuple[str, ...] = ()
     test: tuple[str, ...] = ()
     labelled: tuple[str, ...] = ()
+    val_slices: tuple[str, ...] = ()
 
     @property
     def unlabelled(self) -> tuple[str, ...]:
@@ -49,8 +52,13 @@ class Split:
         return json.dumps(self.to_dict(), indent=1)
 
     def to_dict(self) -> dict[str, list[str]]:
-        """Return the parts by name, as JSON holds them."""
-        return {name: list(patients) for name, patients in asdict(self).items()}
+        """Return the parts by name, as JSON holds them.
+
+        `val_slices` is there only if it is not empty, so that earlier versions read the others.
+        """
+        return {
+            name: list(part) for name, part in asdict(self).items() if part or name != "val_slices"
+        }
 
     @classmethod
     def from_json(cls, text: str) -> "Split":
@@ -88,7 +96,7 @@ class Split:
         if strange:
             raise fields.refuse(strange[0], "nothing but train, val, test and labelled")
         given = {name: fields.texts(name) for name in ("train", "val")}
-        rest = {name: fields.texts(name, ()) for name in ("test", "labelled")}
+        rest = {name: fields.texts(name, ()) for name in ("test", "labelled", "val_slices")}
         return cls(**given, **rest)
 
 

@@ -32,6 +32,7 @@ from diffrect.data.record import (
     case_records,
 )
 from diffrect.data.split import Split
+from diffrect.data.splits.blocks import Block, blocks_of
 from diffrect.data.task import Task
 from diffrect.errors import InputError
 from diffrect.imaging.slicing import Zoom, zoom_of
@@ -134,11 +135,20 @@ class Store:
     def training_slices(self, split: Split) -> tuple[list[SliceIndex], list[SliceIndex]]:
         """Return the slices whose labels are used, and the other training slices.
 
-        The unlabelled scans of a labelled patient are among the others.
+        The unlabelled scans of a labelled patient are among the others. Slices that are left out to
+        validate are in neither list.
         """
+        left_out = {SliceIndex(b.case, p) for b in blocks_of(split) for p in range(b.start, b.stop)}
         labelled = [s for s in self.slices(split.labelled) if self.cases[s.case].labelled]
         used = {s.case for s in labelled}
-        return labelled, [s for s in self.slices(split.train) if s.case not in used]
+        others = [s for s in self.slices(split.train) if s.case not in used]
+        return [s for s in labelled if s not in left_out], others
+
+    def validation_blocks(self, split: Split) -> list[Block]:
+        """Return what validates: the labelled scans of the patients who do, or blocks of slices."""
+        wanted = set(split.val)
+        whole = [c for c in self.cases.values() if c.patient in wanted and c.labelled]
+        return [*(Block(c.id, 0, c.slices) for c in whole), *blocks_of(split)]
 
     def image(self, case_id: str, index: int | None = None) -> np.ndarray:
         """Return one slice (C, H, W), or all of them (Z, C, H, W); float32 in [0, 1].

@@ -1,8 +1,8 @@
 """The description of what is segmented, shared by stores, models, checkpoints and methods."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
-from typing import Any
+from dataclasses import dataclass, field, fields
+from typing import Any, Literal, get_args
 
 from diffrect.data.fields import Fields
 from diffrect.errors import InputError
@@ -10,6 +10,13 @@ from diffrect.imaging.intensity import Intensity
 from diffrect.imaging.slicing import THIRD_AXIS, check_policy
 
 _MOST_CHANNELS = 2**10
+
+Symmetries = Literal["none", "flips", "turns"]
+"""What may be done to a slice so that its labels, moved along with it, stay right.
+
+`none`: nothing; `flips`: mirroring its rows, its columns or both; `turns`: that and quarter turns.
+"""
+SYMMETRIES: tuple[str, ...] = get_args(Symmetries)
 
 
 @dataclass(frozen=True)
@@ -24,6 +31,9 @@ class Task:
     """Rule by which raw intensities become network input, such as "minmax", see `Intensity`."""
     axis: str = THIRD_AXIS
     """Rule by which volumes are cut into slices, see `choose_slicing`."""
+    symmetries: Symmetries | None = field(default=None, compare=False)
+    """What may be done to slices, see `Symmetries`; None if nobody has said so. Tasks that say
+    different things of it are equal."""
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any], where: object = "task") -> "Task":
@@ -50,7 +60,10 @@ class Task:
             Intensity.parse(intensity)
         except InputError as error:
             raise InputError(where, "a rule that is known", reason=error) from None
-        return cls(channels, classes, intensity, axis)
+        symmetries = fields.get("symmetries", None)
+        if symmetries is not None and symmetries not in SYMMETRIES:
+            raise fields.refuse("symmetries", f"one of {', '.join(SYMMETRIES)}")
+        return cls(channels, classes, intensity, axis, symmetries)
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values, as checkpoints and JSON hold them."""
@@ -59,9 +72,10 @@ class Task:
             "classes": list(self.classes),
             "intensity": self.intensity,
             "axis": self.axis,
+            "symmetries": self.symmetries,
         }
 
     def difference(self, other: "Task") -> str | None:
         """Return the name of the first field in which two tasks differ, None if they are equal."""
-        names = (field.name for field in fields(self))
+        names = (field.name for field in fields(self) if field.compare)
         return next((name for name in names if getattr(self, name) != getattr(other, name)), None)

@@ -39,7 +39,8 @@ class TrainingVolumes:
         images: (N, C, size, size) float16 in [0, 1], without any change of geometry.
         labels: (N, size, size) uint8; `IGNORED` throughout an unlabelled patient's slices.
         labelled: (N,) bool, whether the slice is of a labelled case.
-        case: (N,) int64, number of the slice's case; slices of a case follow one another.
+        case: (N,) int64, number of the slice's case; slices of a case follow one another. What is
+            left of a case on either side of slices that validate counts as two.
         rows: the row of each slice.
     """
 
@@ -128,16 +129,34 @@ def training_volumes(
     known, others = store.training_slices(split)
     slices, size = known + others, config.side
     labels: list[bytes] = []
-    for name in dict.fromkeys(s.case for s in known):
-        codes = torch.from_numpy(store.label(name).astype(np.float32))[:, None]
+    for name, positions in _positions(known).items():
+        codes = torch.from_numpy(store.label(name)[positions].astype(np.float32))[:, None]
         zoom = store.zoom(name, config.spacing)
         labels += pack(to_network(codes, size, "nearest", zoom)[:, 0].byte())
     labels += pack(torch.full((1, size, size), IGNORED, dtype=torch.uint8)) * len(others)
-    number = {name: n for n, name in enumerate(dict.fromkeys(s.case for s in slices))}
     return TrainingVolumes(
         SliceImages(store, slices, config, interpolation),
         Packed(labels, (size, size), torch.uint8),
         torch.arange(len(slices)) < len(known),
-        torch.tensor([number[s.case] for s in slices]),
+        torch.tensor(_pieces(slices)),
         {index: row for row, index in enumerate(slices)},
     )
+
+
+def _positions(slices: Sequence[SliceIndex]) -> dict[str, list[int]]:
+    """Return the positions of each case's slices."""
+    found: dict[str, list[int]] = {}
+    for index in slices:
+        found.setdefault(index.case, []).append(index.position)
+    return found
+
+
+def _pieces(slices: Sequence[SliceIndex]) -> list[int]:
+    """Return for each slice the number of its piece: slices of a case that follow one another."""
+    numbers: list[int] = []
+    before: SliceIndex | None = None
+    for index in slices:
+        follows = before is not None and index == (before.case, before.position + 1)
+        numbers.append((numbers[-1] + (not follows)) if numbers else 0)
+        before = index
+    return numbers

@@ -13,6 +13,7 @@ from diffrect.config import config_to_dict
 from diffrect.console import count, progress_bar
 from diffrect.data.record import CaseRecord
 from diffrect.data.split import Split
+from diffrect.data.splits.blocks import blocks_of, check_blocks
 from diffrect.data.store import Store
 from diffrect.distributed.locks import Lock, sole_writer_of_file
 from diffrect.distributed.ranks import is_first, together
@@ -38,6 +39,7 @@ from diffrect.runs.names import (
     Checkpoint,
     metrics_file,
 )
+from diffrect.runs.recognise import check_is_run
 from diffrect.text_files import read_text
 from diffrect.version import package_version
 
@@ -89,6 +91,7 @@ def evaluate(
     run = Path(run)
     one_of("--split", split, SPLITS)
     one_of("--empty", empty, EMPTY_CONVENTIONS)
+    check_is_run(run)
     if is_cross_validation(run):
         hint = f"its scores are in {run / SCORES_FILE}; each of its folds is a run"
         raise InputError(run, "a run", found="a cross-validation", hint=hint)
@@ -97,10 +100,18 @@ def evaluate(
     data = _open_store(run, model, None if store is None else Path(store))
     parts = read_split(run)
     patients = _patients(split, parts, data, another=store is not None)
+    blocks = _blocks(split, parts, data)
     records = _labelled_cases(data, patients, split)
+    if blocks:
+        records = [record for record in records if record.id in blocks]
     with _sole_report(run, split) as lock, together() as ranks:
         mine = progress_bar(ranks.share(records), f"evaluating {split}", progress and ranks.first)
-        scored = ranks.gather([_score(model, data, r, empty, keep_predictions) for r in mine])
+        scored = ranks.gather(
+            [
+                _score(model, data, r, blocks.get(r.id, slice(None)), empty, keep_predictions)
+                for r in mine
+            ]
+        )
         cases = [case for case, _ in scored]
         summary = summarise(case.classes for case in cases)
         seen = {case.patient for case in cases}
@@ -153,16 +164,21 @@ def _identity(run: Path) -> tuple[int, int] | None:
 
 
 def _score(
-    model: Model, store: Store, record: CaseRecord, empty: EmptyConvention, keep: bool
+    model: Model,
+    store: Store,
+    record: CaseRecord,
+    part: slice,
+    empty: EmptyConvention,
+    keep: bool,
 ) -> tuple[CaseScores, PackedLabels | None]:
-    """Return the scores of a case, and its prediction if it is to be kept."""
-    prediction = model.predict_slices(store.image(record.id), spacing=record.spacing)
-    truth = store.label(record.id)
+    """Return the scores of a part of a case, and its whole prediction if it is to be kept."""
+    whole = model.predict_slices(store.image(record.id), spacing=record.spacing)
+    prediction, truth = whole[part], store.label(record.id)[part]
     scores = case_metrics(prediction, truth, model.classes, record.spacing, empty)
     ignored = int(np.count_nonzero(truth == IGNORED))
     voxels = count_voxels(prediction, truth, model.classes)
     case = CaseScores(record.id, record.patient, ignored, scores, voxels)
-    return case, PackedLabels.of(prediction) if keep else None
+    return case, PackedLabels.of(whole) if keep else None
 
 
 def _open_store(run: Path, model: Model, given: Path | None) -> Store:
@@ -205,8 +221,10 @@ def _patients(split: str, parts: Split, store: Store, *, another: bool) -> tuple
     Raises:
         InputError: with `all`, the store is the run's or holds patients that it was trained on.
     """
-    if split != "all":
-        return parts.val if split == "val" else parts.test
+    if split == "val":
+        return parts.labelled if parts.val_slices else parts.val
+    if split == "test":
+        return parts.test
     if not another:
         raise InputError("--split all", "--store with another store than that of the run")
     known = set(parts.train).intersection(store.patients)
@@ -214,6 +232,14 @@ def _patients(split: str, parts: Split, store: Store, *, another: bool) -> tuple
         expected = f"patients that were not trained on in {store.path}"
         raise InputError("--split all", expected, found=f"{len(known)}, such as {min(known)}")
     return store.patients
+
+
+def _blocks(split: str, parts: Split, store: Store) -> dict[str, slice]:
+    """Return the slices to score of each case of which not all are."""
+    if split != "val":
+        return {}
+    check_blocks(parts, store.cases, f"split of {store.path}")
+    return {block.case: block.part for block in blocks_of(parts)}
 
 
 def _labelled_cases(store: Store, patients: tuple[str, ...], split: str) -> list[CaseRecord]:
@@ -236,8 +262,10 @@ def _labelled_cases(store: Store, patients: tuple[str, ...], split: str) -> list
 
 def _protocol(model: Model, parts: Split) -> dict[str, Any]:
     """Return how the model was trained, and on whom."""
+    slices = {"val_slices": list(parts.val_slices)} if parts.val_slices else {}
     return {
         **config_to_dict(model.config),
         "labelled_patients": list(parts.labelled),
         "unlabelled_patients": len(parts.unlabelled),
+        **slices,
     }

@@ -13,7 +13,7 @@ from diffrect.inference.model_file import model_bytes
 from diffrect.runs.architecture import describe
 from diffrect.runs.model_state import ModelState
 from diffrect.runs.names import Checkpoint
-from diffrect.runs.recognise import MODEL_SUFFIXES
+from diffrect.runs.recognise import MODEL_SUFFIXES, check_is_run
 
 
 def export(
@@ -64,6 +64,7 @@ def export(
             raise InputError("--licence", "a file that has a card, .safetensors", got=path)
         return export_onnx(run, path, checkpoint=checkpoint, overwrite=overwrite)
     card_file = path.with_suffix(".md")
+    check_is_run(run, "copy the file and its card")
     _check_new(path, card_file, overwrite)
     model = Model.load(run, checkpoint=checkpoint, device="cpu")
     state = _state_of(model, run)

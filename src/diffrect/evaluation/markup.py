@@ -1,13 +1,11 @@
-"""Text of a user as Markdown, LaTeX and spreadsheets show it: the one way out for each.
+"""Text of a user as Markdown and LaTeX show it: the one way out for each.
 
 Names of classes, patients, methods and files come from strangers. Whoever writes a table or a
-report passes them through here, so that they are read as text and as nothing else.
+report passes them through here, so that they are read as text and as nothing else. CSV has its own
+in `text_files`.
 """
 
-import csv
-import io
 import re
-from collections.abc import Iterable, Sequence
 
 from diffrect.console import visible
 
@@ -40,7 +38,6 @@ _LATEX = {
     "<": "$<$",
     ">": "$>$",
 }
-_FORMULA = tuple("=+-@\t\r＝＋－＠")
 
 
 def markdown_text(text: str) -> str:
@@ -59,22 +56,3 @@ def markdown_text(text: str) -> str:
 def latex_text(text: str) -> str:
     """Return text as LaTeX prints it; characters that steer are `visible`."""
     return "".join(_LATEX.get(character, character) for character in visible(text))
-
-
-def csv_text(heading: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """Return a table as CSV.
-
-    Text that a spreadsheet would take for a formula, because it begins with `=`, `+`, `-` or `@`,
-    gets an apostrophe in front. Numbers stay numbers.
-    """
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(map(_cell, heading))
-    writer.writerows(map(_cell, row) for row in rows)
-    return text.getvalue()
-
-
-def _cell(value: object) -> object:
-    if not isinstance(value, str):
-        return value
-    return "'" * value.startswith(_FORMULA) + visible(value)

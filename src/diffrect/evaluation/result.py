@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from diffrect.data.split import Split
+from diffrect.data.splits.blocks import Block, blocks_of
 from diffrect.evaluation.metrics import Scores
 
 
@@ -93,6 +95,12 @@ class Evaluation:
     def patients(self) -> tuple[str, ...]:
         """The patients scored, each once."""
         return tuple(dict.fromkeys(case.patient for case in self.cases))
+
+    @property
+    def blocks(self) -> tuple[Block, ...]:
+        """The slices scored, where they were left out of scans that train; else nothing."""
+        texts = self.protocol.get("val_slices", ()) if self.split == "val" else ()
+        return blocks_of(Split(train=(), val_slices=tuple(texts)))
 
     def to_dict(self) -> dict[str, Any]:
         """Return the content of RUN/metrics_SPLIT.json: plain values, None where undefined."""

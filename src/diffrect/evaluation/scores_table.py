@@ -48,6 +48,11 @@ def _left_out(result: Evaluation) -> list[str]:
     """Return what is in no mean, a line each: patients, voxels, undefined values per class."""
     total = count(len(result.cases), "case")
     lines = []
+    if result.blocks:
+        lines.append(
+            "of slices left out of the scans that train, which chose the checkpoint: higher than "
+            "the scores of new patients"
+        )
     if result.missing_patients:
         lines.append(f"without a labelled case: {', '.join(result.missing_patients)}")
     partial = [case.ignored_voxels for case in result.cases if case.ignored_voxels]

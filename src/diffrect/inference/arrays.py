@@ -1,15 +1,45 @@
-"""Arrays that a caller holds in memory, as volumes."""
+"""What a caller gives a model to label: files, and arrays in memory as volumes."""
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from diffrect.errors import InputError
 from diffrect.imaging.label_codes import whole_numbers
+from diffrect.imaging.read import read_image
 from diffrect.imaging.volume import Volume
+from diffrect.inference.average import Member, segment_by_all
 
 _ARRAY = Path("array")
+
+
+def label_source(
+    members: Sequence[Member],
+    source: np.ndarray | Path | str,
+    spacing: Sequence[float] | None,
+    axis: str | None,
+    largest_component: bool,
+) -> np.ndarray:
+    """Return the labels of a scan, uint8 on its own grid.
+
+    Args:
+        members: the models that label it together.
+        source: an image file, the folder of a DICOM series, or an array, see `volume_of`.
+        spacing: millimetres along the axes of an array; None if unknown.
+        axis: see `segment_by_all`, as `largest_component`.
+        largest_component: keep only the largest connected part of each class.
+
+    Raises:
+        InputError: something that cannot be read, or that the members were not trained for.
+    """
+    options: Any = {"axis": axis, "largest_component": largest_component}
+    if isinstance(source, Path | str):
+        return segment_by_all(members, read_image(Path(source)), **options)
+    array, channels = np.asarray(source), members[0].task.channels
+    labels = segment_by_all(members, volume_of(array, channels, spacing), **options)
+    return labels_of_array(labels, is_single_slice(array, channels))
 
 
 def volume_of(array: np.ndarray, channels: int, spacing: Sequence[float] | None) -> Volume:

@@ -1,5 +1,6 @@
 """A trained network with all it needs to label new scans."""
 
+import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -16,23 +17,24 @@ from diffrect.distributed.devices import find_device
 from diffrect.errors import InputError
 from diffrect.imaging.read import read_image, read_label
 from diffrect.imaging.resample import Interpolation
-from diffrect.imaging.volume import Volume
 from diffrect.inference.arrays import (
     is_single_slice,
+    label_source,
     label_volume_of,
-    labels_of_array,
     volume_of,
 )
+from diffrect.inference.average import Member
 from diffrect.inference.label_rectifier import Guidance, LabelRectifier
 from diffrect.inference.load import load_network, network_of
 from diffrect.inference.model_file import read_model_file
 from diffrect.inference.onnx import OnnxNetwork
 from diffrect.inference.rectified import RectifiedLabel, rectify_volume
-from diffrect.inference.segment import segment
 from diffrect.inference.segmenter import Segmenter
+from diffrect.inference.views import angle_of
 from diffrect.methods.registry import as_trained
 from diffrect.networks.folding import for_prediction
-from diffrect.networks.mean import MeanOfNetworks
+from diffrect.networks.half import HalfPrecision
+from diffrect.networks.mean import MeanOfNetworks, MeanOfViews, Views
 from diffrect.runs.folds import is_cross_validation, trained_folds
 from diffrect.runs.names import Checkpoint
 
@@ -104,13 +106,14 @@ class Model:
         """
         if Path(run).suffix == ".onnx":
             return cls.load_exported(Path(run))
+        where = find_device(device)
         if Path(run).suffix == ".safetensors":
             loaded = network_of(read_model_file(Path(run)).state, Path(run))
-            return cls(*loaded[:-1], find_device(device), loaded.code)
+            return cls(*loaded[:-1], where, loaded.code)
         if is_cross_validation(Path(run)):
             return cls.mean([cls.load(f, checkpoint, device) for f in trained_folds(Path(run))])
-        network, task, config, step, interpolation, code = load_network(run, checkpoint)
-        model = cls(network, task, config, step, interpolation, find_device(device), code)
+        loaded = load_network(run, checkpoint)
+        model = cls(*loaded[:-1], where, loaded.code)
         model.origin = Path(run), checkpoint
         return model
 
@@ -147,6 +150,49 @@ class Model:
         except InputError as error:
             raise InputError(path, "what export remembers", reason=error) from None
         return cls(network, task, config, step, views.interpolation)
+
+    def in_half_precision(self) -> "Model":
+        """Return the model with a network that computes in bfloat16 when it predicts.
+
+        The probabilities are interpolated in float32. Some labels at the borders of classes may
+        differ, see docs/how-to/predict.md. Processors that do not compute with bfloat16 take longer
+        than with float32.
+
+        Raises:
+            InputError: an exported model, which runs in float32, or another device than a CPU or a
+                CUDA GPU.
+        """
+        if isinstance(self.network, OnnxNetwork):
+            raise InputError("--precision bf16", "another model than one of ONNX, it is float32")
+        device = self.segmenter.device
+        if device.type not in ("cpu", "cuda"):
+            raise InputError("--precision bf16", "a CPU or a CUDA device", got=device.type)
+        return self._with(network=HalfPrecision(self.segmenter.network, device), half=True)
+
+    def averaging_views(self, views: Views) -> "Model":
+        """Return the model with a network that averages several views of each slice.
+
+        It is known as test-time augmentation, and takes as many times as long as there are views.
+        Views that the model was not trained on make its labels worse.
+
+        Args:
+            views: `rotations` for three views, rotated by up to three quarters of what the training
+                rotates; `flips` for four mirrored ones, `turns` for these and their quarter turns,
+                for models trained with `turn_probability` or by preset `reference`.
+        """
+        network = MeanOfViews(self.segmenter.network, views, angle_of(self.config))
+        return self._with(network=network)
+
+    def _with(self, **changes: Any) -> "Model":
+        """Return the model with another segmenter."""
+        changed = copy.copy(self)
+        changed.segmenter = replace(self.segmenter, **changes)
+        return changed
+
+    @property
+    def members(self) -> tuple[Member, ...]:
+        """The segmenter and its task, see `segment_by_all`."""
+        return (Member(self.segmenter, self.task),)
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -199,16 +245,7 @@ class Model:
         Raises:
             InputError: something that cannot be read, or that the model was not trained for.
         """
-        if isinstance(source, Path | str):
-            return self._segment(read_image(Path(source)), axis, largest_component)
-        array = np.asarray(source)
-        labels = self._segment(volume_of(array, self.channels, spacing), axis, largest_component)
-        return labels_of_array(labels, is_single_slice(array, self.channels))
-
-    def _segment(self, volume: Volume, axis: str | None, largest_component: bool) -> np.ndarray:
-        return segment(
-            self.segmenter, self.task, volume, axis=axis, largest_component=largest_component
-        )
+        return label_source(self.members, source, spacing, axis, largest_component)
 
     def rectify(
         self,

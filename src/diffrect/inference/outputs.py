@@ -14,21 +14,32 @@ Format = Literal["nifti", "same"]
 """Whether label files are NIfTI, or in the format of their image."""
 
 
+STATISTICS_FILE = "statistics.csv"
+"""Name of the table of all scans."""
+
+
 class Output(NamedTuple):
     """The files to write for a scan.
 
     Attributes:
         labels: the label file.
         probabilities: the file of the probabilities; None if they are not wanted.
+        entropy: the file of the entropy map; None if it is not wanted.
     """
 
     labels: Path
-    probabilities: Path | None
+    probabilities: Path | None = None
+    entropy: Path | None = None
 
     @property
     def files(self) -> Iterable[Path]:
         """All files to write."""
         return (file for file in self if file is not None)
+
+    @property
+    def stem(self) -> str:
+        """Name of the label file without its suffix."""
+        return self.labels.name.removesuffix(suffix_of(self.labels))
 
 
 def name_outputs(
@@ -36,8 +47,10 @@ def name_outputs(
     scans: Mapping[str, Sequence[Scan]],
     format: Format,
     *,
-    probabilities: bool,
-    overwrite: bool,
+    probabilities: bool = False,
+    uncertainty: bool = False,
+    statistics: bool = False,
+    overwrite: bool = False,
 ) -> dict[Scan, Output]:
     """Return the files to write for every scan.
 
@@ -46,6 +59,8 @@ def name_outputs(
         scans: the scans by the names of their label files, see `list_scans`.
         format: of the label files.
         probabilities: whether probabilities are wanted too.
+        uncertainty: whether entropy maps are wanted too.
+        statistics: whether a table of all scans is wanted too.
         overwrite: whether files that exist already are replaced.
 
     Raises:
@@ -58,6 +73,7 @@ def name_outputs(
         scan: Output(
             out / f"{stem}{_suffix(scan[0], format)}",
             out / probabilities_name(stem) if probabilities else None,
+            out / entropy_name(stem) if uncertainty else None,
         )
         for stem, named in scans.items()
         for scan in named
@@ -74,7 +90,15 @@ def name_outputs(
             if file.exists() and not overwrite:
                 raise InputError(file, problem="exists already", hint="--overwrite replaces it")
             sources[file] = scan[0]
+    table = out / STATISTICS_FILE
+    if statistics and table.exists() and not overwrite:
+        raise InputError(table, problem="exists already", hint="--overwrite replaces it")
     return outputs
+
+
+def entropy_name(stem: str) -> str:
+    """Return the name of the entropy map beside a label file."""
+    return f"{stem}_entropy.nii.gz"
 
 
 def probabilities_name(stem: str) -> str:

@@ -38,6 +38,7 @@ class Segmenter:
         spacing: mm per pixel of the network's input, to which slices are resampled; None resizes
             whole slices.
         device: where the network is.
+        half: whether the network computes in half precision inside.
     """
 
     network: nn.Module
@@ -45,11 +46,17 @@ class Segmenter:
     interpolation: Interpolation
     spacing: float | None
     device: torch.device
+    half: bool = False
 
     @property
     def dtype(self) -> torch.dtype:
         """Number type of the network's input; float32 for an exported one, without parameters."""
         return next((p.dtype for p in self.network.parameters()), torch.float32)
+
+    @property
+    def at_once(self) -> int:
+        """Slices per forward pass for the least time per slice."""
+        return slices_at_once(self.size, self.device, half=self.half)
 
     def zoom(self, spacing: tuple[float, float, float] | None, name: str) -> Zoom:
         """Return how slices of a volume become the network's input.
@@ -81,7 +88,7 @@ class Segmenter:
         Yields:
             Which slices these are, and their logits (B, classes, size, size) on the device.
         """
-        batch = batch or slices_at_once(self.size, self.device)
+        batch = batch or self.at_once
         for start in range(0, len(slices), batch):
             part = slice(start, start + batch)
             with torch.inference_mode():

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -153,8 +153,7 @@ class Method(nn.Module, ABC):
     @property
     def unet(self) -> UNet:
         """The segmenter of a method that `needs_unet`, with its encoder and decoder."""
-        assert isinstance(self.segmenter, UNet)
-        return self.segmenter
+        return cast(UNet, self.segmenter)  # `needs_unet` has been checked, tests have stand-ins
 
     @property
     def needs_volumes(self) -> bool:

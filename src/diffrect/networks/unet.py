@@ -10,7 +10,7 @@ from typing import Literal
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from diffrect.networks.quick import Dropout, at_least_single, convolve_both
+from diffrect.networks.quick import Dropout, at_least_single, convolve_both, max_pool
 
 WIDTHS = (16, 32, 64, 128, 256)
 ENCODER_DROPOUT = (0.05, 0.1, 0.2, 0.3, 0.5)
@@ -106,7 +106,7 @@ class Encoder(nn.Module):
         """
         maps: list[Tensor] = []
         for level, block in enumerate(self.blocks):
-            x = block(x if level == 0 else F.max_pool2d(x, 2), guidance)
+            x = block(x if level == 0 else max_pool(x), guidance)
             if added is not None:
                 x = x + added[level]
             maps.append(x)

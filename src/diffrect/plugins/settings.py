@@ -1,4 +1,4 @@
-"""The code that the settings of a training name: a method, a network, views."""
+"""The code that the settings of a training name: a method, a network, views, loggers."""
 
 import shlex
 from collections.abc import Iterator
@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from diffrect.config import TrainConfig
 from diffrect.errors import InputError
 from diffrect.plugins.files import loaded_plugins
+from diffrect.plugins.names import NAME
 from diffrect.plugins.trust import check_trusted, is_named, is_of_library, trust_names
 
 VIEW_OPTIONS = ("weak_view", "strong_view")
@@ -22,6 +23,8 @@ def named_code(config: TrainConfig) -> Iterator[tuple[str, str]]:
         value = config.options.get(option)
         if isinstance(value, str):
             yield option, value
+    for name in NAME.findall(config.logger):
+        yield "logger", name
 
 
 def trust_settings(config: TrainConfig) -> None:
@@ -35,14 +38,14 @@ def check_settings(config: TrainConfig, where: object, *, predicts: bool = False
     Args:
         config: the settings.
         where: the file.
-        predicts: whether they only predict, which needs no views.
+        predicts: whether they only predict, which needs no views and no loggers.
 
     Raises:
         InputError: the user has not named a module of theirs; or a library's network gets a path or
             an address, from which it might load something.
     """
     for what, name in named_code(config):
-        if not (predicts and what in VIEW_OPTIONS):
+        if what in ("method", "network") or not predicts:
             check_trusted(name, where, what)
     check_network(config.network, where)
 

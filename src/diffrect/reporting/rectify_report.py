@@ -5,13 +5,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 from diffrect.atomic import write_atomic
-from diffrect.evaluation.markup import csv_text
 from diffrect.inference.rectify import RectifiedCase
 from diffrect.reporting.cases import Cell, Table
 from diffrect.reporting.charts import colour_class
 from diffrect.reporting.page import PAGE_FILE, write_page
 from diffrect.reporting.panels import Panel, PictureRow
 from diffrect.reporting.slices import DrawnPanel, SliceDrawer
+from diffrect.text_files import csv_text
 
 CSV_FILE = "rectified.csv"
 MOST_SHOWN = 50  # cases with pictures, those that changed most

@@ -97,6 +97,7 @@ def write_report(run: Path | str, scores: Evaluation) -> Path:
         ],
         volumes=volume_panels(scores, store),
         unlabelled=_unlabelled(scores, store),
+        left_out=bool(scores.blocks),
         partial=sum(bool(case.ignored_voxels) for case in scores.cases),
         facts=_facts(scores),
         options=_plain(scores.protocol.get("options")),
@@ -129,7 +130,7 @@ def _shown_case(
     kind: str, case: CaseScores, scores: Evaluation, store: Store, drawer: SliceDrawer
 ) -> ShownCase:
     """Return the slices of a case with the most truth and with the most errors."""
-    record, truth = store.cases[case.id], store.label(case.id)
+    record, truth = store.cases[case.id], _scored_truth(scores, store, case.id)
     prediction = scores.predictions[case.id].unpack()
     dice = METRICS["dice"]
     value = dice.text(mean_score(case.classes, dice.name), decimals=1)
@@ -140,6 +141,17 @@ def _shown_case(
         panels = drawer.draw(row, store.classes, millimetres=record.spacing is not None)
         slices.append(ShownSlice(f"slice {index + 1} of {record.slices}, {reason}", panels))
     return ShownCase(kind, case.id, words, slices)
+
+
+def _scored_truth(scores: Evaluation, store: Store, case: str) -> np.ndarray:
+    """Return the labels (Z, H, W) of a case; those of slices that are not scored as `IGNORED`."""
+    truth = store.label(case)
+    for block in scores.blocks:
+        if block.case == case:
+            scored = np.full_like(truth, IGNORED)
+            scored[block.part] = truth[block.part]
+            return scored
+    return truth
 
 
 def telling_slices(prediction: np.ndarray, truth: np.ndarray) -> dict[int, str]:

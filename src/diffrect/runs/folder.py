@@ -17,6 +17,7 @@ RUN/.replaced/              an earlier run, until the one that replaces it has a
 
 import shutil
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -238,7 +239,8 @@ def check_same_task(saved: Task, given: Task, run: Path) -> None:
     Raises:
         InputError: the store is of another kind.
     """
-    _check_same(run, saved.to_dict(), given.to_dict())
+    said = replace(saved, symmetries=given.symmetries)  # which does not change what is trained
+    _check_same(run, said.to_dict(), given.to_dict())
 
 
 def _check_same(run: Path, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:

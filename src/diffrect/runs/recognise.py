@@ -39,6 +39,16 @@ def check_is_store(path: Path) -> None:
         raise _taken_for(path, "store", "run")
 
 
+def check_is_run(path: Path, hint: str | None = None) -> None:
+    """Check that what is given as a run is no file that `export` wrote, which has only the model.
+
+    Raises:
+        InputError: it is one.
+    """
+    if path.suffix in MODEL_SUFFIXES and path.is_file():
+        raise InputError(path, "a run made by train", found="a model made by export", hint=hint)
+
+
 def check_has_model(path: Path, checkpoint: str) -> None:
     """Check that there is a model where it is looked for, before anything of it is read.
 

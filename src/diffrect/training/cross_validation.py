@@ -103,6 +103,9 @@ def _without_folds(store: Store, config: TrainConfig) -> Split:
     if config.val_patients:
         got = f"{config.val_patients} to choose checkpoints by"
         raise InputError("--val-patients", "none with --cross-validate", got=got)
+    if config.validate_slices is not None:
+        got = f"{config.validate_slices:g} of each scan"
+        raise InputError("--validate-slices", "none with --cross-validate", got=got)
     drawn = config.split_file is None and store.official_split is None
     return resolve_split(
         store,

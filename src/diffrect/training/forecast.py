@@ -1,16 +1,14 @@
 """How long a training will take, by its first iterations, and what makes it shorter."""
 
-from pathlib import Path
-
 import torch
 
 from diffrect.config import TrainConfig
+from diffrect.networks.half import has_quick_bf16
 
 AFTER = 10
 """Iterations of a session after which its speed is known."""
 LONG = 24 * 3600
 """Seconds from which a training is long enough to say what makes it shorter."""
-_QUICK_BF16 = {"avx512_bf16", "amx_bf16"}  # a processor with one of these computes with it
 
 
 class Forecast:
@@ -73,14 +71,3 @@ def ways_out(config: TrainConfig, quick_bf16: bool) -> list[str]:
     if quick_bf16 and config.precision == "32-true":
         ways.append("--precision bf16-mixed is faster on this device")
     return ways or ["fewer --iterations take less"]
-
-
-def has_quick_bf16(device: torch.device) -> bool:
-    """Return whether a device is known to be faster with bfloat16 than with single precision."""
-    if device.type == "cuda":
-        return torch.cuda.get_device_capability(device)[0] >= 8
-    try:
-        text = Path("/proc/cpuinfo").read_text("utf-8", "replace")
-    except OSError:  # not Linux
-        return False
-    return device.type == "cpu" and bool(_QUICK_BF16 & set(text.split()))

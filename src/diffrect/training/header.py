@@ -25,7 +25,7 @@ def announce(trainer: Trainer, origin: str, *, progress: bool) -> None:
         return
     for line in header(trainer, origin) if progress else ():
         tell(line)
-    warn_of_blind_choice(trainer.store, trainer.split.val, trainer.shown)
+    warn_of_blind_choice(trainer.store, trainer.split, trainer.shown)
 
 
 def header(trainer: Trainer, origin: str) -> list[str]:
@@ -39,6 +39,8 @@ def header(trainer: Trainer, origin: str) -> list[str]:
     labelled, others = store.training_slices(split)
     slices = f"{len(labelled)} labelled, {len(others)} unlabelled, "
     slices += f"{scored_slices(store, split)} to validate"
+    if split.val_slices:
+        slices += " (left out of the labelled scans)"
     plugins = plugin_options(trainer.config)
     resume = f"diffrect train {store.path} {run} --resume{plugins}"
     return [

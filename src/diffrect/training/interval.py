@@ -38,8 +38,7 @@ def validation_interval(iterations: int, scored: int, batch: int) -> int:
 
 def scored_slices(store: Store, split: Split) -> int:
     """Return the number of slices that a validation labels."""
-    cases = store.cases
-    return sum(cases[index.case].labelled for index in store.slices(split.val))
+    return sum(block.stop - block.start for block in store.validation_blocks(split))
 
 
 def with_interval(config: TrainConfig, store: Store, split: Split) -> TrainConfig:

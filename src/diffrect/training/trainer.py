@@ -62,7 +62,8 @@ class Trainer:
     Attributes:
         step: iterations done.
         precise: counts batch norm's statistics anew before the network predicts, if that is wanted.
-        shown: the classes that the validation patients show, which choose the best checkpoint.
+        scored: what validates: scans of patients, or blocks of slices.
+        shown: the classes that it shows, which choose the best checkpoint.
         best: the highest Dice of a validation so far, in [0, 1]; -inf before the first that is
             defined.
         last_dice: the Dice of the last validation; NaN before the first, or if it is undefined.
@@ -102,7 +103,8 @@ class Trainer:
         if config.average:
             average = WeightAverage(self.method, config.average, self.fabric)
             self.candidates = Candidates(self.method, average)
-        self.shown = classes_shown(store, split.val)
+        self.scored = store.validation_blocks(split)
+        self.shown = classes_shown(store, self.scored)
         self.step = 0
         self.precise: PreciseStatistics | None = None
         if config.precise_statistics:
@@ -443,7 +445,7 @@ class Trainer:
         return validate(
             self.over_slices(network),
             self.store,
-            self.split.val,
+            self.scored,
             self.shown,
             self.fabric,
             stop,

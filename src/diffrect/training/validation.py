@@ -6,7 +6,7 @@ how well the class is found and would freeze the choice at the first validation,
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import cast
 
 import numpy as np
@@ -14,6 +14,8 @@ import torch
 from lightning_fabric import Fabric
 
 from diffrect.console import warn
+from diffrect.data.split import Split
+from diffrect.data.splits.blocks import Block
 from diffrect.data.store import Store
 from diffrect.evaluation.metrics import case_dice
 from diffrect.inference.segmenter import Segmenter
@@ -23,14 +25,14 @@ from diffrect.training.stop import StopRequest
 def validate(
     segmenter: Segmenter,
     store: Store,
-    patients: tuple[str, ...],
+    blocks: Sequence[Block],
     shown: tuple[str, ...],
     fabric: Fabric,
     stop: StopRequest | None = None,
     report: Callable[[int, int], None] | None = None,
-    look: Callable[[str, np.ndarray], None] | None = None,
+    look: Callable[[Block, np.ndarray], None] | None = None,
 ) -> dict[str, float] | None:
-    """Return the mean Dice of the foreground classes over the cases of some patients.
+    """Return the mean Dice of the foreground classes over some cases, or parts of them.
 
     All processes share the cases. The segmenter's network predicts in eval mode, and is back in the
     mode it was in afterwards.
@@ -38,37 +40,36 @@ def validate(
     Args:
         segmenter: the network in training, and how slices become its input.
         store: the prepared data.
-        patients: the patients to score; their unlabelled cases are left out.
+        blocks: what to score, see `Store.validation_blocks`.
         shown: the classes that choose the best checkpoint, see `classes_shown`.
         fabric: the processes, and the precision in which the network runs.
         stop: ends the validation early once a stop is requested.
         report: called with the number of a case, from 1, and of all, before it is scored.
-        look: called with a case and its predicted class maps (Z, H, W), once they are known.
+        look: called with a block and its predicted class maps (Z, H, W), once they are known.
 
     Returns:
-        `dice` and `dice_CLASS` for each class, see `summarise_dice`; of no patients `dice` alone,
+        `dice` and `dice_CLASS` for each class, see `summarise_dice`; of no blocks `dice` alone,
         NaN; None if a stop was requested before all cases were done.
     """
-    cases = labelled_cases(store, patients)
-    if not cases:
+    if not blocks:
         return {"dice": math.nan}
     foreground = store.classes[1:]
-    scores = torch.zeros(len(cases), len(foreground), dtype=torch.float64)
+    scores = torch.zeros(len(blocks), len(foreground), dtype=torch.float64)
     training = segmenter.network.training
     segmenter.network.eval()
-    for row in range(fabric.global_rank, len(cases), fabric.world_size):
-        case = cases[row]
+    for row in range(fabric.global_rank, len(blocks), fabric.world_size):
+        block = blocks[row]
         if stop is not None and stop.requested:
             scores[row:] = math.inf  # No Dice is infinite: every process sees it in the sum.
             break
         if report is not None:
-            report(row + 1, len(cases))
+            report(row + 1, len(blocks))
         with fabric.autocast():
-            zoom = store.zoom(case, segmenter.spacing)
-            prediction = segmenter.labels(store.image(case), zoom)
+            zoom = store.zoom(block.case, segmenter.spacing)
+            prediction = segmenter.labels(store.image(block.case)[block.part], zoom)
         if look is not None:
-            look(case, prediction)
-        dice = case_dice(prediction, store.label(case), store.classes)
+            look(block, prediction)
+        dice = case_dice(prediction, store.label(block.case)[block.part], store.classes)
         scores[row] = torch.tensor([dice[name] for name in foreground], dtype=torch.float64)
     segmenter.network.train(training)
     if fabric.world_size > 1:  # Each process filled its own rows; the others are 0.
@@ -103,48 +104,48 @@ def summarise_dice(
     return {"dice": float(chosen.mean()) if chosen.size else math.nan, **named}
 
 
-def classes_shown(store: Store, patients: tuple[str, ...]) -> tuple[str, ...]:
-    """Return the foreground classes that the labels of some patients show, in the store's order.
+def classes_shown(store: Store, blocks: Sequence[Block]) -> tuple[str, ...]:
+    """Return the foreground classes that the labels of some blocks show, in the store's order.
 
     Labels are read until all classes are found.
     """
     missing = dict(enumerate(store.classes[1:], start=1))
-    for case in labelled_cases(store, patients):
+    for block in blocks:
         if not missing:
             break
-        label = store.label(case)
+        label = store.label(block.case)[block.part]
         missing = {code: name for code, name in missing.items() if not (label == code).any()}
     return tuple(name for name in store.classes[1:] if name not in missing.values())
 
 
-def warn_of_blind_choice(store: Store, patients: tuple[str, ...], shown: tuple[str, ...]) -> None:
-    """Say if nothing chooses the best checkpoint, or which classes do not.
+def warn_of_blind_choice(store: Store, split: Split, shown: tuple[str, ...]) -> None:
+    """Say if nothing chooses the best checkpoint, or little, or which classes do not.
 
     Args:
         store: the prepared data.
-        patients: the validation patients.
-        shown: the classes that they show.
+        split: the patients, and the slices that validate.
+        shown: the classes that validation shows.
     """
-    if not patients:
+    if split.val_slices:
+        warn(
+            "slices of training patients choose the checkpoint: they are in no batch, but much "
+            "like those that are, and their Dice is higher than that of new patients"
+        )
+    elif not split.val:
         warn(
             "nobody validates, so there is nothing to choose a checkpoint by: best.pt, with which "
             "predict works, will be the last one"
         )
         return
+    who = "slices" if split.val_slices else "patients"
     missing = [name for name in store.classes[1:] if name not in shown]
     if not shown:
         warn(
-            "the labels of the validation patients show no class, so there is nothing to choose a "
+            f"the labels of the validation {who} show no class, so there is nothing to choose a "
             "checkpoint by: best.pt will be the state of the last validation"
         )
     elif missing:
         warn(
-            f"the labels of no validation patient show {', '.join(missing)}: validation Dice, "
+            f"the labels of no validation {who[:-1]} show {', '.join(missing)}: validation Dice, "
             "which chooses best.pt, is the mean of the other classes"
         )
-
-
-def labelled_cases(store: Store, patients: tuple[str, ...]) -> list[str]:
-    """Return the ids of some patients' cases with labels, in the store's order."""
-    wanted = set(patients)
-    return [c.id for c in store.cases.values() if c.patient in wanted and c.labelled]

@@ -97,7 +97,7 @@ class _Reader:
         """Read an option; its values are taken from the words that are left."""
         name, equals, value = word.partition("=")
         argument = self.options.get(bare(name)) if name == name.lower() else None
-        if argument is None or not name.startswith("--"):
+        if argument is None or not name.startswith("--") or begins_with_dash(name[2:]):
             raise self._unknown(name)
         values = [value] if equals else []
         if argument.number == 0:

@@ -5,8 +5,8 @@ import math
 from diffrect.comparison.report.comparison import Comparison
 from diffrect.comparison.report.sections import COSTS
 from diffrect.comparison.report.statistics import MEAN
-from diffrect.evaluation.markup import csv_text
 from diffrect.evaluation.metrics import METRICS
+from diffrect.text_files import csv_text
 
 _SCORES = "split,checkpoint,labelled,method,class,metric,unit,seeds,mean,sd,undefined,values"
 _TESTS = (

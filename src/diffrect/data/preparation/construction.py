@@ -163,7 +163,8 @@ def finished_store(store: Path, settings: dict[str, Any]) -> Store:
 
 def _check_settings(store: Path, before: dict[str, Any], settings: dict[str, Any]) -> None:
     # A store that does not name a setting was made before there was a choice.
-    before = {"axis": THIRD_AXIS, "options": SourceOptions().to_dict(), **before}
+    known = {"axis": THIRD_AXIS, "options": SourceOptions().to_dict()}
+    before = {**known, "symmetries": settings.get("symmetries"), **before}
     for name, value in settings.items():
         if name == "version":  # its cases are checked one by one
             continue

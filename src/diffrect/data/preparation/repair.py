@@ -8,6 +8,7 @@ from diffrect.data.integrity import find_fault, seal_case
 from diffrect.data.record import STORE_FILE, case_records
 from diffrect.data.sources.base import Reference
 from diffrect.data.store import read_settings
+from diffrect.data.task import Symmetries, Task
 from diffrect.errors import InputError
 
 # Settings that the cases that stay must share with those that are written again.
@@ -38,6 +39,14 @@ def find_damaged(
         for case_id in {one.id for one in references} - {one.id for one in damaged}:
             seal_case(store, case_id)
     return damaged
+
+
+def known_symmetries(store: Path, others: Symmetries | None) -> Symmetries | None:
+    """Return the symmetries that a store states; `others` if it states none or is damaged."""
+    try:
+        return Task.from_dict(read_settings(store)).symmetries or others
+    except InputError:
+        return others
 
 
 def _check_source(

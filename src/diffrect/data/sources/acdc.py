@@ -12,11 +12,14 @@ from diffrect.data.source_options import SourceOptions
 from diffrect.data.sources.base import NO_OPTIONS, OnProblem, Source, SourceListing, refuse
 from diffrect.data.sources.files import SCAN_SUFFIXES, FileCase, image_stem, passed_over
 from diffrect.data.split import acdc_split, restrict_to
+from diffrect.data.task import Symmetries
 from diffrect.errors import InputError
 from diffrect.imaging.kinds import visible
 from diffrect.text_files import read_text
 
 ACDC_CLASSES = ("background", "right ventricle", "myocardium", "left ventricle")
+# A short-axis slice shows its ventricles by their shapes, however it is turned or mirrored.
+ACDC_SYMMETRIES: Symmetries = "turns"
 
 _PHASES = (("ED", "frame01"), ("ES", "frame02"))
 
@@ -57,6 +60,7 @@ class Acdc:
             channels=1,
             official_split=split,
             missing_patients=missing,
+            symmetries=ACDC_SYMMETRIES,
             remarks=tuple(remarks),
         )
 

@@ -9,6 +9,7 @@ from diffrect.console import count
 from diffrect.data.case import Case, turn_label
 from diffrect.data.source_options import SourceOptions
 from diffrect.data.split import Split
+from diffrect.data.task import Symmetries
 from diffrect.errors import InputError
 
 NO_OPTIONS = SourceOptions()
@@ -82,6 +83,7 @@ class SourceListing:
         missing_patients: patients of the official lists that are not there.
         axis: how volumes are cut unless the user says otherwise, see `choose_slicing`; "auto" suits
             layouts of any geometry, "2" is the third axis of every file as it is.
+        symmetries: what may be done to slices, see `Symmetries`; None if the layout does not tell.
         remarks: what is unusual about the folder, such as files that are passed over, one line per
             remark.
     """
@@ -92,6 +94,7 @@ class SourceListing:
     official_split: Split | None = None
     missing_patients: list[str] = field(default_factory=list)
     axis: str = "2"
+    symmetries: Symmetries | None = None
     remarks: tuple[str, ...] = ()
 
     def describe_missing(self) -> str | None:

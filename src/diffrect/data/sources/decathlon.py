@@ -29,8 +29,12 @@ from diffrect.data.sources.files import (
     image_stem,
 )
 from diffrect.data.split import Split
+from diffrect.data.task import Symmetries
 from diffrect.errors import InputError
 from diffrect.imaging.channels import group_channels, holds_channels
+
+# The hippocampus has an anterior and a posterior class, which a mirror would exchange.
+_SYMMETRIES: dict[str, Symmetries] = {"hippocampus": "none"}
 
 
 class Decathlon:
@@ -81,6 +85,7 @@ class Decathlon:
             official_split=_split(parts),
             # Volumes of the Decathlon lie alike; nnU-Net folders hold whatever users put there.
             axis="auto" if numbered else "2",
+            symmetries=_SYMMETRIES.get(str(settings.get("name", "")).casefold()),
             remarks=(*beside_images, *beside_labels, *remarks),
         )
 

@@ -14,7 +14,7 @@ from collections import defaultdict
 from pathlib import Path
 
 from diffrect.data.source_options import SourceOptions
-from diffrect.data.sources.acdc import ACDC_CLASSES
+from diffrect.data.sources.acdc import ACDC_CLASSES, ACDC_SYMMETRIES
 from diffrect.data.sources.base import NO_OPTIONS, OnProblem, Source, SourceListing, refuse
 from diffrect.data.sources.files import FileCase, passed_over, walk_files
 from diffrect.data.split import Split
@@ -78,6 +78,7 @@ class Mscmr19:
             channels=1,
             axis="auto",
             official_split=_split(path, cases),
+            symmetries=ACDC_SYMMETRIES,
             remarks=passed_over(path, others),
         )
 

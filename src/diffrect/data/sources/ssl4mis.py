@@ -19,7 +19,7 @@ import numpy as np
 from diffrect.checks import regular_file
 from diffrect.data.case import Case
 from diffrect.data.source_options import SourceOptions
-from diffrect.data.sources.acdc import ACDC_CLASSES
+from diffrect.data.sources.acdc import ACDC_CLASSES, ACDC_SYMMETRIES
 from diffrect.data.sources.base import NO_OPTIONS, OnProblem, Source, SourceListing, refuse
 from diffrect.data.sources.files import one_spelling, passed_over
 from diffrect.data.sources.found_codes import (
@@ -124,6 +124,7 @@ class Ssl4mis:
             channels=1,
             official_split=split,
             missing_patients=missing,
+            symmetries=ACDC_SYMMETRIES if classes == ACDC_CLASSES else None,
             remarks=(*_others(path / "data"), *unlisted(path, owners, split)),
         )
 

@@ -16,6 +16,7 @@ from diffrect.console import warn
 from diffrect.data.batch import Batch
 from diffrect.data.record import SliceIndex
 from diffrect.data.split import Split
+from diffrect.data.splits.blocks import Block
 from diffrect.data.store import Store
 from diffrect.data.volumes import SliceImages
 from diffrect.distributed.ranks import joined
@@ -29,7 +30,6 @@ from diffrect.training.pictures.draw import (
     with_changes,
     with_labels,
 )
-from diffrect.training.validation import labelled_cases
 
 VALIDATION, PSEUDO_LABELS = "pictures/validation", "pictures/pseudo_labels"
 
@@ -58,20 +58,18 @@ class Album:
         self.store, self.config, self.interpolation = store, config, interpolation
         self.fabric, self.dtype = fabric, dtype
         labelled, others = store.training_slices(split)
-        cases = labelled_cases(store, split.val)
-        self.validation = choose_by_label(store, cases, config.log_images)
+        self.validation = choose_by_label(store, store.validation_blocks(split), config.log_images)
         self.unlabelled = choose_middle(others, config.log_images)
-        known = list(dict.fromkeys(index.case for index in labelled))
-        self.labelled = choose_by_label(store, known, config.log_images)
+        self.labelled = choose_middle(labelled, config.log_images)
         self.seen: dict[SliceIndex, np.ndarray] = {}
         self.batch: Batch | None = None
         self.drawing = True
 
-    def look(self, case: str, prediction: np.ndarray) -> None:
-        """Keep the prediction (Z, H, W) of a validation case, if one of its slices is shown."""
+    def look(self, block: Block, prediction: np.ndarray) -> None:
+        """Keep what is shown of the prediction (Z, H, W) of a block that validates."""
         for index in self.validation:
-            if index.case == case:
-                self.seen[index] = prediction[index.position].copy()
+            if index.case == block.case:
+                self.seen[index] = prediction[index.position - block.start].copy()
 
     def pictures(self, method: Method, step: int) -> dict[str, np.ndarray]:
         """Return pictures (H, W, 3) uint8 by name; all processes call it, and only the first draws.
