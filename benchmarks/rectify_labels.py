@@ -18,8 +18,8 @@ from diffrect.data.record import CaseRecord
 from diffrect.data.store import Store
 from diffrect.errors import InputError
 from diffrect.evaluation.metrics import case_dice
-from diffrect.inference.label_rectifier import LabelRectifier
 from diffrect.inference.model import Model
+from diffrect.inference.rectifying.label_rectifier import LabelRectifier
 from diffrect.runs.folder import read_split
 from diffrect.runs.names import STORE_LINK_FILE
 

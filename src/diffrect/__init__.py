@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from diffrect.inference.ensemble import Ensemble
     from diffrect.inference.model import Model
     from diffrect.inference.predict import predict
-    from diffrect.inference.rectify import rectify
+    from diffrect.inference.rectifying.rectify import rectify
     from diffrect.inference.reference import load_reference_checkpoint
     from diffrect.plugins.files import load_plugin
     from diffrect.reporting.run_report import write_report
@@ -71,7 +71,7 @@ _MODULES = {
     "load_reference_checkpoint": "diffrect.inference.reference",
     "predict": "diffrect.inference.predict",
     "prepare": "diffrect.data.prepare",
-    "rectify": "diffrect.inference.rectify",
+    "rectify": "diffrect.inference.rectifying.rectify",
     "train": "diffrect.training.train",
     "write_report": "diffrect.reporting.run_report",
 }

@@ -13,12 +13,12 @@ from diffrect.cli.main import main
 from diffrect.config import TrainConfig
 from diffrect.data.store import Store
 from diffrect.errors import InputError, PartialFailure
-from diffrect.inference.label_context import difference
-from diffrect.inference.label_rectifier import LabelRectifier
 from diffrect.inference.load import LoadedMethod
 from diffrect.inference.model import Model
-from diffrect.inference.pairs import list_pairs
-from diffrect.inference.rectify import rectify
+from diffrect.inference.rectifying.label_context import difference
+from diffrect.inference.rectifying.label_rectifier import LabelRectifier
+from diffrect.inference.rectifying.pairs import list_pairs
+from diffrect.inference.rectifying.rectify import rectify
 from diffrect.labels import IGNORED
 from diffrect.methods.base import Problem
 from diffrect.methods.registry import complete, resolve

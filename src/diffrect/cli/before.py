@@ -8,7 +8,7 @@ from diffrect.comparison.matrix import MatrixArguments
 from diffrect.config import TrainConfig
 from diffrect.data.store import Store
 from diffrect.inference.inputs import list_scans
-from diffrect.inference.pairs import list_pairs
+from diffrect.inference.rectifying.pairs import list_pairs
 from diffrect.methods.registry import check_name, check_network_name, find_method
 from diffrect.plugins.files import load_plugins
 from diffrect.plugins.settings import check_settings

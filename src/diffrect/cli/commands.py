@@ -38,7 +38,7 @@ WORK: Mapping[type[Command], str] = {
     Train: "diffrect.training.train",
     Evaluate: "diffrect.evaluation.evaluate",
     Predict: "diffrect.inference.predict",
-    Rectify: "diffrect.inference.rectify",
+    Rectify: "diffrect.inference.rectifying.rectify",
     Export: "diffrect.evaluation.export",
     Demo: "diffrect.showcase.demo",
 }

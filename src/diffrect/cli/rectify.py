@@ -46,7 +46,7 @@ class Rectify:
         look_before_rectifying(self.run, self.checkpoint, self.inputs)
 
     def __call__(self) -> None:
-        from diffrect.inference.rectify import rectify
+        from diffrect.inference.rectifying.rectify import rectify
         from diffrect.reporting.rectify_report import write_rectify_report
 
         cases = rectify(

@@ -24,11 +24,11 @@ from diffrect.inference.arrays import (
     volume_of,
 )
 from diffrect.inference.average import Member
-from diffrect.inference.label_rectifier import Guidance, LabelRectifier
 from diffrect.inference.load import load_network, network_of
 from diffrect.inference.model_file import read_model_file
 from diffrect.inference.onnx import OnnxNetwork
-from diffrect.inference.rectified import RectifiedLabel, rectify_volume
+from diffrect.inference.rectifying.label_rectifier import Guidance, LabelRectifier
+from diffrect.inference.rectifying.rectified import RectifiedLabel, rectify_volume
 from diffrect.inference.segmenter import Segmenter
 from diffrect.inference.views import angle_of
 from diffrect.methods.registry import as_trained

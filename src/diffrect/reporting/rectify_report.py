@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from diffrect.atomic import write_atomic
-from diffrect.inference.rectify import RectifiedCase
+from diffrect.inference.rectifying.rectify import RectifiedCase
 from diffrect.reporting.cases import Cell, Table
 from diffrect.reporting.charts import colour_class
 from diffrect.reporting.page import PAGE_FILE, write_page

@@ -19,8 +19,8 @@ from diffrect.data.volumes import training_volumes
 from diffrect.errors import InputError
 from diffrect.imaging.resample import probabilities_from_logits, to_network
 from diffrect.imaging.slicing import Zoom
-from diffrect.inference.label_context import LabelContext, difference, one_hot
 from diffrect.inference.load import LoadedMethod, load_method
+from diffrect.inference.rectifying.label_context import LabelContext, difference, one_hot
 from diffrect.inference.segmenter import Segmenter, Slices
 from diffrect.labels import IGNORED
 from diffrect.methods.diffrect.largest_parts import LargestParts

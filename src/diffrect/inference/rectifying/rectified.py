@@ -11,7 +11,7 @@ from diffrect.imaging.intensity import Intensity
 from diffrect.imaging.slicing import choose_slicing
 from diffrect.imaging.volume import Volume
 from diffrect.inference.arrays import labels_of_array
-from diffrect.inference.label_rectifier import Guidance, LabelRectifier
+from diffrect.inference.rectifying.label_rectifier import Guidance, LabelRectifier
 from diffrect.inference.segment import ScaledSlices
 
 

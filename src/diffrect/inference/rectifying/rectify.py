@@ -21,9 +21,9 @@ from diffrect.imaging.slicing import choose_slicing
 from diffrect.imaging.volume import Volume
 from diffrect.imaging.write import write_confidence, write_labels
 from diffrect.inference.inputs import read_scan
-from diffrect.inference.label_rectifier import Guidance, LabelRectifier
-from diffrect.inference.pairs import Pair, list_pairs
-from diffrect.inference.rectified import RectifiedLabel, rectify_volume
+from diffrect.inference.rectifying.label_rectifier import Guidance, LabelRectifier
+from diffrect.inference.rectifying.pairs import Pair, list_pairs
+from diffrect.inference.rectifying.rectified import RectifiedLabel, rectify_volume
 from diffrect.labels import IGNORED
 from diffrect.runs.names import Checkpoint
 

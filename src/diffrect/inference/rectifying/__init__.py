@@ -1,0 +1,1 @@
+"""Labels that are given, corrected by the rectifier of a training."""
