@@ -39,7 +39,6 @@ def main() -> None:
                 labelled="1",
                 method=method,
                 size=arguments.size,
-                iterations=2500,  # see step_time.STEP
                 precision=arguments.precision,
             )
             trainer = make_trainer(store, store.path.parent, config)

@@ -85,7 +85,8 @@ TYPED = {
     "inspect a --jsn": "--jsn: diffrect inspect has no such option; did you mean --json? HELP",
     "evaluate run --split valid": "--split: expected one of val, test, all, got 'valid'; did you "
     "mean val? HELP",
-    "evaluate run --checkpoint 300": "--checkpoint: expected one of best, last, student, average, got '300'; HELP",
+    "evaluate run --checkpoint 300": "--checkpoint: expected one of best, last, student, average, "
+    "got '300'; HELP",
     "evaluate run --store=": "--store: expected a path, got ''; HELP",
     "predict run out": "INPUT: expected at least one image file or folder, got none",
     "predict run -1 a.nii": "-1: diffrect predict has no such option; write ./-1 for a path that "

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 import diffrect.data.prepare as prepare_module
-import diffrect.inference.predict as predict_module
+import diffrect.inference.predict_file as predict_module
 from diffrect.cli import main as cli
 from diffrect.config import TrainConfig
 from diffrect.data.store import Store
@@ -197,7 +197,7 @@ def test_sigterm_ends_a_command_as_ctrl_c_does(
     out, before = tmp_path / "out", signal.getsignal(signal.SIGTERM)
     if command == "predict":
         image = write_nifti(tmp_path / "a.nii.gz", scan((20, 20, 2), 4, seed=1)[0])
-        monkeypatch.setattr(predict_module, "segment", stop)
+        monkeypatch.setattr(predict_module, "segment_by_all", stop)
         arguments = ["predict", str(tiny_run), str(out), str(image), "--probabilities"]
         said = "diffrect: interrupted\n"
     else:

@@ -33,7 +33,7 @@ def test_a_training_of_each_kind_is_probed(
     assert re.match(rf".*rectifier={rectifier}; 2 unlabelled patients, 12 slices; ", printed)
     names = {
         "slice": "rectified",
-        "volume": "rectified, guidance 0.5, largest parts",
+        "volume": "rectified, guidance 0.7, decoded 0.25, largest parts",
         "components": "pseudo-label, largest parts",
     }
     number = r"[+-][\d.]+ \[[+-][\d.]+, [+-][\d.]+\]"
@@ -41,7 +41,11 @@ def test_a_training_of_each_kind_is_probed(
     assert re.search(rf"^{names[rectifier]} +[\d. ]+ {changed}$", printed, re.M)
     assert re.search(rf"^D of this training \({names[rectifier]}\): {number}$", printed, re.M)
     assert bool(re.search(rf"^O: {number}$", printed, re.M)) == (rectifier != "components")
-    for tried in ("guidance 0.2 ", "guidance 0.2, decoded 0.5 ", "guidance 0.5, decoded 0.5 "):
+    for tried in (
+        "guidance 0.2, decoded 0.25 ",
+        "guidance 0.2, decoded 0.5 ",
+        "guidance 0.7, decoded 0.5 ",
+    ):
         assert (f"rectified, {tried}" in printed) == (rectifier == "volume")
 
 

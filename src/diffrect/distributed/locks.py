@@ -13,6 +13,7 @@ processes, as local ones and NFS from version 3 on do, give a lock to exactly on
 
 import contextlib
 import errno
+import fcntl
 import json
 import os
 import secrets
@@ -199,14 +200,17 @@ class Lock:
         return True
 
     def _put_aside(self, stale: str) -> None:
-        """Remove a lock that is left over, unless another process was faster and locked anew."""
-        aside = _beside(self.path)
-        with contextlib.suppress(FileNotFoundError):
-            self.path.rename(aside)
-            if aside.read_text("utf-8", "replace") != stale:
-                with contextlib.suppress(OSError):
-                    os.link(aside, self.path)  # gives the new lock back; never replaces another
-            aside.unlink()
+        """Remove a lock that is left over, unless another process was faster and locked anew.
+
+        Who removes a lock file holds the file's own advisory lock, so the new one of a faster
+        process is never removed, not even for a moment in which a third could take it.
+        """
+        with contextlib.suppress(FileNotFoundError), self.path.open("rb") as file:
+            with contextlib.suppress(OSError):  # a file system that knows no such locks
+                fcntl.flock(file, fcntl.LOCK_EX)
+            same = os.path.samestat(os.fstat(file.fileno()), self.path.stat())
+            if same and file.read().decode("utf-8", "replace") == stale:
+                self.path.unlink()
 
     def _beat(self) -> None:
         """Touch the file again and again; stop this process if the lock is lost."""
