@@ -6,9 +6,10 @@ w(i) = 0.1 exp(-5 (1 - i / I)^2) in 200 stairs.
 """
 
 from dataclasses import dataclass, replace
+from typing import Self
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from diffrect.checks import at_least, within
 from diffrect.data.batch import Batch
@@ -95,6 +96,39 @@ class TeacherMethod(Method):
         """Return the teacher's probabilities (B, classes, H, W) of images (B, channels, H, W)."""
         logits: Tensor = self.teacher(images)
         return logits.softmax(dim=1)
+
+
+class MayHaveTeacher(Method):
+    """A method whose pseudo-labels may come from a moving average, which then predicts.
+
+    Its options have `teacher_decay`, 0 for no teacher, and `teacher_statistics`, the segmenter's or
+    those of the rows that the teacher labels. It makes `teacher` itself, in eval mode or None.
+    """
+
+    teacher: nn.Module | None
+
+    @property
+    def has_own_statistics(self) -> bool:
+        """Whether the teacher's batch norm follows what the teacher is shown."""
+        return self.teacher is not None and bool(self.options.teacher_statistics == "own")
+
+    def after_step(self, step: int) -> None:
+        """Move the teacher, if there is one, towards the segmenter."""
+        if self.teacher is not None:
+            decay, averaged = self.options.teacher_decay, not self.has_own_statistics
+            move_average(self.teacher, self.segmenter, decay, step, buffers=averaged)
+
+    def train(self, mode: bool = True) -> Self:
+        """Switch to training or eval mode; the teacher always stays in eval mode."""
+        super().train(mode)
+        if self.teacher is not None:
+            self.teacher.eval()
+        return self
+
+    @property
+    def predictor(self) -> nn.Module:
+        """The teacher, or the segmenter if there is none."""
+        return self.segmenter if self.teacher is None else self.teacher
 
 
 def with_noise(images: Tensor) -> Tensor:

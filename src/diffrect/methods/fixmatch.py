@@ -31,20 +31,18 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from diffrect.checks import within
 from diffrect.data.batch import Batch
 from diffrect.labels import IGNORED
 from diffrect.methods.base import (
-    Method,
     Problem,
     Update,
     make_teacher,
-    move_average,
     own_statistics,
 )
-from diffrect.methods.consistency import ConsistencyOptions
+from diffrect.methods.consistency import ConsistencyOptions, MayHaveTeacher
 from diffrect.methods.losses import (
     complementary_loss,
     confident_labels,
@@ -110,7 +108,7 @@ class FixMatchOptions(ConsistencyOptions):
             within(name, getattr(self, name), 0, 1)
 
 
-class FixMatch(Method):
+class FixMatch(MayHaveTeacher):
     """The segmenter learns labels of the weak view and its own pseudo-labels of the strong one."""
 
     Options = FixMatchOptions
@@ -155,28 +153,9 @@ class FixMatch(Method):
     def teach(self, batch: Batch) -> Tensor:
         """Return the moving average's logits of the unlabelled weak rows."""
         assert self.teacher is not None
-        own = self.options.teacher_statistics == "own"
-        with own_statistics(self.teacher) if own else nullcontext():
+        with own_statistics(self.teacher) if self.has_own_statistics else nullcontext():
             logits: Tensor = self.teacher(batch.weak[batch.labelled :])
         return logits
-
-    def after_step(self, step: int) -> None:
-        """Move the teacher, if there is one, towards the segmenter."""
-        if self.teacher is not None:
-            decay, own = self.options.teacher_decay, self.options.teacher_statistics == "own"
-            move_average(self.teacher, self.segmenter, decay, step, buffers=not own)
-
-    def train(self, mode: bool = True) -> "FixMatch":
-        """Switch to training or eval mode; the teacher always stays in eval mode."""
-        super().train(mode)
-        if self.teacher is not None:
-            self.teacher.eval()
-        return self
-
-    @property
-    def predictor(self) -> nn.Module:
-        """The teacher, or the segmenter if there is none."""
-        return self.segmenter if self.teacher is None else self.teacher
 
     def sure_labels(self, logits: Tensor) -> Tensor:
         """Return class maps (B, H, W) of the weak view; unsure pixels are ignored or background."""

@@ -26,14 +26,13 @@ from diffrect.data.volumes import TrainingVolumes
 from diffrect.errors import InputError
 from diffrect.methods.base import (
     Corrections,
-    Method,
     Problem,
     Update,
     in_eval_mode,
     make_teacher,
-    move_average,
     own_statistics,
 )
+from diffrect.methods.consistency import MayHaveTeacher
 from diffrect.methods.diffrect.make import make_optimizer, make_rectifier, make_transports
 from diffrect.methods.diffrect.options import REFERENCE, DiffRectOptions
 from diffrect.methods.diffrect.parts import (
@@ -50,7 +49,7 @@ from diffrect.methods.losses import complementary_loss, cross_entropy_dice, poly
 from diffrect.networks.latent_rectifier import LatentRectifier
 
 
-class DiffRect(Method):
+class DiffRect(MayHaveTeacher):
     """The segmenter, the rectifier and their three updates."""
 
     Options = DiffRectOptions
@@ -228,11 +227,6 @@ class DiffRect(Method):
         rectified = joins and options.rectification_view == "weak"
         return options.complementary or self.teacher is None or rectified
 
-    @property
-    def has_own_statistics(self) -> bool:
-        """Whether the teacher's batch norm follows what the teacher is shown."""
-        return self.teacher is not None and self.options.teacher_statistics == "own"
-
     def weak_pseudo_label(self, batch: Batch, weak_logits: Tensor) -> PseudoLabel:
         """Return the weak view's pseudo-label: the moving average's, or the segmenter's own."""
         if self.teacher is None:
@@ -281,24 +275,6 @@ class DiffRect(Method):
             else:
                 after = self.transports.correct(batch, given)
         return Corrections(given[batch.labelled :], after)
-
-    def after_step(self, step: int) -> None:
-        """Move the teacher towards the segmenter."""
-        if self.teacher is not None:
-            decay, averaged = self.options.teacher_decay, not self.has_own_statistics
-            move_average(self.teacher, self.segmenter, decay, step, buffers=averaged)
-
-    def train(self, mode: bool = True) -> "DiffRect":
-        """Switch to training or eval mode; the teacher always stays in eval mode."""
-        super().train(mode)
-        if self.teacher is not None:
-            self.teacher.eval()
-        return self
-
-    @property
-    def predictor(self) -> nn.Module:
-        """The teacher, or the segmenter if there is none."""
-        return self.segmenter if self.teacher is None else self.teacher
 
     @property
     def beside_predictor(self) -> Mapping[str, nn.Module]:
