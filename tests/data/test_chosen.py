@@ -66,9 +66,7 @@ def test_who_is_not_there_is_refused(wanted: str) -> None:
 
 
 def test_a_part_without_cases_is_refused() -> None:
-    with pytest.raises(
-        InputError, match=r"^--patients val: expected at least one case, found"
-    ):
+    with pytest.raises(InputError, match=r"^--patients val: expected at least one case, found"):
         choose_cases("val", CASES, Split(train=("a",)))
 
 

@@ -24,7 +24,7 @@ from diffrect.inference.model import Model
 from diffrect.inference.predict import predict
 from diffrect.inference.pseudo_labels.facts import facts_of, write_table
 from diffrect.inference.pseudo_labels.labeller import PseudoLabel, PseudoLabeller
-from diffrect.inference.pseudo_labels.pseudo_labels import pseudo_labels
+from diffrect.inference.pseudo_labels.predict_store import pseudo_labels
 from diffrect.json_files import read_json
 from diffrect.methods.base import Problem
 from diffrect.methods.diffrect.method import DiffRect

@@ -12,7 +12,6 @@ from diffrect.config import Shown
 from diffrect.console import count, say
 from diffrect.distributed.ranks import is_first
 from diffrect.errors import InputError
-from diffrect.runs.names import PSEUDO_LABELS_FILE
 
 Precision = Literal["32-true", "bf16"]
 Tta = Literal["off", "auto", "rotations", "flips", "turns"]
@@ -121,7 +120,7 @@ class Predict:
 
     def do_store(self, store: Path) -> None:
         """Write the pseudo-labels of cases of a store."""
-        from diffrect.inference.pseudo_labels.pseudo_labels import pseudo_labels
+        from diffrect.inference.pseudo_labels.predict_store import pseudo_labels
 
         rows = pseudo_labels(
             self.run,
@@ -135,4 +134,4 @@ class Predict:
         )
         if not self.quiet and is_first():
             kinds = ", ".join(f"CASE_{kind}.nii.gz" for kind in rows[0].files)
-            say(f"{self.out}: {count(len(rows), 'case')}, {kinds} and {PSEUDO_LABELS_FILE}")
+            say(f"{self.out}: {count(len(rows), 'case')}, {kinds} and pseudo_labels.csv")

@@ -11,7 +11,6 @@ CELL_FILE = "cell.json"
 PLUGINS_FILE = "plugins.json"
 TENSORBOARD_FOLDER = "tensorboard"
 CSV_FOLDER = "csv"
-PSEUDO_LABELS_FILE = "pseudo_labels.csv"
 PICTURES_FOLDER = "pictures"
 WANDB_FOLDER = "wandb"  # the name is theirs
 LOGGERS_FILE = "loggers.json"
@@ -55,7 +54,6 @@ ENTRIES = (
     LOG_FILE,
     *map(metrics_file, SPLITS),
     *map(report_folder, SPLITS),
-    PSEUDO_LABELS_FILE,
     CELL_FILE,
     PLUGINS_FILE,
     STORE_LINK_FILE,

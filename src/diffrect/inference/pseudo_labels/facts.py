@@ -14,6 +14,8 @@ from diffrect.inference.measures import csv_cell, voxel_ml
 from diffrect.inference.pseudo_labels.labeller import PseudoLabel
 from diffrect.text_files import csv_text
 
+TABLE_FILE = "pseudo_labels.csv"
+"""Name of the table of all cases."""
 KINDS = ("pseudo_label", "rectified", "entropy")
 """What is written of a case, as `CASE_KIND.nii.gz`."""
 _HEADING = ("case", "patient", "part", "entropy", "foreground_entropy", "changed", "agreement")

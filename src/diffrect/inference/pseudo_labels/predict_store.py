@@ -13,17 +13,23 @@ from diffrect.data.split import Split
 from diffrect.data.splits.chosen import choose_cases, part_of
 from diffrect.data.store import Store
 from diffrect.distributed.devices import find_device
-from diffrect.distributed.locks import sole_command, sole_writer_of_file
+from diffrect.distributed.locks import sole_command
 from diffrect.distributed.ranks import together
 from diffrect.errors import InputError
 from diffrect.imaging.write import write_confidence, write_labels
 from diffrect.inference.attempts import attempt, refuse_failures
 from diffrect.inference.load import load_method
-from diffrect.inference.pseudo_labels.facts import KINDS, PseudoLabelFacts, facts_of, write_table
+from diffrect.inference.pseudo_labels.facts import (
+    KINDS,
+    TABLE_FILE,
+    PseudoLabelFacts,
+    facts_of,
+    write_table,
+)
 from diffrect.inference.pseudo_labels.labeller import PseudoLabeller
 from diffrect.runs.folder import read_split
 from diffrect.runs.folds import is_cross_validation
-from diffrect.runs.names import PSEUDO_LABELS_FILE, Checkpoint
+from diffrect.runs.names import Checkpoint
 from diffrect.runs.recognise import check_is_run
 from diffrect.runs.store_of_run import open_store
 
@@ -87,27 +93,6 @@ def pseudo_labels(
         return work.done(out, name(), progress)
 
 
-def tabulate_pseudo_labels(
-    run: Path | str, *, device: str = "auto", progress: bool = True
-) -> list[PseudoLabelFacts]:
-    """Write RUN/pseudo_labels.csv, a row for each unlabelled case of a training, and nothing else.
-
-    Args:
-        run: folder made by `train`.
-        device: see `pseudo_labels`.
-        progress: see `pseudo_labels`.
-
-    Returns:
-        The rows.
-
-    Raises:
-        InputError: see `pseudo_labels`; also if the training has no unlabelled cases.
-    """
-    work = _Work.load(Path(run), None, "unlabelled", "best", device)
-    with sole_writer_of_file(Path(run) / PSEUDO_LABELS_FILE):
-        return work.done(Path(run), None, progress)
-
-
 @dataclass(frozen=True)
 class _Work:
     """Cases to label.
@@ -147,12 +132,12 @@ class _Work:
         labeller = PseudoLabeller(loaded, run, find_device(device), opened)
         return cls(labeller, opened, split, cases, labeller.remarks(run, loaded.config.method))
 
-    def done(self, out: Path, files: Outputs | None, progress: bool) -> list[PseudoLabelFacts]:
-        """Label the cases, write the table and, of each case, its files; return the rows.
+    def done(self, out: Path, files: Outputs, progress: bool) -> list[PseudoLabelFacts]:
+        """Label the cases, write the table and the files of each; return the rows.
 
         Args:
             out: folder for the table.
-            files: the files to write of each case; None writes none.
+            files: the files to write of each case.
             progress: show a progress bar, and the remarks.
         """
         with together() as ranks:
@@ -160,12 +145,17 @@ class _Work:
             for line in self.remarks if told else ():
                 tell(line)
             mine = progress_bar(ranks.share(self.cases), "labelling", told)
-            done = ranks.gather([self._attempt(case, out, files) for case in mine])
+            done = ranks.gather(
+                [
+                    attempt(self._folder(case), out, partial(self._one, case, files[case.id]))
+                    for case in mine
+                ]
+            )
             rows = [row for row in done if isinstance(row, PseudoLabelFacts)]
             if rows and ranks.first:
-                write_table(out / PSEUDO_LABELS_FILE, rows)
+                write_table(out / TABLE_FILE, rows)
         faults = {
-            self.store.path / CASES_FOLDER / case.id: fault
+            self._folder(case): fault
             for case, fault in zip(self.cases, done, strict=True)
             if isinstance(fault, InputError)
         }
@@ -173,12 +163,8 @@ class _Work:
         refuse_failures(faults, written, len(self.cases), "cases")
         return rows
 
-    def _attempt(
-        self, case: CaseRecord, out: Path, files: Outputs | None
-    ) -> PseudoLabelFacts | InputError:
-        wanted = {} if files is None else files[case.id]
-        folder = self.store.path / CASES_FOLDER / case.id
-        return attempt(folder, out, partial(self._one, case, wanted))
+    def _folder(self, case: CaseRecord) -> Path:
+        return self.store.path / CASES_FOLDER / case.id
 
     def _one(self, case: CaseRecord, files: dict[str, Path]) -> PseudoLabelFacts:
         """Return the row of a case, and write its files."""
@@ -186,17 +172,14 @@ class _Work:
         found = self.labeller.label(self.store.image(case.id), case.shape, zoom)
         grid = self.store.grid(case.id)
         volume = grid.volume(found.labels)
-        row = facts_of(found, case, part_of(case, self.split), self.store.classes, volume)
-        for kind, file in reversed(files.items()):  # the pseudo-label last
-            file.parent.mkdir(parents=True, exist_ok=True)
-            remove_unfinished(file.parent, file.name)
-            if kind == "entropy":
-                write_confidence(file, grid.volume(found.entropy).array, volume)
-            elif kind == "rectified" and found.rectified is not None:
-                write_labels(file, grid.volume(found.rectified).array, volume)
-            else:
-                write_labels(file, volume.array, volume)
-        return replace(row, files=files)
+        files["pseudo_label"].parent.mkdir(parents=True, exist_ok=True)
+        remove_unfinished(files["pseudo_label"].parent, *(file.name for file in files.values()))
+        write_confidence(files["entropy"], grid.volume(found.entropy).array, volume)
+        if found.rectified is not None:
+            write_labels(files["rectified"], grid.volume(found.rectified).array, volume)
+        write_labels(files["pseudo_label"], volume.array, volume)
+        part = part_of(case, self.split)
+        return replace(facts_of(found, case, part, self.store.classes, volume), files=files)
 
 
 def _name_outputs(
@@ -210,7 +193,7 @@ def _name_outputs(
     folder_to_make(out, "a folder for the label files")
     named = {case.id: {kind: out / f"{case.id}_{kind}.nii.gz" for kind in kinds} for case in cases}
     every = [file for files in named.values() for file in files.values()]
-    for file in (*every, out / PSEUDO_LABELS_FILE):
+    for file in (*every, out / TABLE_FILE):
         if file.exists() and not overwrite:
             raise InputError(file, problem="exists already", hint="--overwrite replaces it")
     return named
