@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from diffrect.comparison.report.report import compare_table
     from diffrect.comparison.run import compare
+    from diffrect.comparison.tuning.tune import tune
     from diffrect.config import TrainConfig
     from diffrect.data.inspection import inspect
     from diffrect.data.prepare import prepare
@@ -52,6 +53,7 @@ __all__ = [
     "pseudo_labels",
     "rectify",
     "train",
+    "tune",
     "write_report",
 ]
 
@@ -76,6 +78,7 @@ _MODULES = {
     "pseudo_labels": "diffrect.inference.pseudo_labels.predict_store",
     "rectify": "diffrect.inference.rectifying.rectify",
     "train": "diffrect.training.train",
+    "tune": "diffrect.comparison.tuning.tune",
     "write_report": "diffrect.reporting.run_report",
 }
 
