@@ -3,16 +3,14 @@
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-import numpy as np
-
 from diffrect.errors import InputError
-from diffrect.inference.arrays import label_source
 from diffrect.inference.average import Member
 from diffrect.inference.model import Model
+from diffrect.inference.predictor import Predictor
 from diffrect.runs.names import Checkpoint
 
 
-class Ensemble:
+class Ensemble(Predictor):
     """Models whose probabilities are averaged on the scan's own grid; each counts alike.
 
     They segment the same classes of images with as many channels. They may differ in all else: the
@@ -75,34 +73,3 @@ class Ensemble:
     def members(self) -> tuple[Member, ...]:
         """The segmenters and their tasks, see `segment_by_all`."""
         return tuple(member for model in self.models for member in model.members)
-
-    @property
-    def classes(self) -> tuple[str, ...]:
-        """Names of the class codes; the first is the background."""
-        return self.models[0].classes
-
-    @property
-    def channels(self) -> int:
-        """Image channels."""
-        return self.models[0].channels
-
-    def predict(
-        self,
-        source: np.ndarray | Path | str,
-        *,
-        spacing: Sequence[float] | None = None,
-        axis: str | None = None,
-        largest_component: bool = False,
-    ) -> np.ndarray:
-        """Return the labels of a scan, uint8 on its own grid, see `Model.predict`.
-
-        Args:
-            source: an image file, the folder of a DICOM series, or an array of raw intensities.
-            spacing: millimetres along the axes of an array.
-            axis: cut it in another way than the trainings' scans, see `choose_slicing`.
-            largest_component: keep only the largest connected part of each class.
-
-        Raises:
-            InputError: something that cannot be read, or that the models were not trained for.
-        """
-        return label_source(self.members, source, spacing, axis, largest_component)

@@ -10,7 +10,7 @@ from diffrect.imaging.geometry import turn_onto
 from diffrect.imaging.intensity import Intensity
 from diffrect.imaging.slicing import choose_slicing
 from diffrect.imaging.volume import Volume
-from diffrect.inference.arrays import labels_of_array
+from diffrect.inference.arrays import laid_out
 from diffrect.inference.rectifying.label_rectifier import Guidance, LabelRectifier
 from diffrect.inference.segment import ScaledSlices
 
@@ -48,7 +48,7 @@ class RectifiedLabel:
 
     def in_layout(self, single: bool) -> "RectifiedLabel":
         """Return it in the layout of the caller's array: (H, W) for a single slice."""
-        return self._mapped(lambda array: labels_of_array(array, single))
+        return self._mapped(lambda array: laid_out(array, single))
 
     def turned(self, image: Volume, label: Volume) -> "RectifiedLabel":
         """Return it with its axes as the label's file stores them, if it holds the whole grid.
