@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from diffrect.errors import InputError
     from diffrect.evaluation.evaluate import evaluate
     from diffrect.evaluation.export import export
+    from diffrect.evaluation.scores_frame import scores
     from diffrect.inference.ensemble import Ensemble
     from diffrect.inference.model import Model
     from diffrect.inference.predict import predict
@@ -52,6 +53,7 @@ __all__ = [
     "prepare",
     "pseudo_labels",
     "rectify",
+    "scores",
     "train",
     "tune",
     "write_report",
@@ -77,6 +79,7 @@ _MODULES = {
     "prepare": "diffrect.data.prepare",
     "pseudo_labels": "diffrect.inference.pseudo_labels.predict_store",
     "rectify": "diffrect.inference.rectifying.rectify",
+    "scores": "diffrect.evaluation.scores_frame",
     "train": "diffrect.training.train",
     "tune": "diffrect.comparison.tuning.tune",
     "write_report": "diffrect.reporting.run_report",

@@ -75,6 +75,6 @@ def test_scores_that_were_changed_by_hand_are_refused(tiny_run, tmp_path):
 
 def test_without_pandas_one_line_says_what_to_install(cells, monkeypatch):
     monkeypatch.setitem(sys.modules, "pandas", None)
-    expected = r"^scores: expected the package pandas, .*; pip install 'diffrect\[notebook\]'$"
+    expected = r"^scores: expected the package pandas, .*; pip install pandas \(extra: notebook\)$"
     with pytest.raises(InputError, match=expected):
         scores(cells)

@@ -24,7 +24,7 @@ _FILES = (*map(metrics_file, SPLITS), SCORES_FILE)
 def scores(folder: Path | str) -> "DataFrame":
     """Return the scores of every case and class in a folder, a row for each.
 
-    It needs pandas, which `pip install 'diffrect[notebook]'` installs.
+    It needs pandas, which the extra `notebook` names.
 
     Example:
         >>> import diffrect
@@ -52,7 +52,7 @@ def scores(folder: Path | str) -> "DataFrame":
     try:
         import pandas as pd
     except ImportError:
-        hint = "pip install 'diffrect[notebook]'"
+        hint = "pip install pandas (extra: notebook)"
         raise InputError("scores", "the package pandas, it is not installed", hint=hint) from None
     files = _files(Path(folder))
     rows = [row for file in files for row in _rows(file)]

@@ -3,6 +3,8 @@
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from diffrect.console import summary
+from diffrect.data.task import describe_task
 from diffrect.errors import InputError
 from diffrect.inference.average import Member
 from diffrect.inference.model import Model
@@ -64,6 +66,10 @@ class Ensemble(Predictor):
             InputError: one cannot be loaded, or they do not segment the same.
         """
         return cls([Model.load(run, checkpoint, device) for run in runs], runs)
+
+    def __repr__(self) -> str:
+        members = ", ".join(f"{one.config.method} (iteration {one.step})" for one in self.models)
+        return summary(self, f"{members}; {describe_task(self.models[0].task)}")
 
     def __iter__(self) -> Iterator[Model]:
         """Yield the models."""

@@ -11,8 +11,9 @@ import torch
 from torch import nn
 
 from diffrect.config import TrainConfig, config_from_dict
+from diffrect.console import summary
 from diffrect.data.fields import Fields
-from diffrect.data.task import Task
+from diffrect.data.task import Task, describe_task
 from diffrect.distributed.devices import find_device
 from diffrect.errors import InputError
 from diffrect.imaging.resample import Interpolation
@@ -186,6 +187,11 @@ class Model(Predictor):
         changed = copy.copy(self)
         changed.segmenter = replace(self.segmenter, **changes)
         return changed
+
+    def __repr__(self) -> str:
+        device, size = self.segmenter.device, self.size
+        facts = f"{self.config.method}, iteration {self.step}, {describe_task(self.task)}"
+        return summary(self, f"{facts}, {size} x {size} pixels, on {device}")
 
     @property
     def members(self) -> tuple[Member, ...]:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from diffrect.console import summary
 from diffrect.data.case import Case, check_case, label_slices
 from diffrect.imaging.geometry import turn_onto
 from diffrect.imaging.intensity import Intensity
@@ -33,6 +34,12 @@ class RectifiedLabel:
     confidence: np.ndarray
     guidance: float
     difference: float
+
+    def __repr__(self) -> str:
+        """Return shape and what changed in one line."""
+        size = " x ".join(map(str, self.labels.shape))
+        changed = f"{self.changed_share:.1%} of the foreground changed"
+        return summary(self, f"{size} voxels, {changed}, guidance {self.guidance:.2f}")
 
     @property
     def changes(self) -> np.ndarray:
