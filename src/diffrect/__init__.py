@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from diffrect.inference.reference import load_reference_checkpoint
     from diffrect.plugins.files import load_plugin
     from diffrect.reporting.run_report import write_report
+    from diffrect.reporting.show import show
     from diffrect.showcase.demo import demo
     from diffrect.training.train import train
 
@@ -54,6 +55,7 @@ __all__ = [
     "pseudo_labels",
     "rectify",
     "scores",
+    "show",
     "train",
     "tune",
     "write_report",
@@ -80,6 +82,7 @@ _MODULES = {
     "pseudo_labels": "diffrect.inference.pseudo_labels.predict_store",
     "rectify": "diffrect.inference.rectifying.rectify",
     "scores": "diffrect.evaluation.scores_frame",
+    "show": "diffrect.reporting.show",
     "train": "diffrect.training.train",
     "tune": "diffrect.comparison.tuning.tune",
     "write_report": "diffrect.reporting.run_report",

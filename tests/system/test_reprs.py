@@ -1,5 +1,6 @@
 """What is shown of an object that a user holds: one short line that says what it is."""
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -56,16 +57,17 @@ def test_values_say_what_they_are(value: Any, expected: str) -> None:
 
 
 def test_a_store_a_model_and_scores_say_what_they_are(
-    store: Store, tiny_run: Path, acdc_folder: Path
+    store: Store, tiny_run: Path, acdc_folder: Path, tmp_path: Path
 ) -> None:
     task = "1 channel, classes background, right ventricle, myocardium, left ventricle"
     assert repr(store) == f"<Store: {store.path}, 10 cases of 5 patients, 10 labelled, {task}>"
-    model = Model.load(tiny_run, device="cpu")
+    run = shutil.copytree(tiny_run, tmp_path / "run")
+    model = Model.load(run, device="cpu")
     facts = f"supervised, iteration 2, {task}, 32 x 32 pixels, on cpu"
     assert repr(model) == f"<Model: {facts}>"
     one = "supervised (iteration 2)"
     assert repr(Ensemble([model, model])) == f"<Ensemble: {one}, {one}; {task}>"
-    scores = evaluate(tiny_run, split="val", device="cpu", progress=False)
+    scores = evaluate(run, split="val", device="cpu", progress=False)
     dice = f"{100 * scores.mean['dice']:.2f}"
     start = f"<Evaluation: split val, 2 cases of 1 patient, Dice {dice} %, checkpoint best"
     assert repr(scores) == f"{start} (iteration {scores.step})>"

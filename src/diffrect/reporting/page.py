@@ -8,6 +8,7 @@ and pictures may come only from the page itself.
 import base64
 import hashlib
 import platform
+import re
 from functools import cache, partial
 from importlib.metadata import PackageNotFoundError, version
 from importlib.resources import files
@@ -23,6 +24,7 @@ from diffrect.errors import brief
 from diffrect.version import package_version
 
 PAGE_FILE = "index.html"
+_OF_SLICES = re.compile(r"^(?:svg\.slice (?:\.|text\.)|\.c\d|\.key)[^{]*\{[^}]*\}", re.MULTILINE)
 LONGEST_HEADING = 40  # characters of a column's name; the whole name is shown on hovering
 
 
@@ -67,6 +69,17 @@ def versions() -> dict[str, str]:
         except PackageNotFoundError:
             continue
     return found
+
+
+@cache
+def style_of_slices(prefix: str) -> str:
+    """Return the style of `reporting.slices` alone, for a picture outside of a page.
+
+    Args:
+        prefix: precedes each selector, so that the style reaches nothing else.
+    """
+    rules = _OF_SLICES.findall(_part("style.css"))
+    return "".join(f"{prefix}{' '.join(rule.split())}" for rule in rules)
 
 
 @cache
