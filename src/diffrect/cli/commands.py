@@ -16,9 +16,20 @@ from diffrect.cli.predict import Predict
 from diffrect.cli.prepare import Prepare
 from diffrect.cli.rectify import Rectify
 from diffrect.cli.train import Train
+from diffrect.cli.view import View
 
 Command = (
-    Prepare | Inspect | Train | Options | Evaluate | Predict | Rectify | Export | Compare | Demo
+    Prepare
+    | Inspect
+    | Train
+    | Options
+    | Evaluate
+    | Predict
+    | Rectify
+    | View
+    | Export
+    | Compare
+    | Demo
 )
 COMMANDS: Mapping[str, type[Command]] = {
     "prepare": Prepare,
@@ -28,6 +39,7 @@ COMMANDS: Mapping[str, type[Command]] = {
     "evaluate": Evaluate,
     "predict": Predict,
     "rectify": Rectify,
+    "view": View,
     "export": Export,
     "compare": Compare,
     "demo": Demo,
