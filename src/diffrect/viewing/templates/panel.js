@@ -2,7 +2,7 @@
 const OPTIONS = {
   backColor: [0, 0, 0, 1],
   crosshairColor: [0.45, 0.85, 1, 0.55],
-  crosshairWidth: 0.35,
+  crosshairWidth: 0.25,
   crosshairWidthUnit: "percent",
   dragAndDropEnabled: false,
   loadingText: "",
