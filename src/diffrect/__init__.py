@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from diffrect.comparison.report.report import compare_table
     from diffrect.comparison.run import compare
+    from diffrect.comparison.tuning.tune import tune
     from diffrect.config import TrainConfig
     from diffrect.data.inspection import inspect
     from diffrect.data.prepare import prepare
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from diffrect.inference.ensemble import Ensemble
     from diffrect.inference.model import Model
     from diffrect.inference.predict import predict
+    from diffrect.inference.pseudo_labels.predict_store import pseudo_labels
     from diffrect.inference.rectifying.rectify import rectify
     from diffrect.inference.reference import load_reference_checkpoint
     from diffrect.plugins.files import load_plugin
@@ -48,8 +50,10 @@ __all__ = [
     "load_reference_checkpoint",
     "predict",
     "prepare",
+    "pseudo_labels",
     "rectify",
     "train",
+    "tune",
     "write_report",
 ]
 
@@ -71,8 +75,10 @@ _MODULES = {
     "load_reference_checkpoint": "diffrect.inference.reference",
     "predict": "diffrect.inference.predict",
     "prepare": "diffrect.data.prepare",
+    "pseudo_labels": "diffrect.inference.pseudo_labels.predict_store",
     "rectify": "diffrect.inference.rectifying.rectify",
     "train": "diffrect.training.train",
+    "tune": "diffrect.comparison.tuning.tune",
     "write_report": "diffrect.reporting.run_report",
 }
 

@@ -122,6 +122,17 @@ def look_before_predicting(
     load_plugins(plugins)
 
 
+def look_at_run_and_store(run: Path, checkpoint: str, store: Path, plugins: Sequence[str]) -> None:
+    """Refuse a model or a store that is not there, and load plug-ins.
+
+    Raises:
+        InputError: naming it.
+    """
+    check_has_model(run, checkpoint)
+    look_at_store(store)
+    load_plugins(plugins)
+
+
 def look_before_viewing(
     source: Path, store: Path | None, patients: str, checkpoint: Checkpoint, plugins: Sequence[str]
 ) -> None:

@@ -16,6 +16,7 @@ from diffrect.cli.predict import Predict
 from diffrect.cli.prepare import Prepare
 from diffrect.cli.rectify import Rectify
 from diffrect.cli.train import Train
+from diffrect.cli.tune import Tune
 from diffrect.cli.view import View
 
 Command = (
@@ -29,6 +30,7 @@ Command = (
     | View
     | Export
     | Compare
+    | Tune
     | Demo
 )
 COMMANDS: Mapping[str, type[Command]] = {
@@ -42,6 +44,7 @@ COMMANDS: Mapping[str, type[Command]] = {
     "view": View,
     "export": Export,
     "compare": Compare,
+    "tune": Tune,
     "demo": Demo,
 }
 WORK: Mapping[type[Command], str] = {
