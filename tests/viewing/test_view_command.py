@@ -88,4 +88,7 @@ def test_bad_arguments_are_one_line(arguments, wanted, scans, capsys):
 def test_without_the_extra_the_line_says_how_to_get_it(scans, capsys, monkeypatch):
     monkeypatch.setattr(niivue_module, "PACKAGE", "no-such-package-as-this")
     assert main(["view", "images"]) == 2
-    assert "pip install 'diffrect[viewer]'" in capsys.readouterr().err
+    assert (
+        "install the extra viewer, or: pip install 'ipyniivue>=2.4.4,<2.5'"
+        in capsys.readouterr().err
+    )

@@ -16,6 +16,8 @@ Format = Literal["nifti", "same"]
 
 STATISTICS_FILE = "statistics.csv"
 """Name of the table of all scans."""
+PSEUDO_LABELS_FILE = "pseudo_labels.csv"
+"""Name of the table of all cases whose pseudo-labels are written."""
 
 
 class Output(NamedTuple):

@@ -21,7 +21,6 @@ from diffrect.runs.names import SPLITS, Checkpoint, metrics_file
 from diffrect.runs.store_of_run import open_store
 from diffrect.viewing.from_store import Known, on_grid, store_gallery
 from diffrect.viewing.gallery import Gallery, Layer
-from diffrect.viewing.tables import mean_entropies
 
 
 def gallery_of_run(
@@ -57,7 +56,7 @@ def gallery_of_run(
         case.id: [Layer("prediction", "label", partial(_predict, model, data, case.id, lock))]
         for case in cases
     }
-    known = Known(split, _dice(run), mean_entropies([run]), layers)
+    known = Known(split, _dice(run), layers)
     return store_gallery(data, cases, labels, known, run.resolve().name)
 
 

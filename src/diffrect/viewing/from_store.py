@@ -27,13 +27,11 @@ class Known:
     Attributes:
         split: what a training did with them; None if there is none.
         dice: mean Dice in per cent by case.
-        entropy: mean entropy from 0 to 1 by case.
         layers: what lies over each case beside its truth and the labels that are given.
     """
 
     split: Split | None = None
     dice: Mapping[str, float] = field(default_factory=dict)
-    entropy: Mapping[str, float] = field(default_factory=dict)
     layers: Mapping[str, Collection[Layer]] = field(default_factory=dict)
 
 
@@ -70,7 +68,7 @@ def store_gallery(
         InputError: no such labels.
     """
     matched = match_labels(labels, [case.id for case in cases])
-    entropies = {**known.entropy, **mean_entropies(labels)}
+    entropies = mean_entropies(labels)
     shown = []
     for case in cases:
         own = [Layer(TRUTH, "label", partial(_truth, store, case.id))] if case.labelled else []

@@ -22,7 +22,10 @@ MAPS = ("entropy", "uncertainty", "confidence")
 """Words that the names of maps end in, or of the folders that hold them."""
 CHANGES = "changes"
 _PASSED_OVER = ("probabilities",)  # a volume per class: too much for a page
-_FIRST = ("truth", "label", "labels", "gt", "prediction", "teacher", "rectified", CHANGES, *MAPS)
+_FIRST = (
+    *("truth", "label", "labels", "gt", "prediction", "teacher", "pseudo_label", "rectified"),
+    *(CHANGES, *MAPS),
+)
 _HIGHEST = 255
 
 

@@ -15,7 +15,7 @@ from diffrect.errors import InputError
 
 PACKAGE = "ipyniivue"
 VERSIONS = ">=2.4.4,<2.5"
-_HINT = "pip install 'diffrect[viewer]'"
+_HINT = f"install the extra viewer, or: pip install '{PACKAGE}{VERSIONS}'"
 _SCRIPT = "ipyniivue/static/widget.js"
 # The one place where the widget makes an instance says what the file calls the class.
 _MADE = re.compile(r'"Creating new Niivue instance".{0,300}?[\w$]+=new ([\w$]+)\(', re.DOTALL)

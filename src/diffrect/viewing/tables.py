@@ -7,8 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from diffrect.errors import InputError
-from diffrect.inference.outputs import STATISTICS_FILE
-from diffrect.runs.names import PSEUDO_LABELS_FILE
+from diffrect.inference.outputs import PSEUDO_LABELS_FILE, STATISTICS_FILE
 from diffrect.text_files import read_text
 
 # By table: the column that names the case, and that of the weight of a row; None: one row each.
