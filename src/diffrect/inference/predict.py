@@ -15,7 +15,7 @@ from diffrect.inference.ensemble import Ensemble
 from diffrect.inference.inputs import Scan, list_scans
 from diffrect.inference.measures import write_statistics
 from diffrect.inference.model import Model
-from diffrect.inference.outputs import STATISTICS_FILE, Format, Output, name_outputs
+from diffrect.inference.outputs import STATISTICS_FILE, Format, Output, check_format, name_outputs
 from diffrect.inference.predict_file import Predicted, PredictOptions, predict_file
 from diffrect.inference.views import Tta, choose_views, describe_untrained
 from diffrect.networks.half import PRECISIONS, Precision, has_quick_bf16
@@ -68,7 +68,9 @@ def predict(
         tta: average several views of each slice: `rotations`, `flips` or `turns`, see
             `Model.averaging_views`, or `auto` for those that the model was trained on and its task
             allows.
-        format: `nifti`, or `same` to write labels in the format of their image.
+        format: `nifti`; `same` to write labels in the format of their image; or `dicom-seg` for
+            `out/scan.dcm`, a DICOM segmentation that refers to the series `scan` (needs highdicom,
+            `pip install 'diffrect[dicom]'`).
         axis: cut volumes in another way than the model's, see `choose_slicing`.
         channel: read only this channel, from 0, of images with several.
         probabilities: add `out/scan_probabilities.nii.gz`, float32 (X, Y, Z, classes).
@@ -89,6 +91,7 @@ def predict(
             only input is bad.
         PartialFailure: of several inputs some failed; the others were written.
     """
+    check_format(format)
     options = PredictOptions(axis, largest_component, channel, statistics)
     paths = [Path(path) for path in inputs]
     list_scans(paths, 1)  # Refuse inputs that do not exist before a model is loaded.
@@ -114,7 +117,7 @@ def predict(
         results = ranks.gather([_try(model, scan, output, options) for scan, output in mine])
         faults = {scan[0]: e for scan, (e, _) in zip(outputs, results, strict=True) if e}
         rows = [row for _, predicted in results for row in predicted.statistics]
-        if rows and ranks.first:
+        if statistics and rows and ranks.first:
             write_statistics(Path(out) / STATISTICS_FILE, rows)
     if len(outputs) == 1 and faults:
         raise next(iter(faults.values()))
