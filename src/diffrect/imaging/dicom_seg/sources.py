@@ -131,5 +131,6 @@ def _number(value: float) -> DSfloat:
 
 def _item(**values: Any) -> Dataset:
     item = Dataset()
-    item.update(values)
+    for name, value in values.items():
+        setattr(item, name, value)
     return item
