@@ -79,5 +79,5 @@ def test_without_highdicom_a_line_says_what_to_install(tiny_run, series, tmp_pat
         predict(tiny_run, tmp_path / "out", [series], format="dicom-seg", progress=False)
     assert str(caught.value) == (
         "--format dicom-seg: expected the package highdicom, found that it is not installed; "
-        "pip install 'diffrect[dicom]'"
+        "pip install highdicom"
     )

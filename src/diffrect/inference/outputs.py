@@ -117,7 +117,7 @@ def check_format(format: Format) -> None:
     """
     one_of("--format", format, get_args(Format))
     if format == "dicom-seg" and find_spec("highdicom") is None:
-        found, hint = "that it is not installed", "pip install 'diffrect[dicom]'"
+        found, hint = "that it is not installed", "pip install highdicom"
         raise InputError("--format dicom-seg", "the package highdicom", found=found, hint=hint)
 
 

@@ -70,7 +70,7 @@ def predict(
             allows.
         format: `nifti`; `same` to write labels in the format of their image; or `dicom-seg` for
             `out/scan.dcm`, a DICOM segmentation that refers to the series `scan` (needs highdicom,
-            `pip install 'diffrect[dicom]'`).
+            `pip install highdicom`).
         axis: cut volumes in another way than the model's, see `choose_slicing`.
         channel: read only this channel, from 0, of images with several.
         probabilities: add `out/scan_probabilities.nii.gz`, float32 (X, Y, Z, classes).
