@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from diffrect.comparison.report.report import compare_table
     from diffrect.comparison.run import compare
+    from diffrect.comparison.tuning.tune import tune
     from diffrect.config import TrainConfig
     from diffrect.data.inspection import inspect
     from diffrect.data.prepare import prepare
@@ -50,6 +51,7 @@ __all__ = [
     "prepare",
     "rectify",
     "train",
+    "tune",
     "write_report",
 ]
 
@@ -73,6 +75,7 @@ _MODULES = {
     "prepare": "diffrect.data.prepare",
     "rectify": "diffrect.inference.rectifying.rectify",
     "train": "diffrect.training.train",
+    "tune": "diffrect.comparison.tuning.tune",
     "write_report": "diffrect.reporting.run_report",
 }
 

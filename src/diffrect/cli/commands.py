@@ -16,9 +16,20 @@ from diffrect.cli.predict import Predict
 from diffrect.cli.prepare import Prepare
 from diffrect.cli.rectify import Rectify
 from diffrect.cli.train import Train
+from diffrect.cli.tune import Tune
 
 Command = (
-    Prepare | Inspect | Train | Options | Evaluate | Predict | Rectify | Export | Compare | Demo
+    Prepare
+    | Inspect
+    | Train
+    | Options
+    | Evaluate
+    | Predict
+    | Rectify
+    | Export
+    | Compare
+    | Tune
+    | Demo
 )
 COMMANDS: Mapping[str, type[Command]] = {
     "prepare": Prepare,
@@ -30,6 +41,7 @@ COMMANDS: Mapping[str, type[Command]] = {
     "rectify": Rectify,
     "export": Export,
     "compare": Compare,
+    "tune": Tune,
     "demo": Demo,
 }
 WORK: Mapping[type[Command], str] = {
