@@ -62,7 +62,7 @@ def pseudo_labels(
         >>> run = diffrect.train("store", "labelling", config, progress=False)
         >>> facts = diffrect.pseudo_labels(run, "pseudo", progress=False)
         >>> sorted(path.name for path in facts[0].files.values())[1]
-        'patient038_frame04_pseudo_label.nii.gz'
+        'patient038_frame01_pseudo_label.nii.gz'
         >>> 0 <= facts[0].changed <= 1
         True
 
