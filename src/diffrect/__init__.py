@@ -21,9 +21,11 @@ if TYPE_CHECKING:
     from diffrect.inference.ensemble import Ensemble
     from diffrect.inference.model import Model
     from diffrect.inference.predict import predict
+    from diffrect.inference.ranking.rank import rank
     from diffrect.inference.rectifying.rectify import rectify
     from diffrect.inference.reference import load_reference_checkpoint
     from diffrect.plugins.files import load_plugin
+    from diffrect.reporting.rank_report import write_ranking
     from diffrect.reporting.run_report import write_report
     from diffrect.showcase.demo import demo
     from diffrect.training.train import train
@@ -48,8 +50,10 @@ __all__ = [
     "load_reference_checkpoint",
     "predict",
     "prepare",
+    "rank",
     "rectify",
     "train",
+    "write_ranking",
     "write_report",
 ]
 
@@ -71,8 +75,10 @@ _MODULES = {
     "load_reference_checkpoint": "diffrect.inference.reference",
     "predict": "diffrect.inference.predict",
     "prepare": "diffrect.data.prepare",
+    "rank": "diffrect.inference.ranking.rank",
     "rectify": "diffrect.inference.rectifying.rectify",
     "train": "diffrect.training.train",
+    "write_ranking": "diffrect.reporting.rank_report",
     "write_report": "diffrect.reporting.run_report",
 }
 

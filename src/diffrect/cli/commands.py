@@ -14,11 +14,22 @@ from diffrect.cli.inspect import Inspect
 from diffrect.cli.options import Options
 from diffrect.cli.predict import Predict
 from diffrect.cli.prepare import Prepare
+from diffrect.cli.rank import Rank
 from diffrect.cli.rectify import Rectify
 from diffrect.cli.train import Train
 
 Command = (
-    Prepare | Inspect | Train | Options | Evaluate | Predict | Rectify | Export | Compare | Demo
+    Prepare
+    | Inspect
+    | Train
+    | Options
+    | Evaluate
+    | Predict
+    | Rectify
+    | Rank
+    | Export
+    | Compare
+    | Demo
 )
 COMMANDS: Mapping[str, type[Command]] = {
     "prepare": Prepare,
@@ -28,6 +39,7 @@ COMMANDS: Mapping[str, type[Command]] = {
     "evaluate": Evaluate,
     "predict": Predict,
     "rectify": Rectify,
+    "rank": Rank,
     "export": Export,
     "compare": Compare,
     "demo": Demo,
@@ -39,6 +51,7 @@ WORK: Mapping[type[Command], str] = {
     Evaluate: "diffrect.evaluation.evaluate",
     Predict: "diffrect.inference.predict",
     Rectify: "diffrect.inference.rectifying.rectify",
+    Rank: "diffrect.inference.ranking.rank",
     Export: "diffrect.evaluation.export",
     Demo: "diffrect.showcase.demo",
 }

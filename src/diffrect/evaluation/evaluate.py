@@ -40,10 +40,9 @@ from diffrect.runs.names import (
     metrics_file,
 )
 from diffrect.runs.recognise import check_is_run
+from diffrect.runs.stores import check_fits
 from diffrect.text_files import read_text
 from diffrect.version import package_version
-
-_OF_PREPARE = ("intensity", "axis")  # parts of a task that are options of prepare
 
 
 def evaluate(
@@ -188,11 +187,7 @@ def _open_store(run: Path, model: Model, given: Path | None) -> Store:
         InputError: no such store, or the model was trained for another task than it holds.
     """
     store = Store(given or _remembered_store(run))
-    name = model.task.difference(store.task)
-    if name is not None:
-        wanted, found = (getattr(task, name) for task in (model.task, store.task))
-        hint = f"prepare it with --{name} {wanted}" if name in _OF_PREPARE else None
-        raise InputError(store.path, f"the {name} of {run}, {wanted}", got=found, hint=hint)
+    check_fits(store, model.task, run)
     return store
 
 

@@ -6,6 +6,7 @@ sure; and the less the label differs from the teacher's, the surer they have to 
 """
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -23,6 +24,7 @@ from diffrect.inference.load import LoadedMethod, load_method
 from diffrect.inference.rectifying.label_context import LabelContext, difference, one_hot
 from diffrect.inference.segmenter import Segmenter, Slices
 from diffrect.labels import IGNORED
+from diffrect.methods.base import Method
 from diffrect.methods.diffrect.largest_parts import LargestParts
 from diffrect.methods.diffrect.method import DiffRect
 from diffrect.methods.registry import resolve
@@ -158,6 +160,34 @@ class LabelRectifier:
             confidence[part] = sure
         return Proposal(corrected, confidence, strength, off)
 
+    @torch.inference_mode()
+    def opinions(self, images: Slices, zoom: Zoom) -> Iterator[tuple[slice, Tensor, Tensor]]:
+        """Yield the probabilities of the teacher, and those to which the rectifier moves them.
+
+        Nothing is held against the certainty that `rectify` asks for: both are as they are.
+
+        Args:
+            images: (Z, C, H, W), intensities as the model was trained on.
+            zoom: how slices become the network's input, see `Segmenter.zoom`.
+
+        Yields:
+            Which slices these are, and both probabilities, float32 (B, classes, s, s).
+        """
+        logits = self.segmenter.logits(images, zoom)
+        given = torch.cat([found.argmax(dim=1).byte().cpu() for _, found in logits])
+        context = LabelContext(
+            self.segmenter,
+            images,
+            given,
+            zoom,
+            classes=self.classes,
+            reach=self.options.neighbours,
+            off=self.usual if math.isfinite(self.usual) else 0.0,
+        )
+        for part, found in self.segmenter.logits(images, zoom):
+            shares = found.float().softmax(dim=1)
+            yield part, shares, self._moved(context, part, shares, shares, 0.0)
+
     def guidance_of(self, off: float) -> float:
         """Return how far a label is taken to be off, by its difference from the teacher's.
 
@@ -242,15 +272,19 @@ def _with_rectifier(loaded: LoadedMethod, run: Path) -> DiffRect:
         InputError: it has none.
     """
     method = loaded.method
-    has = isinstance(method, DiffRect) and (
-        method.options.learns_rectifier or method.options.of_volumes
-    )
-    if not isinstance(method, DiffRect) or not has:
+    if not (isinstance(method, DiffRect) and has_rectifier(method)):
         found = f"method {loaded.config.method}"
         if isinstance(method, DiffRect):
             found += f" with rectifier {method.options.rectifier}"
         raise InputError(run, "a training with a rectifier, as diffrect has one", found=found)
     return method
+
+
+def has_rectifier(method: Method) -> bool:
+    """Return whether a method corrects labels, be it by a network or by removing parts."""
+    return isinstance(method, DiffRect) and (
+        method.options.learns_rectifier or method.options.of_volumes
+    )
 
 
 def _parts(method: DiffRect, loaded: LoadedMethod, run: Path) -> LargestParts:
