@@ -272,6 +272,7 @@ def ranks(run: Path, store: Path, **options) -> list[tuple]:
 
 def test_hidden_labels_are_never_read(run, store, tmp_path):
     expected = ranks(run, store.path)
+    run = shutil.copytree(run, tmp_path / "run")  # which then knows no other store
     hidden = [c.id for c in store.cases.values() if c.patient != "patient099"]
     garbled = shutil.copytree(store.path, tmp_path / "garbled")
     for name in hidden:
@@ -279,10 +280,12 @@ def test_hidden_labels_are_never_read(run, store, tmp_path):
         file.write_bytes(bytes(reversed(file.read_bytes())))
     with pytest.raises(InputError):
         Store(garbled).label(hidden[0])
+    (run / "store.txt").write_text(str(garbled))
     assert ranks(run, garbled) == expected
     removed = shutil.copytree(store.path, tmp_path / "removed")
     for name in hidden:
         (removed / "cases" / name / "label.b2nd").unlink()
+    (run / "store.txt").write_text(str(removed))
     assert ranks(run, removed) == expected
 
 
