@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from diffrect.comparison.report.report import compare_table
     from diffrect.comparison.run import compare
+    from diffrect.comparison.tuning.tune import tune
     from diffrect.config import TrainConfig
     from diffrect.data.inspection import inspect
     from diffrect.data.prepare import prepare
@@ -53,6 +54,7 @@ __all__ = [
     "rank",
     "rectify",
     "train",
+    "tune",
     "write_ranking",
     "write_report",
 ]
@@ -78,6 +80,7 @@ _MODULES = {
     "rank": "diffrect.inference.ranking.rank",
     "rectify": "diffrect.inference.rectifying.rectify",
     "train": "diffrect.training.train",
+    "tune": "diffrect.comparison.tuning.tune",
     "write_ranking": "diffrect.reporting.rank_report",
     "write_report": "diffrect.reporting.run_report",
 }

@@ -170,7 +170,7 @@ class TrainConfig:
         Shown("INT", default="1/150 of all, or what a tenth of time pays"),
     ] = field(default=None, metadata=CHOICE)
     """Iterations between validations, by which the best checkpoint is chosen."""
-    learning_rate: float = field(default=0.01, metadata=RESULT)
+    learning_rate: float = field(default=0.01, metadata=COMPARED)
     """Initial learning rate of SGD (momentum 0.9, weight decay 1e-4, polynomial decay)."""
     device: Annotated[str, Shown("auto|cpu|cuda|cuda:N|mps", formerly=("accelerator",))] = field(
         default="auto", metadata=MACHINE

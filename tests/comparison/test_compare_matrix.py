@@ -113,7 +113,10 @@ def test_variants_of_a_file(tmp_path: Path) -> None:
         ("- a", "mine.yaml: expected variants by name, got list"),
         ("", "mine.yaml: expected variants by name, got NoneType"),
         ("a: 3", "mine.yaml: a: expected method and options, got 3"),
-        ("a: {option: {}}", "mine.yaml: a: unknown option option; expected one of labelled, m"),
+        (
+            "a: {option: {}}",
+            "mine.yaml: a: unknown option option; expected one of labelled, learning_rate",
+        ),
         ("a: {preset: best}", "mine.yaml: a: preset: expected default or reference or null"),
         ("a: [", "mine.yaml: expected a readable YAML file"),
         ("a: {options: {sise: 3}}", "--methods a: --option sise: expected one of blur_"),

@@ -11,7 +11,7 @@ from rich.console import Console
 
 import diffrect
 from diffrect.cli import main as cli
-from diffrect.cli.inspection import print_inspection
+from diffrect.cli.inspecting.found import print_inspection
 from diffrect.data.findings import Inspection
 from diffrect.data.inspection import inspect
 from diffrect.data.store import Store

@@ -17,6 +17,7 @@ from diffrect.cli.prepare import Prepare
 from diffrect.cli.rank import Rank
 from diffrect.cli.rectify import Rectify
 from diffrect.cli.train import Train
+from diffrect.cli.tune import Tune
 
 Command = (
     Prepare
@@ -29,6 +30,7 @@ Command = (
     | Rank
     | Export
     | Compare
+    | Tune
     | Demo
 )
 COMMANDS: Mapping[str, type[Command]] = {
@@ -42,6 +44,7 @@ COMMANDS: Mapping[str, type[Command]] = {
     "rank": Rank,
     "export": Export,
     "compare": Compare,
+    "tune": Tune,
     "demo": Demo,
 }
 WORK: Mapping[type[Command], str] = {

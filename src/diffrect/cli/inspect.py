@@ -29,7 +29,7 @@ class Inspect:
     """Show no progress."""
 
     def __call__(self) -> None:
-        from diffrect.cli.model_inspection import inspect_model, print_model
+        from diffrect.cli.inspecting.models import inspect_model, print_model
 
         model = inspect_model(self.path)
         if model is None:
@@ -42,7 +42,7 @@ class Inspect:
 
     def _inspect_data(self) -> tuple[str, ...]:
         """Print what a data set, a store or an image is, and return what is wrong with it."""
-        from diffrect.cli.inspection import print_inspection
+        from diffrect.cli.inspecting.found import print_inspection
         from diffrect.data.inspection import inspect
 
         shown = not self.quiet

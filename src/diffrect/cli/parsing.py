@@ -13,6 +13,7 @@ from diffrect.cli.arguments.read import build, read
 from diffrect.cli.commands import COMMANDS, Command
 from diffrect.cli.compare import CellSettings, Compare
 from diffrect.cli.train import Train
+from diffrect.cli.tune import Tune, TuneSettings
 from diffrect.config import Role, TrainConfig, names_with, parse_options, read_config
 from diffrect.console import show
 from diffrect.errors import InputError, brief
@@ -21,6 +22,11 @@ from diffrect.runs.names import CONFIG_FILE
 from diffrect.runs.saved import saved_config
 from diffrect.text_files import read_yaml
 
+_SETTINGS: Mapping[type[Command], type[TrainConfig]] = {
+    Train: TrainConfig,
+    Compare: CellSettings,
+    Tune: TuneSettings,
+}
 _HELP = {"-h", "--help"}
 _DESCRIPTION = """\
 Semi-supervised medical image segmentation with latent diffusion label rectification.
@@ -29,6 +35,7 @@ Semi-supervised medical image segmentation with latent diffusion label rectifica
   diffrect evaluate RUN                 diffrect predict RUN OUT IMAGE...
   diffrect rectify RUN OUT SCAN LABEL...
   diffrect compare STORE FOLDER         diffrect compare FOLDER --table
+  diffrect tune STORE FOLDER
 
 diffrect COMMAND --help explains a command, diffrect --version prints the version."""
 
@@ -52,10 +59,11 @@ def parse(arguments: list[str]) -> Command:
     if not _HELP.isdisjoint(words[: words.index("--")] if "--" in words else words):
         show(help_of_command(kind, program))
         raise SystemExit(0)
-    if kind is not Train and kind is not Compare:
+    if kind not in _SETTINGS:
         return build(kind, read(kind, words, program))
     given = read(kind, words, program, _option_of_method)
     command = build(kind, given, settings=_settings(kind, given))
+    assert isinstance(command, Train | Compare | Tune)
     return replace(command, settings=_with_options(command))
 
 
@@ -80,14 +88,14 @@ def _command(name: str) -> type[Command]:
 
 def _settings(kind: type[Command], given: Mapping[str, Any]) -> TrainConfig:
     """Return what the options begin with: the file of the run that is resumed, then --config."""
-    settings = CellSettings() if kind is Compare else TrainConfig()
+    settings = _SETTINGS[kind]()
     if given.get("resume"):
         saved = given["run"] / CONFIG_FILE
         settings = read_config(saved, settings) if saved.is_file() else settings
     return read_config(given["config"], settings) if "config" in given else settings
 
 
-def _with_options(command: Train | Compare) -> TrainConfig:
+def _with_options(command: Train | Compare | Tune) -> TrainConfig:
     """Return the settings of a command with what --option and --rectify-from set in them."""
     options = {**command.settings.options, **parse_options(command.option)}
     if command.rectify_from is not None:

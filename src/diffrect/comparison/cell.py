@@ -34,10 +34,11 @@ from diffrect.runs.log import read_log
 from diffrect.runs.names import CELL_FILE, CONFIG_FILE, LOG_FILE, SPLITS, Checkpoint, metrics_file
 from diffrect.runs.provenance import code_version
 from diffrect.runs.resume import has_state
+from diffrect.training.finite import DivergedError
 from diffrect.training.train import train
 
 State = Literal["finished", "started", "new"]
-OutcomeKind = Literal["finished", "failed", "stopped", "taken"]
+OutcomeKind = Literal["finished", "failed", "diverged", "stopped", "taken"]
 # A cell may have been trained on another machine; its patients are compared by their lists, and
 # options only if both methods have them.
 _FREE = {*names_with(Role.MACHINE, Role.PATIENTS), "options"}
@@ -67,7 +68,8 @@ class Outcome:
     """How a cell ended.
 
     Attributes:
-        kind: "finished", "failed", "stopped", or "taken" by another process.
+        kind: "finished", "failed", "diverged" if its numbers were not finite, "stopped", or "taken"
+            by another process.
         reason: why, in one line; empty if the cell is finished.
     """
 
@@ -87,7 +89,8 @@ def do_cell(job: CellJob, cell: Cell) -> Outcome:
     except LockedError as taken:
         return Outcome("taken", f"taken by {taken.owner}")
     except InputError as error:
-        return Outcome("failed", " ".join(str(error).split()))
+        kind: OutcomeKind = "diverged" if isinstance(error, DivergedError) else "failed"
+        return Outcome(kind, " ".join(str(error).split()))
     except OSError as error:
         return Outcome("failed", f"{error.filename or 'output'}: {error.strerror or error}")
     return Outcome("finished")

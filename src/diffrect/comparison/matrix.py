@@ -89,6 +89,7 @@ def build_matrix(
                     network=variant.network or base.network,
                     labelled=count,
                     seed=seed,
+                    learning_rate=variant.learning_rate or base.learning_rate,
                     options={**base.options, **variant.options},
                 )
                 cell = Cell(name.partition("@")[0], config)

@@ -188,7 +188,7 @@ def run_cells(
             outcome = _attempt(job, cell, apart)
             if outcome.kind == "taken":
                 taken.append(cell)
-            if outcome.kind == "failed":
+            if outcome.kind in ("failed", "diverged"):
                 failures[run] = f"{cell.folder}: {outcome.reason}"
             if outcome.kind != "finished" and (last or outcome.kind != "taken"):
                 console.print(f"{where}: {outcome.kind}: {outcome.reason}")

@@ -30,6 +30,8 @@ class Variant:
     """Settings that differ from the preset."""
     network: str | None = None
     """As `--network` of train; None takes that of the whole comparison."""
+    learning_rate: float | None = None
+    """As `--learning-rate` of train; None takes that of the whole comparison."""
 
     @property
     def named_code(self) -> tuple[str, ...]:
@@ -70,7 +72,7 @@ def choose_variants(names: Sequence[str], known: Variants) -> Variants:
 
 
 def read_variants(path: Path) -> Variants:
-    """Return the variants of a YAML file: name -> method, preset, labelled, options.
+    """Return the variants of a YAML file: name -> the fields of `Variant`.
 
     Raises:
         InputError: no such file, not YAML, or fields that do not exist or have the wrong type.

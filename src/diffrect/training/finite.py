@@ -14,6 +14,11 @@ from torch.optim import Optimizer
 
 from diffrect.errors import InputError
 
+
+class DivergedError(InputError):
+    """Report that a training came upon numbers that are not finite."""
+
+
 LIMIT = 100
 """Iterations in a row that may be skipped before a training that skips them stops after all."""
 SMALLEST_SCALE = 1.0
@@ -40,7 +45,7 @@ def find_blow_up(loss: Tensor, optimizer: Optimizer) -> str | None:
     return None if all(found) else ("gradient" if found[0] else "loss")
 
 
-def blow_up(run: Path, what: str, update: str, step: int, cases: Iterable[str]) -> InputError:
+def blow_up(run: Path, what: str, update: str, step: int, cases: Iterable[str]) -> DivergedError:
     """Return the error that says what happened, to which cases, and what to try.
 
     Args:
@@ -51,7 +56,7 @@ def blow_up(run: Path, what: str, update: str, step: int, cases: Iterable[str]) 
         cases: ids of the cases in the batch.
     """
     named = ", ".join(dict.fromkeys(cases))
-    return InputError(
+    return DivergedError(
         run,
         problem=f"the {what} of the {update} update is not finite at iteration {step} "
         f"(cases {named})",
@@ -72,7 +77,7 @@ def check_state(state: Mapping[str, Any], where: str) -> None:
     norms = torch.stack([norm.cpu() for norm in torch._foreach_norm(list(tensors.values()))])
     if not norms.isfinite().all():
         broken = next(n for n, norm in zip(tensors, norms, strict=True) if not norm.isfinite())
-        raise InputError(
+        raise DivergedError(
             where,
             problem=f"expected finite weights to save, {broken} is not",
             hint="the checkpoints before are kept; try a lower --learning-rate or "

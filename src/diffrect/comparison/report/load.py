@@ -24,13 +24,13 @@ def load_results(folder: Path, split: str) -> list[CellResult]:
     results = [read_result(file) for file in files]
     results.sort(key=lambda r: order.index(r.folder.name) if r.folder.name in order else len(order))
     check_once(results)
-    check_networks(results)
+    check_same_training(results)
     check_protocol(results)
     return results
 
 
-def check_networks(results: Sequence[CellResult]) -> None:
-    """Check that the cells of a name have the same network, whose scores are averaged.
+def check_same_training(results: Sequence[CellResult]) -> None:
+    """Check that the cells of a name, whose scores are averaged, have one network and one rate.
 
     Raises:
         InputError: naming two folders with different ones.
@@ -38,10 +38,13 @@ def check_networks(results: Sequence[CellResult]) -> None:
     first: dict[str, CellResult] = {}
     for result in results:
         other = first.setdefault(result.name, result)
-        if result.network != other.network:
-            both = f"{other.folder} and {result.folder}"
-            got = f"{other.network} and {result.network}"
-            raise InputError(both, f"one network in {result.name}", got=got)
+        for what, one, two in (
+            ("network", other.network, result.network),
+            ("learning rate", other.learning_rate, result.learning_rate),
+        ):
+            if one != two:
+                both = f"{other.folder} and {result.folder}"
+                raise InputError(both, f"one {what} in {result.name}", got=f"{one} and {two}")
 
 
 def check_once(results: Sequence[CellResult]) -> None:

@@ -26,8 +26,8 @@ def notes(comparison: Comparison) -> list[str]:
         _empty_words(str(protocol["empty"])),
         f"Training: {_pixels(protocol)}, {protocol['iterations']} iterations, "
         f"batches of {protocol['batch_labelled']} labelled and {protocol['batch_unlabelled']} "
-        f"unlabelled slices, validation every {protocol['validate_every']}, learning rate "
-        f"{protocol['learning_rate']}, {protocol['precision']}, devices: {protocol['devices']}.",
+        f"unlabelled slices, validation every {protocol['validate_every']}, "
+        f"{_rates(comparison.results)}, {protocol['precision']}, devices: {protocol['devices']}.",
         *_network_notes(comparison.results),
         *_labelled_notes(comparison.results),
         *_test_notes(comparison),
@@ -94,6 +94,17 @@ def _pixels(protocol: Mapping[str, Any]) -> str:
         return f"slices resized to {protocol['size']} x {protocol['size']} pixels"
     spacing, crop = protocol["spacing"], protocol["crop"]
     return f"slices resampled to pixels of {spacing} mm and cropped to {crop} x {crop}"
+
+
+def _rates(results: Sequence[CellResult]) -> str:
+    """Return the learning rate, or all of them with the variants that have them."""
+    named: dict[float, list[str]] = {}
+    for name, rate in {result.name: result.learning_rate for result in results}.items():
+        named.setdefault(rate, []).append(name)
+    if len(named) == 1:
+        return f"learning rate {next(iter(named))}"
+    parts = (f"{rate:.3g} in {', '.join(names)}" for rate, names in named.items())
+    return f"learning rates {'; '.join(parts)}"
 
 
 def _network_notes(results: Sequence[CellResult]) -> list[str]:

@@ -43,6 +43,7 @@ class CellResult:
         unlabelled: number of unlabelled patients; 0 if all are labelled.
         protocol: what must be equal in a table, by name.
         network: the network that segments.
+        learning_rate: the initial one.
         options: settings of method and views.
         cases: per case id the scores per class; undefined is NaN.
         patient_of: the patient of each case.
@@ -60,6 +61,7 @@ class CellResult:
     unlabelled: int
     protocol: Mapping[str, Any]
     network: str
+    learning_rate: float
     options: Mapping[str, Any]
     cases: Mapping[str, Mapping[str, Scores]]
     patient_of: Mapping[str, str]
@@ -120,6 +122,7 @@ def read_result(file: Path) -> CellResult:
             "classes": ", ".join(next(iter(cases.values()))),
         },
         network=settings.text("network", UNET),
+        learning_rate=settings.number("learning_rate", 0, 1e9),
         options={} if not settings.get("options", {}) else settings.fields("options").values,
         cases=cases,
         patient_of={case.text("id"): case.text("patient") for case in metrics.each("cases")},

@@ -1,0 +1,1 @@
+"""Equal tuning of every method, on patients that no table reports."""
