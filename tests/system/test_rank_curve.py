@@ -15,7 +15,7 @@ from diffrect.json_files import read_json
 
 ROOT = Path(__file__).parents[2]
 RESULTS = sorted((ROOT / "docs" / "reports" / "results").glob("rank-*.json"))
-OPTIONS = {"size": 32, "iterations": 1, "seed": 1}
+OPTIONS = {"method": "supervised", "size": 32, "iterations": 1, "seed": 1}
 
 
 @pytest.fixture
@@ -51,7 +51,10 @@ def test_each_arm_adds_one_patient_per_round_and_nothing_is_done_twice(
     assert len(trained) == 15
     found = read_json(tmp_path / "curve" / "results.json")
     assert set(found["hidden"]) == {"patient050", "patient038", "patient011"}
-    assert set(found["cells"]["rank-round1"]["dice"]) == {"patient028_frame01", "patient028_frame09"}
+    assert set(found["cells"]["rank-round1"]["dice"]) == {
+        "patient028_frame01",
+        "patient028_frame09",
+    }
     with pytest.raises(InputError, match="expected the results of the same settings, got others"):
         list(rank_curve.curve_of(**given, rounds=2, **OPTIONS | {"seed": 2}))
 
