@@ -332,9 +332,14 @@ def correlation(values: np.ndarray, errors: np.ndarray) -> str:
     """Return Spearman's correlation with a 95 % bootstrap interval over patients, as text."""
     random = np.random.default_rng(0)
     drawn = [random.integers(0, len(values), len(values)) for _ in range(2000)]
-    found = [spearmanr(values[d], errors[d]).statistic for d in drawn]
-    low, high = np.nanpercentile(found, [2.5, 97.5])
-    return f"{spearmanr(values, errors).statistic:+.2f} [{low:+.2f}, {high:+.2f}]"
+    low, high = np.nanpercentile([_spearman(values[d], errors[d]) for d in drawn], [2.5, 97.5])
+    return f"{_spearman(values, errors):+.2f} [{low:+.2f}, {high:+.2f}]"
+
+
+def _spearman(values: np.ndarray, errors: np.ndarray) -> float:
+    """Return the correlation; 0 if all values or all errors are equal, which order nothing."""
+    constant = np.ptp(values) == 0 or np.ptp(errors) == 0
+    return 0.0 if constant else float(spearmanr(values, errors).statistic)
 
 
 def _percent(value: float) -> str:
