@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from diffrect.inference.ensemble import Ensemble
     from diffrect.inference.model import Model
     from diffrect.inference.predict import predict
+    from diffrect.inference.pseudo_labels.predict_store import pseudo_labels
     from diffrect.inference.ranking.rank import rank
     from diffrect.inference.rectifying.rectify import rectify
     from diffrect.inference.reference import load_reference_checkpoint
@@ -51,6 +52,7 @@ __all__ = [
     "load_reference_checkpoint",
     "predict",
     "prepare",
+    "pseudo_labels",
     "rank",
     "rectify",
     "train",
@@ -77,6 +79,7 @@ _MODULES = {
     "load_reference_checkpoint": "diffrect.inference.reference",
     "predict": "diffrect.inference.predict",
     "prepare": "diffrect.data.prepare",
+    "pseudo_labels": "diffrect.inference.pseudo_labels.predict_store",
     "rank": "diffrect.inference.ranking.rank",
     "rectify": "diffrect.inference.rectifying.rectify",
     "train": "diffrect.training.train",

@@ -200,7 +200,7 @@ def test_a_reason_has_places_and_others():
 
 
 def test_teacher_and_rectifier_disagree_once_it_has_learned(run, store):
-    opinions = opinions_of(run, "best", CPU)
+    opinions = opinions_of(run, "best", CPU, store)
     assert opinions.whose == "teacher and rectifier"
     name = next(iter(store.cases))
     ((_, one, other),) = opinions.pairs(store.image(name), None)
@@ -212,7 +212,7 @@ def test_teacher_and_rectifier_disagree_once_it_has_learned(run, store):
 def test_without_a_rectifier_teacher_and_student_disagree(store, tmp_path):
     config = TrainConfig(method="mean_teacher", size=32, iterations=2, batch_labelled=2)
     made = train(store.path, tmp_path / "run", config, progress=False)
-    opinions = opinions_of(made, "best", CPU)
+    opinions = opinions_of(made, "best", CPU, store)
     assert opinions.whose == "teacher and student"
     name = next(iter(store.cases))
     ((_, one, other),) = opinions.pairs(store.image(name), None)
@@ -220,12 +220,12 @@ def test_without_a_rectifier_teacher_and_student_disagree(store, tmp_path):
     ranking = rank(made, store.path, by="disagreement", progress=False)
     assert set(ranking.measures) >= {ENTROPY, DISAGREEMENT}
     (made / "checkpoints" / "last.pt").unlink()
-    assert opinions_of(made, "best", CPU) is None
+    assert opinions_of(made, "best", CPU, store) is None
 
 
-def test_a_method_of_one_network_has_no_second_opinion(tiny_run):
+def test_a_method_of_one_network_has_no_second_opinion(tiny_run, store):
     assert other_network(load_method(tiny_run).method) is None
-    assert opinions_of(tiny_run, "best", CPU) is None
+    assert opinions_of(tiny_run, "best", CPU, store) is None
 
 
 # ---- the whole --------------------------------------------------------------------------------

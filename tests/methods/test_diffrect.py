@@ -1,6 +1,7 @@
 """Parts of DiffRect left out: each option removes its part, and all the rest stays."""
 
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from diffrect.config import DIFFRECT_OF_FORMAT_2, TrainConfig
 from diffrect.data.batch import Batch
 from diffrect.data.store import Store
 from diffrect.errors import InputError
+from diffrect.inference.load import load_method
 from diffrect.methods.base import Update
 from diffrect.methods.diffrect.method import DiffRect
 from diffrect.methods.diffrect.options import DiffRectOptions
@@ -293,3 +295,38 @@ def test_a_teacher_with_statistics_of_its_own_needs_more_than_one_pixel() -> Non
     method.check_batch(2, 2)
     without = of_slices(teacher_statistics="own", teacher_decay=0.0)
     DiffRect(small, without).check_batch(2, 1)
+
+
+@pytest.mark.parametrize("forward", ["joint", "separate"])
+def test_the_losses_of_two_strong_views_are_averaged(forward: Any) -> None:
+    """Boxes included: each view has its own."""
+    one = batch()
+    generator = torch.Generator().manual_seed(1)
+    pasted = torch.zeros(4, 64, 64, dtype=torch.bool)
+    pasted[2:, 10:40, 10:40] = True
+    boxed = replace(
+        one,
+        strong=torch.rand(4, 1, 64, 64, generator=generator),
+        pasted=pasted,
+        partner=torch.tensor([0, 1, 3, 2]),
+    )
+
+    def losses(shown: Batch, **options: Any) -> dict[str, float]:
+        options = {"forward": forward, "rectifier": "identity", "rectify_from": 0, **options}
+        torch.manual_seed(0)
+        method = DiffRect(PROBLEM, of_slices(rectification_update="joint", **options)).eval()
+        assert method.strong_views == (2 if options.get("second_view") else 1)
+        (update,) = method.updates(shown, 5)
+        return {name: float(update.logs[name]) for name in ("unsupervised", "rectification")}
+
+    first, second = losses(one), losses(boxed)
+    both = losses(replace(one, second=boxed), second_view=True)
+    assert first["unsupervised"] != pytest.approx(second["unsupervised"])
+    for name, value in both.items():
+        assert value == pytest.approx((first[name] + second[name]) / 2, rel=1e-5)
+
+
+def test_a_training_with_a_second_strong_view_learns_from_it(store: Store, tmp_path: Path) -> None:
+    config = TrainConfig(size=32, iterations=2, options={"second_view": True})
+    run = train(store.path, tmp_path / "run", config, progress=False)
+    assert load_method(run).method.strong_views == 2

@@ -146,3 +146,14 @@ def look_before_predicting(
     for run in runs:
         check_has_model(run, checkpoint)
     load_plugins(plugins)
+
+
+def look_at_run_and_store(run: Path, checkpoint: str, store: Path, plugins: Sequence[str]) -> None:
+    """Refuse a model or a store that is not there, and load plug-ins.
+
+    Raises:
+        InputError: naming it.
+    """
+    check_has_model(run, checkpoint)
+    look_at_store(store)
+    load_plugins(plugins)

@@ -116,7 +116,7 @@ class Method(nn.Module, ABC):
     Options: ClassVar[type]
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     unlabelled: ClassVar[bool] = True
-    strong_views: ClassVar[int] = 1
+    strong_views: int = 1
     needs_unet: ClassVar[bool] = False
 
     def __init__(self, problem: Problem, options: Any) -> None:

@@ -35,7 +35,7 @@ from diffrect.runs.folder import read_split
 from diffrect.runs.folds import is_cross_validation
 from diffrect.runs.names import Checkpoint
 from diffrect.runs.recognise import check_is_run
-from diffrect.runs.stores import check_fits
+from diffrect.runs.store_of_run import open_store
 
 BY: tuple[By, ...] = ("combined", "entropy", "disagreement", "augmentation", "diversity")
 MOST_SHOWN = 20  # patients with a picture
@@ -81,15 +81,15 @@ def rank(
         InputError: no such run, checkpoint or store; a store of another task than the run's, or
             without unlabelled patients; or the run has nothing of what `by` names.
     """
-    run, data = Path(run), Store(store)
+    run = Path(run)
     one_of("--by", by, BY)
     if top is not None:
         at_least("--top", top, 1)
     _check_run(run)
     model = Model.load(run, checkpoint, device)
-    check_fits(data, model.task, run)
+    data = open_store(run, model.task, Path(store))
     labelled, candidates = _patients(run, data)
-    doubter, views = _doubter(run, model, checkpoint)
+    doubter, views = _doubter(run, model, checkpoint, data)
     if by not in ("combined", "diversity", *doubter.measures):
         has = ", ".join(("combined", "diversity", *doubter.measures))
         raise InputError(f"--by {by}", f"one that {run} has, of {has}")
@@ -150,7 +150,9 @@ def _cases(store: Store, patients: Sequence[str]) -> list[CaseRecord]:
     return [record for record in store.cases.values() if record.patient in wanted]
 
 
-def _doubter(run: Path, model: Model, checkpoint: Checkpoint) -> tuple[Doubter, Views | None]:
+def _doubter(
+    run: Path, model: Model, checkpoint: Checkpoint, store: Store
+) -> tuple[Doubter, Views | None]:
     """Return the model of a run as it is asked how sure it is, and its views."""
     try:
         views = choose_views("auto", model.task, model.config, run)
@@ -159,7 +161,7 @@ def _doubter(run: Path, model: Model, checkpoint: Checkpoint) -> tuple[Doubter, 
     averaging = None
     if views is not None:
         averaging = MeanOfViews(model.segmenter.network, views, angle_of(model.config))
-    opinions = opinions_of(run, checkpoint, model.segmenter.device)
+    opinions = opinions_of(run, checkpoint, model.segmenter.device, store)
     return Doubter(model.segmenter, averaging, opinions), views
 
 

@@ -6,10 +6,9 @@ sure; and the less the label differs from the teacher's, the surer they have to 
 """
 
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeGuard
 
 import numpy as np
 import torch
@@ -20,9 +19,9 @@ from diffrect.data.volumes import training_volumes
 from diffrect.errors import InputError
 from diffrect.imaging.resample import probabilities_from_logits, to_network
 from diffrect.imaging.slicing import Zoom
-from diffrect.inference.load import LoadedMethod, load_method
+from diffrect.inference.load import LoadedMethod, load_method, segmenter_of
 from diffrect.inference.rectifying.label_context import LabelContext, difference, one_hot
-from diffrect.inference.segmenter import Segmenter, Slices
+from diffrect.inference.segmenter import Slices
 from diffrect.labels import IGNORED
 from diffrect.methods.base import Method
 from diffrect.methods.diffrect.largest_parts import LargestParts
@@ -32,8 +31,8 @@ from diffrect.networks.latent_rectifier import LatentRectifier
 from diffrect.networks.rectifier import Rectifier
 from diffrect.runs.folder import read_split
 from diffrect.runs.log import last_value
-from diffrect.runs.names import LOG_FILE, STORE_LINK_FILE, Checkpoint
-from diffrect.text_files import read_text
+from diffrect.runs.names import LOG_FILE, Checkpoint
+from diffrect.runs.store_of_run import remembered_store
 
 Guidance = float | Literal["auto"]
 
@@ -78,7 +77,9 @@ class LabelRectifier:
         usual: the teacher's own error by validation, 1 - Dice; NaN if nobody validated.
     """
 
-    def __init__(self, loaded: LoadedMethod, run: Path, device: torch.device) -> None:
+    def __init__(
+        self, loaded: LoadedMethod, run: Path, device: torch.device, store: Store | None = None
+    ) -> None:
         """Take the rectifier of a training.
 
         Args:
@@ -86,6 +87,7 @@ class LabelRectifier:
             run: its folder, whose log says how good the teacher is; the labels of its store say
                 which classes are one part.
             device: where networks run.
+            store: the store, if it is not where the folder says.
 
         Raises:
             InputError: its method has no rectifier.
@@ -95,11 +97,8 @@ class LabelRectifier:
         self.classes = len(loaded.task.classes)
         best = last_value(run / LOG_FILE, "best_dice")
         self.usual = math.nan if best is None else 1 - best
-        interpolation = resolve(loaded.config).view_options.interpolation
-        self.segmenter = Segmenter(
-            self.method.predictor, self.config.side, interpolation, self.config.spacing, device
-        )
-        self.parts = _parts(self.method, loaded, run)
+        self.segmenter = segmenter_of(loaded, device)
+        self.parts = _parts(self.method, loaded, run, store)
         began = loaded.step >= self.options.diffusion_from * self.config.iterations
         learnt = self.options.learns_rectifier and (began or not self.options.of_volumes)
         self.network = self.method.rectifier if learnt else None
@@ -127,7 +126,7 @@ class LabelRectifier:
         """
         logits = self.segmenter.logits(images, zoom)
         teacher = torch.cat([found.argmax(dim=1).byte().cpu() for _, found in logits])
-        given = self._as_seen(labels, zoom)
+        given = self.as_seen(labels, zoom)
         given = torch.where(given == IGNORED, teacher, given)
         off = difference(given, teacher, self.classes)
         strength = self.guidance_of(off) if guidance == "auto" else float(guidance)
@@ -160,33 +159,11 @@ class LabelRectifier:
             confidence[part] = sure
         return Proposal(corrected, confidence, strength, off)
 
-    @torch.inference_mode()
-    def opinions(self, images: Slices, zoom: Zoom) -> Iterator[tuple[slice, Tensor, Tensor]]:
-        """Yield the probabilities of the teacher, and those to which the rectifier moves them.
-
-        Nothing is held against the certainty that `rectify` asks for: both are as they are.
-
-        Args:
-            images: (Z, C, H, W), intensities as the model was trained on.
-            zoom: how slices become the network's input, see `Segmenter.zoom`.
-
-        Yields:
-            Which slices these are, and both probabilities, float32 (B, classes, s, s).
-        """
-        logits = self.segmenter.logits(images, zoom)
-        given = torch.cat([found.argmax(dim=1).byte().cpu() for _, found in logits])
-        context = LabelContext(
-            self.segmenter,
-            images,
-            given,
-            zoom,
-            classes=self.classes,
-            reach=self.options.neighbours,
-            off=self.usual if math.isfinite(self.usual) else 0.0,
-        )
-        for part, found in self.segmenter.logits(images, zoom):
-            shares = found.float().softmax(dim=1)
-            yield part, shares, self._moved(context, part, shares, shares, 0.0)
+    @property
+    def lacks_labels(self) -> bool:
+        """Whether labels of the training, which are not there, would say which parts stay."""
+        asks = self.options.of_volumes and self.options.largest_part == "auto"
+        return asks and not self.parts.shares
 
     def guidance_of(self, off: float) -> float:
         """Return how far a label is taken to be off, by its difference from the teacher's.
@@ -221,7 +198,7 @@ class LabelRectifier:
             return network.rectify(images, codes, given, noise).float().softmax(dim=1)
         return before
 
-    def _as_seen(self, labels: np.ndarray, zoom: Zoom) -> Tensor:
+    def as_seen(self, labels: np.ndarray, zoom: Zoom) -> Tensor:
         """Return class maps (Z, s, s) uint8 as the network sees slices."""
         parts = []
         for codes in labels:
@@ -265,6 +242,12 @@ def _proposed(
     return codes, np.where(open_, torch.minimum(sure, told).numpy(), 0).astype(np.float32)
 
 
+def has_rectifier(method: Method) -> TypeGuard[DiffRect]:
+    """Return whether a method has something that corrects labels."""
+    options = method.options if isinstance(method, DiffRect) else None
+    return options is not None and (options.learns_rectifier or options.of_volumes)
+
+
 def _with_rectifier(loaded: LoadedMethod, run: Path) -> DiffRect:
     """Return the method of a training if it has a rectifier.
 
@@ -272,7 +255,7 @@ def _with_rectifier(loaded: LoadedMethod, run: Path) -> DiffRect:
         InputError: it has none.
     """
     method = loaded.method
-    if not (isinstance(method, DiffRect) and has_rectifier(method)):
+    if not has_rectifier(method):
         found = f"method {loaded.config.method}"
         if isinstance(method, DiffRect):
             found += f" with rectifier {method.options.rectifier}"
@@ -280,14 +263,7 @@ def _with_rectifier(loaded: LoadedMethod, run: Path) -> DiffRect:
     return method
 
 
-def has_rectifier(method: Method) -> bool:
-    """Return whether a method corrects labels, be it by a network or by removing parts."""
-    return isinstance(method, DiffRect) and (
-        method.options.learns_rectifier or method.options.of_volumes
-    )
-
-
-def _parts(method: DiffRect, loaded: LoadedMethod, run: Path) -> LargestParts:
+def _parts(method: DiffRect, loaded: LoadedMethod, run: Path, store: Store | None) -> LargestParts:
     """Return of which classes smaller parts are removed, as in the training.
 
     With `largest_part` = auto, labels of the training's store decide it; without them, of none.
@@ -297,7 +273,7 @@ def _parts(method: DiffRect, loaded: LoadedMethod, run: Path) -> LargestParts:
     if wanted != "auto":
         return LargestParts(wanted, classes, (), options.least_part)
     try:
-        store = Store(read_text(run / STORE_LINK_FILE, "the path of a store").strip())
+        store = store or Store(remembered_store(run))
         interpolation = resolve(loaded.config).view_options.interpolation
         volumes = training_volumes(store, read_split(run), loaded.config, interpolation)
     except (InputError, OSError):

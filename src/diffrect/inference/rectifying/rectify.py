@@ -7,7 +7,6 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from diffrect.atomic import remove_unfinished
 from diffrect.checks import folder_to_make, within
@@ -15,11 +14,12 @@ from diffrect.console import progress_bar
 from diffrect.distributed.devices import find_device
 from diffrect.distributed.locks import sole_command
 from diffrect.distributed.ranks import together
-from diffrect.errors import InputError, PartialFailure
+from diffrect.errors import InputError
 from diffrect.imaging.read import read_label
 from diffrect.imaging.slicing import choose_slicing
 from diffrect.imaging.volume import Volume
 from diffrect.imaging.write import write_confidence, write_labels
+from diffrect.inference.attempts import attempt, refuse_failures
 from diffrect.inference.inputs import read_scan
 from diffrect.inference.rectifying.label_rectifier import Guidance, LabelRectifier
 from diffrect.inference.rectifying.pairs import Pair, list_pairs
@@ -132,15 +132,17 @@ def rectify(
     with sole_command(Path(out), name), together() as ranks:
         named = list(zip(pairs, name(), strict=True))
         mine = progress_bar(ranks.share(named), "rectifying", progress and ranks.first)
-        done = ranks.gather([_try(rectifier, pair, files, guidance) for pair, files in mine])
+        done = ranks.gather(
+            [
+                attempt(
+                    pair.label, files[0], partial(rectify_file, rectifier, pair, files, guidance)
+                )
+                for pair, files in mine
+            ]
+        )
     faults = {p.label: x for p, x in zip(pairs, done, strict=True) if isinstance(x, InputError)}
-    if len(pairs) == 1 and faults:
-        raise next(iter(faults.values()))
     cases = [case for case in done if isinstance(case, RectifiedCase)]
-    if faults:
-        failures = {file: str(fault) for file, fault in faults.items()}
-        summary = f"{len(failures)} of {len(pairs)} inputs failed: {'; '.join(failures.values())}"
-        raise PartialFailure(summary, [case.files[0] for case in cases], failures)
+    refuse_failures(faults, [case.files[0] for case in cases], len(pairs))
     return cases
 
 
@@ -167,20 +169,6 @@ def _name_outputs(
 
 
 _ENDS = ("", "_changes", "_confidence")
-
-
-def _try(
-    rectifier: LabelRectifier, pair: Pair, files: tuple[Path, Path, Path], guidance: Guidance
-) -> RectifiedCase | InputError:
-    """Return what was done to a label, or what is wrong with it."""
-    try:
-        return rectify_file(rectifier, pair, files, guidance)
-    except InputError as error:
-        return error
-    except (MemoryError, torch.OutOfMemoryError):
-        return InputError(pair.label, problem="needs more memory than there is")
-    except OSError as error:
-        return InputError(error.filename or files[0], reason=error.strerror or error)
 
 
 def rectify_file(

@@ -69,6 +69,7 @@ class DiffRect(MayHaveTeacher):
             self.rectifier, self.teacher, self.volumes, problem, options
         )
         self.rectify_from = options.start(problem.iterations)
+        self.strong_views = 2 if options.second_view else 1
 
     def check_batch(self, labelled: int, unlabelled: int) -> None:
         """Refuse a single slice so small that a network's deepest map is one pixel.
@@ -108,7 +109,7 @@ class DiffRect(MayHaveTeacher):
         """Yield the updates of iteration `step`, see the head of this file."""
         options = self.options
         weight = options.weight(step, self.problem.iterations)
-        weak_logits, strong_logits = self.forward_views(batch)
+        weak_logits, strong_logits, second_logits = self.forward_views(batch)
         pseudo = PseudoLabels(
             weak=self.weak_pseudo_label(batch, weak_logits),
             strong=pseudo_label(strong_logits, options),
@@ -122,17 +123,21 @@ class DiffRect(MayHaveTeacher):
         taught = pseudo.weak
         if rectified is not None and options.consistency_target == "rectified":
             taught = PseudoLabel(given=rectified, target=rectified)
-        update = self.segmenter_update(batch, weak_logits, strong_logits, taught, weight)
+        update = self.segmenter_update(
+            batch, weak_logits, strong_logits, taught, weight, second_logits
+        )
         if rectified is not None:
-            logits = strong_logits if options.rectification_view == "strong" else weak_logits
-            update = joined(update, self.rectification_update(batch, rectified, logits, step))
+            strong = options.rectification_view == "strong"
+            views = (strong_logits, second_logits) if strong else (weak_logits, None)
+            update = joined(update, self.rectification_update(batch, rectified, step, *views))
         if self.volumes is not None:
             update = replace(update, logs={**update.logs, **self.volumes.notes})
         learns = self.learns_rectifier(step)
         if not learns:  # lines of the log may be due only in iterations in which it rests
             update = replace(update, logs={**update.logs, **self.carried})
         yield update
-        del update, weak_logits, strong_logits  # frees their graph before the next one grows
+        # This frees their graph before the next one grows.
+        del update, weak_logits, strong_logits, second_logits
 
         if learns:
             update = self.transports.rectifier_update(batch, pseudo, weight)
@@ -143,7 +148,7 @@ class DiffRect(MayHaveTeacher):
         if rectifying and not joins:
             rectified = self.transports.rectify(batch, pseudo)
             view = batch.strong if options.rectification_view == "strong" else batch.weak
-            yield self.rectification_update(batch, rectified, self.segmenter(view), step)
+            yield self.rectification_update(batch, rectified, step, self.segmenter(view))
 
     def learns_rectifier(self, step: int) -> bool:
         """Return whether iteration `step` has a second update."""
@@ -158,6 +163,7 @@ class DiffRect(MayHaveTeacher):
         strong_logits: Tensor,
         weak: PseudoLabel,
         weight: float,
+        second_logits: Tensor | None = None,
     ) -> Update:
         """Return the first update: labels, and weak-to-strong consistency on unlabelled rows.
 
@@ -167,13 +173,14 @@ class DiffRect(MayHaveTeacher):
             strong_logits: its logits (B, C, H, W) of the strong view.
             weak: pseudo-label of the weak view.
             weight: of the losses on unlabelled rows.
+            second_logits: its logits (U, C, H, W) of the unlabelled rows of the second strong view.
         """
         rows = batch.labelled
         supervised = cross_entropy_dice(weak_logits[:rows], batch.label)
         if self.options.labelled_views == "both":
             supervised = (supervised + cross_entropy_dice(strong_logits[:rows], batch.label)) / 2
-        target = batch.as_strong(batch.with_labels(weak.target))
-        unsupervised = pseudo_label_loss(strong_logits[rows:], target[rows:], self.options)
+        target = batch.with_labels(weak.target)
+        unsupervised = self.strong_loss(batch, target, strong_logits, second_logits)
         logs: dict[str, Tensor | float] = {"supervised": supervised, "consistency_weight": weight}
         if self.options.complementary:
             complementary, confidence = complementary_loss(
@@ -186,38 +193,68 @@ class DiffRect(MayHaveTeacher):
         return Update("segmenter", total, logs)
 
     def rectification_update(
-        self, batch: Batch, rectified: Tensor, logits: Tensor, step: int
+        self,
+        batch: Batch,
+        rectified: Tensor,
+        step: int,
+        logits: Tensor,
+        second_logits: Tensor | None = None,
     ) -> Update:
         """Return the third update: the segmenter learns rectified labels of unlabelled rows.
 
         Args:
             batch: the batch.
             rectified: class maps (B, H, W) as `Transports.rectify` returns them.
-            logits: the segmenter's, (B, C, H, W), of the view that `rectification_view` names.
             step: the iteration, on which the weight may depend.
+            logits: the segmenter's, (B, C, H, W), of the view that `rectification_view` names.
+            second_logits: its logits (U, C, H, W) of the unlabelled rows of the second strong view.
         """
         rows = batch.labelled
         if self.options.rectification_view == "strong":
-            rectified = batch.as_strong(rectified)
-        loss = pseudo_label_loss(logits[rows:], rectified[rows:], self.options)
+            loss = self.strong_loss(batch, rectified, logits, second_logits)
+        else:
+            loss = pseudo_label_loss(logits[rows:], rectified[rows:], self.options)
         total = self.options.rectified_weight(step, self.problem.iterations) * loss
         if self.options.rectification_labelled:
             total = total + cross_entropy_dice(logits[:rows], rectified[:rows])
         return Update("segmenter", total, {"rectification": loss})
 
+    def strong_loss(
+        self, batch: Batch, target: Tensor, logits: Tensor, second_logits: Tensor | None
+    ) -> Tensor:
+        """Return the loss of unlabelled rows, the mean over their strong views.
+
+        Args:
+            batch: the batch.
+            target: class maps (B, H, W) of the weak view.
+            logits: the segmenter's (B, C, H, W) of the strong view.
+            second_logits: its logits (U, C, H, W) of the unlabelled rows of the second strong view;
+                None if there is only one.
+        """
+        rows = batch.labelled
+        first = pseudo_label_loss(logits[rows:], batch.as_strong(target)[rows:], self.options)
+        if second_logits is None or batch.second is None:
+            return first
+        shown = batch.second.as_strong(target)[rows:]
+        return (first + pseudo_label_loss(second_logits, shown, self.options)) / 2
+
     # ---- forward passes of the segmenter ------------------------------------------------------
 
-    def forward_views(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Return the logits of the weak view and of the strong view.
+    def forward_views(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Return the logits of the weak view, of the strong view and of a second strong view.
 
         In one forward pass the views share their batch statistics, and the unlabelled rows of the
-        weak view are left out where nothing needs them.
+        weak view are left out where nothing needs them. Of the second strong view only unlabelled
+        rows are forwarded; None if there is none.
         """
+        second = [] if batch.second is None else [batch.second.strong[batch.labelled :]]
         if self.options.forward == "separate":
-            return self.segmenter(batch.weak), self.segmenter(batch.strong)
+            weak, strong = self.segmenter(batch.weak), self.segmenter(batch.strong)
+            return weak, strong, self.segmenter(second[0]) if second else None
         needed = len(batch.weak) if self.needs_whole_weak_view else batch.labelled
-        logits = self.segmenter(torch.cat([batch.weak[:needed], batch.strong]))
-        return logits[:needed], logits[needed:]
+        logits = self.segmenter(torch.cat([batch.weak[:needed], batch.strong, *second]))
+        both = needed + len(batch.strong)
+        return logits[:needed], logits[needed:both], logits[both:] if second else None
 
     @property
     def needs_whole_weak_view(self) -> bool:

@@ -107,6 +107,9 @@ class DiffRectOptions:
     one after the other."""
     labelled_views: Literal["both", "weak"] = "both"
     """Views of the labelled slices that the segmenter learns from."""
+    second_view: bool = False
+    """Whether unlabelled rows are also learned in a second, independent strong view, as UniMatch
+    does; the losses of both views are averaged."""
     transports: Literal["joint", "separate"] = "joint"
     """Whether the second update trains each transport on its own rows, in one pass, or both on all
     rows, one after the other; coarse to fine then aims at the rectified weak view."""
