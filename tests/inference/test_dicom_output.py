@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from diffrect.cli.main import main
-from diffrect.errors import InputError
+from diffrect.errors import InputError, PartialFailure
 from diffrect.imaging.geometry import check_geometry, turn_onto
 from diffrect.imaging.read import read_image, read_label
 from diffrect.inference import outputs
@@ -65,6 +65,14 @@ def test_a_series_that_cannot_be_referred_to_leaves_nothing(tiny_run, tmp_path):
                 **everything,
             )
         assert not out.exists() or not list(out.iterdir())
+
+
+def test_the_other_series_are_written(tiny_run, series, tmp_path):
+    write_series(tmp_path / "bad", IMAGE, grid(), FrameOfReferenceUID="")
+    inputs = [tmp_path / "bad", series]
+    with pytest.raises(PartialFailure, match="1 of 2 inputs failed"):
+        predict(tiny_run, tmp_path / "out", inputs, format="dicom-seg", progress=False)
+    assert [file.name for file in (tmp_path / "out").iterdir()] == ["scan.dcm"]
 
 
 def test_what_else_is_wanted_is_nifti(tiny_run, series, tmp_path):
