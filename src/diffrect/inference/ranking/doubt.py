@@ -7,9 +7,10 @@ than a small one. With p the probabilities of a pixel, sums go over pixels as th
     disagreement   sum |p - q| / sum (p + q),   over the foreground classes
 
 The first is the mean entropy (Shannon, 1948) of the foreground, each pixel counting as much as it
-is probable to be some; a plain mean would be that of the background. The second is 1 - Dice of two soft labels, the dissimilarity of Bray & Curtis (1957); of several views of a slice
-it compares each with their mean. A pixel per slice is added to each denominator, so that a scan of
-which the model is sure that it shows nothing is in no doubt.
+is probable to be some; a plain mean would be that of the background. The second is 1 - Dice of two
+soft labels, the dissimilarity of Bray & Curtis (1957); of several views of a slice it compares each
+with their mean. A pixel per slice is added to each denominator, so that a scan of which the model
+is sure that it shows nothing is in no doubt.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
