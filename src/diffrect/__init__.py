@@ -24,9 +24,11 @@ if TYPE_CHECKING:
     from diffrect.inference.model import Model
     from diffrect.inference.predict import predict
     from diffrect.inference.pseudo_labels.predict_store import pseudo_labels
+    from diffrect.inference.ranking.rank import rank
     from diffrect.inference.rectifying.rectify import rectify
     from diffrect.inference.reference import load_reference_checkpoint
     from diffrect.plugins.files import load_plugin
+    from diffrect.reporting.rank_report import write_ranking
     from diffrect.reporting.run_report import write_report
     from diffrect.reporting.show import show
     from diffrect.showcase.demo import demo
@@ -53,11 +55,13 @@ __all__ = [
     "predict",
     "prepare",
     "pseudo_labels",
+    "rank",
     "rectify",
     "scores",
     "show",
     "train",
     "tune",
+    "write_ranking",
     "write_report",
 ]
 
@@ -80,11 +84,13 @@ _MODULES = {
     "predict": "diffrect.inference.predict",
     "prepare": "diffrect.data.prepare",
     "pseudo_labels": "diffrect.inference.pseudo_labels.predict_store",
+    "rank": "diffrect.inference.ranking.rank",
     "rectify": "diffrect.inference.rectifying.rectify",
     "scores": "diffrect.evaluation.scores_frame",
     "show": "diffrect.reporting.show",
     "train": "diffrect.training.train",
     "tune": "diffrect.comparison.tuning.tune",
+    "write_ranking": "diffrect.reporting.rank_report",
     "write_report": "diffrect.reporting.run_report",
 }
 

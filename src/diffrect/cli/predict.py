@@ -47,8 +47,8 @@ class Predict:
     """Number type of the network: bf16 is quicker where the device computes with it."""
     tta: Tta = "off"
     """Average views of each slice: auto, those that the model was trained on, or those named."""
-    format: Literal["nifti", "same"] = "nifti"
-    """Write NIfTI label files, or each label in the format of its image."""
+    format: Literal["nifti", "same", "dicom-seg"] = "nifti"
+    """Write NIfTI label files, each in its image's format, or DICOM segmentations of series."""
     axis: Axis = "model"
     """How volumes are cut, if not as the scans that the model was trained on."""
     channel: Annotated[int | None, Shown("N")] = None

@@ -14,7 +14,7 @@ from diffrect.inference.ensemble import Ensemble
 from diffrect.inference.inputs import list_scans
 from diffrect.inference.measures import write_statistics
 from diffrect.inference.model import Model
-from diffrect.inference.outputs import STATISTICS_FILE, Format, name_outputs
+from diffrect.inference.outputs import STATISTICS_FILE, Format, check_format, name_outputs
 from diffrect.inference.predict_file import Predicted, PredictOptions, predict_file
 from diffrect.inference.views import Tta, choose_views, describe_untrained
 from diffrect.networks.half import PRECISIONS, Precision, has_quick_bf16
@@ -67,7 +67,9 @@ def predict(
         tta: average several views of each slice: `rotations`, `flips` or `turns`, see
             `Model.averaging_views`, or `auto` for those that the model was trained on and its task
             allows.
-        format: `nifti`, or `same` to write labels in the format of their image.
+        format: `nifti`; `same` to write labels in the format of their image; or `dicom-seg` for
+            `out/scan.dcm`, a DICOM segmentation that refers to the series `scan` (needs highdicom,
+            `pip install highdicom`).
         axis: cut volumes in another way than the model's, see `choose_slicing`.
         channel: read only this channel, from 0, of images with several.
         probabilities: add `out/scan_probabilities.nii.gz`, float32 (X, Y, Z, classes).
@@ -88,6 +90,7 @@ def predict(
             only input is bad.
         PartialFailure: of several inputs some failed; the others were written.
     """
+    check_format(format)
     options = PredictOptions(axis, largest_component, channel, statistics)
     paths = [Path(path) for path in inputs]
     list_scans(paths, 1)  # Refuse inputs that do not exist before a model is loaded.
@@ -119,7 +122,7 @@ def predict(
         named = list(zip(outputs.items(), results, strict=True))
         done = [(output, one) for (_, output), one in named if isinstance(one, Predicted)]
         rows = [row for _, predicted in done for row in predicted.statistics]
-        if rows and ranks.first:
+        if statistics and rows and ranks.first:
             write_statistics(Path(out) / STATISTICS_FILE, rows)
     faults = {scan[0]: one for (scan, _), one in named if isinstance(one, InputError)}
     written = [output.labels for output, _ in done]

@@ -24,6 +24,7 @@ from diffrect.errors import brief
 from diffrect.version import package_version
 
 PAGE_FILE = "index.html"
+_PACKAGE = "diffrect.reporting"
 _OF_SLICES = re.compile(r"^(?:svg\.slice (?:\.|text\.)|\.c\d|\.key)[^{]*\{[^}]*\}", re.MULTILINE)
 LONGEST_HEADING = 40  # characters of a column's name; the whole name is shown on hovering
 
@@ -35,13 +36,13 @@ def render_page(template: str, **content: Any) -> str:
         template: name of the template in `templates/`.
         content: what it shows; text is escaped unless it is `Markup`.
     """
-    style, script = _part("style.css"), _part("sort.js")
+    style, script = (part_of_page(_PACKAGE, name) for name in ("style.css", "sort.js"))
     policy = (
         "default-src 'none'; img-src data:; base-uri 'none'; form-action 'none'; "
-        f"style-src '{_checksum(style)}'; script-src '{_checksum(script)}'"
+        f"style-src '{checksum(style)}'; script-src '{checksum(script)}'"
     )
     return (
-        _environment()
+        make_environment(_PACKAGE)
         .get_template(template)
         .render(
             policy=policy,
@@ -78,14 +79,15 @@ def style_of_slices(prefix: str) -> str:
     Args:
         prefix: precedes each selector, so that the style reaches nothing else.
     """
-    rules = _OF_SLICES.findall(_part("style.css"))
+    rules = _OF_SLICES.findall(part_of_page(_PACKAGE, "style.css"))
     return "".join(f"{prefix}{' '.join(rule.split())}" for rule in rules)
 
 
 @cache
-def _environment() -> Environment:
+def make_environment(package: str) -> Environment:
+    """Return what renders the templates of a package: text is `visible` and escaped."""
     environment = Environment(
-        loader=PackageLoader("diffrect.reporting"),
+        loader=PackageLoader(package),
         autoescape=True,
         undefined=StrictUndefined,
         finalize=_shown,
@@ -103,9 +105,11 @@ def _shown(value: object) -> object:
 
 
 @cache
-def _part(name: str) -> str:
-    return (files("diffrect.reporting") / "templates" / name).read_text("utf-8")
+def part_of_page(package: str, name: str) -> str:
+    """Return the text of a file among the templates of a package."""
+    return (files(package) / "templates" / name).read_text("utf-8")
 
 
-def _checksum(text: str) -> str:
+def checksum(text: str) -> str:
+    """Return the checksum by which a policy (CSP) knows a script or a style."""
     return f"sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}"

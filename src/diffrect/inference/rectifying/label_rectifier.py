@@ -36,17 +36,30 @@ from diffrect.runs.store_of_run import remembered_store
 
 Guidance = float | Literal["auto"]
 
-SURE = 0.9
-"""Least probability of a new class, by rectifier and teacher, at guidance 0; at 1 it is none."""
-BLEND = (0.2, 0.5)
-"""How much of a label's probabilities are the teacher's, at guidance 0 and at 1."""
-SLACK, RISE = 0.2, 0.2
-"""From where on, beyond the teacher's usual error, a difference counts, and over how much of it
-the guidance rises. Right labels differed by up to 0.13 more than usual where the teacher is bad."""
-WEIGHT = 1.0
-"""Of the difference of two decodings, in which the decoder's error cancels. What is decoded itself
-is less sharp than a given label, and enters it in no other way."""
 LEAST_SHARE = 1e-4
+
+
+@dataclass(frozen=True)
+class Rule:
+    """How much is believed of a label, and what changes it; docs/reports/rectify-labels.md.
+
+    Attributes:
+        sure: least probability of a new class, by rectifier and teacher, at guidance 0; at 1 it is
+            none.
+        blend: how much of a label's probabilities are the teacher's, at guidance 0 and at 1.
+        slack: from where on, beyond the teacher's usual error, a difference counts. Right labels
+            differed by up to 0.13 more than usual where the teacher is bad.
+        rise: over how much of a difference the guidance rises from 0 to 1.
+        weight: of the difference of two decodings, in which the decoder's error cancels.
+        decoded: share of the label that is decoded from the sampled latent, from 0 to 1.
+    """
+
+    sure: float = 0.9
+    blend: tuple[float, float] = (0.2, 0.5)
+    slack: float = 0.2
+    rise: float = 0.2
+    weight: float = 1.0
+    decoded: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -75,7 +88,10 @@ class LabelRectifier:
         network: the rectifier; None if it only removes parts.
         parts: the classes of which smaller parts are removed.
         usual: the teacher's own error by validation, 1 - Dice; NaN if nobody validated.
+        rule: what changes a label.
     """
+
+    rule = Rule()
 
     def __init__(
         self, loaded: LoadedMethod, run: Path, device: torch.device, store: Store | None = None
@@ -154,7 +170,7 @@ class LabelRectifier:
                 self._on_grid(x, labels.shape[1:], zoom) for x in (moved, shares, before)
             )
             new, sure = _proposed(after, told, given_here, labels[part], seen)
-            taken = (sure > 0) & (sure >= SURE * (1 - strength))
+            taken = (sure > 0) & (sure >= self.rule.sure * (1 - strength))
             corrected[part] = np.where(taken, new, corrected[part])
             confidence[part] = sure
         return Proposal(corrected, confidence, strength, off)
@@ -171,24 +187,26 @@ class LabelRectifier:
         A right label differs from it, too, by the teacher's own error; without validation that is
         not known, and every label is taken to be right.
         """
-        beyond = off - self.usual - SLACK
-        return min(1.0, max(0.0, beyond / RISE)) if math.isfinite(beyond) else 0.0
+        beyond = off - self.usual - self.rule.slack
+        return min(1.0, max(0.0, beyond / self.rule.rise)) if math.isfinite(beyond) else 0.0
 
     def _moved(
         self, context: LabelContext, part: slice, shares: Tensor, before: Tensor, strength: float
     ) -> Tensor:
         """Return the probabilities (B, classes, s, s) to which the rectifier moves slices."""
-        network, options = self.network, self.options
+        network, options, rule = self.network, self.options, self.rule
         if isinstance(network, LatentRectifier):
             images, coarse = context.around(part)
-            blend = BLEND[0] + (BLEND[1] - BLEND[0]) * strength
+            blend = rule.blend[0] + (rule.blend[1] - rule.blend[0]) * strength
             own = (1 - blend) * before + blend * shares
             maps = network.encode_images(images)
             conditions = network.encode(network.colouring.mix(coarse))
             given = torch.tensor([options.correcting_guidance]).to(images)
             latent = network.sample(maps, conditions, given, context.noise(network, images))
             own = own.to(images)
-            logits = network.correct(own, latent, conditions[0], maps, WEIGHT, decoded=0.0)
+            logits = network.correct(
+                own, latent, conditions[0], maps, rule.weight, decoded=rule.decoded
+            )
             return logits.float().softmax(dim=1)
         if isinstance(network, Rectifier):
             images = context.images(part)
