@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from diffrect.errors import InputError
+from diffrect.imaging.volume import Volume
 from diffrect.labels import IGNORED
 from diffrect.reporting.show import Picture, show
 from support.tiny import write_nifti
@@ -61,6 +62,8 @@ def test_files_are_turned_onto_the_scan(scan, label, tmp_path):
     one, two = (show(image, {"label": file}) for file in (same, other))
     assert one.svg == two.svg
     assert one.svg == show(str(image), {"label": label}).svg
+    volume = Volume(label, (1.0, 1.0, 3.0), affine)
+    assert one.svg == show(Volume(scan, (1.0, 1.0, 3.0), affine), {"label": volume}).svg
     saved = one.save(tmp_path / "a.svg")
     assert drawn(Picture(saved.read_text("utf-8"), "")).get("id") == drawn(one).get("id")
     assert one._repr_svg_() == one.svg

@@ -13,6 +13,7 @@ from diffrect.console import summary
 from diffrect.errors import InputError
 from diffrect.imaging.geometry import turn_onto
 from diffrect.imaging.slicing import choose_slicing
+from diffrect.imaging.volume import Volume
 from diffrect.inference.arrays import Source
 from diffrect.labels import IGNORED
 from diffrect.reporting.charts import colour_class
@@ -22,11 +23,11 @@ from diffrect.reporting.slices import SHOWN_SIDE, SliceDrawer
 from diffrect.reporting.svg import element
 
 _GAP, _TITLE, _LEGEND = 10.0, 26.0, 24.0
-_LETTER = 7.6  # width of a letter of the legend, about
+_LETTER = 8.2  # width of a letter of the legend, about
 _INK, _PAPER = "#1c2127", "#ffffff"
 _FONT = "system-ui, 'DejaVu Sans', sans-serif"
 
-Array = np.ndarray | Path | str
+Array = np.ndarray | Volume | Path | str
 
 
 @dataclass(frozen=True)
@@ -80,9 +81,11 @@ def show(
         True
 
     Args:
-        scan: an image file, the folder of a DICOM series, or an array (X, Y, Z) or (H, W); of
-            several channels, (X, Y, Z, C), the first is shown.
-        labels: by the titles of their panels, label files or arrays in the layout of the scan.
+        scan: an image file, the folder of a DICOM series, a `Volume` such as `Store.grid` makes of
+            slices, or an array (X, Y, Z) or (H, W); of several channels, (X, Y, Z, C), the first is
+            shown.
+        labels: by the titles of their panels, label files, volumes or arrays in the layout of the
+            scan.
         classes: names of the class codes, background first; by default their numbers.
         index: the slice, from 0; by default the one with the most labelled pixels, or the middle.
         axis: how the scan is cut into slices, see `choose_slicing`.
@@ -92,13 +95,13 @@ def show(
         InputError: something that cannot be read, a label that does not fit the scan, or a slice
             that there is not.
     """
-    channels = scan.shape[-1] if isinstance(scan, np.ndarray) and scan.ndim == 4 else 1
-    source = Source.of(scan, channels, spacing)
+    source = _source(scan, spacing)
     slicing = choose_slicing(source.image, axis)
     raw = slicing.view(source.image.array)
     maps = {}
     for title, label in (labels or {}).items():
-        volume = turn_onto(source.image, source.label(label))
+        given = label if isinstance(label, Volume) else source.label(label)
+        volume = turn_onto(source.image, given)
         if volume.array.shape != source.image.array.shape[:3]:
             expected = f"the shape of the scan, {source.image.array.shape[:3]}"
             raise InputError(f"label {title}", expected, got=volume.array.shape)
@@ -115,6 +118,13 @@ def show(
     row = PictureRow("slice", image, first, (1.0, 1.0) if known is None else known[1:], panels)
     title = f"slice {chosen + 1} of {len(raw)}: {', '.join(panel.title for panel in panels)}"
     return Picture(_svg(row, names, millimetres=known is not None), title)
+
+
+def _source(scan: Array, spacing: Sequence[float] | None) -> Source:
+    if isinstance(scan, Volume):
+        return Source(scan)
+    channels = scan.shape[-1] if isinstance(scan, np.ndarray) and scan.ndim == 4 else 1
+    return Source.of(scan, channels, spacing)
 
 
 def _most_labelled(maps: Sequence[np.ndarray], slices: int) -> int:
@@ -178,7 +188,7 @@ def _legend(row: PictureRow, classes: Sequence[str], width: float) -> tuple[list
         seen |= set() if panel.labels is None else set(np.unique(panel.labels).tolist())
     parts, left, line = [], 0.0, 0
     for code in sorted(seen & set(range(1, len(classes)))):
-        needed = 38 + _LETTER * len(classes[code])
+        needed = 44 + _LETTER * len(classes[code])
         if left and left + needed > width:
             left, line = 0.0, line + 1
         top = line * _LEGEND
