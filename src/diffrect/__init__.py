@@ -23,9 +23,11 @@ if TYPE_CHECKING:
     from diffrect.inference.model import Model
     from diffrect.inference.predict import predict
     from diffrect.inference.pseudo_labels.predict_store import pseudo_labels
+    from diffrect.inference.ranking.rank import rank
     from diffrect.inference.rectifying.rectify import rectify
     from diffrect.inference.reference import load_reference_checkpoint
     from diffrect.plugins.files import load_plugin
+    from diffrect.reporting.rank_report import write_ranking
     from diffrect.reporting.run_report import write_report
     from diffrect.showcase.demo import demo
     from diffrect.training.train import train
@@ -51,9 +53,11 @@ __all__ = [
     "predict",
     "prepare",
     "pseudo_labels",
+    "rank",
     "rectify",
     "train",
     "tune",
+    "write_ranking",
     "write_report",
 ]
 
@@ -76,9 +80,11 @@ _MODULES = {
     "predict": "diffrect.inference.predict",
     "prepare": "diffrect.data.prepare",
     "pseudo_labels": "diffrect.inference.pseudo_labels.predict_store",
+    "rank": "diffrect.inference.ranking.rank",
     "rectify": "diffrect.inference.rectifying.rectify",
     "train": "diffrect.training.train",
     "tune": "diffrect.comparison.tuning.tune",
+    "write_ranking": "diffrect.reporting.rank_report",
     "write_report": "diffrect.reporting.run_report",
 }
 

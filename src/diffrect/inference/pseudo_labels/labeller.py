@@ -132,6 +132,29 @@ class PseudoLabeller:
             rectified = self.rectifier.parts.reduce(whole).numpy()
         return PseudoLabel(own, rectified, np.concatenate(uncertain))
 
+    @torch.inference_mode()
+    def opinions(self, images: Slices, zoom: Zoom) -> Iterator[tuple[slice, Tensor, Tensor]]:
+        """Yield what the network and the rectifier each hold to be probable; parts are not removed.
+
+        Args:
+            images: (Z, C, H, W), intensities as the model was trained on.
+            zoom: how slices become the network's input, see `Segmenter.zoom`.
+
+        Yields:
+            Which slices these are, and both probabilities, float32 (B, classes, s, s); nothing if
+            no network corrects.
+        """
+        if self.rectifier is None:
+            return
+        given = [
+            logits.argmax(dim=1).byte().cpu() for _, logits in self.segmenter.logits(images, zoom)
+        ]
+        corrected = self._corrected(self.rectifier, images, torch.cat(given), zoom)
+        for (part, logits), after in zip(
+            self.segmenter.logits(images, zoom), corrected, strict=False
+        ):
+            yield part, logits.float().softmax(dim=1), after.float().softmax(dim=1)
+
     def _corrected(
         self, rectifier: LabelRectifier, images: Slices, given: Tensor, zoom: Zoom
     ) -> Iterator[Tensor]:
