@@ -64,16 +64,24 @@ def shares(*pixels: tuple[float, ...]) -> torch.Tensor:
     return torch.tensor(pixels).T[None, :, None]
 
 
-def test_entropy_is_the_mean_over_what_could_be_foreground():
+def test_entropy_is_the_mean_of_what_is_probably_foreground():
     sure = shares((1.0, 0.0), (0.0, 1.0), (1.0, 0.0))
     amount, size = entropy_of(sure)
     assert (amount[0], size[0]) == (0, 1)
     half = shares((0.5, 0.5), (0.0, 1.0), (1.0, 0.0))
     amount, size = entropy_of(half)
-    assert (amount[0], size[0]) == pytest.approx((1, 2))
+    assert (amount[0], size[0]) == pytest.approx((0.5, 1.5))
     even = shares((1 / 3, 1 / 3, 1 / 3))
     amount, size = entropy_of(even)
-    assert (amount[0], size[0]) == pytest.approx((1, 1))
+    assert (amount[0], size[0]) == pytest.approx((2 / 3, 2 / 3))
+
+
+def test_background_of_which_the_model_is_nearly_sure_hardly_counts():
+    noise = [(0.99, 0.01)] * 900
+    doubtful, clear = shares(*noise, *[(0.5, 0.5)] * 100), shares(*noise, *[(0.1, 0.9)] * 100)
+    (high, one), (low, two) = entropy_of(doubtful), entropy_of(clear)
+    assert high / one > 0.8
+    assert low / two < 0.5
 
 
 def test_disagreement_is_one_less_dice_of_soft_labels():

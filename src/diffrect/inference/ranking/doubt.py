@@ -3,13 +3,14 @@
 All are shares between 0 and 1 of what the model sees, so that a large organ is not in more doubt
 than a small one. With p the probabilities of a pixel, sums go over pixels as the network sees them:
 
-    entropy        sum H(p) / sum max(H(p), 1 - p_background),   H = -sum p ln p / ln(classes)
+    entropy        sum f H(p) / sum f,   f = 1 - p_background,   H = -sum p ln p / ln(classes)
     disagreement   sum |p - q| / sum (p + q),   over the foreground classes
 
-The first is the mean entropy (Shannon, 1948) of the pixels that could be foreground. The second is
-1 - Dice of two soft labels, the dissimilarity of Bray & Curtis (1957); of several views of a slice
-it compares each with their mean. A pixel per slice is added to each denominator, so that a scan of
-which the model is sure that it shows nothing is in no doubt.
+The first is the mean entropy (Shannon, 1948) of the foreground, each pixel counting as much as it
+is probable to be some; a plain mean would be that of the background. The second is 1 - Dice of two
+soft labels, the dissimilarity of Bray & Curtis (1957); of several views of a slice it compares each
+with their mean. A pixel per slice is added to each denominator, so that a scan of which the model
+is sure that it shows nothing is in no doubt.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -143,7 +144,8 @@ def _forgetting(deepest: DeepestMap) -> np.ndarray:
 def entropy_of(shares: Tensor) -> np.ndarray:
     """Return amount and size (2, B) of the entropy of probabilities (B, classes, H, W)."""
     entropy = torch.special.entr(shares).sum(dim=1) / np.log(shares.shape[1])
-    return _sums(entropy, torch.maximum(entropy, 1 - shares[:, 0]))
+    foreground = 1 - shares[:, 0]
+    return _sums(foreground * entropy, foreground)
 
 
 def difference_of(one: Tensor, other: Tensor) -> np.ndarray:
