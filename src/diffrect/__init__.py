@@ -22,9 +22,12 @@ if TYPE_CHECKING:
     from diffrect.inference.ensemble import Ensemble
     from diffrect.inference.model import Model
     from diffrect.inference.predict import predict
+    from diffrect.inference.pseudo_labels.predict_store import pseudo_labels
+    from diffrect.inference.ranking.rank import rank
     from diffrect.inference.rectifying.rectify import rectify
     from diffrect.inference.reference import load_reference_checkpoint
     from diffrect.plugins.files import load_plugin
+    from diffrect.reporting.rank_report import write_ranking
     from diffrect.reporting.run_report import write_report
     from diffrect.showcase.demo import demo
     from diffrect.training.train import train
@@ -49,9 +52,12 @@ __all__ = [
     "load_reference_checkpoint",
     "predict",
     "prepare",
+    "pseudo_labels",
+    "rank",
     "rectify",
     "train",
     "tune",
+    "write_ranking",
     "write_report",
 ]
 
@@ -73,9 +79,12 @@ _MODULES = {
     "load_reference_checkpoint": "diffrect.inference.reference",
     "predict": "diffrect.inference.predict",
     "prepare": "diffrect.data.prepare",
+    "pseudo_labels": "diffrect.inference.pseudo_labels.predict_store",
+    "rank": "diffrect.inference.ranking.rank",
     "rectify": "diffrect.inference.rectifying.rectify",
     "train": "diffrect.training.train",
     "tune": "diffrect.comparison.tuning.tune",
+    "write_ranking": "diffrect.reporting.rank_report",
     "write_report": "diffrect.reporting.run_report",
 }
 

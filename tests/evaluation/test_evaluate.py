@@ -15,12 +15,13 @@ from rich.console import Console
 import diffrect
 from diffrect.data.store import Store
 from diffrect.errors import InputError
-from diffrect.evaluation.evaluate import _remembered_store, evaluate
+from diffrect.evaluation.evaluate import evaluate
 from diffrect.evaluation.metrics import METRICS, case_metrics
 from diffrect.evaluation.scores_file import sealed
 from diffrect.evaluation.scores_table import print_scores
 from diffrect.inference.model import Model
 from diffrect.runs.folder import remember_store
+from diffrect.runs.store_of_run import remembered_store
 
 
 @pytest.fixture
@@ -237,4 +238,4 @@ def test_a_store_whose_name_is_not_utf8_is_found_again(tmp_path):
     except OSError:
         pytest.skip("needs a file system that takes any bytes as a name")
     remember_store(tmp_path, SimpleNamespace(path=tmp_path / name))
-    assert _remembered_store(tmp_path) == tmp_path / name
+    assert remembered_store(tmp_path) == tmp_path / name

@@ -13,6 +13,8 @@ from diffrect.cli.main import main
 from diffrect.config import TrainConfig
 from diffrect.data.store import Store
 from diffrect.errors import InputError, PartialFailure
+from diffrect.imaging.geometry import check_geometry, turn_onto
+from diffrect.imaging.read import read_image, read_label
 from diffrect.inference.load import LoadedMethod
 from diffrect.inference.model import Model
 from diffrect.inference.rectifying.label_context import difference
@@ -24,7 +26,8 @@ from diffrect.methods.base import Problem
 from diffrect.methods.registry import complete, resolve
 from diffrect.training.train import train
 from support.pages import check_is_alone
-from support.tiny import write_nifti
+from support.scans import grid, write_scan, write_series
+from support.tiny import scan, write_nifti
 
 
 @pytest.fixture(scope="module")
@@ -313,3 +316,40 @@ def test_smaller_parts_are_removed_where_the_teacher_sees_none(store, tmp_path, 
 def test_a_control_that_corrects_nothing_is_no_rectifier(store, tmp_path):
     with pytest.raises(InputError, match=r"found method diffrect with rectifier identity$"):
         untrained(store, tmp_path, rectifier="identity")
+
+
+def test_a_dicom_segmentation_says_what_nifti_says(run: Path, tmp_path: Path) -> None:
+    image, truth = scan((26, 22, 3), 4, seed=1)
+    write_series(tmp_path / "s", image, grid())
+    label = write_scan(tmp_path / "label.nii.gz", truth[::-1, :, :], flipped(grid(), len(truth)))
+    inputs = [tmp_path / "s", label]
+    [seg] = rectify(run, tmp_path / "seg", inputs, format="dicom-seg", progress=False)
+    [nifti] = rectify(run, tmp_path / "nifti", inputs, progress=False)
+    assert [file.name for file in seg.files] == [
+        "label.dcm",
+        "label_changes.nii.gz",
+        "label_confidence.nii.gz",
+    ]
+    volume = read_image(tmp_path / "s")
+    for one, other in zip(seg.files[:2], nifti.files[:2], strict=True):
+        found, expected = (turn_onto(volume, read_label(file)) for file in (one, other))
+        np.testing.assert_array_equal(found.array, expected.array)
+        check_geometry(volume, found, "its image")
+
+
+def flipped(affine: np.ndarray, size: int) -> np.ndarray:
+    """Return the affine of a grid whose first axis is stored the other way round."""
+    turned = affine.copy()
+    turned[:3, 3] += (size - 1) * affine[:3, 0]
+    turned[:3, 0] *= -1
+    return turned
+
+
+def test_voxels_to_ignore_are_no_segment(run: Path, tmp_path: Path) -> None:
+    image, truth = scan((26, 22, 3), 4, seed=1)
+    write_series(tmp_path / "s", image, grid())
+    label = write_scan(tmp_path / "label.nii.gz", np.full_like(truth, IGNORED), grid())
+    inputs = [tmp_path / "s", label]
+    with pytest.raises(InputError, match="label codes 0 to 3 for a DICOM segmentation, got 255"):
+        rectify(run, tmp_path / "out", inputs, format="dicom-seg", progress=False)
+    assert not (tmp_path / "out").exists() or not list((tmp_path / "out").iterdir())

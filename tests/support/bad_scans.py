@@ -455,7 +455,19 @@ SCANS: dict[str, tuple[str, str, Spoil]] = {
     ),
     "label files as DICOM": (
         "predict run out series --format same",
-        "series: expected another format than DICOM for --format same; give --format nifti",
+        "series: expected another format than DICOM for --format same; give --format nifti or "
+        "dicom-seg",
         series(lambda files: None),
+    ),
+    "a DICOM segmentation of another scan": (
+        "predict run out a.nii.gz --format dicom-seg",
+        "a.nii.gz: expected a DICOM series for --format dicom-seg; give --format nifti or same",
+        header(),
+    ),
+    "a DICOM segmentation of a series without a frame of reference": (
+        "predict run out series --format dicom-seg",
+        "series/IM0003.dcm: expected a DICOM series that a segmentation can refer to, found a "
+        "header without FrameOfReferenceUID",
+        series(retag("FrameOfReferenceUID", "")),
     ),
 }

@@ -121,6 +121,8 @@ WHOLE = (
     "a folder without images",
     "a file without permission",
     "label files as DICOM",
+    "a DICOM segmentation of another scan",
+    "a DICOM segmentation of a series without a frame of reference",
 )
 
 

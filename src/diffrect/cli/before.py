@@ -13,7 +13,8 @@ from diffrect.methods.registry import check_name, check_network_name, find_metho
 from diffrect.plugins.files import load_plugins
 from diffrect.plugins.settings import check_settings
 from diffrect.runs.plugins import check_named_by_run
-from diffrect.runs.recognise import check_has_model, check_is_store
+from diffrect.runs.rankings import check_no_ranking, ranking_folder
+from diffrect.runs.recognise import check_has_model, check_is_run, check_is_store
 from diffrect.training.loggers.names import check_packages, parse_loggers
 
 
@@ -105,6 +106,34 @@ def look_before_rectifying(run: Path, checkpoint: str, inputs: Sequence[Path]) -
     check_has_model(run, checkpoint)
 
 
+def look_before_ranking(
+    run: Path,
+    store: Path,
+    out: Path | None,
+    checkpoint: str,
+    plugins: Sequence[str],
+    overwrite: bool,
+) -> None:
+    """Refuse a run, a store or a folder that cannot be, and load plug-ins.
+
+    Args:
+        run: the run.
+        store: the store.
+        out: folder to write; None stands for one in the run.
+        checkpoint: the checkpoint of the run.
+        plugins: see `load_plugins`.
+        overwrite: whether a ranking may be replaced.
+
+    Raises:
+        InputError: naming it.
+    """
+    check_is_run(run, "rank needs the patients of the training")
+    check_has_model(run, checkpoint)
+    look_at_store(store)
+    check_no_ranking(ranking_folder(run, out), overwrite=overwrite)
+    load_plugins(plugins)
+
+
 def look_before_predicting(
     runs: Sequence[Path], checkpoint: str, inputs: Sequence[Path], plugins: Sequence[str]
 ) -> None:
@@ -116,4 +145,15 @@ def look_before_predicting(
     list_scans(inputs, 1)
     for run in runs:
         check_has_model(run, checkpoint)
+    load_plugins(plugins)
+
+
+def look_at_run_and_store(run: Path, checkpoint: str, store: Path, plugins: Sequence[str]) -> None:
+    """Refuse a model or a store that is not there, and load plug-ins.
+
+    Raises:
+        InputError: naming it.
+    """
+    check_has_model(run, checkpoint)
+    look_at_store(store)
     load_plugins(plugins)

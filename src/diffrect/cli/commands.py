@@ -14,6 +14,7 @@ from diffrect.cli.inspect import Inspect
 from diffrect.cli.options import Options
 from diffrect.cli.predict import Predict
 from diffrect.cli.prepare import Prepare
+from diffrect.cli.rank import Rank
 from diffrect.cli.rectify import Rectify
 from diffrect.cli.train import Train
 from diffrect.cli.tune import Tune
@@ -26,6 +27,7 @@ Command = (
     | Evaluate
     | Predict
     | Rectify
+    | Rank
     | Export
     | Compare
     | Tune
@@ -39,6 +41,7 @@ COMMANDS: Mapping[str, type[Command]] = {
     "evaluate": Evaluate,
     "predict": Predict,
     "rectify": Rectify,
+    "rank": Rank,
     "export": Export,
     "compare": Compare,
     "tune": Tune,
@@ -51,6 +54,7 @@ WORK: Mapping[type[Command], str] = {
     Evaluate: "diffrect.evaluation.evaluate",
     Predict: "diffrect.inference.predict",
     Rectify: "diffrect.inference.rectifying.rectify",
+    Rank: "diffrect.inference.ranking.rank",
     Export: "diffrect.evaluation.export",
     Demo: "diffrect.showcase.demo",
 }

@@ -11,10 +11,16 @@ from diffrect.cli.guidance import say_next
 from diffrect.config import Shown
 from diffrect.console import count, say
 from diffrect.distributed.ranks import is_first
+from diffrect.errors import InputError
 
 Precision = Literal["32-true", "bf16"]
 Tta = Literal["off", "auto", "rotations", "flips", "turns"]
 Axis = Literal["model", "auto", "0", "1", "2", "axial", "coronal", "sagittal"]
+_OF_INPUTS = (
+    *("also", "precision", "tta", "format", "axis", "channel", "probabilities", "uncertainty"),
+    *("statistics", "largest_component"),
+)
+"""Options of predictions that pseudo-labels do not have."""
 
 
 @dataclass(frozen=True)
@@ -25,8 +31,12 @@ class Predict:
     """Folder made by train, or a file made by export; needs no store."""
     out: Place[Path]
     """Folder for the label files, each named like its image."""
-    inputs: Annotated[Place[tuple[Path, ...]], Shown("INPUT...")]
+    inputs: Annotated[Place[tuple[Path, ...]], Shown("INPUT...")] = ()
     """Image files, folders of them or of a DICOM series, or patterns such as 'scans/*.nrrd'."""
+    store: Path | None = None
+    """In place of INPUT: write pseudo-labels of a store's cases, before and after correction."""
+    patients: Annotated[str, Shown("WHO", default="unlabelled, of --store")] = ""
+    """Whose: unlabelled, labelled, train, val, test, all, ids with commas, or a file of ids."""
     also: Annotated[tuple[Path, ...], Shown("RUN")] = ()
     """Another model, such as of another seed, to average with RUN."""
     checkpoint: Checkpoint = "best"
@@ -37,8 +47,8 @@ class Predict:
     """Number type of the network: bf16 is quicker where the device computes with it."""
     tta: Tta = "off"
     """Average views of each slice: auto, those that the model was trained on, or those named."""
-    format: Literal["nifti", "same"] = "nifti"
-    """Write NIfTI label files, or each label in the format of its image."""
+    format: Literal["nifti", "same", "dicom-seg"] = "nifti"
+    """Write NIfTI label files, each in its image's format, or DICOM segmentations of series."""
     axis: Axis = "model"
     """How volumes are cut, if not as the scans that the model was trained on."""
     channel: Annotated[int | None, Shown("N")] = None
@@ -60,15 +70,29 @@ class Predict:
 
     def __post_init__(self) -> None:
         check_device("--device", self.device)
+        if self.store is None and self.patients:
+            raise InputError("--patients", "--store beside it", got="none")
+        if self.store is not None and self.inputs:
+            raise InputError("--store", "no INPUT beside it", got=self.inputs[0])
+        for name in _OF_INPUTS if self.store is not None else ():
+            if getattr(self, name) != getattr(Predict, name):
+                option = f"--{name.replace('_', '-')}"
+                raise InputError(option, "no --store beside it", got=self.store)
 
     def look(self) -> None:
         """Refuse what can be refused before the work is loaded."""
-        from diffrect.cli.before import look_before_predicting
+        from diffrect.cli.before import look_at_run_and_store, look_before_predicting
 
+        if self.store is not None:
+            look_at_run_and_store(self.run, self.checkpoint, self.store, self.plugin)
+            return
         runs = (self.run, *self.also)
         look_before_predicting(runs, self.checkpoint, self.inputs, self.plugin)
 
     def __call__(self) -> None:
+        if self.store is not None:
+            self.do_store(self.store)
+            return
         from diffrect.inference.predict import predict
 
         written = predict(
@@ -93,3 +117,21 @@ class Predict:
             table = " and statistics.csv" if self.statistics else ""
             say(f"{self.out}: {count(len(written), 'label file')}{table}")
             say_next("look at them over their images, for example in ITK-SNAP or 3D Slicer")
+
+    def do_store(self, store: Path) -> None:
+        """Write the pseudo-labels of cases of a store."""
+        from diffrect.inference.pseudo_labels.predict_store import pseudo_labels
+
+        rows = pseudo_labels(
+            self.run,
+            self.out,
+            store=store,
+            patients=self.patients or "unlabelled",
+            checkpoint=self.checkpoint,
+            device=self.device,
+            overwrite=self.overwrite,
+            progress=not self.quiet,
+        )
+        if not self.quiet and is_first():
+            kinds = ", ".join(f"CASE_{kind}.nii.gz" for kind in rows[0].files)
+            say(f"{self.out}: {count(len(rows), 'case')}, {kinds} and pseudo_labels.csv")

@@ -30,6 +30,8 @@ class Rectify:
     """Best by validation, or the last."""
     device: Device = "auto"
     """What computes; auto takes a GPU if there is one, cuda:1 the second of several."""
+    format: Literal["nifti", "dicom-seg"] = "nifti"
+    """Write NIfTI label files, or DICOM segmentations that refer to the scans' series."""
     overwrite: Flag = False
     """Replace files that exist already."""
     quiet: Flag = False
@@ -56,6 +58,7 @@ class Rectify:
             guidance=parse_guidance(self.guidance),
             checkpoint=self.checkpoint,
             device=self.device,
+            format=self.format,
             overwrite=self.overwrite,
             progress=not self.quiet,
         )

@@ -8,8 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from diffrect.data.fields import Fields
 from diffrect.errors import InputError
+from diffrect.imaging.slicing import FILE_AXES, Slicing, slicing_along
+from diffrect.imaging.volume import Spacing, Volume
 from diffrect.json_files import read_json
 
 STORE_FILE = "store.json"
@@ -105,6 +109,52 @@ def case_records(settings: Mapping[str, Any], file: Path) -> dict[str, CaseRecor
             file, "each case once under 'cases'", got=f"{len(records)} for {len(by_id)}"
         )
     return by_id
+
+
+@dataclass(frozen=True)
+class Grid:
+    """The grid of the scan that a case was made from.
+
+    Attributes:
+        slicing: how it was cut into slices.
+        spacing: millimetres along X, Y and Z; None where the source does not record it.
+        affine: (4, 4) float64, from voxels to millimetres, RAS+.
+    """
+
+    slicing: Slicing
+    spacing: Spacing | None
+    affine: np.ndarray
+
+    def volume(self, slices: np.ndarray) -> Volume:
+        """Return slices (Z, H, W), as those of the case lie, as a volume on the grid."""
+        return Volume(self.slicing.volume(slices), self.spacing, self.affine)
+
+
+def read_slicing(store: Path, case_id: str, policy: str) -> Slicing:
+    """Return how the scan of a case was cut into slices.
+
+    Args:
+        store: folder of the store.
+        case_id: the case.
+        policy: how the store's volumes were cut, see `choose_slicing`; it tells of early stores,
+            which do not say it case by case.
+
+    Raises:
+        InputError: `case.json` is damaged, or does not say it and the policy does not either.
+    """
+    file = store / CASES_FOLDER / case_id / CASE_FILE
+    fields = Fields(read_json(file), file)
+    if "slicing" not in fields.values and policy in FILE_AXES:
+        return slicing_along(int(policy))
+    found = fields.fields("slicing")
+    first, second, third = found.numbers("axes", 3, 0, 2)
+    axes = (int(first), int(second), int(third))
+    flips = found.get("flips")
+    if set(axes) != {0, 1, 2}:
+        raise found.refuse("axes", "the axes 0, 1 and 2 in some order")
+    if not isinstance(flips, list) or [type(flip) for flip in flips] != [bool] * 3:
+        raise found.refuse("flips", "three times true or false")
+    return Slicing(axes, (flips[0], flips[1], flips[2]))
 
 
 def read_record(store: Path, case_id: str) -> CaseRecord:

@@ -28,8 +28,10 @@ from diffrect.data.record import (
     PROGRESS_FILE,
     STORE_FILE,
     CaseRecord,
+    Grid,
     SliceIndex,
     case_records,
+    read_slicing,
 )
 from diffrect.data.split import Split
 from diffrect.data.splits.blocks import Block, blocks_of
@@ -195,6 +197,19 @@ class Store:
         if affine.shape != (4, 4) or not np.isfinite(affine).all():
             raise InputError(file, "the description of a case, its affine is damaged")
         return affine
+
+    def grid(self, case_id: str) -> Grid:
+        """Return the grid of the scan that a case was made from.
+
+        Raises:
+            InputError: `case.json` is damaged.
+        """
+        slicing = read_slicing(self.path, case_id, self.axis)
+        spacing, known = None, self.cases[case_id].spacing
+        if known is not None:
+            x, y, z = (known[slicing.axes.index(axis)] for axis in range(3))
+            spacing = (x, y, z)
+        return Grid(slicing, spacing, self.affine(case_id))
 
     def zoom(self, case_id: str, spacing: float | None) -> Zoom:
         """Return how the slices of a case become pixels of `spacing` mm; None where that is None.

@@ -35,15 +35,12 @@ from diffrect.runs.names import (
     METRICS_FORMAT,
     SPLIT_FILE,
     SPLITS,
-    STORE_LINK_FILE,
     Checkpoint,
     metrics_file,
 )
 from diffrect.runs.recognise import check_is_run
-from diffrect.text_files import read_text
+from diffrect.runs.store_of_run import open_store
 from diffrect.version import package_version
-
-_OF_PREPARE = ("intensity", "axis")  # parts of a task that are options of prepare
 
 
 def evaluate(
@@ -97,7 +94,7 @@ def evaluate(
         raise InputError(run, "a run", found="a cross-validation", hint=hint)
     before = _identity(run)
     model = Model.load(run, checkpoint=checkpoint, device=device)
-    data = _open_store(run, model, None if store is None else Path(store))
+    data = open_store(run, model.task, None if store is None else Path(store))
     parts = read_split(run)
     patients = _patients(split, parts, data, another=store is not None)
     blocks = _blocks(split, parts, data)
@@ -179,34 +176,6 @@ def _score(
     voxels = count_voxels(prediction, truth, model.classes)
     case = CaseScores(record.id, record.patient, ignored, scores, voxels)
     return case, PackedLabels.of(whole) if keep else None
-
-
-def _open_store(run: Path, model: Model, given: Path | None) -> Store:
-    """Open the store given, or the one that the run was trained on, and compare the tasks.
-
-    Raises:
-        InputError: no such store, or the model was trained for another task than it holds.
-    """
-    store = Store(given or _remembered_store(run))
-    name = model.task.difference(store.task)
-    if name is not None:
-        wanted, found = (getattr(task, name) for task in (model.task, store.task))
-        hint = f"prepare it with --{name} {wanted}" if name in _OF_PREPARE else None
-        raise InputError(store.path, f"the {name} of {run}, {wanted}", got=found, hint=hint)
-    return store
-
-
-def _remembered_store(run: Path) -> Path:
-    """Return the store that a run was trained on, as its folder names it."""
-    file = run / STORE_LINK_FILE
-    text = ""
-    if file.is_file():
-        text = read_text(file, "the path of a store", longest=2**16, errors="surrogateescape")
-    path = Path(text.strip()) if text.strip() and "\0" not in text else None
-    if path is None or not path.is_dir():
-        reason = f"{STORE_LINK_FILE} does not say where" if path is None else f"{path} is not there"
-        raise InputError(run, f"the store it was trained on, {reason}", hint="give --store")
-    return path
 
 
 def _patients(split: str, parts: Split, store: Store, *, another: bool) -> tuple[str, ...]:

@@ -27,13 +27,24 @@ def read_dicom(path: Path) -> Volume:
         InputError: a file is unreadable, there is more than one series, slices do not belong
             together, or one is missing.
     """
-    if path.is_dir():
-        slices, others = _slices_in(path)
-    else:
-        slices, others = read_slices(path), []
-    _check_one_series(path, slices)
-    slices, step = _in_order(path, slices)
+    slices, step, others = _series(path)
     return Volume(_read_pixels(slices), *_geometry(slices, step), path, _passed_over(others))
+
+
+def slices_of(path: Path) -> list[Slice]:
+    """Return the slices of a series in the order in which `read_dicom` stacks them along Z.
+
+    Raises:
+        InputError: see `read_dicom`.
+    """
+    return _series(path)[0]
+
+
+def _series(path: Path) -> tuple[list[Slice], np.ndarray | None, list[Path]]:
+    """Return the slices of a series in order, see `_in_order`, and what lies beside them."""
+    slices, others = _slices_in(path) if path.is_dir() else (read_slices(path), [])
+    _check_one_series(path, slices)
+    return *_in_order(path, slices), others
 
 
 def _slices_in(folder: Path) -> tuple[list[Slice], list[Path]]:

@@ -106,7 +106,7 @@ def read_segmentation(file: Path) -> Volume:
         found = [_group(f, shared, "PlanePositionSequence").ImagePositionPatient for f in frames]
         positions, normal = np.array(found, float), np.cross(*along)
         known = (measures.get("SpacingBetweenSlices"), measures.get("SliceThickness"))
-        places, step = _places(file, positions, normal, known, 0.1 * min(rows, columns))
+        places, step, slant = _places(file, positions, normal, known, 0.1 * min(rows, columns))
         segments = [
             int(_group(one, shared, "SegmentIdentificationSequence").ReferencedSegmentNumber)
             for one in frames
@@ -116,7 +116,7 @@ def read_segmentation(file: Path) -> Volume:
         pixels = pixels.reshape(len(frames), data.Rows, data.Columns)
         array = _paint(file, pixels, places, segments)
     affine = np.eye(4)
-    affine[:3, :3] = np.column_stack([along[0] * columns, along[1] * rows, normal * step])
+    affine[:3, :3] = np.column_stack([along[0] * columns, along[1] * rows, slant * step])
     affine[:3, 3] = positions[int(places.argmin())]
     return Volume(array, (columns, rows, step), LPS_TO_RAS @ affine, file, cropped=True)
 
@@ -156,15 +156,17 @@ def _group(frame: Dataset, shared: Dataset, name: str) -> Any:
 
 def _places(
     file: Path, positions: np.ndarray, normal: np.ndarray, known: Sequence[Any], near: float
-) -> tuple[np.ndarray, float]:
-    """Return the number of each frame's slice, from 0, and the mm from one slice to the next.
+) -> tuple[np.ndarray, float, np.ndarray]:
+    """Return the number of each frame's slice, from 0, and where slices follow each other.
 
-    Slices without any segment have no frame, so there are gaps.
+    That is the distance of slices in mm, and the vector (3,) by which their place changes per mm of
+    it: the normal, unless the gantry was tilted. Slices without any segment have no frame, so there
+    are gaps.
 
     Args:
         file: the segmentation, for messages.
         positions: (frames, 3), where the frames begin, in mm.
-        normal: (3,), along which slices follow each other.
+        normal: (3,) of the slices.
         known: distances of slices in mm that the header mentions; None where it does not.
         near: mm that count as nothing.
 
@@ -172,10 +174,14 @@ def _places(
         InputError: the frames do not lie at equal distances in a straight row.
     """
     heights = positions @ normal
-    heights = heights - heights.min()
-    aside = positions - np.outer(heights, normal)
+    first, last = heights.argmin(), heights.argmax()
+    heights = heights - heights[first]
+    slant = normal
+    if heights[last] > near:
+        slant = (positions[last] - positions[first]) / heights[last]
+    aside = positions - positions[first] - np.outer(heights, slant)
     gaps = np.diff(np.unique(np.round(heights, 3)))
-    if np.abs(aside - aside[heights.argmin()]).max() > near:
+    if np.abs(aside).max() > near:
         raise InputError(file, "frames in a straight row", hint=_EXPORT)
     steps = [float(step) for step in (*known, *gaps.min(initial=np.inf, keepdims=True)) if step]
     for step in steps:
@@ -183,5 +189,5 @@ def _places(
         fits = np.isfinite(step) and np.abs(heights - places * step).max() <= 0.05 * step
         apart = len(np.unique(places)) == len(gaps) + 1
         if step > 0 and fits and apart and places.max() < _MOST_SLICES:
-            return places.astype(int), step
+            return places.astype(int), step, slant
     raise InputError(file, "frames at equal distances", hint=_EXPORT)

@@ -42,6 +42,15 @@ class Slicing:
         turned = array.transpose((*self.axes, *range(3, array.ndim)))
         return turned[tuple(slice(None, None, -1 if flip else 1) for flip in self.flips)]
 
+    def volume(self, slices: np.ndarray) -> np.ndarray:
+        """Return slices as the array (X, Y, Z[, C]) of which they are the view."""
+        shape = [0, 0, 0]
+        for axis, size in zip(self.axes, slices.shape, strict=False):
+            shape[axis] = size
+        array = np.empty((*shape, *slices.shape[3:]), slices.dtype, order="F")
+        self.view(array)[:] = slices
+        return array
+
     def spacing(self, volume: Volume) -> tuple[float, float, float] | None:
         """Return the millimetres between slices, rows and columns, or None if not recorded."""
         if volume.spacing is None:
@@ -89,9 +98,7 @@ def choose_slicing(volume: Volume, policy: str) -> Slicing:
     """
     check_policy(policy)
     if policy in FILE_AXES:
-        first = int(policy)
-        rows, columns = (axis for axis in (2, 1, 0) if axis != first)
-        return Slicing((first, rows, columns))
+        return slicing_along(int(policy))
     turns = nib.io_orientation(volume.affine)
     if np.isnan(turns).any():
         expected = "an affine that says where every axis points (or --axis 0, 1 or 2)"
@@ -102,6 +109,12 @@ def choose_slicing(volume: Volume, policy: str) -> Slicing:
     slices, rows, columns = (nearest[axis] for axis in order)
     flips = tuple(bool(turns[axis, 1] < 0) for axis in (slices, rows, columns))
     return Slicing((slices, rows, columns), (flips[0], flips[1], flips[2]))
+
+
+def slicing_along(first: int) -> Slicing:
+    """Return the cut along one of the file's axes, 0 to 2, nothing reversed."""
+    rows, columns = (axis for axis in (2, 1, 0) if axis != first)
+    return Slicing((first, rows, columns))
 
 
 def _coarsest(volume: Volume, nearest: dict[int, int]) -> int:

@@ -3,17 +3,67 @@
 import contextlib
 import os
 import shutil
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from diffrect.atomic import naming, sync_file, sync_folder
+from diffrect.atomic import naming, sync_file, sync_folder, write_atomic
 from diffrect.errors import InputError
 from diffrect.imaging.kinds import SUFFIXES, kind_of, suffix_of
 from diffrect.imaging.nifti import label_header, new_header, write_nifti
 from diffrect.imaging.read import read_label
 from diffrect.imaging.volume import Volume
+
+
+class LabelTarget:
+    """A label file that is written once its labels are known; `.dcm` is a DICOM segmentation.
+
+    What the scan lacks for it is found before its labels are computed, and what is wrong with the
+    labels before any other file of the scan is written.
+    """
+
+    def __init__(self, path: Path, image: Volume, classes: Sequence[str]) -> None:
+        """Read what the file takes from the scan.
+
+        Args:
+            path: the file to write.
+            image: the scan.
+            classes: names of the codes.
+
+        Raises:
+            InputError: the scan is no DICOM series that a segmentation can refer to.
+        """
+        self.path, self.image, self.classes = path, image, classes
+        self._sources = None
+        if SUFFIXES.get(suffix_of(path).lower()) == "dicom":
+            from diffrect.imaging.dicom_seg.sources import read_sources
+
+            self._sources = read_sources(image)
+
+    @property
+    def on_scan(self) -> bool:
+        """Whether the labels have to be on the grid of the scan."""
+        return self._sources is not None
+
+    def ready(self, labels: np.ndarray, grid: Volume | None = None) -> Callable[[], None]:
+        """Return what writes labels (X, Y, Z), after everything that can be refused was.
+
+        Args:
+            labels: class codes.
+            grid: the volume whose grid they are on, if not the scan.
+
+        Raises:
+            InputError: see `encode_segmentation`.
+        """
+        if self._sources is None:
+            return partial(write_labels, self.path, labels, grid or self.image)
+        from diffrect.imaging.dicom_seg.encode import encode_segmentation
+
+        content = encode_segmentation(labels, self._sources, self.classes)
+        return partial(write_atomic, self.path, content, verify=True)
 
 
 def write_labels(path: Path, labels: np.ndarray, image: Volume) -> None:

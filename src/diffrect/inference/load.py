@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import torch
 from torch import nn
 
 from diffrect.config import TrainConfig, config_from_dict
@@ -10,8 +11,10 @@ from diffrect.data.fields import Fields
 from diffrect.data.task import Task
 from diffrect.errors import InputError
 from diffrect.imaging.resample import Interpolation
+from diffrect.inference.segmenter import Segmenter
 from diffrect.methods.base import Method, Problem
 from diffrect.methods.registry import as_trained, remembered, resolve
+from diffrect.networks.folding import for_prediction
 from diffrect.runs.architecture import make_network
 from diffrect.runs.checkpoint import checkpoint_path, load_checkpoint
 from diffrect.runs.model_state import ModelState, model_state
@@ -112,6 +115,14 @@ def load_method(run: Path | str, checkpoint: Checkpoint = "best") -> LoadedMetho
     """
     path, state = _read(Path(run), checkpoint)
     return _method_of(state, path)
+
+
+def segmenter_of(loaded: LoadedMethod, device: torch.device) -> Segmenter:
+    """Return the network of a method that predicts, on a device, as prediction runs it."""
+    network = loaded.method.predictor.to(device).eval()
+    interpolation = resolve(loaded.config).view_options.interpolation
+    config = loaded.config
+    return Segmenter(for_prediction(network), config.side, interpolation, config.spacing, device)
 
 
 def _read(run: Path, checkpoint: Checkpoint) -> tuple[Path, dict[str, Any]]:

@@ -109,10 +109,11 @@ def write_statistics(path: Path, rows: Iterable[ClassStatistics]) -> None:
     """
     remove_unfinished(path.parent, path.name)
     heading = ("scan", "class", *ClassStatistics._fields[2:])
-    write_atomic(path, csv_text(heading, [[_cell(value) for value in row] for row in rows]))
+    write_atomic(path, csv_text(heading, [[csv_cell(value) for value in row] for row in rows]))
 
 
-def _cell(value: object) -> object:
+def csv_cell(value: object) -> object:
+    """Return a value as a table has it: empty for None, and six digits of a number."""
     if value is None:
         return ""
     return float(f"{value:.6g}") if isinstance(value, float) else value

@@ -2,17 +2,20 @@
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 from diffrect.checks import folder_to_make, one_of
 from diffrect.errors import InputError
 from diffrect.imaging.kinds import kind_of, suffix_of
 from diffrect.inference.inputs import Scan
 
-Format = Literal["nifti", "same"]
-"""Whether label files are NIfTI, or in the format of their image."""
+Format = Literal["nifti", "same", "dicom-seg"]
+"""Whether label files are NIfTI, in the format of their image, or DICOM segmentations."""
 
+SEGMENTATION_SUFFIX = ".dcm"
+"""Suffix of a DICOM segmentation."""
 
 STATISTICS_FILE = "statistics.csv"
 """Name of the table of all scans."""
@@ -67,11 +70,11 @@ def name_outputs(
         InputError: two scans of the same name, or a file that would replace one of the scans or,
             without `overwrite`, any other.
     """
-    one_of("--format", format, ("nifti", "same"))
+    check_format(format)
     folder_to_make(out, "a folder for the label files")
     outputs = {
         scan: Output(
-            out / f"{stem}{_suffix(scan[0], format)}",
+            out / f"{stem}{label_suffix(scan[0], format)}",
             out / probabilities_name(stem) if probabilities else None,
             out / entropy_name(stem) if uncertainty else None,
         )
@@ -106,14 +109,36 @@ def probabilities_name(stem: str) -> str:
     return f"{stem}_probabilities.nii.gz"
 
 
-def _suffix(file: Path, format: Format) -> str:
-    """Return the suffix of the label file of an image."""
+def check_format(format: Format) -> None:
+    """Refuse a format that there is not, or whose package is not installed.
+
+    Raises:
+        InputError: naming it.
+    """
+    one_of("--format", format, get_args(Format))
+    if format == "dicom-seg" and find_spec("highdicom") is None:
+        found, hint = "that it is not installed", "pip install highdicom"
+        raise InputError("--format dicom-seg", "the package highdicom", found=found, hint=hint)
+
+
+def label_suffix(file: Path, format: Format) -> str:
+    """Return the suffix of the label file of an image.
+
+    Raises:
+        InputError: labels of this image cannot have that format.
+    """
     if format == "nifti":
         return ".nii.gz"
+    if format == "dicom-seg":
+        if kind_of(file) != "dicom":
+            expected = "a DICOM series for --format dicom-seg"
+            raise InputError(file, expected, hint="give --format nifti or same")
+        return SEGMENTATION_SUFFIX
     unwritten = {"dicom": "DICOM", "freesurfer": "FreeSurfer"}.get(kind_of(file) or "")
     if unwritten is not None:
         expected = f"another format than {unwritten} for --format same"
-        raise InputError(file, expected, hint="give --format nifti")
+        hint = "--format nifti or dicom-seg" if unwritten == "DICOM" else "--format nifti"
+        raise InputError(file, expected, hint=f"give {hint}")
     suffix = suffix_of(file)
     if suffix.lower() == ".hdr":
         return ".nii"

@@ -4,18 +4,17 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-import torch
-
 from diffrect.checks import one_of
 from diffrect.console import progress_bar, tell
 from diffrect.distributed.locks import sole_command
 from diffrect.distributed.ranks import together
-from diffrect.errors import InputError, PartialFailure
+from diffrect.errors import InputError
+from diffrect.inference.attempts import attempt, refuse_failures
 from diffrect.inference.ensemble import Ensemble
-from diffrect.inference.inputs import Scan, list_scans
+from diffrect.inference.inputs import list_scans
 from diffrect.inference.measures import write_statistics
 from diffrect.inference.model import Model
-from diffrect.inference.outputs import STATISTICS_FILE, Format, Output, name_outputs
+from diffrect.inference.outputs import STATISTICS_FILE, Format, check_format, name_outputs
 from diffrect.inference.predict_file import Predicted, PredictOptions, predict_file
 from diffrect.inference.views import Tta, choose_views, describe_untrained
 from diffrect.networks.half import PRECISIONS, Precision, has_quick_bf16
@@ -68,7 +67,9 @@ def predict(
         tta: average several views of each slice: `rotations`, `flips` or `turns`, see
             `Model.averaging_views`, or `auto` for those that the model was trained on and its task
             allows.
-        format: `nifti`, or `same` to write labels in the format of their image.
+        format: `nifti`; `same` to write labels in the format of their image; or `dicom-seg` for
+            `out/scan.dcm`, a DICOM segmentation that refers to the series `scan` (needs highdicom,
+            `pip install highdicom`).
         axis: cut volumes in another way than the model's, see `choose_slicing`.
         channel: read only this channel, from 0, of images with several.
         probabilities: add `out/scan_probabilities.nii.gz`, float32 (X, Y, Z, classes).
@@ -89,6 +90,7 @@ def predict(
             only input is bad.
         PartialFailure: of several inputs some failed; the others were written.
     """
+    check_format(format)
     options = PredictOptions(axis, largest_component, channel, statistics)
     paths = [Path(path) for path in inputs]
     list_scans(paths, 1)  # Refuse inputs that do not exist before a model is loaded.
@@ -111,21 +113,22 @@ def predict(
         for line in doubts if told else ():
             tell(line)
         mine = progress_bar(ranks.share(list(outputs.items())), "predicting", told)
-        results = ranks.gather([_try(model, scan, output, options) for scan, output in mine])
-        faults = {scan[0]: e for scan, (e, _) in zip(outputs, results, strict=True) if e}
-        rows = [row for _, predicted in results for row in predicted.statistics]
-        if rows and ranks.first:
+        results = ranks.gather(
+            [
+                attempt(scan[0], output.labels, partial(predict_file, model, scan, output, options))
+                for scan, output in mine
+            ]
+        )
+        named = list(zip(outputs.items(), results, strict=True))
+        done = [(output, one) for (_, output), one in named if isinstance(one, Predicted)]
+        rows = [row for _, predicted in done for row in predicted.statistics]
+        if statistics and rows and ranks.first:
             write_statistics(Path(out) / STATISTICS_FILE, rows)
-    if len(outputs) == 1 and faults:
-        raise next(iter(faults.values()))
-    for line in (line for _, predicted in results for line in predicted.remarks if told):
+    faults = {scan[0]: one for (scan, _), one in named if isinstance(one, InputError)}
+    written = [output.labels for output, _ in done]
+    for line in (line for _, predicted in done for line in predicted.remarks if told):
         tell(line)
-    written = [output.labels for scan, output in outputs.items() if scan[0] not in faults]
-    if faults:
-        failures = {file: str(fault) for file, fault in faults.items()}
-        found = "; ".join(failures.values())
-        summary = f"{len(failures)} of {len(outputs)} inputs failed: {found}"
-        raise PartialFailure(summary, written, failures)
+    refuse_failures(faults, written, len(outputs))
     return written
 
 
@@ -152,19 +155,3 @@ def _load(
         slow = "this device is not known to compute with it, and may take longer than with 32-true"
         remarks.append(f"--precision bf16: {slow}")
     return Ensemble(models, runs), remarks
-
-
-def _try(
-    model: Ensemble, scan: Scan, output: Output, options: PredictOptions
-) -> tuple[InputError | None, Predicted]:
-    """Return what is wrong with a scan, None if its labels were written, and what is known."""
-    nothing = Predicted([], [])
-    try:
-        return None, predict_file(model, scan, output, options)
-    except InputError as error:
-        return error, nothing
-    except (MemoryError, torch.OutOfMemoryError):
-        return InputError(scan[0], problem="needs more memory than there is"), nothing
-    except OSError as error:  # A full disk, for example, may have room for the next, smaller file.
-        place = error.filename or output.labels
-        return InputError(place, reason=error.strerror or error), nothing

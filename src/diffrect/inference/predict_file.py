@@ -13,7 +13,7 @@ import numpy as np
 from diffrect.atomic import SUFFIX, naming, private_file, remove_unfinished, reserve
 from diffrect.errors import InputError
 from diffrect.imaging.slicing import check_policy
-from diffrect.imaging.write import write_labels, write_probabilities
+from diffrect.imaging.write import LabelTarget, write_probabilities
 from diffrect.inference.average import cuts_differ, segment_by_all
 from diffrect.inference.ensemble import Ensemble
 from diffrect.inference.inputs import Scan, read_scan
@@ -79,13 +79,14 @@ def predict_file(
 
     Raises:
         InputError: the file is unreadable, constant, not finite or has other channels than the
-            model was trained with.
+            model was trained with; or a DICOM segmentation cannot refer to it.
     """
     options = options or PredictOptions()
     output = output if isinstance(output, Output) else Output(output)
     beside = [output.labels.with_name(name(output.stem)) for name in SCRATCH_NAMES]
     remove_unfinished(output.labels.parent, output.labels.name, *(file.name for file in beside))
     image = read_scan((scan,) if isinstance(scan, Path) else scan, options.channel)
+    target = LabelTarget(output.labels, image, model.classes)
     measured = options.statistics or output.entropy is not None
     kept = measured or output.probabilities is not None or cuts_differ(model.members, options.axis)
     grid = image.array.shape[:3]
@@ -99,13 +100,14 @@ def predict_file(
             largest_component=options.largest_component,
             probabilities=shares,
         )
+        write = target.ready(labels)
         output.labels.parent.mkdir(parents=True, exist_ok=True)
         if measured and shares is not None:
             rows = measure(labels, shares, model.classes, image, output.stem, entropies)
         for file, array in ((output.probabilities, shares), (output.entropy, entropies)):
             if file is not None and array is not None:
                 write_probabilities(file, array, image)
-    write_labels(output.labels, labels, image)
+    write()
     return Predicted([f"{image.path}: {line}" for line in image.remarks], rows)
 
 

@@ -1,7 +1,7 @@
 """Several networks, or one network in several views, as one: the mean of their probabilities."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Literal
 
 import torch
@@ -59,11 +59,15 @@ class MeanOfViews(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """Return logits (B, classes, H, W) whose softmax is the mean of the views' softmaxes."""
         total: Tensor | None = None
-        for view in self.views:
-            shares = self._shares(images, *view)
+        for shares in self.each(images):
             total = shares if total is None else torch.logaddexp(total, shares)
         assert total is not None
         return total - math.log(len(self.views))
+
+    def each(self, images: Tensor) -> Iterator[Tensor]:
+        """Yield the logarithm of the probabilities (B, classes, H, W) of each view, moved back."""
+        for view in self.views:
+            yield self._shares(images, *view)
 
     def _shares(self, images: Tensor, turns: int, mirrored: bool, degrees: float) -> Tensor:
         """Return the logarithm of the probabilities in one view, moved back.

@@ -18,11 +18,13 @@ class Panel:
         title: what it shows.
         labels: class map (H, W), or None.
         scored: write the Dice of labels and truth below the panel.
+        heat: values (H, W) from 0 to 1 to lay over the slice, or None.
     """
 
     title: str
     labels: np.ndarray | None = None
     scored: bool = False
+    heat: np.ndarray | None = None
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,9 @@ LONGEST_SIDE = 360  # pixels of a picture; a larger part of a slice is drawn sma
 SHOWN_SIDE = 300.0  # of a panel on the page, before it is scaled
 BAR = 20.0  # mm
 MOST_EDGES = 6000  # of pixels along the border of a class
+HEAT = (255, 64, 160)  # red, green, blue of a layer of heat
+HEAT_STEPS = 16  # of its density
+HEAT_MOST = 235  # of 255: opacity of the densest
 
 
 class DrawnPanel(NamedTuple):
@@ -50,6 +53,8 @@ class SliceDrawer:
         for index, panel in enumerate(row.panels):
             image = _image(row, box, name) if index == 0 else element("use", href=f"#{name}")
             parts = [image]
+            if panel.heat is not None:
+                parts.append(_heat(panel.heat, box))
             if panel.labels is not None:
                 parts += _overlay(panel.labels, box, classes)
             drawn.append(DrawnPanel(panel.title, _panel(row, box, parts, millimetres, panel.title)))
@@ -93,15 +98,41 @@ def _image(row: PictureRow, box: Box, name: str) -> Markup:
     part = row.image[rows, columns].astype(np.float64)
     low, high = intensity_window(row, box)
     grey = np.clip((part - low) / (high - low), 0, 1) if high > low else np.zeros_like(part)
-    picture = Image.fromarray(np.round(255 * grey).astype(np.uint8))
-    height, width = part.shape
+    return _embedded(np.round(255 * grey).astype(np.uint8), box, name)
+
+
+def _heat(values: np.ndarray, box: Box) -> Markup:
+    """Return a part of values (H, W) as a layer of one colour, the denser the nearer to 1."""
+    part = np.clip(values[box.rows, box.columns], 0, 1)
+    return _embedded(np.round((HEAT_STEPS - 1) * part).astype(np.uint8), box, heat=True)
+
+
+def _embedded(
+    values: np.ndarray, box: Box, name: str | None = None, *, heat: bool = False
+) -> Markup:
+    """Return a part of a slice (H, W) as a PNG within the page.
+
+    Args:
+        values: grey values, or steps of heat.
+        box: the part.
+        name: identifier of the image.
+        heat: whether `values` are steps of heat, from transparent to `HEAT`.
+    """
+    height, width = values.shape
+    picture = Image.fromarray(values)
     if max(picture.size) > LONGEST_SIDE:
         picture.thumbnail((LONGEST_SIDE, LONGEST_SIDE))
     content = io.BytesIO()
-    picture.save(content, "PNG", optimize=True)
+    if heat:
+        picture = Image.frombytes("P", picture.size, picture.tobytes())
+        picture.putpalette(HEAT * HEAT_STEPS)
+        shown = bytes(round(HEAT_MOST * k / (HEAT_STEPS - 1)) for k in range(HEAT_STEPS))
+        picture.save(content, "PNG", optimize=True, transparency=shown)
+    else:
+        picture.save(content, "PNG", optimize=True)
     data = f"data:image/png;base64,{base64.b64encode(content.getvalue()).decode()}"
     # Boxes count from the centres of pixels, so that a pixel spans half a unit to each side.
-    place = {"x": columns.start - 0.5, "y": rows.start - 0.5}
+    place = {"x": box.columns.start - 0.5, "y": box.rows.start - 0.5}
     size = {"width": float(width), "height": float(height)}
     return element("image", id=name, href=data, preserveAspectRatio="none", **place, **size)
 

@@ -10,6 +10,7 @@ RUN/csv/, pictures/, wandb/ the same for other loggers, where --logger asks for 
 RUN/loggers.json            which run of mlflow or wandb this one is
 RUN/checkpoints/            last.pt to resume, previous.pt, the one before it, best.pt to predict
 RUN/metrics_SPLIT.json      the scores that `evaluate` found
+RUN/ranking/                what to annotate next, by `rank`
 RUN/plugins.json            the user's own files that it was trained with
 RUN/cell.json               the name of the cell in a comparison, and its cost
 RUN/.replaced/              an earlier run, until the one that replaces it has a checkpoint

@@ -15,6 +15,7 @@ PICTURES_FOLDER = "pictures"
 WANDB_FOLDER = "wandb"  # the name is theirs
 LOGGERS_FILE = "loggers.json"
 PROFILE_FOLDER = "profile"
+RANKING_FOLDER = "ranking"
 CHECKPOINTS_FOLDER = "checkpoints"
 LAST, PREVIOUS, BEST = "last", "previous", "best"  # checkpoints, see `checkpoint_file`
 STUDENT, AVERAGE = "student", "average"  # best by validation of what `--average` compares
@@ -54,6 +55,7 @@ ENTRIES = (
     LOG_FILE,
     *map(metrics_file, SPLITS),
     *map(report_folder, SPLITS),
+    RANKING_FOLDER,
     CELL_FILE,
     PLUGINS_FILE,
     STORE_LINK_FILE,

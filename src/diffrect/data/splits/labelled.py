@@ -7,8 +7,8 @@ from fractions import Fraction
 from pathlib import Path
 
 from diffrect.data.split import Split
+from diffrect.data.splits.chosen import read_patients
 from diffrect.errors import InputError
-from diffrect.text_files import read_text
 
 ALL = "all"
 _MOST_DIGITS = 9  # of a number of patients
@@ -80,9 +80,4 @@ def _percentage(share: str) -> Fraction:
 def _listed(file: Path) -> tuple[str, ...]:
     if not file.is_file():
         raise _bad_labelled("all, a count, a percentage or a text file", file)
-    expected = "one patient id per line"
-    lines = read_text(file, expected).splitlines()
-    patients = tuple(dict.fromkeys(line.strip() for line in lines if line.strip()))
-    if not patients:
-        raise InputError(file, expected, found="none")
-    return patients
+    return read_patients(file)

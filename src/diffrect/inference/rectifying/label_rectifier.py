@@ -8,7 +8,7 @@ sure; and the less the label differs from the teacher's, the surer they have to 
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeGuard
 
 import numpy as np
 import torch
@@ -19,10 +19,11 @@ from diffrect.data.volumes import training_volumes
 from diffrect.errors import InputError
 from diffrect.imaging.resample import probabilities_from_logits, to_network
 from diffrect.imaging.slicing import Zoom
-from diffrect.inference.load import LoadedMethod, load_method
+from diffrect.inference.load import LoadedMethod, load_method, segmenter_of
 from diffrect.inference.rectifying.label_context import LabelContext, difference, one_hot
-from diffrect.inference.segmenter import Segmenter, Slices
+from diffrect.inference.segmenter import Slices
 from diffrect.labels import IGNORED
+from diffrect.methods.base import Method
 from diffrect.methods.diffrect.largest_parts import LargestParts
 from diffrect.methods.diffrect.method import DiffRect
 from diffrect.methods.registry import resolve
@@ -30,22 +31,35 @@ from diffrect.networks.latent_rectifier import LatentRectifier
 from diffrect.networks.rectifier import Rectifier
 from diffrect.runs.folder import read_split
 from diffrect.runs.log import last_value
-from diffrect.runs.names import LOG_FILE, STORE_LINK_FILE, Checkpoint
-from diffrect.text_files import read_text
+from diffrect.runs.names import LOG_FILE, Checkpoint
+from diffrect.runs.store_of_run import remembered_store
 
 Guidance = float | Literal["auto"]
 
-SURE = 0.9
-"""Least probability of a new class, by rectifier and teacher, at guidance 0; at 1 it is none."""
-BLEND = (0.2, 0.5)
-"""How much of a label's probabilities are the teacher's, at guidance 0 and at 1."""
-SLACK, RISE = 0.2, 0.2
-"""From where on, beyond the teacher's usual error, a difference counts, and over how much of it
-the guidance rises. Right labels differed by up to 0.13 more than usual where the teacher is bad."""
-WEIGHT = 1.0
-"""Of the difference of two decodings, in which the decoder's error cancels. What is decoded itself
-is less sharp than a given label, and enters it in no other way."""
 LEAST_SHARE = 1e-4
+
+
+@dataclass(frozen=True)
+class Rule:
+    """How much is believed of a label, and what changes it; docs/reports/rectify-labels.md.
+
+    Attributes:
+        sure: least probability of a new class, by rectifier and teacher, at guidance 0; at 1 it is
+            none.
+        blend: how much of a label's probabilities are the teacher's, at guidance 0 and at 1.
+        slack: from where on, beyond the teacher's usual error, a difference counts. Right labels
+            differed by up to 0.13 more than usual where the teacher is bad.
+        rise: over how much of a difference the guidance rises from 0 to 1.
+        weight: of the difference of two decodings, in which the decoder's error cancels.
+        decoded: share of the label that is decoded from the sampled latent, from 0 to 1.
+    """
+
+    sure: float = 0.9
+    blend: tuple[float, float] = (0.2, 0.5)
+    slack: float = 0.2
+    rise: float = 0.2
+    weight: float = 1.0
+    decoded: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -74,9 +88,14 @@ class LabelRectifier:
         network: the rectifier; None if it only removes parts.
         parts: the classes of which smaller parts are removed.
         usual: the teacher's own error by validation, 1 - Dice; NaN if nobody validated.
+        rule: what changes a label.
     """
 
-    def __init__(self, loaded: LoadedMethod, run: Path, device: torch.device) -> None:
+    rule = Rule()
+
+    def __init__(
+        self, loaded: LoadedMethod, run: Path, device: torch.device, store: Store | None = None
+    ) -> None:
         """Take the rectifier of a training.
 
         Args:
@@ -84,6 +103,7 @@ class LabelRectifier:
             run: its folder, whose log says how good the teacher is; the labels of its store say
                 which classes are one part.
             device: where networks run.
+            store: the store, if it is not where the folder says.
 
         Raises:
             InputError: its method has no rectifier.
@@ -93,11 +113,8 @@ class LabelRectifier:
         self.classes = len(loaded.task.classes)
         best = last_value(run / LOG_FILE, "best_dice")
         self.usual = math.nan if best is None else 1 - best
-        interpolation = resolve(loaded.config).view_options.interpolation
-        self.segmenter = Segmenter(
-            self.method.predictor, self.config.side, interpolation, self.config.spacing, device
-        )
-        self.parts = _parts(self.method, loaded, run)
+        self.segmenter = segmenter_of(loaded, device)
+        self.parts = _parts(self.method, loaded, run, store)
         began = loaded.step >= self.options.diffusion_from * self.config.iterations
         learnt = self.options.learns_rectifier and (began or not self.options.of_volumes)
         self.network = self.method.rectifier if learnt else None
@@ -125,7 +142,7 @@ class LabelRectifier:
         """
         logits = self.segmenter.logits(images, zoom)
         teacher = torch.cat([found.argmax(dim=1).byte().cpu() for _, found in logits])
-        given = self._as_seen(labels, zoom)
+        given = self.as_seen(labels, zoom)
         given = torch.where(given == IGNORED, teacher, given)
         off = difference(given, teacher, self.classes)
         strength = self.guidance_of(off) if guidance == "auto" else float(guidance)
@@ -153,10 +170,16 @@ class LabelRectifier:
                 self._on_grid(x, labels.shape[1:], zoom) for x in (moved, shares, before)
             )
             new, sure = _proposed(after, told, given_here, labels[part], seen)
-            taken = (sure > 0) & (sure >= SURE * (1 - strength))
+            taken = (sure > 0) & (sure >= self.rule.sure * (1 - strength))
             corrected[part] = np.where(taken, new, corrected[part])
             confidence[part] = sure
         return Proposal(corrected, confidence, strength, off)
+
+    @property
+    def lacks_labels(self) -> bool:
+        """Whether labels of the training, which are not there, would say which parts stay."""
+        asks = self.options.of_volumes and self.options.largest_part == "auto"
+        return asks and not self.parts.shares
 
     def guidance_of(self, off: float) -> float:
         """Return how far a label is taken to be off, by its difference from the teacher's.
@@ -164,24 +187,26 @@ class LabelRectifier:
         A right label differs from it, too, by the teacher's own error; without validation that is
         not known, and every label is taken to be right.
         """
-        beyond = off - self.usual - SLACK
-        return min(1.0, max(0.0, beyond / RISE)) if math.isfinite(beyond) else 0.0
+        beyond = off - self.usual - self.rule.slack
+        return min(1.0, max(0.0, beyond / self.rule.rise)) if math.isfinite(beyond) else 0.0
 
     def _moved(
         self, context: LabelContext, part: slice, shares: Tensor, before: Tensor, strength: float
     ) -> Tensor:
         """Return the probabilities (B, classes, s, s) to which the rectifier moves slices."""
-        network, options = self.network, self.options
+        network, options, rule = self.network, self.options, self.rule
         if isinstance(network, LatentRectifier):
             images, coarse = context.around(part)
-            blend = BLEND[0] + (BLEND[1] - BLEND[0]) * strength
+            blend = rule.blend[0] + (rule.blend[1] - rule.blend[0]) * strength
             own = (1 - blend) * before + blend * shares
             maps = network.encode_images(images)
             conditions = network.encode(network.colouring.mix(coarse))
             given = torch.tensor([options.correcting_guidance]).to(images)
             latent = network.sample(maps, conditions, given, context.noise(network, images))
             own = own.to(images)
-            logits = network.correct(own, latent, conditions[0], maps, WEIGHT, decoded=0.0)
+            logits = network.correct(
+                own, latent, conditions[0], maps, rule.weight, decoded=rule.decoded
+            )
             return logits.float().softmax(dim=1)
         if isinstance(network, Rectifier):
             images = context.images(part)
@@ -191,7 +216,7 @@ class LabelRectifier:
             return network.rectify(images, codes, given, noise).float().softmax(dim=1)
         return before
 
-    def _as_seen(self, labels: np.ndarray, zoom: Zoom) -> Tensor:
+    def as_seen(self, labels: np.ndarray, zoom: Zoom) -> Tensor:
         """Return class maps (Z, s, s) uint8 as the network sees slices."""
         parts = []
         for codes in labels:
@@ -235,6 +260,12 @@ def _proposed(
     return codes, np.where(open_, torch.minimum(sure, told).numpy(), 0).astype(np.float32)
 
 
+def has_rectifier(method: Method) -> TypeGuard[DiffRect]:
+    """Return whether a method has something that corrects labels."""
+    options = method.options if isinstance(method, DiffRect) else None
+    return options is not None and (options.learns_rectifier or options.of_volumes)
+
+
 def _with_rectifier(loaded: LoadedMethod, run: Path) -> DiffRect:
     """Return the method of a training if it has a rectifier.
 
@@ -242,10 +273,7 @@ def _with_rectifier(loaded: LoadedMethod, run: Path) -> DiffRect:
         InputError: it has none.
     """
     method = loaded.method
-    has = isinstance(method, DiffRect) and (
-        method.options.learns_rectifier or method.options.of_volumes
-    )
-    if not isinstance(method, DiffRect) or not has:
+    if not has_rectifier(method):
         found = f"method {loaded.config.method}"
         if isinstance(method, DiffRect):
             found += f" with rectifier {method.options.rectifier}"
@@ -253,7 +281,7 @@ def _with_rectifier(loaded: LoadedMethod, run: Path) -> DiffRect:
     return method
 
 
-def _parts(method: DiffRect, loaded: LoadedMethod, run: Path) -> LargestParts:
+def _parts(method: DiffRect, loaded: LoadedMethod, run: Path, store: Store | None) -> LargestParts:
     """Return of which classes smaller parts are removed, as in the training.
 
     With `largest_part` = auto, labels of the training's store decide it; without them, of none.
@@ -263,7 +291,7 @@ def _parts(method: DiffRect, loaded: LoadedMethod, run: Path) -> LargestParts:
     if wanted != "auto":
         return LargestParts(wanted, classes, (), options.least_part)
     try:
-        store = Store(read_text(run / STORE_LINK_FILE, "the path of a store").strip())
+        store = store or Store(remembered_store(run))
         interpolation = resolve(loaded.config).view_options.interpolation
         volumes = training_volumes(store, read_split(run), loaded.config, interpolation)
     except (InputError, OSError):

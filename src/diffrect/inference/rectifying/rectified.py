@@ -97,9 +97,5 @@ def rectify_volume(
     limits = Intensity.parse(task.intensity).limits(raw, image.path)
     zoom = rectifier.segmenter.zoom(slicing.spacing(image), str(image.path))
     found = rectifier.rectify(ScaledSlices(raw, limits), codes, zoom, guidance)
-    shape = image.array.shape[:3]
-    labels, confidence = np.empty(shape, np.uint8, "F"), np.empty(shape, np.float32, "F")
-    given = np.empty(shape, np.uint8, "F")
-    for target, source in ((labels, found.labels), (given, codes), (confidence, found.confidence)):
-        slicing.view(target)[:] = source
+    labels, given, confidence = map(slicing.volume, (found.labels, codes, found.confidence))
     return RectifiedLabel(labels, given, confidence, found.guidance, found.difference)

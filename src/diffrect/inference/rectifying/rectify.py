@@ -5,22 +5,24 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
-import torch
 
 from diffrect.atomic import remove_unfinished
-from diffrect.checks import folder_to_make, within
+from diffrect.checks import folder_to_make, one_of, within
 from diffrect.console import progress_bar
 from diffrect.distributed.devices import find_device
 from diffrect.distributed.locks import sole_command
 from diffrect.distributed.ranks import together
-from diffrect.errors import InputError, PartialFailure
+from diffrect.errors import InputError
 from diffrect.imaging.read import read_label
 from diffrect.imaging.slicing import choose_slicing
 from diffrect.imaging.volume import Volume
-from diffrect.imaging.write import write_confidence, write_labels
+from diffrect.imaging.write import LabelTarget, write_confidence, write_labels
+from diffrect.inference.attempts import attempt, refuse_failures
 from diffrect.inference.inputs import read_scan
+from diffrect.inference.outputs import Format, check_format, label_suffix
 from diffrect.inference.rectifying.label_rectifier import Guidance, LabelRectifier
 from diffrect.inference.rectifying.pairs import Pair, list_pairs
 from diffrect.inference.rectifying.rectified import RectifiedLabel, rectify_volume
@@ -85,6 +87,7 @@ def rectify(
     guidance: Guidance = "auto",
     checkpoint: Checkpoint = "best",
     device: str = "auto",
+    format: Literal["nifti", "dicom-seg"] = "nifti",
     overwrite: bool = False,
     progress: bool = True,
 ) -> list[RectifiedCase]:
@@ -112,6 +115,9 @@ def rectify(
             each by how much more it differs from the teacher than is usual for right labels.
         checkpoint: `best` by validation, or `last`.
         device: such as `cpu` or `cuda:1`; `auto` takes a GPU if there is one.
+        format: of the corrected label: `nifti`, or `dicom-seg` for NAME.dcm, a DICOM segmentation
+            that refers to the series of the scan, see `predict`. The maps are NIfTI, on the grid of
+            the scan then.
         overwrite: replace files that exist already.
         progress: show a progress bar on stderr.
 
@@ -124,39 +130,44 @@ def rectify(
     """
     if guidance != "auto":
         within("--guidance", guidance, 0, 1)
+    one_of("--format", format, ("nifti", "dicom-seg"))
+    check_format(format)
     paths = [Path(path) for path in inputs]
     list_pairs(paths, 1)  # refuse what is not there before a model is loaded
     rectifier = LabelRectifier.load(Path(run), checkpoint, find_device(device))
     pairs = list_pairs(paths, rectifier.task.channels)
-    name = partial(_name_outputs, Path(out), pairs, overwrite=overwrite)
+    name = partial(_name_outputs, Path(out), pairs, format, overwrite=overwrite)
     with sole_command(Path(out), name), together() as ranks:
         named = list(zip(pairs, name(), strict=True))
         mine = progress_bar(ranks.share(named), "rectifying", progress and ranks.first)
-        done = ranks.gather([_try(rectifier, pair, files, guidance) for pair, files in mine])
+        done = ranks.gather(
+            [
+                attempt(
+                    pair.label, files[0], partial(rectify_file, rectifier, pair, files, guidance)
+                )
+                for pair, files in mine
+            ]
+        )
     faults = {p.label: x for p, x in zip(pairs, done, strict=True) if isinstance(x, InputError)}
-    if len(pairs) == 1 and faults:
-        raise next(iter(faults.values()))
     cases = [case for case in done if isinstance(case, RectifiedCase)]
-    if faults:
-        failures = {file: str(fault) for file, fault in faults.items()}
-        summary = f"{len(failures)} of {len(pairs)} inputs failed: {'; '.join(failures.values())}"
-        raise PartialFailure(summary, [case.files[0] for case in cases], failures)
+    refuse_failures(faults, [case.files[0] for case in cases], len(pairs))
     return cases
 
 
 def _name_outputs(
-    out: Path, pairs: Sequence[Pair], *, overwrite: bool
+    out: Path, pairs: Sequence[Pair], format: Format, *, overwrite: bool
 ) -> list[tuple[Path, Path, Path]]:
     """Return the files to write for each label.
 
     Raises:
-        InputError: one exists already, or is one of the inputs.
+        InputError: one exists already, or is one of the inputs; or see `label_suffix`.
     """
     folder_to_make(out, "a folder for the label files")
     inputs = {path.resolve() for pair in pairs for path in (pair.label, *pair.scan)}
     outputs = []
     for pair in pairs:
-        one, two, three = (out / f"{pair.name}{end}.nii.gz" for end in _ENDS)
+        one = out / f"{pair.name}{label_suffix(pair.scan[0], format)}"
+        two, three = (out / f"{pair.name}{end}.nii.gz" for end in _ENDS)
         for file in (one, two, three):
             if file.resolve() in inputs:
                 raise InputError(out, "another folder than that of the inputs")
@@ -166,21 +177,7 @@ def _name_outputs(
     return outputs
 
 
-_ENDS = ("", "_changes", "_confidence")
-
-
-def _try(
-    rectifier: LabelRectifier, pair: Pair, files: tuple[Path, Path, Path], guidance: Guidance
-) -> RectifiedCase | InputError:
-    """Return what was done to a label, or what is wrong with it."""
-    try:
-        return rectify_file(rectifier, pair, files, guidance)
-    except InputError as error:
-        return error
-    except (MemoryError, torch.OutOfMemoryError):
-        return InputError(pair.label, problem="needs more memory than there is")
-    except OSError as error:
-        return InputError(error.filename or files[0], reason=error.strerror or error)
+_ENDS = ("_changes", "_confidence")
 
 
 def rectify_file(
@@ -198,15 +195,18 @@ def rectify_file(
         InputError: a file is unreadable, or scan and label do not fit each other or the model.
     """
     image, label = read_scan(pair.scan), read_label(pair.label)
+    target = LabelTarget(files[0], image, rectifier.task.classes)
     found = rectify_volume(rectifier, image, label, guidance=guidance)
     case = _described(rectifier, pair.name, files, image, found)
-    turned = found.turned(image, label)
-    grid = image if label.cropped or label.array.shape != turned.labels.shape else label
+    turned = found if target.on_scan else found.turned(image, label)
+    whole = label.cropped or label.array.shape != turned.labels.shape
+    grid = image if target.on_scan or whole else label
+    write = target.ready(turned.labels, grid)
     files[0].parent.mkdir(parents=True, exist_ok=True)
     remove_unfinished(files[0].parent, *(file.name for file in files))
     write_confidence(files[2], turned.confidence, grid)
     write_labels(files[1], turned.changes, grid)
-    write_labels(files[0], turned.labels, grid)
+    write()
     return case
 
 

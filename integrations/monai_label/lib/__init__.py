@@ -1,0 +1,1 @@
+"""Parts of the app; MONAI Label loads them anew for each app that it opens."""

@@ -1,0 +1,1 @@
+"""The labels that a training gives to scans without labels, before and after their correction."""

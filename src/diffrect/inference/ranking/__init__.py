@@ -1,0 +1,1 @@
+"""The order in which unlabelled patients are worth annotating."""
