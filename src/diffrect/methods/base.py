@@ -232,8 +232,9 @@ class Method(nn.Module, ABC):
     def sgd(self, network: nn.Module, *, nesterov: bool = False) -> SGD:
         """Return SGD of a network's parameters, with the problem's rate, momentum and decay.
 
-        The fused step is one operation in place of some per parameter, to the same bits. It wants
-        momenta from the start; from zeros, the first step is the plain gradient as usual.
+        The fused step is one operation in place of some per parameter; results differ by roundings
+        at most. It wants momenta from the start; from zeros, the first step is the plain gradient
+        as usual.
         """
         problem = self.problem
         optimizer = SGD(
