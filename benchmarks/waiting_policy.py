@@ -15,7 +15,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from diffrect.cli.waiting import POLICY
+from diffrect.distributed.waiting import POLICY
 
 POLICIES: dict[str, dict[str, str]] = {
     "sleep": {POLICY: "PASSIVE"},

@@ -19,7 +19,7 @@ HOSTILE = (
     "</style><img src=x onerror=alert(1)>",
     "n" * 200,
 )
-VOID = ("meta", "link", "br", "img", "hr")
+VOID = ("meta", "link", "br", "img", "hr", "input")
 
 
 class Page(HTMLParser):

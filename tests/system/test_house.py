@@ -19,7 +19,7 @@ GROUND = (
 ORDER = (
     ("cli",),
     ("comparison", "showcase"),
-    ("training",),
+    ("training", "viewing"),
     ("reporting",),
     ("evaluation",),
     ("inference",),

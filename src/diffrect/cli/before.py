@@ -12,10 +12,13 @@ from diffrect.inference.rectifying.pairs import list_pairs
 from diffrect.methods.registry import check_name, check_network_name, find_method
 from diffrect.plugins.files import load_plugins
 from diffrect.plugins.settings import check_settings
+from diffrect.runs.names import Checkpoint
 from diffrect.runs.plugins import check_named_by_run
 from diffrect.runs.rankings import check_no_ranking, ranking_folder
 from diffrect.runs.recognise import check_has_model, check_is_run, check_is_store
 from diffrect.training.loggers.names import check_packages, parse_loggers
+from diffrect.viewing.gather import check_source
+from diffrect.viewing.niivue import check_niivue
 
 
 def look_at_store(store: Path) -> None:
@@ -156,4 +159,19 @@ def look_at_run_and_store(run: Path, checkpoint: str, store: Path, plugins: Sequ
     """
     check_has_model(run, checkpoint)
     look_at_store(store)
+    load_plugins(plugins)
+
+
+def look_before_viewing(
+    source: Path, store: Path | None, patients: str, checkpoint: Checkpoint, plugins: Sequence[str]
+) -> None:
+    """Refuse a source or a store that is not there, or a missing viewer, and load plug-ins.
+
+    Raises:
+        InputError: naming it.
+    """
+    check_niivue()
+    check_source(source, store=store, patients=patients, checkpoint=checkpoint)
+    if store is not None:
+        look_at_store(store)
     load_plugins(plugins)

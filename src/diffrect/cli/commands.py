@@ -18,6 +18,7 @@ from diffrect.cli.rank import Rank
 from diffrect.cli.rectify import Rectify
 from diffrect.cli.train import Train
 from diffrect.cli.tune import Tune
+from diffrect.cli.view import View
 
 Command = (
     Prepare
@@ -28,6 +29,7 @@ Command = (
     | Predict
     | Rectify
     | Rank
+    | View
     | Export
     | Compare
     | Tune
@@ -42,6 +44,7 @@ COMMANDS: Mapping[str, type[Command]] = {
     "predict": Predict,
     "rectify": Rectify,
     "rank": Rank,
+    "view": View,
     "export": Export,
     "compare": Compare,
     "tune": Tune,

@@ -22,9 +22,9 @@ if is_child():  # which imports the script that started its parent, and then its
 with leaving_at_once():  # these imports take a while
     from diffrect.cli.commands import WORK
     from diffrect.cli.parsing import check_resume, parse, settings_of_files
-    from diffrect.cli.waiting import wait_asleep
     from diffrect.console import say, speak_plainly, warn
     from diffrect.distributed.ranks import leave_after_parent, started_by_fabric
+    from diffrect.distributed.waiting import wait_asleep
     from diffrect.errors import InputError, brief
     from diffrect.plugins.trust import trust_names
     from diffrect.version import package_version

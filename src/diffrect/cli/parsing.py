@@ -34,6 +34,7 @@ Semi-supervised medical image segmentation with latent diffusion label rectifica
   diffrect prepare SOURCE STORE         diffrect train STORE RUN
   diffrect evaluate RUN                 diffrect predict RUN OUT IMAGE...
   diffrect rectify RUN OUT SCAN LABEL...
+  diffrect view RUN|STORE|SCAN          in a browser
   diffrect compare STORE FOLDER         diffrect compare FOLDER --table
   diffrect tune STORE FOLDER
 

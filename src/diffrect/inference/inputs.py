@@ -21,6 +21,8 @@ from diffrect.imaging.kinds import EXPECTED, kind_of, stem_of, suffix_of
 from diffrect.imaging.read import read_image
 from diffrect.imaging.volume import Volume
 
+FIRST_CHANNEL = "_0000"
+"""nnU-Net names the only channel of CASE so, and its label CASE."""
 Scan = tuple[Path, ...]
 """The file of a scan, or the files of its channels, one each."""
 

@@ -19,6 +19,8 @@ SEGMENTATION_SUFFIX = ".dcm"
 
 STATISTICS_FILE = "statistics.csv"
 """Name of the table of all scans."""
+PSEUDO_LABELS_FILE = "pseudo_labels.csv"
+"""Name of the table of all cases whose pseudo-labels are written."""
 
 
 class Output(NamedTuple):

@@ -23,6 +23,7 @@ from diffrect.errors import brief
 from diffrect.version import package_version
 
 PAGE_FILE = "index.html"
+_PACKAGE = "diffrect.reporting"
 LONGEST_HEADING = 40  # characters of a column's name; the whole name is shown on hovering
 
 
@@ -33,13 +34,13 @@ def render_page(template: str, **content: Any) -> str:
         template: name of the template in `templates/`.
         content: what it shows; text is escaped unless it is `Markup`.
     """
-    style, script = _part("style.css"), _part("sort.js")
+    style, script = (part_of_page(_PACKAGE, name) for name in ("style.css", "sort.js"))
     policy = (
         "default-src 'none'; img-src data:; base-uri 'none'; form-action 'none'; "
-        f"style-src '{_checksum(style)}'; script-src '{_checksum(script)}'"
+        f"style-src '{checksum(style)}'; script-src '{checksum(script)}'"
     )
     return (
-        _environment()
+        make_environment(_PACKAGE)
         .get_template(template)
         .render(
             policy=policy,
@@ -70,9 +71,10 @@ def versions() -> dict[str, str]:
 
 
 @cache
-def _environment() -> Environment:
+def make_environment(package: str) -> Environment:
+    """Return what renders the templates of a package: text is `visible` and escaped."""
     environment = Environment(
-        loader=PackageLoader("diffrect.reporting"),
+        loader=PackageLoader(package),
         autoescape=True,
         undefined=StrictUndefined,
         finalize=_shown,
@@ -90,9 +92,11 @@ def _shown(value: object) -> object:
 
 
 @cache
-def _part(name: str) -> str:
-    return (files("diffrect.reporting") / "templates" / name).read_text("utf-8")
+def part_of_page(package: str, name: str) -> str:
+    """Return the text of a file among the templates of a package."""
+    return (files(package) / "templates" / name).read_text("utf-8")
 
 
-def _checksum(text: str) -> str:
+def checksum(text: str) -> str:
+    """Return the checksum by which a policy (CSP) knows a script or a style."""
     return f"sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}"

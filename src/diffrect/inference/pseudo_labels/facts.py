@@ -11,11 +11,11 @@ from diffrect.atomic import remove_unfinished, write_atomic
 from diffrect.data.record import CaseRecord
 from diffrect.imaging.volume import Volume
 from diffrect.inference.measures import csv_cell, voxel_ml
+from diffrect.inference.outputs import PSEUDO_LABELS_FILE
 from diffrect.inference.pseudo_labels.labeller import PseudoLabel
 from diffrect.text_files import csv_text
 
-TABLE_FILE = "pseudo_labels.csv"
-"""Name of the table of all cases."""
+TABLE_FILE = PSEUDO_LABELS_FILE
 KINDS = ("pseudo_label", "rectified", "entropy")
 """What is written of a case, as `CASE_KIND.nii.gz`."""
 _HEADING = ("case", "patient", "part", "entropy", "foreground_entropy", "changed", "agreement")

@@ -6,9 +6,7 @@ from typing import NamedTuple
 
 from diffrect.errors import InputError
 from diffrect.imaging.kinds import stem_of
-from diffrect.inference.inputs import Scan, list_images, list_scans
-
-_FIRST_CHANNEL = "_0000"  # nnU-Net names the only channel of CASE so, and its label CASE
+from diffrect.inference.inputs import FIRST_CHANNEL, Scan, list_images, list_scans
 
 
 class Pair(NamedTuple):
@@ -54,7 +52,7 @@ def _matched(scan: Path, label: Path, channels: int) -> list[Pair]:
     every = [one for named in scans.values() for one in named]
     if len(every) == len(labels) == 1:
         return [Pair(stem_of(labels[0]), every[0], labels[0])]
-    by_name = {name.removesuffix(_FIRST_CHANNEL): named for name, named in scans.items()} | scans
+    by_name = {name.removesuffix(FIRST_CHANNEL): named for name, named in scans.items()} | scans
     pairs = []
     for file in labels:
         found = by_name.get(stem_of(file), [])

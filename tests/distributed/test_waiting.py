@@ -7,8 +7,8 @@ import pytest
 import torch
 
 import waiting_policy
-from diffrect.cli.waiting import wait_asleep
 from diffrect.config import TrainConfig
+from diffrect.distributed.waiting import wait_asleep
 from diffrect.training.fabric import make_fabric
 
 

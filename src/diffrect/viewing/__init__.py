@@ -1,0 +1,1 @@
+"""Scans with labels over them in a browser: collected, served on this machine, or in one page."""
