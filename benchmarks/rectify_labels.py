@@ -10,9 +10,12 @@ predicts. Intervals of the gain are 95 % bootstraps over patients.
 """
 
 import argparse
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -24,6 +27,7 @@ from diffrect.errors import InputError
 from diffrect.evaluation.metrics import case_dice
 from diffrect.inference.model import Model
 from diffrect.inference.rectifying.label_rectifier import LabelRectifier, Rule
+from diffrect.networks.latent_rectifier import LatentRectifier
 from diffrect.runs.folder import read_split
 from diffrect.runs.names import STORE_LINK_FILE
 
@@ -85,6 +89,7 @@ def measure(
     data = Store(store or Path((run / STORE_LINK_FILE).read_text("utf-8").strip()))
     which = "best" if checkpoint == "best" else "last"
     rectifier = LabelRectifier.load(run, which, torch.device("cpu"))
+    once = Once(rectifier)
     models = {path.name: Model.load(path, device="cpu") for path in other}
     cases, atlas = chosen(data, run, patients, every)
     rules = rule or [Rule()]
@@ -99,8 +104,10 @@ def measure(
             wrong[f"predictions of {name}"] = model.predict_slices(images, spacing=case.spacing)
         for name, labels in wrong.items():
             before = mean_dice(labels, truth, data.classes)
+            once.forget()
             for tried, found in zip(rules, scores, strict=True):
                 rectifier.rule = tried
+                once.start()
                 after = rectifier.rectify(images, labels, zoom, given)
                 row = (case.patient, before, mean_dice(after.labels, truth, data.classes))
                 found.setdefault(name, []).append((*row, after.guidance))
@@ -108,6 +115,56 @@ def measure(
         people = len({case.patient for case in cases})
         yield f"{run.name}, {len(cases)} cases of {people} patients ({patients}), {tried}"
         yield from table(found)
+
+
+class Once:
+    """Lets the networks of a rectifier compute once what several rules ask for alike.
+
+    The rules that are tried on a label call the networks in the same order with the same things, so
+    the n-th answer to one of them is the n-th answer to all.
+    """
+
+    def __init__(self, rectifier: LabelRectifier) -> None:
+        """Put what remembers in the place of the networks' methods."""
+        self.answers: dict[tuple[str, int], Any] = {}
+        self.calls: Counter[str] = Counter()
+        self.images: tuple[Any, list[Any]] = (None, [])
+        self.logits = rectifier.segmenter.logits
+        object.__setattr__(rectifier.segmenter, "logits", self.of_images)  # it is frozen
+        network = rectifier.network
+        if isinstance(network, LatentRectifier):
+            for name in ("encode_images", "encode", "sample"):
+                setattr(network, name, partial(self.numbered, name, getattr(network, name)))
+            network.decode = partial(self.decoded, network.decode)  # type: ignore[method-assign]
+
+    def forget(self) -> None:
+        """Begin another label."""
+        self.answers.clear()
+
+    def start(self) -> None:
+        """Begin another rule."""
+        self.calls.clear()
+
+    def of_images(self, images: Any, zoom: Any) -> Iterator[Any]:
+        """Return the teacher's logits, which are the same for all labels of a scan."""
+        if self.images[0] is not images:
+            self.images = (images, list(self.logits(images, zoom)))
+        return iter(self.images[1])
+
+    def numbered(self, name: str, compute: Callable[..., Any], *arguments: Any) -> Any:
+        """Return the answer to the n-th call since `start`."""
+        self.calls[name] += 1
+        key = (name, self.calls[name])
+        if key not in self.answers:
+            self.answers[key] = compute(*arguments)
+        return self.answers[key]
+
+    def decoded(self, compute: Callable[..., Any], latent: Any, *arguments: Any) -> Any:
+        """Return what a latent is decoded to; not every rule decodes both."""
+        key = ("decode", id(latent))
+        if key not in self.answers:
+            self.answers[key] = compute(latent, *arguments)
+        return self.answers[key]
 
 
 def chosen(data: Store, run: Path, patients: str, every: int) -> tuple[list[CaseRecord], Labels]:

@@ -100,7 +100,7 @@ def ranked(*patients: tuple[str, ...]) -> Any:
 
 
 def test_scans_come_by_rank_and_annotated_ones_never(app, tiny_run, studies, monkeypatch) -> None:
-    monkeypatch.setattr(diffrect, "rank", ranked(("d",), ("c", "b")), raising=False)
+    monkeypatch.setattr(diffrect, "rank", ranked(("d",), ("c", "b")))
     server = start(app, tiny_run, studies, store="store")
     request = {"strategy": "expected_gain"}
     now = time.time()
@@ -118,7 +118,7 @@ def test_scans_come_by_rank_and_annotated_ones_never(app, tiny_run, studies, mon
 def test_a_scan_that_nobody_annotated_is_handed_out_again(
     app, tiny_run, studies, monkeypatch
 ) -> None:
-    monkeypatch.setattr(diffrect, "rank", ranked(("c",)), raising=False)
+    monkeypatch.setattr(diffrect, "rank", ranked(("c",)))
     server = start(app, tiny_run, studies, store="store")
     request = {"strategy": "expected_gain"}
     assert server.next_sample(request, time.time() - 4000)["id"] == "c"
@@ -130,7 +130,20 @@ def test_what_rank_refuses_is_a_line(app, tiny_run, studies, monkeypatch) -> Non
     def refuse(*_: Any, **__: Any) -> None:
         raise InputError("store", "a store")
 
-    monkeypatch.setattr(diffrect, "rank", refuse, raising=False)
+    monkeypatch.setattr(diffrect, "rank", refuse)
     server = start(app, tiny_run, studies, store="store")
     with pytest.raises(RefusedByServer, match="store: expected a store"):
         server.next_sample({"strategy": "expected_gain"}, 0.0)
+
+
+def test_the_ranking_of_a_store(app, tiny_run, store, tmp_path) -> None:
+    ranking = diffrect.rank(tiny_run, store.path, progress=False)
+    expected = [min(patient.cases) for patient in ranking.patients]
+    image, _ = scan((26, 22, 3), 4, seed=1)
+    for case in expected:
+        write_scan(tmp_path / "scans" / f"{case}.nii.gz", image, grid())
+    server = start(app, tiny_run, tmp_path / "scans", store=str(store.path))
+    request = {"strategy": "expected_gain"}
+    found = [server.next_sample(request, time.time()) for _ in expected]
+    assert [sample["id"] for sample in found] == expected
+    assert found[0]["reason"] == ranking.patients[0].reason
