@@ -64,24 +64,26 @@ def shares(*pixels: tuple[float, ...]) -> torch.Tensor:
     return torch.tensor(pixels).T[None, :, None]
 
 
-def test_entropy_is_the_mean_of_what_is_probably_foreground():
+def test_entropy_is_weighed_against_the_foreground():
     sure = shares((1.0, 0.0), (0.0, 1.0), (1.0, 0.0))
     amount, size = entropy_of(sure)
     assert (amount[0], size[0]) == (0, 1)
     half = shares((0.5, 0.5), (0.0, 1.0), (1.0, 0.0))
     amount, size = entropy_of(half)
-    assert (amount[0], size[0]) == pytest.approx((0.5, 1.5))
+    assert (amount[0], size[0]) == pytest.approx((1, 2.5))
     even = shares((1 / 3, 1 / 3, 1 / 3))
     amount, size = entropy_of(even)
-    assert (amount[0], size[0]) == pytest.approx((2 / 3, 2 / 3))
+    assert (amount[0], size[0]) == pytest.approx((1, 5 / 3))
 
 
-def test_background_of_which_the_model_is_nearly_sure_hardly_counts():
-    noise = [(0.99, 0.01)] * 900
-    doubtful, clear = shares(*noise, *[(0.5, 0.5)] * 100), shares(*noise, *[(0.1, 0.9)] * 100)
-    (high, one), (low, two) = entropy_of(doubtful), entropy_of(clear)
-    assert high / one > 0.8
-    assert low / two < 0.5
+def test_doubt_about_what_may_be_missed_counts():
+    found = [(0.0, 1.0)] * 50
+    (low, one), (high, two) = (
+        entropy_of(shares(*found, *[(background, 1 - background)] * 50))
+        for background in (0.999, 0.7)
+    )
+    assert low / one < 0.02
+    assert high / two > 0.3
 
 
 def test_disagreement_is_one_less_dice_of_soft_labels():

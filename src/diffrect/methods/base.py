@@ -230,15 +230,26 @@ class Method(nn.Module, ABC):
             self.set_rate(optimizer, poly_rate(self.problem.rate, step, self.problem.iterations))
 
     def sgd(self, network: nn.Module, *, nesterov: bool = False) -> SGD:
-        """Return SGD of a network's parameters, with the problem's rate, momentum and decay."""
+        """Return SGD of a network's parameters, with the problem's rate, momentum and decay.
+
+        The fused step is one operation in place of some per parameter; results differ by roundings
+        at most. It wants momenta from the start; from zeros, the first step is the plain gradient
+        as usual.
+        """
         problem = self.problem
-        return SGD(
+        optimizer = SGD(
             network.parameters(),
             lr=problem.rate,
             momentum=problem.momentum,
             weight_decay=problem.weight_decay,
             nesterov=nesterov,
+            fused=True,
         )
+        for parameter in network.parameters():
+            if parameter.requires_grad:
+                momentum = torch.zeros_like(parameter, memory_format=torch.preserve_format)
+                optimizer.state[parameter]["momentum_buffer"] = momentum
+        return optimizer
 
     @staticmethod
     def set_rate(optimizer: Optimizer, rate: float) -> None:

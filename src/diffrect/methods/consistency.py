@@ -5,6 +5,7 @@ to segmentation: total = 1/2 (CE + Dice) on labelled rows + w(i) consistency on 
 w(i) = 0.1 exp(-5 (1 - i / I)^2) in 200 stairs.
 """
 
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from typing import Self
 
@@ -13,7 +14,14 @@ from torch import Tensor, nn
 
 from diffrect.checks import at_least, within
 from diffrect.data.batch import Batch
-from diffrect.methods.base import Method, Problem, Update, make_teacher, move_average
+from diffrect.methods.base import (
+    Method,
+    Problem,
+    Update,
+    make_teacher,
+    move_average,
+    own_statistics,
+)
 from diffrect.methods.losses import consistency_ramp
 
 
@@ -124,6 +132,16 @@ class MayHaveTeacher(Method):
         if self.teacher is not None:
             self.teacher.eval()
         return self
+
+    @torch.no_grad()
+    def teach_unlabelled(self, teacher: nn.Module, batch: Batch) -> Tensor:
+        """Return a teacher's logits (U, C, H, W) of the unlabelled rows of the weak view.
+
+        With statistics of its own, they are seen with their own, which its running ones follow.
+        """
+        with own_statistics(teacher) if self.has_own_statistics else nullcontext():
+            logits: Tensor = teacher(batch.weak[batch.labelled :])
+        return logits
 
     @property
     def predictor(self) -> nn.Module:

@@ -26,7 +26,6 @@ are worth and what that frame is worth.
 """
 
 from collections.abc import Iterator
-from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Literal
 
@@ -36,12 +35,7 @@ from torch import Tensor
 from diffrect.checks import within
 from diffrect.data.batch import Batch
 from diffrect.labels import IGNORED
-from diffrect.methods.base import (
-    Problem,
-    Update,
-    make_teacher,
-    own_statistics,
-)
+from diffrect.methods.base import Problem, Update, make_teacher
 from diffrect.methods.consistency import ConsistencyOptions, MayHaveTeacher
 from diffrect.methods.losses import (
     complementary_loss,
@@ -125,7 +119,9 @@ class FixMatch(MayHaveTeacher):
         supervised = cross_entropy_dice(weak[:rows], batch.label)
         if options.labelled_views == "both":
             supervised = (supervised + cross_entropy_dice(strong[:rows], batch.label)) / 2
-        label = self.sure_labels(weak[rows:] if self.teacher is None else self.teach(batch))
+        teacher = self.teacher
+        known = weak[rows:] if teacher is None else self.teach_unlabelled(teacher, batch)
+        label = self.sure_labels(known)
         target = batch.as_strong(torch.cat([batch.label, label]))[rows:]
         consistency = self.pseudo_label_loss(strong[-len(target) :], target)
         if options.complementary:
@@ -148,14 +144,6 @@ class FixMatch(MayHaveTeacher):
         needed = len(batch.weak) if whole else rows
         logits = self.segmenter(torch.cat([batch.weak[:needed], batch.strong[first:]]))
         return logits[:needed], logits[needed:]
-
-    @torch.no_grad()
-    def teach(self, batch: Batch) -> Tensor:
-        """Return the moving average's logits of the unlabelled weak rows."""
-        assert self.teacher is not None
-        with own_statistics(self.teacher) if self.has_own_statistics else nullcontext():
-            logits: Tensor = self.teacher(batch.weak[batch.labelled :])
-        return logits
 
     def sure_labels(self, logits: Tensor) -> Tensor:
         """Return class maps (B, H, W) of the weak view; unsure pixels are ignored or background."""

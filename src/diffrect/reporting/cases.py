@@ -12,11 +12,19 @@ from diffrect.evaluation.result import CaseScores, Evaluation
 
 
 class Cell(NamedTuple):
-    """The text at one place of a table, the number that sorts it, and whether it is the best."""
+    """The text at one place of a table, and how it is shown.
+
+    Attributes:
+        text: what is shown.
+        value: the number that sorts it.
+        best: whether it is the best of its column.
+        long: whether it is a sentence, which needs room.
+    """
 
     text: str
     value: float | None = None
     best: bool = False
+    long: bool = False
 
 
 @dataclass(frozen=True)

@@ -129,7 +129,12 @@ def _table(ranking: Ranking) -> Table:
     heading = ["patient", "reason", "rank", "score", *words.values(), "distance", "scans", "slices"]
     rows = []
     for p in ranking.patients:
-        row = [Cell(p.patient), Cell(p.reason), Cell(str(p.rank), p.rank), _cell(p.score)]
+        row = [
+            Cell(p.patient),
+            Cell(p.reason, long=True),
+            Cell(str(p.rank), p.rank),
+            _cell(p.score),
+        ]
         row += [*map(_cell, p.measures.values()), _cell(p.diversity)]
         row += [Cell(str(number), number) for number in (len(p.cases), p.slices)]
         rows.append(row)

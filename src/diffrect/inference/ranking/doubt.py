@@ -3,14 +3,15 @@
 All are shares between 0 and 1 of what the model sees, so that a large organ is not in more doubt
 than a small one. With p the probabilities of a pixel, sums go over pixels as the network sees them:
 
-    entropy        sum f H(p) / sum f,   f = 1 - p_background,   H = -sum p ln p / ln(classes)
+    entropy        sum H(p) / sum (H(p) + f),   H = -sum p ln p / ln(classes), f = 1 - p_background
     disagreement   sum |p - q| / sum (p + q),   over the foreground classes
 
-The first is the mean entropy (Shannon, 1948) of the foreground, each pixel counting as much as it
-is probable to be some; a plain mean would be that of the background. The second is 1 - Dice of two
-soft labels, the dissimilarity of Bray & Curtis (1957); of several views of a slice it compares each
-with their mean. A pixel per slice is added to each denominator, so that a scan of which the model
-is sure that it shows nothing is in no doubt.
+The first weighs the entropy (Shannon, 1948) against the foreground that is expected. It counts
+pixels that are probably background, too, because structures that are missed lie there; a mean over
+the foreground alone would not see them, and one over all pixels would be that of the background.
+The second is 1 - Dice of two soft labels, the dissimilarity of Bray & Curtis (1957); of several
+views of a slice it compares each with their mean. A pixel per slice is added to each denominator,
+so that a scan of which the model is sure that it shows nothing is in no doubt.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -144,8 +145,7 @@ def _forgetting(deepest: DeepestMap) -> np.ndarray:
 def entropy_of(shares: Tensor) -> np.ndarray:
     """Return amount and size (2, B) of the entropy of probabilities (B, classes, H, W)."""
     entropy = torch.special.entr(shares).sum(dim=1) / np.log(shares.shape[1])
-    foreground = 1 - shares[:, 0]
-    return _sums(foreground * entropy, foreground)
+    return _sums(entropy, entropy + 1 - shares[:, 0])
 
 
 def difference_of(one: Tensor, other: Tensor) -> np.ndarray:

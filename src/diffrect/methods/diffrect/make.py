@@ -64,4 +64,4 @@ def make_transports(
 
 def make_optimizer(rectifier: LatentRectifier, problem: Problem) -> Optimizer:
     """Return the optimiser of a volume's rectifier, for which `VolumeTransports.rate` is."""
-    return AdamW(rectifier.parameters(), weight_decay=problem.weight_decay)
+    return AdamW(rectifier.parameters(), weight_decay=problem.weight_decay, fused=True)

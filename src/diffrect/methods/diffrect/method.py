@@ -30,7 +30,6 @@ from diffrect.methods.base import (
     Update,
     in_eval_mode,
     make_teacher,
-    own_statistics,
 )
 from diffrect.methods.consistency import MayHaveTeacher
 from diffrect.methods.diffrect.make import make_optimizer, make_rectifier, make_transports
@@ -268,20 +267,27 @@ class DiffRect(MayHaveTeacher):
         """Return the weak view's pseudo-label: the moving average's, or the segmenter's own."""
         if self.teacher is None:
             return pseudo_label(weak_logits, self.options)
-        return pseudo_label(self.teach(self.teacher, batch), self.options)
+        if self.reads_labelled_rows:
+            return pseudo_label(self.teach(self.teacher, batch), self.options)
+        found = pseudo_label(self.teach_unlabelled(self.teacher, batch), self.options)
+        return PseudoLabel(*(torch.cat([batch.label, maps]) for maps in found))
+
+    @property
+    def reads_labelled_rows(self) -> bool:
+        """Whether anything reads the pseudo-labels of labelled rows, whose labels are known."""
+        return self.options.rectification and self.options.rectifier == "slice"
 
     @torch.no_grad()
     def teach(self, teacher: nn.Module, batch: Batch) -> Tensor:
         """Return the teacher's logits (B, C, H, W) of the weak view.
 
-        With statistics of its own, the unlabelled rows go through it together: they are seen with
-        their own statistics, which its running ones follow. Labelled rows are seen with these.
+        With statistics of its own, labelled rows are seen with those that follow the unlabelled
+        rows.
         """
         if not self.has_own_statistics:
             logits: Tensor = teacher(batch.weak)
             return logits
-        with own_statistics(teacher):
-            unlabelled = teacher(batch.weak[batch.labelled :])
+        unlabelled = self.teach_unlabelled(teacher, batch)
         return torch.cat([teacher(batch.weak[: batch.labelled]), unlabelled])
 
     # ---- what the training loop asks for ------------------------------------------------------
