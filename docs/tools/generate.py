@@ -8,7 +8,7 @@ from pathlib import Path
 from commands_page import commands_page
 from long_description import long_description
 from options_page import catalogue, options_page
-from tutorial import notebook
+from tutorial import IN_PYTHON, notebook
 
 DOCS = Path(__file__).resolve().parents[1]
 CATALOGUE = DOCS.parent / "src" / "diffrect" / "methods" / "catalogue" / "methods.json"
@@ -22,6 +22,7 @@ def generated() -> dict[Path, str]:
         CATALOGUE: catalogue(),
         DOCS / "tools" / "long_description.md": long_description(),
         DOCS / "start" / "first-model.ipynb": notebook(),
+        DOCS / "start" / "in-python.ipynb": notebook(IN_PYTHON),
     }
 
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from diffrect.errors import InputError
     from diffrect.evaluation.evaluate import evaluate
     from diffrect.evaluation.export import export
+    from diffrect.evaluation.scores_frame import scores
     from diffrect.inference.ensemble import Ensemble
     from diffrect.inference.model import Model
     from diffrect.inference.predict import predict
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from diffrect.plugins.files import load_plugin
     from diffrect.reporting.rank_report import write_ranking
     from diffrect.reporting.run_report import write_report
+    from diffrect.reporting.show import show
     from diffrect.showcase.demo import demo
     from diffrect.training.train import train
 
@@ -55,6 +57,8 @@ __all__ = [
     "pseudo_labels",
     "rank",
     "rectify",
+    "scores",
+    "show",
     "train",
     "tune",
     "write_ranking",
@@ -82,6 +86,8 @@ _MODULES = {
     "pseudo_labels": "diffrect.inference.pseudo_labels.predict_store",
     "rank": "diffrect.inference.ranking.rank",
     "rectify": "diffrect.inference.rectifying.rectify",
+    "scores": "diffrect.evaluation.scores_frame",
+    "show": "diffrect.reporting.show",
     "train": "diffrect.training.train",
     "tune": "diffrect.comparison.tuning.tune",
     "write_ranking": "diffrect.reporting.rank_report",

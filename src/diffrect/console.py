@@ -30,6 +30,7 @@ _UNSEEN = re.compile(
     "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
 )
 _format_warning = warnings.formatwarning
+_LONGEST_SUMMARY = 300  # characters
 
 
 def visible(text: str) -> str:
@@ -141,6 +142,20 @@ def show_traceback(error: BaseException) -> None:
 def count(number: int, noun: str) -> str:
     """Return a number with its noun: `1 case`, `2 cases`."""
     return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+def summary(value: object, text: str) -> str:
+    """Return what a value is in one line of at most some hundred characters, for `__repr__`.
+
+    Args:
+        value: the value, whose class is named.
+        text: what it is; the middle of a long text is left out.
+    """
+    line = visible(text)
+    if len(line) > _LONGEST_SUMMARY:
+        half = _LONGEST_SUMMARY // 2
+        line = f"{line[:half]} ... {line[-half:]}"
+    return f"<{type(value).__name__}: {line}>"
 
 
 def progress_bar(

@@ -146,7 +146,7 @@ def test_from_data_set_to_label_files(acdc_folder, tmp_path, capsys):
     for command in (f"train {store} RUN", f"evaluate {run}", f"predict {run} OUT IMAGE..."):
         assert f"\nnext: diffrect {command}\n" in printed
     assert f"{run}/metrics_test.json: the scores of every case\n" in printed
-    assert printed.splitlines()[-1].startswith("next: look at them over their images")
+    assert printed.splitlines()[-1].startswith("next: diffrect view IMAGES ")
     assert "test split: 2 cases, 1 patient" in printed
     assert "1 label file\n" in printed
     assert (Path(run) / "metrics_test.json").is_file()

@@ -1,4 +1,4 @@
-"""The tutorial: its commands run, in a short form, and print what the page shows."""
+"""The tutorials: their steps run, in a short form, and print what the pages show."""
 
 import json
 import re
@@ -13,17 +13,22 @@ from diffrect.comparison import run as comparison_run
 from diffrect.comparison.cell import do_cell
 from diffrect.comparison.report import report as report_module
 from diffrect.inference import export as export_module
-from tutorial import Step, notebook, read_steps, run
+from tutorial import IN_PYTHON, PAGE, Step, notebook, read_steps, run
 
 # These print the same on every machine and after any training.
 EXACT = ("python", "diffrect inspect", "diffrect prepare", "diffrect train", "diffrect predict")
 
 
 def shortened(step: Step) -> Step:
-    """The step with a training of two iterations and a third of the patients."""
-    short = re.sub(r"--iterations \d+", "--iterations 2", step.written)
-    short = re.sub(r"--validate-every \d+", "--validate-every 2", short)
+    """The step with a training of two iterations."""
+    short = re.sub(r"(--iterations |\biterations=)\d+", r"\g<1>2", step.written)
+    short = re.sub(r"(--validate-every |\bvalidate_every=)\d+", r"\g<1>2", short)
     return replace(step, written=short)
+
+
+def without_numbers(output: str) -> str:
+    """What is printed whatever a training has learnt, and however wide its numbers are."""
+    return " ".join(re.sub(r"\d+(\.\d+)?", "0", output).split())
 
 
 def headings(output: str) -> list[list[str]]:
@@ -65,9 +70,35 @@ def test_every_command_is_in_the_tutorial() -> None:
     assert used == {"inspect", "prepare", "train", "evaluate", "predict", "compare", "export"}
 
 
-def test_the_notebook_is_one(tmp_path: Path) -> None:
-    content = json.loads(notebook())
-    assert (content["nbformat"], len(notebook()) < 200_000) == (4, True)
+def test_the_steps_in_python_print_what_the_page_shows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("pandas")
+    monkeypatch.chdir(tmp_path)
+    variables: dict[str, Any] = {}
+    steps = [step for step in read_steps(IN_PYTHON) if step.kind != "text"]
+    assert {step.kind for step in steps} == {"python"}
+    for step in steps:
+        printed = run(shortened(step), variables)
+        assert without_numbers(printed) == without_numbers(step.output), step.source
+        if step.picture:
+            shown, page = ((f / step.picture).read_text() for f in (tmp_path, IN_PYTHON.parent))
+            titles = [
+                re.findall(r"<text [^>]*middle[^>]*>(.*?)</text>", svg) for svg in (shown, page)
+            ]
+            assert titles[0] == titles[1] != []
+    assert len([step for step in steps if step.picture]) == 3
+
+
+@pytest.mark.parametrize("page", [PAGE, IN_PYTHON], ids=lambda page: page.stem)
+def test_the_notebook_is_one(page: Path) -> None:
+    content = json.loads(notebook(page))
+    assert (content["nbformat"], len(notebook(page)) < 250_000) == (4, True)
     code = [cell for cell in content["cells"] if cell["cell_type"] == "code"]
-    assert len(code) == len([step for step in read_steps() if step.kind != "text"])
+    steps = [step for step in read_steps(page) if step.kind != "text"]
+    assert len(code) == len(steps)
     assert len({cell["id"] for cell in content["cells"]}) == len(content["cells"])
+    for cell, step in zip(code, steps, strict=True):
+        shown = [one for one in cell["outputs"] if "data" in one]
+        assert len(shown) == bool(step.picture)
+        assert all(one["data"]["image/svg+xml"][0].startswith("<svg ") for one in shown)

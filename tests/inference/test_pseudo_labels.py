@@ -183,6 +183,7 @@ def test_a_method_without_a_rectifier_says_so(tiny_run, store, tmp_path, capsys)
     assert f"{name} rectifier: there are no rectified labels\n" in printed.err
     assert printed.out == (
         f"{out}: 2 cases, CASE_pseudo_label.nii.gz, CASE_entropy.nii.gz and pseudo_labels.csv\n"
+        f"next: diffrect view {tiny_run} {out} --store {store.path} --patients val\n"
     )
     assert not list(out.glob("*rectified*"))
     rows = table(out)

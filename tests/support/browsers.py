@@ -42,7 +42,8 @@ class Visit:
         complaints: errors and what the policy (CSP) refused.
     """
 
-    def __init__(self, browser: Any, url: str, **options: Any) -> None:
+    def __init__(self, browser: Any, url: str, before: str = "", **options: Any) -> None:
+        """Go to an address; `before` is a script that runs before those of the page."""
         size = {"width": 480, "height": 420}
         self.page = browser.new_page(**{"viewport": size, **options})
         self.page.set_default_timeout(_PATIENCE)
@@ -52,6 +53,8 @@ class Visit:
         self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
         self.page.on("dialog", lambda dialog: self._complain(dialog))
         self.page.on("console", self._listen)
+        if before:
+            self.page.add_init_script(before)
         self.page.goto(url)
 
     def _complain(self, dialog: Any) -> None:

@@ -67,7 +67,7 @@ def test_extras_that_are_named_exist() -> None:
     texts = [page.read_text("utf-8") for page in pages]
     assert not any(re.search(r"\bdiffrect\[", text) for text in texts)  # whose name is it there?
     named = {extra for text in texts for extra in re.findall(r"'\.\[(\w+)\]'", text)}
-    assert named == {"onnx", "loggers", "dicom", "viewer", "dev"}
+    assert named == {"onnx", "loggers", "notebook", "dicom", "viewer", "dev"}
     assert named < EXTRAS.keys()
 
 

@@ -70,6 +70,21 @@ def test_a_served_page_shows_cases_and_layers(browser, server):
         [server.url, *own]
     )
     assert visit.complaints == []
+
+    visit.page.route("**/data/**", lambda route: route.abort())  # as if the server had ended
+    visit.page.keyboard.press("p")
+    visit.wait_for("#status.bad")
+    assert visit.page.inner_text("#status") == "diffrect view does not run any more"
+    visit.page.close()
+
+
+def test_a_browser_without_webgl_says_so(browser, tmp_path):
+    write_page(tmp_path / "a.html", gallery())
+    without = "HTMLCanvasElement.prototype.getContext = () => null"
+    visit = Visit(browser, (tmp_path / "a.html").as_uri(), without)
+    visit.wait_for("#status.bad")
+    words = "This browser draws no WebGL2, which NiiVue needs."
+    assert visit.page.inner_text("#status") == words
     visit.page.close()
 
 

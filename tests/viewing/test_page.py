@@ -109,7 +109,7 @@ def test_the_list_has_scores_and_entropy_as_far_as_they_are_known():
     text = served_page(gallery()).html
     rows = re.findall(r"<tr data-case=.*?</tr>", text, re.DOTALL)
     cells = [re.findall(r"<td[^>]*>(.*?)</td>", row, re.DOTALL) for row in rows]
-    assert [row[1:] for row in cells] == [["val", "71.2", "0.1250"], ["val", "–", "0.1250"]]
+    assert [row[1:] for row in cells] == [["val", "71.2", "0.125"], ["val", "–", "0.125"]]
     bare = Gallery("x", (ShownCase("only", lambda: volume(0)),))
     heads = re.findall(r"<thead>(.*?)</thead>", served_page(bare).html, re.DOTALL)
     assert len(re.findall("<th ", heads[0])) == 1

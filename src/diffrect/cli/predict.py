@@ -1,5 +1,6 @@
 """The command `predict`; like all commands it imports its work when it is called."""
 
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
@@ -116,7 +117,7 @@ class Predict:
         if not self.quiet and is_first():
             table = " and statistics.csv" if self.statistics else ""
             say(f"{self.out}: {count(len(written), 'label file')}{table}")
-            say_next("look at them over their images, for example in ITK-SNAP or 3D Slicer")
+            say_next("diffrect view IMAGES", self.out)
 
     def do_store(self, store: Path) -> None:
         """Write the pseudo-labels of cases of a store."""
@@ -135,3 +136,6 @@ class Predict:
         if not self.quiet and is_first():
             kinds = ", ".join(f"CASE_{kind}.nii.gz" for kind in rows[0].files)
             say(f"{self.out}: {count(len(rows), 'case')}, {kinds} and pseudo_labels.csv")
+            who = self.patients or "unlabelled"
+            parts = ("--store", store, "--patients", shlex.quote(who))
+            say_next("diffrect view", self.run, self.out, *parts)

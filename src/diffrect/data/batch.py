@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from diffrect.console import summary
 from diffrect.data.record import SliceIndex
 from diffrect.labels import IGNORED
 
@@ -29,6 +30,10 @@ class RawBatch:
     cases: tuple[str, ...] = ()
     zooms: Tensor | None = None
     positions: tuple[int, ...] = ()
+
+    def __repr__(self) -> str:
+        """Return the numbers of rows and their size in one line."""
+        return summary(self, _rows(self.images, len(self.labels)))
 
     def to(self, device: torch.device) -> "RawBatch":
         """Return the batch with images and labels on another device; the rest stays on the CPU."""
@@ -69,6 +74,10 @@ class Batch:
     slices: tuple[SliceIndex, ...] = ()
     geometry: Tensor | None = None
 
+    def __repr__(self) -> str:
+        """Return the numbers of rows and their size in one line."""
+        return summary(self, _rows(self.weak, self.labelled))
+
     @property
     def labelled(self) -> int:
         """L, the number of labelled rows."""
@@ -98,3 +107,8 @@ class Batch:
         pasted = self.pasted if maps.ndim == 3 else self.pasted[:, None]
         pasting = maps if in_boxes is None else in_boxes
         return torch.where(pasted, pasting[self.partner], maps)
+
+
+def _rows(images: Tensor, labelled: int) -> str:
+    size = " x ".join(map(str, images.shape[1:]))
+    return f"{labelled} labelled and {len(images) - labelled} unlabelled rows of {size}"

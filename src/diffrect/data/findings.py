@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from diffrect.console import count, summary
 from diffrect.data.split import Split
 
 
@@ -134,6 +135,13 @@ class Inspection:
     problems: tuple[str, ...]
     remarks: tuple[str, ...]
     each: tuple[CaseFacts, ...] = field(repr=False)
+
+    def __repr__(self) -> str:
+        """Return what was looked at, and how much of it there is, in one line."""
+        cases, patients = count(self.cases, "case"), count(self.patients, "patient")
+        wrong = count(len(self.problems), "problem")
+        facts = f"{cases} of {patients}, {self.labelled} labelled, {wrong}"
+        return summary(self, f"{self.kind} {self.path} ({self.format}), {facts}")
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values, as `diffrect inspect --json` prints them."""

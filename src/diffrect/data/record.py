@@ -4,7 +4,7 @@
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -117,13 +117,22 @@ class Grid:
 
     Attributes:
         slicing: how it was cut into slices.
-        spacing: millimetres along X, Y and Z; None where the source does not record it.
+        slice_spacing: millimetres between slices, rows and columns; None where the source does not
+            record it.
         affine: (4, 4) float64, from voxels to millimetres, RAS+.
     """
 
     slicing: Slicing
-    spacing: Spacing | None
-    affine: np.ndarray
+    slice_spacing: Spacing | None
+    affine: np.ndarray = field(repr=False)
+
+    @property
+    def spacing(self) -> Spacing | None:
+        """Millimetres along X, Y and Z; None if unknown."""
+        if self.slice_spacing is None:
+            return None
+        x, y, z = (self.slice_spacing[self.slicing.axes.index(axis)] for axis in range(3))
+        return x, y, z
 
     def volume(self, slices: np.ndarray) -> Volume:
         """Return slices (Z, H, W), as those of the case lie, as a volume on the grid."""

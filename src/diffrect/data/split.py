@@ -7,6 +7,7 @@ from functools import cache
 from importlib import resources
 from typing import Any
 
+from diffrect.console import count, summary
 from diffrect.data.fields import Fields
 from diffrect.errors import InputError
 from diffrect.json_files import parse_json
@@ -46,6 +47,18 @@ class Split:
         """The patients of `train` that are not labelled."""
         labelled = set(self.labelled)
         return tuple(patient for patient in self.train if patient not in labelled)
+
+    def __repr__(self) -> str:
+        """Return the numbers of patients in one line."""
+        parts = [
+            f"{len(self.labelled)} labelled",
+            f"{len(self.unlabelled)} unlabelled",
+            f"{len(self.val)} to validate",
+            f"{len(self.test)} to test",
+        ]
+        if self.val_slices:
+            parts.append(f"{count(len(self.val_slices), 'block')} of slices to validate")
+        return summary(self, ", ".join(parts))
 
     def to_json(self) -> str:
         """Return JSON text with one list per part."""

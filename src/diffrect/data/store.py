@@ -18,6 +18,7 @@ from typing import Any
 import blosc2
 import numpy as np
 
+from diffrect.console import count, summary
 from diffrect.data.fields import Fields
 from diffrect.data.integrity import find_fault, is_intact
 from diffrect.data.record import (
@@ -35,7 +36,7 @@ from diffrect.data.record import (
 )
 from diffrect.data.split import Split
 from diffrect.data.splits.blocks import Block, blocks_of
-from diffrect.data.task import Task
+from diffrect.data.task import Task, describe_task
 from diffrect.errors import InputError
 from diffrect.imaging.slicing import Zoom, zoom_of
 from diffrect.json_files import read_json
@@ -98,6 +99,12 @@ class Store:
         self.official_split: Split | None = None
         if fields.get("official_split") is not None:
             self.official_split = Split.from_fields(fields.fields("official_split"))
+
+    def __repr__(self) -> str:
+        cases, patients = count(len(self.cases), "case"), count(len(self.patients), "patient")
+        labelled = sum(case.labelled for case in self.cases.values())
+        facts = f"{cases} of {patients}, {labelled} labelled, {describe_task(self.task)}"
+        return summary(self, f"{self.path}, {facts}")
 
     @property
     def channels(self) -> int:
@@ -205,11 +212,7 @@ class Store:
             InputError: `case.json` is damaged.
         """
         slicing = read_slicing(self.path, case_id, self.axis)
-        spacing, known = None, self.cases[case_id].spacing
-        if known is not None:
-            x, y, z = (known[slicing.axes.index(axis)] for axis in range(3))
-            spacing = (x, y, z)
-        return Grid(slicing, spacing, self.affine(case_id))
+        return Grid(slicing, self.cases[case_id].spacing, self.affine(case_id))
 
     def zoom(self, case_id: str, spacing: float | None) -> Zoom:
         """Return how the slices of a case become pixels of `spacing` mm; None where that is None.

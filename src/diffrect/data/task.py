@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal, get_args
 
+from diffrect.console import count, summary
 from diffrect.data.fields import Fields
 from diffrect.errors import InputError
 from diffrect.imaging.intensity import Intensity
@@ -34,6 +35,10 @@ class Task:
     symmetries: Symmetries | None = field(default=None, compare=False)
     """What may be done to slices, see `Symmetries`; None if nobody has said so. Tasks that say
     different things of it are equal."""
+
+    def __repr__(self) -> str:
+        """Return it in one line, however many classes there are."""
+        return summary(self, f"{describe_task(self)}, intensity {self.intensity}, axis {self.axis}")
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any], where: object = "task") -> "Task":
@@ -79,3 +84,8 @@ class Task:
         """Return the name of the first field in which two tasks differ, None if they are equal."""
         names = (field.name for field in fields(self) if field.compare)
         return next((name for name in names if getattr(self, name) != getattr(other, name)), None)
+
+
+def describe_task(task: Task) -> str:
+    """Return in words what is segmented: `1 channel, classes background, heart`."""
+    return f"{count(task.channels, 'channel')}, classes {', '.join(task.classes)}"

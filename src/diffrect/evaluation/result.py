@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from diffrect.console import count, summary
 from diffrect.data.split import Split
 from diffrect.data.splits.blocks import Block, blocks_of
-from diffrect.evaluation.metrics import Scores
+from diffrect.evaluation.metrics import METRICS, Scores
 
 
 @dataclass(frozen=True)
@@ -19,7 +20,7 @@ class PackedLabels:
     """A label map in a hundredth of its memory."""
 
     shape: tuple[int, ...]
-    content: bytes
+    content: bytes = field(repr=False)
 
     @classmethod
     def of(cls, labels: npt.NDArray[np.uint8]) -> "PackedLabels":
@@ -90,6 +91,14 @@ class Evaluation:
     undefined: Mapping[str, Mapping[str, int]]
     cases: Sequence[CaseScores]
     predictions: Mapping[str, PackedLabels] = field(default_factory=dict, repr=False, compare=False)
+
+    def __repr__(self) -> str:
+        """Return split, cases, checkpoint and mean Dice in one line."""
+        cases, patients = count(len(self.cases), "case"), count(len(self.patients), "patient")
+        dice = METRICS["dice"]
+        scored = f"{dice.title} {dice.text(self.mean.get('dice', math.nan))} {dice.shown_unit}"
+        chosen = f"checkpoint {self.checkpoint} (iteration {self.step})"
+        return summary(self, f"split {self.split}, {cases} of {patients}, {scored}, {chosen}")
 
     @property
     def patients(self) -> tuple[str, ...]:

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
+from diffrect.console import summary
+
 Spacing = tuple[float, float, float]
 """Millimetres from one voxel to the next along X, Y and Z."""
 
@@ -37,3 +39,12 @@ class Volume:
     remarks: tuple[str, ...] = ()
     step: float = 0.0
     cropped: bool = False
+
+    def __repr__(self) -> str:
+        """Return shape, number type, spacing and file in one line."""
+        size = " x ".join(map(str, self.array.shape))
+        spacing = "unknown spacing"
+        if self.spacing is not None:
+            spacing = f"{' x '.join(f'{one:.4g}' for one in self.spacing)} mm"
+        where = "" if self.path is None else f", {self.path}"
+        return summary(self, f"{size} voxels of {self.array.dtype}, {spacing}{where}")

@@ -1,45 +1,64 @@
-"""What a caller gives a model to label: files, and arrays in memory as volumes."""
+"""What a caller gives a model: files, and arrays in memory as volumes."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from diffrect.errors import InputError
 from diffrect.imaging.label_codes import whole_numbers
-from diffrect.imaging.read import read_image
+from diffrect.imaging.read import read_image, read_label
 from diffrect.imaging.volume import Volume
-from diffrect.inference.average import Member, segment_by_all
 
 _ARRAY = Path("array")
 
 
-def label_source(
-    members: Sequence[Member],
-    source: np.ndarray | Path | str,
-    spacing: Sequence[float] | None,
-    axis: str | None,
-    largest_component: bool,
-) -> np.ndarray:
-    """Return the labels of a scan, uint8 on its own grid.
+@dataclass(frozen=True)
+class Source:
+    """A scan that a caller gave, and the form in which it was given.
 
-    Args:
-        members: the models that label it together.
-        source: an image file, the folder of a DICOM series, or an array, see `volume_of`.
-        spacing: millimetres along the axes of an array; None if unknown.
-        axis: see `segment_by_all`, as `largest_component`.
-        largest_component: keep only the largest connected part of each class.
-
-    Raises:
-        InputError: something that cannot be read, or that the members were not trained for.
+    Attributes:
+        image: the scan.
+        single: whether it was given as the array of a single slice, (H, W[, C]).
     """
-    options: Any = {"axis": axis, "largest_component": largest_component}
-    if isinstance(source, Path | str):
-        return segment_by_all(members, read_image(Path(source)), **options)
-    array, channels = np.asarray(source), members[0].task.channels
-    labels = segment_by_all(members, volume_of(array, channels, spacing), **options)
-    return labels_of_array(labels, is_single_slice(array, channels))
+
+    image: Volume
+    single: bool = False
+
+    @classmethod
+    def of(
+        cls, source: np.ndarray | Path | str, channels: int, spacing: Sequence[float] | None
+    ) -> "Source":
+        """Read a scan.
+
+        Args:
+            source: an image file, the folder of a DICOM series, or an array, see `volume_of`.
+            channels: image channels of the model.
+            spacing: millimetres along the axes of an array; None if unknown.
+
+        Raises:
+            InputError: it cannot be read, or is no such array.
+        """
+        if isinstance(source, Path | str):
+            return cls(read_image(Path(source)))
+        array = np.asarray(source)
+        return cls(volume_of(array, channels, spacing), is_single_slice(array, channels))
+
+    def label(self, label: np.ndarray | Path | str) -> Volume:
+        """Return a label of the scan: a file, or an array of class codes in the scan's layout.
+
+        Raises:
+            InputError: it cannot be read, has another shape than the scan, or holds something else
+                than class codes.
+        """
+        if isinstance(label, Path | str):
+            return read_label(Path(label))
+        return label_volume_of(np.asarray(label), self.single, self.image)
+
+    def laid_out(self, array: np.ndarray) -> np.ndarray:
+        """Return an array (X, Y, Z, ...) on the scan's grid in its layout, see `laid_out`."""
+        return laid_out(array, self.single)
 
 
 def volume_of(array: np.ndarray, channels: int, spacing: Sequence[float] | None) -> Volume:
@@ -96,9 +115,9 @@ def label_volume_of(array: np.ndarray, single: bool, image: Volume) -> Volume:
     return Volume(codes, image.spacing, image.affine, _ARRAY)
 
 
-def labels_of_array(labels: np.ndarray, single: bool) -> np.ndarray:
-    """Return labels (X, Y, Z) in the layout of the array they belong to: (H, W) for one slice."""
-    return np.ascontiguousarray(labels[:, :, 0].T) if single else labels
+def laid_out(array: np.ndarray, single: bool) -> np.ndarray:
+    """Return an array (X, Y, Z, ...) as a caller's array is laid out: (H, W, ...) for one slice."""
+    return np.ascontiguousarray(np.swapaxes(array[:, :, 0], 0, 1)) if single else array
 
 
 def _spacing_of(spacing: Sequence[float] | None, single: bool) -> tuple[float, float, float] | None:

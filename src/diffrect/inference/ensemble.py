@@ -3,16 +3,16 @@
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-import numpy as np
-
+from diffrect.console import summary
+from diffrect.data.task import describe_task
 from diffrect.errors import InputError
-from diffrect.inference.arrays import label_source
 from diffrect.inference.average import Member
 from diffrect.inference.model import Model
+from diffrect.inference.predictor import Predictor
 from diffrect.runs.names import Checkpoint
 
 
-class Ensemble:
+class Ensemble(Predictor):
     """Models whose probabilities are averaged on the scan's own grid; each counts alike.
 
     They segment the same classes of images with as many channels. They may differ in all else: the
@@ -67,6 +67,10 @@ class Ensemble:
         """
         return cls([Model.load(run, checkpoint, device) for run in runs], runs)
 
+    def __repr__(self) -> str:
+        members = ", ".join(f"{one.config.method} (iteration {one.step})" for one in self.models)
+        return summary(self, f"{members}; {describe_task(self.models[0].task)}")
+
     def __iter__(self) -> Iterator[Model]:
         """Yield the models."""
         return iter(self.models)
@@ -75,34 +79,3 @@ class Ensemble:
     def members(self) -> tuple[Member, ...]:
         """The segmenters and their tasks, see `segment_by_all`."""
         return tuple(member for model in self.models for member in model.members)
-
-    @property
-    def classes(self) -> tuple[str, ...]:
-        """Names of the class codes; the first is the background."""
-        return self.models[0].classes
-
-    @property
-    def channels(self) -> int:
-        """Image channels."""
-        return self.models[0].channels
-
-    def predict(
-        self,
-        source: np.ndarray | Path | str,
-        *,
-        spacing: Sequence[float] | None = None,
-        axis: str | None = None,
-        largest_component: bool = False,
-    ) -> np.ndarray:
-        """Return the labels of a scan, uint8 on its own grid, see `Model.predict`.
-
-        Args:
-            source: an image file, the folder of a DICOM series, or an array of raw intensities.
-            spacing: millimetres along the axes of an array.
-            axis: cut it in another way than the trainings' scans, see `choose_slicing`.
-            largest_component: keep only the largest connected part of each class.
-
-        Raises:
-            InputError: something that cannot be read, or that the models were not trained for.
-        """
-        return label_source(self.members, source, spacing, axis, largest_component)

@@ -11,22 +11,18 @@ import torch
 from torch import nn
 
 from diffrect.config import TrainConfig, config_from_dict
+from diffrect.console import summary
 from diffrect.data.fields import Fields
-from diffrect.data.task import Task
+from diffrect.data.task import Task, describe_task
 from diffrect.distributed.devices import find_device
 from diffrect.errors import InputError
-from diffrect.imaging.read import read_image, read_label
 from diffrect.imaging.resample import Interpolation
-from diffrect.inference.arrays import (
-    is_single_slice,
-    label_source,
-    label_volume_of,
-    volume_of,
-)
+from diffrect.inference.arrays import Source
 from diffrect.inference.average import Member
 from diffrect.inference.load import load_network, network_of
 from diffrect.inference.model_file import read_model_file
 from diffrect.inference.onnx import OnnxNetwork
+from diffrect.inference.predictor import Predictor
 from diffrect.inference.rectifying.label_rectifier import Guidance, LabelRectifier
 from diffrect.inference.rectifying.rectified import RectifiedLabel, rectify_volume
 from diffrect.inference.segmenter import Segmenter
@@ -39,7 +35,7 @@ from diffrect.runs.folds import is_cross_validation, trained_folds
 from diffrect.runs.names import Checkpoint
 
 
-class Model:
+class Model(Predictor):
     """A trained segmenter.
 
     Example:
@@ -48,6 +44,9 @@ class Model:
         >>> labels = model.predict("scan.nii.gz")  # (X, Y, Z), on the scan's own grid
         >>> labels.ndim, str(labels.dtype)
         (3, 'uint8')
+        >>> shares = model.predict_probabilities("scan.nii.gz")  # (X, Y, Z, classes)
+        >>> (shares.argmax(axis=-1) == labels).all()
+        np.True_
 
     Attributes:
         network: images (B, channels, H, W) -> logits (B, classes, H, W), in eval mode.
@@ -189,20 +188,15 @@ class Model:
         changed.segmenter = replace(self.segmenter, **changes)
         return changed
 
+    def __repr__(self) -> str:
+        device, size = self.segmenter.device, self.size
+        facts = f"{self.config.method}, iteration {self.step}, {describe_task(self.task)}"
+        return summary(self, f"{facts}, {size} x {size} pixels, on {device}")
+
     @property
     def members(self) -> tuple[Member, ...]:
         """The segmenter and its task, see `segment_by_all`."""
         return (Member(self.segmenter, self.task),)
-
-    @property
-    def classes(self) -> tuple[str, ...]:
-        """Names of the class codes; the first is the background."""
-        return self.task.classes
-
-    @property
-    def channels(self) -> int:
-        """Image channels."""
-        return self.task.channels
 
     @property
     def intensity(self) -> str:
@@ -223,29 +217,6 @@ class Model:
     def interpolation(self) -> Interpolation:
         """How slices are resized, see `ViewOptions.interpolation`."""
         return self.segmenter.interpolation
-
-    def predict(
-        self,
-        source: np.ndarray | Path | str,
-        *,
-        spacing: Sequence[float] | None = None,
-        axis: str | None = None,
-        largest_component: bool = False,
-    ) -> np.ndarray:
-        """Return the labels of a scan, uint8 on its own grid.
-
-        Args:
-            source: an image file, the folder of a DICOM series, or an array of raw intensities:
-                (X, Y, Z), or a single slice (H, W); several channels come last.
-            spacing: millimetres along the axes of an array; needed only by models that resample to
-                a spacing, or choose by it the axis that they cut.
-            axis: cut it in another way than the training's scans, see `choose_slicing`.
-            largest_component: keep only the largest connected part of each class.
-
-        Raises:
-            InputError: something that cannot be read, or that the model was not trained for.
-        """
-        return label_source(self.members, source, spacing, axis, largest_component)
 
     def rectify(
         self,
@@ -272,19 +243,11 @@ class Model:
             InputError: something that cannot be read; label and scan lie differently; or the model
                 has no rectifier, as only runs of `diffrect` have.
         """
-        rectifier = self.rectifier
-        if isinstance(source, Path | str):
-            image, single = read_image(Path(source)), False
-        else:
-            array = np.asarray(source)
-            image = volume_of(array, self.channels, spacing)
-            single = is_single_slice(array, self.channels)
-        if isinstance(label, Path | str):
-            given = read_label(Path(label))
-        else:
-            given = label_volume_of(np.asarray(label), single, image)
-        found = rectify_volume(rectifier, image, given, guidance=guidance, axis=axis)
-        return found.in_layout(single)
+        scan = Source.of(source, self.channels, spacing)
+        found = rectify_volume(
+            self.rectifier, scan.image, scan.label(label), guidance=guidance, axis=axis
+        )
+        return found.in_layout(scan.single)
 
     @property
     def rectifier(self) -> LabelRectifier:

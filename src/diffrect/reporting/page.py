@@ -8,6 +8,7 @@ and pictures may come only from the page itself.
 import base64
 import hashlib
 import platform
+import re
 from functools import cache, partial
 from importlib.metadata import PackageNotFoundError, version
 from importlib.resources import files
@@ -24,6 +25,7 @@ from diffrect.version import package_version
 
 PAGE_FILE = "index.html"
 _PACKAGE = "diffrect.reporting"
+_OF_SLICES = re.compile(r"^(?:svg\.slice (?:\.|text\.)|\.c\d|\.key)[^{]*\{[^}]*\}", re.MULTILINE)
 LONGEST_HEADING = 40  # characters of a column's name; the whole name is shown on hovering
 
 
@@ -68,6 +70,17 @@ def versions() -> dict[str, str]:
         except PackageNotFoundError:
             continue
     return found
+
+
+@cache
+def style_of_slices(prefix: str) -> str:
+    """Return the style of `reporting.slices` alone, for a picture outside of a page.
+
+    Args:
+        prefix: precedes each selector, so that the style reaches nothing else.
+    """
+    rules = _OF_SLICES.findall(part_of_page(_PACKAGE, "style.css"))
+    return "".join(f"{prefix}{' '.join(rule.split())}" for rule in rules)
 
 
 @cache

@@ -32,10 +32,14 @@ class DrawnPanel(NamedTuple):
 
 
 class SliceDrawer:
-    """Draws rows of panels; the identifiers of a page's images count from 1."""
+    """Draws rows of panels; the identifiers of a page's images count from 1.
 
-    def __init__(self) -> None:
-        self._numbers = count(1)
+    Args:
+        prefix: how the identifiers begin, one for each drawer of a page.
+    """
+
+    def __init__(self, prefix: str = "slice") -> None:
+        self._prefix, self._numbers = prefix, count(1)
 
     def draw(
         self, row: PictureRow, classes: Sequence[str], *, millimetres: bool
@@ -48,7 +52,7 @@ class SliceDrawer:
             millimetres: whether the row's spacing is one, so that a scale can be drawn.
         """
         box = crop_square(row)
-        name = f"slice-{next(self._numbers)}"
+        name = f"{self._prefix}-{next(self._numbers)}"
         drawn = []
         for index, panel in enumerate(row.panels):
             image = _image(row, box, name) if index == 0 else element("use", href=f"#{name}")

@@ -13,6 +13,7 @@ from diffrect.comparison.report.statistics import (
     paired_tests,
     summarise_rows,
 )
+from diffrect.console import count, summary
 from diffrect.evaluation.metrics import METRICS, Metric
 
 SPLIT_NAMES = {"val": "validation", "test": "test"}
@@ -37,6 +38,12 @@ class Comparison:
     against: str | None
     unit: str
     missing: Sequence[str]
+
+    def __repr__(self) -> str:
+        """Return the split and what is compared in one line."""
+        names = ", ".join(dict.fromkeys(result.name for result in self.results))
+        cells = count(len(self.results), "cell")
+        return summary(self, f"{self.split_words}, {cells} of {names}, against {self.against}")
 
     @property
     def protocol(self) -> dict[str, Any]:

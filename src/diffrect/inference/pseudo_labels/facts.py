@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from diffrect.atomic import remove_unfinished, write_atomic
+from diffrect.console import summary
 from diffrect.data.record import CaseRecord
 from diffrect.imaging.volume import Volume
 from diffrect.inference.measures import csv_cell, voxel_ml
@@ -62,6 +63,12 @@ class PseudoLabelFacts:
     changed: float | None
     classes: dict[str, ClassVolumes]
     files: dict[str, Path] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        """Return the case and what was found in one line."""
+        part = f" ({self.part})" if self.part else ""
+        changed = "" if self.changed is None else f", {self.changed:.1%} of the foreground changed"
+        return summary(self, f"{self.case}{part}, entropy {self.entropy:.3f}{changed}")
 
     @property
     def agreement(self) -> float | None:

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from diffrect.console import summary
 from diffrect.data.splits.chosen import part_of
 from diffrect.data.store import Store
 from diffrect.errors import InputError
@@ -45,6 +46,12 @@ class PseudoLabel:
     labels: np.ndarray
     rectified: np.ndarray | None
     entropy: np.ndarray
+
+    def __repr__(self) -> str:
+        """Return shape and mean entropy in one line."""
+        size = " x ".join(map(str, self.labels.shape))
+        corrected = "not corrected" if self.rectified is None else "with its correction"
+        return summary(self, f"{size} pixels, entropy {self.entropy.mean():.3f}, {corrected}")
 
 
 class PseudoLabeller:

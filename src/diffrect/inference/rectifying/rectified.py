@@ -5,12 +5,13 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from diffrect.console import summary
 from diffrect.data.case import Case, check_case, label_slices
 from diffrect.imaging.geometry import turn_onto
 from diffrect.imaging.intensity import Intensity
 from diffrect.imaging.slicing import choose_slicing
 from diffrect.imaging.volume import Volume
-from diffrect.inference.arrays import labels_of_array
+from diffrect.inference.arrays import laid_out
 from diffrect.inference.rectifying.label_rectifier import Guidance, LabelRectifier
 from diffrect.inference.segment import ScaledSlices
 
@@ -34,6 +35,12 @@ class RectifiedLabel:
     guidance: float
     difference: float
 
+    def __repr__(self) -> str:
+        """Return shape and what changed in one line."""
+        size = " x ".join(map(str, self.labels.shape))
+        changed = f"{self.changed_share:.1%} of the foreground changed"
+        return summary(self, f"{size} voxels, {changed}, guidance {self.guidance:.2f}")
+
     @property
     def changes(self) -> np.ndarray:
         """What happened to each voxel, uint8: 0 nothing, 1 changed, 2 proposed and not taken."""
@@ -48,7 +55,7 @@ class RectifiedLabel:
 
     def in_layout(self, single: bool) -> "RectifiedLabel":
         """Return it in the layout of the caller's array: (H, W) for a single slice."""
-        return self._mapped(lambda array: labels_of_array(array, single))
+        return self._mapped(lambda array: laid_out(array, single))
 
     def turned(self, image: Volume, label: Volume) -> "RectifiedLabel":
         """Return it with its axes as the label's file stores them, if it holds the whole grid.

@@ -11,7 +11,7 @@ import numpy as np
 
 from diffrect.atomic import remove_unfinished
 from diffrect.checks import folder_to_make, one_of, within
-from diffrect.console import progress_bar
+from diffrect.console import progress_bar, summary
 from diffrect.distributed.devices import find_device
 from diffrect.distributed.locks import sole_command
 from diffrect.distributed.ranks import together
@@ -77,6 +77,11 @@ class RectifiedCase:
     changed_share: float
     volumes: dict[str, tuple[float, float]]
     shown: ShownSlice
+
+    def __repr__(self) -> str:
+        """Return its name and what changed in one line."""
+        changed = f"{self.changed_share:.1%} of the foreground changed"
+        return summary(self, f"{self.name}, {changed}, guidance {self.guidance:.2f}")
 
 
 def rectify(

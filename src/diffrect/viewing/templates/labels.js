@@ -91,16 +91,17 @@ function countTogether(one, other) {
 /** A voxel in the middle of the slice with most foreground, or of the scan without any. */
 function tellingVoxel(codes, grid) {
   const sums = Array.from({ length: grid.shape[grid.sliceAxis] }, () => [0, 0, 0, 0]);
+  const place = [0, 0, 0];
   let index = 0;
-  for (let z = 0; z < grid.shape[2]; z++) {
-    for (let y = 0; y < grid.shape[1]; y++) {
-      for (let x = 0; x < grid.shape[0]; x++, index++) {
-        if (!codes || !codes[index] || codes[index] === IGNORED) continue;
-        const sum = sums[[x, y, z][grid.sliceAxis]];
+  for (place[2] = 0; codes && place[2] < grid.shape[2]; place[2]++) {
+    for (place[1] = 0; place[1] < grid.shape[1]; place[1]++) {
+      for (place[0] = 0; place[0] < grid.shape[0]; place[0]++, index++) {
+        if (!codes[index] || codes[index] === IGNORED) continue;
+        const sum = sums[place[grid.sliceAxis]];
         sum[0]++;
-        sum[1] += x;
-        sum[2] += y;
-        sum[3] += z;
+        sum[1] += place[0];
+        sum[2] += place[1];
+        sum[3] += place[2];
       }
     }
   }

@@ -93,5 +93,7 @@ function withCodes(buffer, codes) {
 }
 
 function highestOf(codes) {
-  return codes.reduce((a, b) => (b > a ? b : a), 0);
+  let highest = 0;
+  for (let i = 0; i < codes.length; i++) if (codes[i] > highest) highest = codes[i];
+  return highest;
 }

@@ -1,8 +1,9 @@
 /* A canvas of NiiVue with a scan and layers over it. */
+const LEAST_SHOWN = 0.02; // of a map: less is transparent
 const OPTIONS = {
   backColor: [0, 0, 0, 1],
   crosshairColor: [0.45, 0.85, 1, 0.55],
-  crosshairWidth: 0.25,
+  crosshairWidth: 0.4,
   crosshairWidthUnit: "percent",
   dragAndDropEnabled: false,
   loadingText: "",
@@ -60,6 +61,7 @@ class Panel {
         volume.img = codes;
       } else {
         volume.colormap = "inferno";
+        volume.cal_min = LEAST_SHOWN;
       }
       volume.opacity = opacity;
     });
