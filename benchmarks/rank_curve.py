@@ -1,6 +1,7 @@
 """Measure whether `diffrect rank` pays: Dice as patients are added by rank and by other orders.
 
     python benchmarks/rank_curve.py train STORE FOLDER [--split-file FILE] [--labelled 1] ...
+    python benchmarks/rank_curve.py seeds RESULTS.json OTHER.json ...
     python benchmarks/rank_curve.py tables RESULTS.json
 
 `train` begins with the first labelled patients of the split. In each round every arm adds one
@@ -13,7 +14,8 @@ patient, trains from the beginning on all that it has, and is scored on the vali
 All arms share the first model, the seed and every setting. A cell that is done is not trained
 again, so the command may be stopped and repeated. FOLDER/results.json holds the Dice of every
 validation case, the patients of every cell, and for the first model the measures of all candidates
-beside the true error of their predictions. Nothing else reads the labels of candidates.
+beside the true error of their predictions. Nothing else reads the labels of candidates. `seeds`
+notes the first models of other seeds (`train --rounds 0 --seed N`), which say how much is chance.
 
 The trainings are short, because there are 22 of them: a U-Net of half width on small slices, by the
 default method without its rectifier, or by `supervised`.
@@ -26,7 +28,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy.stats import spearmanr
 
 from diffrect.config import TrainConfig
 from diffrect.data.choose_split import split_of
@@ -40,11 +41,9 @@ from diffrect.inference.ranking.result import Ranking
 from diffrect.json_files import read_json, write_json
 from diffrect.plugins.files import load_plugin
 from diffrect.training.train import train
+from rank_tables import ARMS, FIRST, RANDOM, lines_of, mean_dice
 
-RANDOM = tuple(f"random-{draw}" for draw in range(1, 6))
-ARMS = ("rank", "longest", *RANDOM)
 RESULTS = "results.json"
-FIRST = "first"
 # Of diffrect its teacher and its views: without the rectifier, which costs most of the time. The
 # ramp is the usual share of the iterations, which are fewer than its usual least.
 OPTIONS: Mapping[str, Mapping[str, Any]] = {
@@ -69,9 +68,15 @@ def main() -> None:
     curve.add_argument("--seed", type=int, default=1337)
     tables = commands.add_parser("tables")
     tables.add_argument("results", type=Path)
+    seeds = commands.add_parser("seeds")
+    seeds.add_argument("results", type=Path)
+    seeds.add_argument("others", type=Path, nargs="+")
     given = vars(parser.parse_args())
+    command = given.pop("command")
     try:
-        if given.pop("command") == "tables":
+        if command == "seeds":
+            note_seeds(**given)
+        elif command == "tables":
             print("\n".join(lines_of(read_json(given["results"]))))
         else:
             for line in curve_of(**given):
@@ -239,111 +244,29 @@ def hidden_errors(store: Store, model: Model, ranking: Ranking) -> dict[str, dic
     return hidden
 
 
-Dice = Mapping[str, float | None]
-
-
-def mean_dice(cases: Mapping[str, Dice]) -> float:
-    """Return the mean over the classes of the mean over the cases in which each is defined."""
-    classes = next(iter(cases.values()))
-    of_classes = [[_number(case[c]) for case in cases.values()] for c in classes]
-    return float(np.mean([np.nanmean(values) for values in of_classes]))
-
-
 def _plain(value: float) -> float | None:
     """Return a number as JSON holds it: None for NaN, and no more digits than mean anything."""
     return None if np.isnan(value) else round(value, 5)
 
 
-# ---- tables -----------------------------------------------------------------------------------
+def note_seeds(results: Path, others: Sequence[Path]) -> None:
+    """Note in a file of results the Dice of first models that only their seed tells apart.
 
+    Args:
+        results: the file to change.
+        others: results of the other seeds.
 
-def lines_of(results: Mapping[str, Any]) -> list[str]:
-    """Return the tables of a report, in Markdown."""
-    lines = _curve_lines(results)
-    return [*lines, "", *_hidden_lines(results)] if "hidden" in results else lines
-
-
-def _curve_lines(results: Mapping[str, Any]) -> list[str]:
-    cells = results["cells"]
-    rounds = 1 + max((int(name[-1]) for name in cells), default=0)
-    heading = [f"{len(results['settings']['first']) + n} labelled" for n in range(rounds)]
-    lines = [f"| arm | {' | '.join(heading)} |", f"| --- |{' ---: |' * rounds}"]
-    of_arms = {arm: [dice_of(cells, arm, n) for n in range(rounds)] for arm in ARMS}
-    for arm in ("rank", "longest"):
-        lines.append(f"| {arm} | {' | '.join(map(_percent, of_arms[arm]))} |")
-    drawn = np.array([of_arms[arm] for arm in RANDOM])
-    lines.append(f"| random, mean of five | {' | '.join(map(_percent, drawn.mean(axis=0)))} |")
-    for arm in RANDOM:
-        lines.append(f"| {arm} | {' | '.join(map(_percent, of_arms[arm]))} |")
-    gains = [difference(cells, n) for n in range(1, rounds)]
-    lines.append(f"| rank - mean of random | | {' | '.join(gains)} |")
-    return lines
-
-
-def dice_of(cells: Mapping[str, Any], arm: str, number: int) -> float:
-    """Return the mean Dice of a cell; NaN if it is not done."""
-    name = f"{FIRST}-0" if number == 0 else f"{arm}-round{number}"
-    return mean_dice(cells[name]["dice"]) if name in cells else float("nan")
-
-
-def difference(cells: Mapping[str, Any], number: int) -> str:
-    """Return Dice by rank minus the mean of the random draws, with a 95 % interval, as text.
-
-    The interval is a bootstrap over the draws and, within each, over the validation cases.
+    Raises:
+        InputError: something else differs.
     """
-    names = [f"{arm}-round{number}" for arm in ("rank", *RANDOM)]
-    if any(name not in cells for name in names):
-        return "-"
-    cases = list(cells[names[0]]["dice"])
-    values = np.array([[_case_mean(cells[n]["dice"][c]) for c in cases] for n in names])
-    random = np.random.default_rng(0)
-    means = []
-    for _ in range(4000):
-        draws = random.integers(1, len(names), len(RANDOM))
-        chosen = random.integers(0, len(cases), len(cases))
-        means.append(np.nanmean(values[0, chosen]) - np.nanmean(values[np.ix_(draws, chosen)]))
-    low, high = np.percentile(means, [2.5, 97.5])
-    found = np.nanmean(values[0]) - np.nanmean(values[1:])
-    return f"{100 * found:+.1f} [{100 * low:+.1f}, {100 * high:+.1f}]"
-
-
-def _case_mean(classes: Dice) -> float:
-    known = [value for value in classes.values() if value is not None]
-    return float(np.mean(known)) if known else float("nan")
-
-
-def _number(value: float | None) -> float:
-    return float("nan") if value is None else value
-
-
-def _hidden_lines(results: Mapping[str, Any]) -> list[str]:
-    """Return how well each measure orders the candidates by their true error."""
-    hidden = list(results["hidden"].values())
-    errors = np.array([patient["error"] for patient in hidden])
-    lines = ["| measure | rank correlation with the true error |", "| --- | ---: |"]
-    for name in hidden[0]:
-        if name != "error":
-            found = correlation(np.array([patient[name] for patient in hidden]), errors)
-            lines.append(f"| {name} | {found} |")
-    return lines
-
-
-def correlation(values: np.ndarray, errors: np.ndarray) -> str:
-    """Return Spearman's correlation with a 95 % bootstrap interval over patients, as text."""
-    random = np.random.default_rng(0)
-    drawn = [random.integers(0, len(values), len(values)) for _ in range(2000)]
-    low, high = np.nanpercentile([_spearman(values[d], errors[d]) for d in drawn], [2.5, 97.5])
-    return f"{_spearman(values, errors):+.2f} [{low:+.2f}, {high:+.2f}]"
-
-
-def _spearman(values: np.ndarray, errors: np.ndarray) -> float:
-    """Return the correlation; 0 if all values or all errors are equal, which order nothing."""
-    constant = np.ptp(values) == 0 or np.ptp(errors) == 0
-    return 0.0 if constant else float(spearmanr(values, errors).statistic)
-
-
-def _percent(value: float) -> str:
-    return "-" if np.isnan(value) else f"{100 * value:.1f}"
+    content = read_json(results)
+    content["seeds"] = {}
+    for file in others:
+        other = read_json(file)
+        if other["settings"] | {"seed": 0} != content["settings"] | {"seed": 0}:
+            raise InputError(file, f"the settings of {results}", got="others")
+        content["seeds"][str(other["settings"]["seed"])] = other["cells"][f"{FIRST}-0"]["dice"]
+    write_json(results, content)
 
 
 if __name__ == "__main__":

@@ -45,6 +45,7 @@ def main() -> None:
     parser.add_argument("--every", type=int, default=1, help="take every n-th case")
     parser.add_argument("--guidance", default="auto", help="auto or a number from 0 to 1")
     parser.add_argument("--rule", type=parse_rule, action="append", help="NAME=VALUE,... of Rule")
+    parser.add_argument("--only", default="", help="only kinds of labels whose names hold this")
     try:
         for line in measure(**vars(parser.parse_args())):
             print(line, flush=True)
@@ -73,6 +74,7 @@ def measure(
     every: int,
     guidance: str,
     rule: Sequence[Rule] | None,
+    only: str = "",
 ) -> Iterator[str]:
     """Yield the lines of a table for each rule, in Markdown.
 
@@ -85,6 +87,7 @@ def measure(
         every: every n-th case is taken.
         guidance: "auto" or a number from 0 to 1.
         rule: what changes a label; None for the default.
+        only: take only kinds of labels whose names hold this.
     """
     data = Store(store or Path((run / STORE_LINK_FILE).read_text("utf-8").strip()))
     which = "best" if checkpoint == "best" else "last"
@@ -102,7 +105,7 @@ def measure(
         wrong["another patient's, scaled onto the scan"] = scaled(atlas, truth.shape)
         for name, model in models.items():
             wrong[f"predictions of {name}"] = model.predict_slices(images, spacing=case.spacing)
-        for name, labels in wrong.items():
+        for name, labels in ((n, x) for n, x in wrong.items() if only in n):
             before = mean_dice(labels, truth, data.classes)
             once.forget()
             for tried, found in zip(rules, scores, strict=True):

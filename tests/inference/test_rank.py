@@ -299,10 +299,6 @@ def test_hidden_labels_are_never_read(run, store, tmp_path):
     assert ranks(run, removed) == expected
 
 
-def test_the_same_twice(run, store):
-    assert ranks(run, store.path) == ranks(run, store.path)
-
-
 def test_top_is_the_beginning(run, store):
     whole, first = (rank(run, store.path, top=top, progress=False) for top in (None, 1))
     assert first.patients == whole.patients[:1]

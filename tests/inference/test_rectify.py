@@ -133,7 +133,9 @@ def test_what_nobody_annotated_stays(rectifier, monkeypatch):
 
 def test_guidance_is_what_exceeds_the_teacher_s_own_error(rectifier):
     rectifier.usual = 0.1
-    assert [rectifier.guidance_of(x) for x in (0.0, 0.3, 0.4, 0.9)] == pytest.approx([0, 0, 0.5, 1])
+    assert [rectifier.guidance_of(x) for x in (0.0, 0.45, 0.55, 0.9)] == pytest.approx(
+        [0, 0, 0.5, 1]
+    )
     rectifier.usual = float("nan")
     assert rectifier.guidance_of(0.9) == 0
 

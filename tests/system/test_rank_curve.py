@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 import rank_curve
+import rank_tables
 from diffrect.data.split import Split
 from diffrect.data.store import Store
 from diffrect.errors import InputError
@@ -41,7 +42,7 @@ def test_each_arm_adds_one_patient_per_round_and_nothing_is_done_twice(
     split.write_text(Split(train=train, val=("patient028",)).to_json())
     given = {"store": store.path, "folder": tmp_path / "curve", "split_file": split, "labelled": 1}
     lines = list(rank_curve.curve_of(**given, rounds=2, **OPTIONS))
-    assert len(trained) == 1 + 2 * len(rank_curve.ARMS)
+    assert len(trained) == 1 + 2 * len(rank_tables.ARMS)
     assert trained[0] == ("patient099",)
     assert [len(labelled) for labelled in trained] == [1] + [2] * 7 + [3] * 7
     assert all(len(set(labelled)) == len(labelled) for labelled in trained)
@@ -65,7 +66,7 @@ def test_fixed_orders_are_drawn_beforehand_and_longest_counts_slices(store: Stor
     one, two = (rank_curve.fixed_orders(store, split) for _ in range(2))
     assert one == two
     assert one["longest"] == ["patient011", "patient038", "patient050"]  # as long: by name
-    assert set(one) == {"longest", *rank_curve.RANDOM}
+    assert set(one) == {"longest", *rank_tables.RANDOM}
     assert len({tuple(order) for order in one.values()}) > 1
     assert {tuple(sorted(order)) for order in one.values()} == {tuple(one["longest"])}
 
@@ -84,13 +85,13 @@ def cells(**dice: float) -> dict[str, dict[str, object]]:
 def test_tables_have_means_draws_and_the_difference() -> None:
     random = {f"random_{k}_round1": 0.1 * k for k in range(1, 6)}
     results = {
-        "settings": {"first": ["a"]},
+        "settings": {"first": ["a"], "val": ["x", "y"]},
         "cells": cells(first_0=0.2, rank_round1=0.5, longest_round1=0.25, **random),
         "hidden": {
             str(k): {"score": k / 10, "entropy": 1 - k / 10, "error": k / 20} for k in range(8)
         },
     }
-    lines = rank_curve.lines_of(results)
+    lines = rank_tables.lines_of(results)
     assert lines[:5] == [
         "| arm | 1 labelled | 2 labelled |",
         "| --- | ---: | ---: |",
@@ -108,20 +109,43 @@ def test_tables_have_means_draws_and_the_difference() -> None:
 
 
 def test_what_is_not_done_is_a_dash() -> None:
-    results = {"settings": {"first": ["a"]}, "cells": cells(first_0=0.2, rank_round1=0.5)}
-    lines = rank_curve.lines_of(results)
+    results = {
+        "settings": {"first": ["a"], "val": ["x", "y"]},
+        "cells": cells(first_0=0.2, rank_round1=0.5),
+    }
+    lines = rank_tables.lines_of(results)
     assert lines[3] == "| longest | 20.0 | - |"
     assert lines[-1] == "| rank - mean of random | | - |"
-    assert math.isnan(rank_curve.dice_of(results["cells"], "longest", 1))
+    assert math.isnan(rank_tables.dice_of(results["cells"], "longest", 1))
+
+
+def test_other_seeds_are_noted_beside_the_first(tmp_path: Path) -> None:
+    for seed, dice in ((1337, 0.2), (1, 0.4)):
+        settings = {"first": ["a"], "val": ["x", "y"], "seed": seed, "size": 8}
+        content = {"settings": settings, "cells": cells(first_0=dice)}
+        (tmp_path / f"{seed}.json").write_text(json.dumps(content))
+    one, other = tmp_path / "1337.json", tmp_path / "1.json"
+    rank_curve.note_seeds(one, [other])
+    lines = rank_tables.lines_of(read_json(one))
+    assert lines[-3:] == [
+        "| seed of the first model | 1337 | 1 |",
+        "| --- | ---: | ---: |",
+        "| Dice | 20.0 | 40.0 |",
+    ]
+    changed = read_json(other)
+    changed["settings"]["size"] = 16
+    other.write_text(json.dumps(changed))
+    with pytest.raises(InputError, match=r"1\.json: expected the settings of .*, got others"):
+        rank_curve.note_seeds(one, [other])
 
 
 def test_dice_is_the_mean_over_classes_of_the_cases_that_have_them() -> None:
     dice = {"x": {"one": 0.2, "two": None}, "y": {"one": 0.4, "two": 0.9}}
-    assert rank_curve.mean_dice(dice) == pytest.approx((0.3 + 0.9) / 2)
+    assert rank_tables.mean_dice(dice) == pytest.approx((0.3 + 0.9) / 2)
 
 
 @pytest.mark.parametrize("results", RESULTS, ids=lambda file: file.stem)
 def test_the_report_has_the_tables_of_the_kept_results(results: Path) -> None:
     page = (ROOT / "docs" / "reports" / "rank.md").read_text("utf-8")
-    for line in rank_curve.lines_of(read_json(results)):
+    for line in rank_tables.lines_of(read_json(results)):
         assert not line or line in page.splitlines(), line

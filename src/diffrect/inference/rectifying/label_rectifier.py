@@ -48,7 +48,7 @@ class Rule:
             none.
         blend: how much of a label's probabilities are the teacher's, at guidance 0 and at 1.
         slack: from where on, beyond the teacher's usual error, a difference counts. Right labels
-            differed by up to 0.13 more than usual where the teacher is bad.
+            differed by up to 0.3 more than usual where the teacher is bad.
         rise: over how much of a difference the guidance rises from 0 to 1.
         weight: of the difference of two decodings, in which the decoder's error cancels.
         decoded: share of the label that is decoded from the sampled latent, from 0 to 1.
@@ -56,7 +56,7 @@ class Rule:
 
     sure: float = 0.9
     blend: tuple[float, float] = (0.2, 0.5)
-    slack: float = 0.2
+    slack: float = 0.35
     rise: float = 0.2
     weight: float = 1.0
     decoded: float = 0.0
