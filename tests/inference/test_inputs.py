@@ -9,7 +9,7 @@ import torch
 from pydicom.uid import RTStructureSetStorage
 from torch import Tensor, nn
 
-import diffrect.inference.predict_file as predicting
+import diffrect.imaging.write as writing
 from diffrect.cli.main import main
 from diffrect.config import TrainConfig
 from diffrect.data.task import Task
@@ -158,14 +158,14 @@ def test_a_file_without_room_does_not_stop_the_others(
     tmp_path: Path, use_channels, monkeypatch, capsys, fault: Exception, message: str
 ) -> None:
     use_channels(1)
-    inner = predicting.write_labels
+    inner = writing.write_labels
 
     def write_labels(path: Path, *given) -> None:
         if path.name == "b.nii.gz":
             raise fault
         inner(path, *given)
 
-    monkeypatch.setattr(predicting, "write_labels", write_labels)
+    monkeypatch.setattr(writing, "write_labels", write_labels)
     for name in "abc":
         write_nifti(tmp_path / "in" / f"{name}.nii.gz", 100 * LABELS)
     assert run(tmp_path, tmp_path / "in") == 1

@@ -96,6 +96,10 @@ ENTRIES: dict[str, tuple[Callable[[State], None], str]] = {
         put("optimizers", "segmenter", "param_groups", 0, "lr", value="fast"),
         r"a number from .* under '.*\.param_groups\[0\]\.lr', got 'fast'",
     ),
+    "a momentum that a fused step needs": (
+        momentum(lambda tensor: None),
+        rf"tensors for parameter \d+ under '{OPTIMIZER}\.state', found none",
+    ),
     "momentum of another shape": (
         momentum(lambda tensor: tensor[..., None]),
         f"finite tensors of shape .* under '{OPTIMIZER}.state', found something else",

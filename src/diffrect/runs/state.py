@@ -132,7 +132,9 @@ def _check_groups(optimizer: Optimizer, fields: Fields) -> None:
         for name, value in own.items():
             if is_number(value):
                 group.number(name, -1e30, 1e30, default=value)
-            elif isinstance(value, bool):
+            elif (
+                isinstance(value, bool) and group.get(name, value) is not None
+            ):  # None: torch's own
                 group.flag(name, value)
 
 
@@ -150,6 +152,15 @@ def _check_moments(optimizer: Optimizer, fields: Fields) -> None:
         if not all(_is_moment(moment, shape) for moment in moments.values()):
             expected = f"finite tensors of shape {tuple(shape)} for parameter {number}"
             raise fields.refuse("state", expected, found="something else")
+    if any(group.get("fused", False) is True for group in fields.each("param_groups")):
+        known = {
+            n
+            for n, moments in state.items()
+            if any(isinstance(m, Tensor) for m in moments.values())
+        }
+        missing = optimizer.state_dict()["state"].keys() - known
+        if missing:  # a fused step takes all momenta at once
+            raise fields.refuse("state", f"tensors for parameter {min(missing)}", found="none")
 
 
 def _is_moment(value: Any, shape: torch.Size) -> bool:
