@@ -153,12 +153,10 @@ def _check_moments(optimizer: Optimizer, fields: Fields) -> None:
             expected = f"finite tensors of shape {tuple(shape)} for parameter {number}"
             raise fields.refuse("state", expected, found="something else")
     if any(group.get("fused", False) is True for group in fields.each("param_groups")):
-        known = {
-            n
-            for n, moments in state.items()
-            if any(isinstance(m, Tensor) for m in moments.values())
-        }
-        missing = optimizer.state_dict()["state"].keys() - known
+        tensors = (
+            n for n, kept in state.items() if any(isinstance(m, Tensor) for m in kept.values())
+        )
+        missing = optimizer.state_dict()["state"].keys() - set(tensors)
         if missing:  # a fused step takes all momenta at once
             raise fields.refuse("state", f"tensors for parameter {min(missing)}", found="none")
 
