@@ -31,6 +31,40 @@ def keep_largest_components(
             inside[~np.concatenate([[True], stays])[parts]] = 0
 
 
+def keep_fullest_part(labels: np.ndarray) -> None:
+    """Turn all but one connected part of the foreground into background, in place.
+
+    The part stays that holds most of the classes: for each part, the shares that it holds of the
+    elements of each class are summed. A large part of one class alone counts at most 1; the part
+    in which all others are has more. Of equal parts the first stays.
+
+    Args:
+        labels: class codes, integers of any number of dimensions; 0 is the background.
+    """
+    parts, count = ndimage.label(labels != 0, np.ones((3,) * labels.ndim, bool))
+    if count < 2:
+        return
+    there = parts > 0
+    table = np.zeros((count + 1, int(labels.max()) + 1))
+    np.add.at(table, (parts[there], labels[there]), 1)
+    sizes = table.sum(axis=0)
+    shares = (table / np.where(sizes, sizes, 1)).sum(axis=1)
+    labels[parts != shares.argmax()] = 0
+
+
+def foreground_share(labels: np.ndarray) -> float | None:
+    """Return which share of the foreground its largest connected part holds, see `largest_shares`.
+
+    Args:
+        labels: class codes (Z, H, W); 0 is the background, `IGNORED` is not annotated.
+
+    Returns:
+        The share; None without any foreground.
+    """
+    one_class = np.where(labels == IGNORED, labels, labels != 0).astype(labels.dtype)
+    return largest_shares(one_class).get(1)
+
+
 def largest_shares(labels: np.ndarray) -> dict[int, float]:
     """Return which share of a class's elements its largest connected part holds, by class code.
 

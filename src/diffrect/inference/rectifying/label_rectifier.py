@@ -178,8 +178,9 @@ class LabelRectifier:
     @property
     def lacks_labels(self) -> bool:
         """Whether labels of the training, which are not there, would say which parts stay."""
-        asks = self.options.of_volumes and self.options.largest_part == "auto"
-        return asks and not self.parts.shares
+        wanted = (self.options.largest_part, self.options.joined_foreground)
+        asks = self.options.of_volumes and "auto" in wanted
+        return asks and not self.parts.shares and self.parts.joined_share is None
 
     def guidance_of(self, off: float) -> float:
         """Return how far a label is taken to be off, by its difference from the teacher's.
@@ -287,14 +288,17 @@ def _parts(method: DiffRect, loaded: LoadedMethod, run: Path, store: Store | Non
     With `largest_part` = auto, labels of the training's store decide it; without them, of none.
     """
     options, classes = method.options, len(loaded.task.classes)
-    wanted = options.largest_part if options.of_volumes else False
-    if wanted != "auto":
-        return LargestParts(wanted, classes, (), options.least_part)
+    least = options.least_part
+    if not options.of_volumes:
+        return LargestParts(False, classes, ())
+    wanted, joined = options.largest_part, options.joined_foreground
+    if "auto" not in (wanted, joined):
+        return LargestParts(wanted, classes, (), least, joined)
     try:
         store = store or Store(remembered_store(run))
         interpolation = resolve(loaded.config).view_options.interpolation
         volumes = training_volumes(store, read_split(run), loaded.config, interpolation)
     except (InputError, OSError):
-        return LargestParts(False, classes, (), options.least_part)
+        return LargestParts(wanted is True, classes, (), least, joined is True)
     known = [volumes.labels[rows] for rows in volumes.cases() if volumes.labelled[rows[0]]]
-    return LargestParts("auto", classes, known, options.least_part)
+    return LargestParts(wanted, classes, known, least, joined)

@@ -1,4 +1,8 @@
-"""Which classes are one connected part in truth, and the reduction of pseudo-labels to it."""
+"""What is one connected part in truth, and the reduction of pseudo-labels to it.
+
+A class may be one part, and so may the foreground: where organs touch, a part of one class far from
+all others is an error, however large it is.
+"""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal
@@ -6,7 +10,12 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from diffrect.imaging.components import keep_largest_components, largest_shares
+from diffrect.imaging.components import (
+    foreground_share,
+    keep_fullest_part,
+    keep_largest_components,
+    largest_shares,
+)
 
 LargestPart = bool | Literal["auto"]
 
@@ -22,10 +31,18 @@ class LargestParts:
         shares: by class code, the smallest share that the largest part of the class holds in a
             labelled volume; classes that the labels do not show are not there.
         reduced: codes of the classes that are reduced.
+        joined_share: the smallest share that the largest part of the foreground holds in a labelled
+            volume; None if nothing says.
+        joined: whether only one connected part of the foreground is kept.
     """
 
     def __init__(
-        self, wanted: LargestPart, classes: int, labelled: Iterable[Tensor], least: float = 1.0
+        self,
+        wanted: LargestPart,
+        classes: int,
+        labelled: Iterable[Tensor],
+        least: float = 1.0,
+        joined: LargestPart = False,
     ) -> None:
         """Decide it.
 
@@ -34,21 +51,37 @@ class LargestParts:
             classes: number of classes, background included.
             labelled: class maps (Z, H, W) uint8 of the labelled volumes; read only for "auto".
             least: parts of this share of the largest part's size are not removed.
+            joined: True keeps only the part of the foreground that holds most of the classes,
+                "auto" if the foreground of several classes is one part.
         """
         self.wanted, self.least = wanted, least
         self.shares: dict[int, float] = {}
-        for volume in labelled if wanted == "auto" else ():
-            for code, share in largest_shares(volume.numpy()).items():
+        joined_shares: list[float] = []
+        for volume in labelled if "auto" in (wanted, joined) else ():
+            codes = volume.numpy()
+            for code, share in largest_shares(codes).items() if wanted == "auto" else ():
                 self.shares[code] = min(self.shares.get(code, 1.0), share)
+            whole = foreground_share(codes)
+            joined_shares += [] if whole is None else [whole]
         every = range(1, classes) if wanted is True else ()
         one_part = {code for code, share in self.shares.items() if share >= ONE_PART}
         self.reduced = one_part | set(every)
+        self.joined_share = min(joined_shares, default=None)
+        is_one = self.joined_share is not None and self.joined_share >= ONE_PART and classes > 2
+        self.joined = is_one if joined == "auto" else joined
+
+    @property
+    def removes(self) -> bool:
+        """Whether anything is ever removed."""
+        return bool(self.reduced) or self.joined
 
     def reduce(self, volume: Tensor) -> Tensor:
         """Return class maps (Z, H, W) of a volume, the smaller parts turned into background."""
-        if not self.reduced:
+        if not self.removes:
             return volume
         cleaned = volume.numpy().copy()
+        if self.joined:
+            keep_fullest_part(cleaned)
         keep_largest_components(cleaned, self.reduced, self.least)
         return torch.from_numpy(cleaned)
 
@@ -67,6 +100,9 @@ class LargestParts:
             said.append(f"keep only the {largest} of {', '.join(kept)}")
         if others:
             said.append(f"keep all parts of {', '.join(others)}")
+        if self.joined:
+            share = "" if self.joined_share is None else f" ({100 * self.joined_share:.1f} %)"
+            said.append(f"keep only one connected part of them all{share}")
         reason = f"; per cent of a class that are one part, {ONE_PART:.0%} at least to be reduced"
         return f"corrected pseudo-labels {' and '.join(said)}{reason if self.shares else ''}"
 

@@ -62,7 +62,11 @@ class DiffRect(MayHaveTeacher):
         self.volumes: VolumeLabels | None = None
         if options.of_volumes:
             self.volumes = VolumeLabels(
-                problem.classes, options.neighbours, options.largest_part, options.least_part
+                problem.classes,
+                options.neighbours,
+                options.largest_part,
+                options.least_part,
+                options.joined_foreground,
             )
         self.transports = make_transports(
             self.rectifier, self.teacher, self.volumes, problem, options

@@ -60,6 +60,11 @@ class DiffRectOptions:
     least_part: float = 0.5
     """Parts of a class that are at least this share of its largest one in a volume stay; 1 = only
     the largest. Of two large parts, the larger one is often the wrong one."""
+    joined_foreground: LargestPart = False
+    """Whether `rectifier` = volume or components keeps only one connected 3-D part of all classes
+    together, the one that holds most of them: always, never, or, with auto, if that part holds at
+    least 95 % of the foreground of every labelled volume, as in a heart. It removes large errors
+    far away, which `largest_part` may take for the class itself."""
     confidence: float = 0.0
     """A pixel is unsure if its best class is not this far above its worst, (max - min) / max."""
     unsure_pixels: Literal["ignore", "background"] = "ignore"
@@ -179,7 +184,7 @@ class DiffRectOptions:
         if not self.teacher_decay:
             expected = f"above 0 with {chosen}, which corrects the moving average's labels"
             raise InputError("teacher_decay", expected, got=0, setting="teacher_decay")
-        if self.rectifier == "components" and self.largest_part is False:
+        if self.rectifier == "components" and not (self.largest_part or self.joined_foreground):
             expected = f"auto or true with {chosen}, which does nothing else"
             raise InputError("largest_part", expected, got="false", setting="largest_part")
 

@@ -48,6 +48,7 @@ class VolumeLabels(nn.Module):
         reach: neighbours on either side in the context of a slice.
         largest_part: whether classes are reduced to their largest part, see `LargestParts`.
         least_part: share of the largest part's size from which on other parts stay.
+        joined: whether one connected part of the foreground is kept, see `LargestParts`.
         kept: how many earlier sets of labels are kept as examples of coarse labels.
 
     Attributes:
@@ -65,11 +66,12 @@ class VolumeLabels(nn.Module):
         reach: int,
         largest_part: LargestPart = True,
         least_part: float = 1.0,
+        joined: LargestPart = False,
         kept: int = 2,
     ) -> None:
         super().__init__()
         self.classes, self.reach, self.kept = classes, reach, kept
-        self.largest_part, self.least_part = largest_part, least_part
+        self.largest_part, self.least_part, self.joined = largest_part, least_part, joined
         self.volumes: TrainingVolumes | None = None
         self.history: list[Packed] = []
         self.means: list[Packed] = []
@@ -82,7 +84,9 @@ class VolumeLabels(nn.Module):
         self.volumes = volumes
         self.neighbours = volumes.neighbours(self.reach)
         known = (volumes.labels[rows] for rows in volumes.cases() if volumes.labelled[rows[0]])
-        self.parts = LargestParts(self.largest_part, self.classes, known, self.least_part)
+        self.parts = LargestParts(
+            self.largest_part, self.classes, known, self.least_part, self.joined
+        )
 
     @property
     def slices(self) -> TrainingVolumes:
@@ -195,7 +199,7 @@ class VolumeLabels(nn.Module):
             return pack(self.parts.reduce(codes[rows]))
 
         cases = [rows for rows in self.slices.cases() if not self.slices.labelled[rows[0]]]
-        if not cases or not self.parts.reduced:
+        if not cases or not self.parts.removes:
             return codes
         return codes.replaced(torch.cat(cases), _shared_out(cases, make))
 
