@@ -251,6 +251,55 @@ def test_auto_reduces_the_classes_that_are_one_part_in_every_labelled_volume() -
     )
 
 
+def a_heart() -> Tensor:
+    """Two touching classes of 12 and 4 voxels in a volume (2, 8, 12)."""
+    volume = torch.zeros(2, 8, 12, dtype=torch.uint8)
+    volume[:, :3, :2] = 1
+    volume[:, :2, 2] = 2
+    return volume
+
+
+def test_only_the_part_of_the_foreground_that_holds_most_classes_may_stay() -> None:
+    volume = a_heart()
+    volume[:, 5:, 3:] = 1  # 54 voxels far away: the largest part of its class by far
+    parts = LargestParts("auto", 3, [a_heart()], 0.5, joined="auto")
+    assert parts.joined
+    assert torch.equal(parts.reduce(volume), a_heart())
+    apart = LargestParts("auto", 3, [a_heart()], 0.5)
+    assert not apart.joined
+    assert apart.reduce(volume)[:, 5:, 3:].all()  # and the class itself is gone
+    assert parts.explained(("background", "cavity", "wall")).startswith(
+        "corrected pseudo-labels keep only the largest connected parts of cavity (100.0 %), wall "
+        "(100.0 %) and keep only one connected part of them all (100.0 %)"
+    )
+
+
+def test_classes_that_lie_apart_in_a_labelled_volume_are_not_joined() -> None:
+    apart = a_heart()
+    apart[:, :2, 2], apart[:, :2, 9] = 0, 2
+    for known, joined in (([a_heart()], True), ([a_heart(), apart], False), ([], False)):
+        assert LargestParts(False, 3, known, joined="auto").joined == joined
+    one_class = (a_heart() == 1).byte()
+    assert not LargestParts("auto", 2, [one_class], joined="auto").joined  # its parts say it all
+    assert LargestParts(False, 3, (), joined=True).removes
+
+
+def test_nothing_is_left_of_no_foreground() -> None:
+    nothing = torch.zeros(2, 8, 12, dtype=torch.uint8)
+    assert torch.equal(LargestParts(True, 3, (), joined=True).reduce(nothing), nothing)
+    unknown = torch.full((2, 8, 12), IGNORED, dtype=torch.uint8)
+    assert LargestParts("auto", 3, [nothing, unknown], joined="auto").joined_share is None
+
+
+def test_pseudo_labels_of_unlabelled_volumes_are_joined() -> None:
+    found = VolumeLabels(3, 1, False, joined=True)
+    found.attach(volumes())
+    codes = torch.zeros(5, SIZE, SIZE, dtype=torch.uint8)
+    codes[3, :3, :3], codes[3, 3, :3] = 1, 2
+    codes[4, 20:30, 20:30] = 1
+    assert reduced(found, codes)[3:].flatten(1).count_nonzero(dim=1).tolist() == [12, 0]
+
+
 def test_slices_that_nobody_annotated_divide_a_volume_and_join_no_parts() -> None:
     known = torch.full((7, 8, 8), IGNORED, dtype=torch.uint8)
     known[[0, 3, 6]] = 0  # each annotated slice is judged apart

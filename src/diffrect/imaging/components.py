@@ -44,11 +44,10 @@ def keep_fullest_part(labels: np.ndarray) -> None:
     parts, count = ndimage.label(labels != 0, np.ones((3,) * labels.ndim, bool))
     if count < 2:
         return
-    there = parts > 0
-    table = np.zeros((count + 1, int(labels.max()) + 1))
-    np.add.at(table, (parts[there], labels[there]), 1)
-    sizes = table.sum(axis=0)
-    shares = (table / np.where(sizes, sizes, 1)).sum(axis=1)
+    there, codes = parts > 0, int(labels.max()) + 1
+    pairs = parts[there].astype(np.int64) * codes + labels[there]
+    table = np.bincount(pairs, minlength=(count + 1) * codes).reshape(count + 1, codes)
+    shares = (table / table.sum(axis=0).clip(min=1)).sum(axis=1)
     labels[parts != shares.argmax()] = 0
 
 
