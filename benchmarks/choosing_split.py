@@ -8,26 +8,12 @@ official validation and test patients are in no part, so that they can report wh
 """
 
 import argparse
-from dataclasses import replace
 from pathlib import Path
 
+from diffrect.comparison.tuning.held_out import judged_by
 from diffrect.config import TrainConfig
 from diffrect.data.choose_split import split_of
-from diffrect.data.split import Split
 from diffrect.data.store import Store
-
-
-def choosing_split(split: Split, every: int, start: int) -> Split:
-    """Return a split in which some unlabelled training patients validate, and no others.
-
-    Args:
-        split: the split of which all but the training part is left out.
-        every: one of so many unlabelled patients validates.
-        start: the first of them, from 0.
-    """
-    held_out = split.unlabelled[start::every]
-    train = tuple(patient for patient in split.train if patient not in held_out)
-    return replace(split, train=train, val=held_out, test=())
 
 
 def main() -> None:
@@ -40,7 +26,7 @@ def main() -> None:
     parser.add_argument("--start", type=int, default=0)
     arguments = parser.parse_args()
     official = split_of(Store(arguments.store), TrainConfig(labelled=arguments.labelled))
-    split = choosing_split(official, arguments.every, arguments.start)
+    split = judged_by(official, official.unlabelled[arguments.start :: arguments.every])
     arguments.split.write_text(split.to_json(), "utf-8")
     print(f"{arguments.split}: {len(split.train)} to train, {len(split.val)} to choose by")
 

@@ -37,6 +37,7 @@ from diffrect.inference.ranking.result import explain
 from diffrect.networks.unet import UNet
 from diffrect.training.train import train
 from support.pages import check_is_alone
+from support.runs import train_rectifier
 from support.tiny import scan, write_nifti
 
 CPU = torch.device("cpu")
@@ -44,16 +45,7 @@ CPU = torch.device("cpu")
 
 @pytest.fixture(scope="module")
 def run(store: Store, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A RUN folder with a rectifier of volumes, after a training of no use."""
-    config = TrainConfig(
-        method="diffrect",
-        size=32,
-        iterations=2,
-        batch_labelled=2,
-        batch_unlabelled=2,
-        options={"rectify_from": 0, "diffusion_from": 0.0},
-    )
-    return train(store.path, tmp_path_factory.mktemp("runs") / "volume", config, progress=False)
+    return train_rectifier(store, tmp_path_factory.mktemp("runs") / "volume")
 
 
 # ---- measures ---------------------------------------------------------------------------------

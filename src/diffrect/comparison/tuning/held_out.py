@@ -1,5 +1,6 @@
 """The patients that a tuning is judged by: some of the training list, which no table reports."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from diffrect.config import TrainConfig
@@ -38,6 +39,16 @@ def hold_out(store: Store, config: TrainConfig, count: int) -> Split:
         expected = f"at most {len(spare)}, the training patients with labels that can be spared"
         raise InputError("--held-out", expected, got=count, setting="held_out")
     chosen = [spare[index * len(spare) // count] for index in range(count)]
+    return judged_by(split, chosen)
+
+
+def judged_by(split: Split, chosen: Sequence[str]) -> Split:
+    """Return a split in which some of its training patients validate, and nobody else.
+
+    Args:
+        split: the split that they are taken from.
+        chosen: the patients who judge.
+    """
     return replace(
         split,
         train=tuple(patient for patient in split.train if patient not in chosen),

@@ -14,7 +14,7 @@ from diffrect.comparison.cost import TrainingCost
 from diffrect.comparison.matrix import Cell
 from diffrect.comparison.report.results import read_result
 from diffrect.comparison.tuning.space import Space, space_text, with_values
-from diffrect.config import TrainConfig, config_to_dict
+from diffrect.config import Role, TrainConfig, config_to_dict, names_with
 from diffrect.data.fields import Fields
 from diffrect.errors import InputError
 from diffrect.evaluation.scores_file import read_scores
@@ -67,7 +67,7 @@ class TrialsFile:
             "format": FORMAT,
             "seed": seed,
             "space": space_text(space),
-            "config": {k: v for k, v in settings.items() if k not in _MAY_DIFFER},
+            "config": {k: v for k, v in settings.items() if k not in names_with(Role.MACHINE)},
         }
         self.values: list[dict[str, Any]] = []
         self.failures: dict[int, str] = {}
@@ -125,6 +125,3 @@ class TrialsFile:
     def trials(self) -> list[Trial]:
         """All trials so far."""
         return [self.trial(number) for number in range(len(self.values))]
-
-
-_MAY_DIFFER = ("devices", "nodes", "device", "workers", "threads", "nonfinite", "logger")
