@@ -30,9 +30,9 @@ from diffrect.data.split import Split
 from diffrect.data.store import Store
 from diffrect.data.volumes import TrainingVolumes, training_volumes
 from diffrect.errors import InputError
+from diffrect.imaging.labels import IGNORED
 from diffrect.imaging.resample import to_network
 from diffrect.inference.load import load_method
-from diffrect.labels import IGNORED
 from diffrect.methods.diffrect.method import DiffRect
 from diffrect.methods.diffrect.volume_labels import AT_ONCE, VolumeLabels, channels_last
 from diffrect.methods.registry import resolve
@@ -40,7 +40,8 @@ from diffrect.networks.calibration import calibration_guidance
 from diffrect.networks.latent_rectifier import LatentRectifier
 from diffrect.networks.unet import pad_to_multiple
 
-TEACHER, PARTS = "pseudo-label", "pseudo-label, largest parts"
+REMOVED = ", parts removed"  # by largest_part and joined_foreground, as the training does
+TEACHER, PARTS = "pseudo-label", f"pseudo-label{REMOVED}"
 TRUTH, ZEROS = "latent of the truth", "latent of zeros"
 NOISE_SEED = 0
 
@@ -149,12 +150,13 @@ class Subject:
     def corrected(self) -> str:
         """Name of the labels that this training learns from."""
         options = self.method.options
-        parts = ", largest parts" if options.largest_part else ""
+        removes = bool(options.largest_part or options.joined_foreground)
+        parts = REMOVED if removes else ""
         names = {"components": PARTS, "slice": "rectified"}
         of_own = how(options.correcting_guidance, options.decoded_share)
         names["volume"] = f"rectified, {of_own}{parts}"
         if self.step < options.diffusion_from * self.config.iterations:
-            names["volume"] = PARTS if options.largest_part else TEACHER  # not yet by the diffusion
+            names["volume"] = PARTS if removes else TEACHER  # not yet by the diffusion
         return names.get(options.rectifier, TEACHER)
 
     def labels(
@@ -163,7 +165,11 @@ class Subject:
         """Yield names and class maps (N, size, size) of the slices that judge."""
         options = self.method.options
         bank = VolumeLabels(
-            len(self.classes), options.neighbours, options.largest_part, options.least_part
+            len(self.classes),
+            options.neighbours,
+            options.largest_part,
+            options.least_part,
+            options.joined_foreground,
         )
         bank.attach(self.volumes)
         teacher = self.method.predictor
@@ -181,7 +187,7 @@ class Subject:
                 yield name, maps[self.rows]
                 if name.startswith("rectified"):
                     reduced = bank.reduced(Packed.of(maps))
-                    yield f"{name}, largest parts", reduced[self.rows]
+                    yield f"{name}{REMOVED}", reduced[self.rows]
 
     def of_volumes(
         self, bank: VolumeLabels, others: Sequence[float], shares: Sequence[float]

@@ -15,6 +15,7 @@ import yaml
 
 from diffrect.atomic import write_atomic
 from diffrect.checks import at_least, check_device, update_dataclass, within
+from diffrect.earlier_formats import earlier_options
 from diffrect.errors import InputError, brief
 from diffrect.text_files import parse_yaml, read_yaml
 
@@ -63,42 +64,8 @@ _MOST_SHOWN = 64
 _NO_MEMORY = "more fits into no memory"
 _LARGEST_RATE = 1e6  # from there on, one step leaves no weight that is a number
 
-CONFIG_FORMAT = 4
+CONFIG_FORMAT = 5
 """Version of the files that `write_config` writes; files of version 1 hold no number."""
-REFERENCE_OF_FORMAT_1: Mapping[str, Any] = {
-    "geometry": "single",
-    "two_classes": "black_red",
-    "rectify_after": False,
-}
-"""What preset `reference` was when files of version 1 were written, where it is not that now."""
-DIFFRECT_OF_FORMAT_3: Mapping[str, Any] = {
-    "given_guidance": 0.5,
-    "correction_weight": 1.0,
-    "decoded_share": 0.0,
-}
-"""What method diffrect's options were by default when files of version 3 were written, where they
-are not that now."""
-DIFFRECT_OF_FORMAT_2: Mapping[str, Any] = {
-    **DIFFRECT_OF_FORMAT_3,
-    "rectifier": "slice",
-    "rectify_share": 1 / 30,
-    "consistency_target": "teacher",
-    "teacher_statistics": "student",
-    "rectification_ramp": False,
-    "rectifier_interval": 2,
-    "relabel_from": 0.16,
-    "relabel_share": 0.1,
-    "largest_part": True,
-    "least_part": 1.0,
-    "diffusion_from": 0.0,
-}
-"""The same for files of versions 1 and 2."""
-_REFERENCE_OF_FORMAT_3: Mapping[str, Any] = {
-    "geometry": "authors",
-    "eight_bit": True,
-    "rotation_probability": 1.0,
-}
-_RIVALS_OF_FORMAT_3 = ("mean_teacher", "uamt", "ict", "cps", "mcnet", "incl", "unimatch", "bcp")
 # A configuration that was written by hand names only some of these; what it asks for is today's.
 _FIELDS_OF_FORMAT_1 = {
     *("method", "preset", "labelled", "split_file", "size", "iterations", "batch_labelled"),
@@ -345,28 +312,6 @@ def config_from_dict(values: Mapping[str, Any]) -> TrainConfig:
         InputError: a field does not exist or has the wrong type.
     """
     return update_dataclass(TrainConfig(), _with_moved_settings(values, {}), "config")
-
-
-def earlier_options(method: str, preset: str, version: int = 1) -> Mapping[str, Any]:
-    """Return what a preset was to an earlier version, where it is not that now.
-
-    Args:
-        method: name of the method.
-        preset: name of the preset.
-        version: the format that the version wrote, see `CONFIG_FORMAT`.
-    """
-    options: dict[str, Any] = {}
-    if method in _RIVALS_OF_FORMAT_3 and preset == "reference":
-        options.update(_REFERENCE_OF_FORMAT_3)
-    if method == "unimatch" and preset == "reference":
-        options.update(perturbed_rows="unlabelled", box_labels="training")
-    if method == "incl":
-        options.update(second_norm=False)
-    if version < 2 and preset == "reference":
-        options.update(REFERENCE_OF_FORMAT_1)
-    if method == "diffrect" and preset == "default":
-        options.update(DIFFRECT_OF_FORMAT_2 if version < 3 else DIFFRECT_OF_FORMAT_3)
-    return options
 
 
 def _with_earlier_options(content: dict[str, Any], version: int) -> dict[str, Any]:

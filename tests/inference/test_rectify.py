@@ -14,6 +14,7 @@ from diffrect.config import TrainConfig
 from diffrect.data.store import Store
 from diffrect.errors import InputError, PartialFailure
 from diffrect.imaging.geometry import check_geometry, turn_onto
+from diffrect.imaging.labels import IGNORED
 from diffrect.imaging.read import read_image, read_label
 from diffrect.inference.load import LoadedMethod
 from diffrect.inference.model import Model
@@ -21,7 +22,6 @@ from diffrect.inference.rectifying.label_context import difference
 from diffrect.inference.rectifying.label_rectifier import LabelRectifier
 from diffrect.inference.rectifying.pairs import list_pairs
 from diffrect.inference.rectifying.rectify import rectify
-from diffrect.labels import IGNORED
 from diffrect.methods.base import Problem
 from diffrect.methods.registry import complete, resolve
 from support.pages import check_is_alone

@@ -9,9 +9,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from diffrect.config import DIFFRECT_OF_FORMAT_2, TrainConfig
+from diffrect.config import TrainConfig
 from diffrect.data.batch import Batch
 from diffrect.data.store import Store
+from diffrect.earlier_formats import DIFFRECT_OF_FORMAT_2
 from diffrect.errors import InputError
 from diffrect.inference.load import load_method
 from diffrect.methods.base import Update

@@ -15,8 +15,8 @@ from diffrect.data.store import Store
 from diffrect.data.view_options import ViewOptions
 from diffrect.data.views import make_batch
 from diffrect.errors import InputError
+from diffrect.imaging.labels import IGNORED
 from diffrect.inference.load import load_method
-from diffrect.labels import IGNORED
 from diffrect.methods.base import Method, Problem
 from diffrect.methods.incl import INCL
 from diffrect.methods.registry import METHODS, complete, find_method, resolve

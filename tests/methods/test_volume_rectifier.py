@@ -9,16 +9,17 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from diffrect.config import DIFFRECT_OF_FORMAT_2, DIFFRECT_OF_FORMAT_3, TrainConfig, read_config
+from diffrect.config import TrainConfig, read_config
 from diffrect.data.batch import Batch
 from diffrect.data.packed import Packed
 from diffrect.data.record import SliceIndex
 from diffrect.data.store import Store
 from diffrect.data.view_options import ViewOptions
 from diffrect.data.volumes import TrainingVolumes
+from diffrect.earlier_formats import DIFFRECT_OF_FORMAT_2, DIFFRECT_OF_FORMAT_3
 from diffrect.errors import InputError
+from diffrect.imaging.labels import IGNORED
 from diffrect.inference.load import load_method
-from diffrect.labels import IGNORED
 from diffrect.methods.diffrect import volume_labels
 from diffrect.methods.diffrect.label_errors import ErrorOptions, random_grid, spoil, warp_labels
 from diffrect.methods.diffrect.largest_parts import LargestPart, LargestParts

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from diffrect.errors import InputError
+from diffrect.imaging.labels import IGNORED
 from diffrect.imaging.volume import Volume
-from diffrect.labels import IGNORED
 from diffrect.reporting.show import Picture, show
 from support.tiny import write_nifti
 

@@ -10,11 +10,12 @@ import pytest
 import torch
 
 import diffrect.training.train as train_module
-from diffrect.config import CONFIG_FORMAT, DIFFRECT_OF_FORMAT_2, TrainConfig, read_config
+from diffrect.config import CONFIG_FORMAT, TrainConfig, read_config
 from diffrect.data.batch import RawBatch
 from diffrect.data.prepare import prepare
 from diffrect.data.store import FORMAT_VERSION as STORE_VERSION
 from diffrect.data.store import Store
+from diffrect.earlier_formats import DIFFRECT_OF_FORMAT_2
 from diffrect.errors import InputError
 from diffrect.evaluation.evaluate import evaluate
 from diffrect.inference.load import load_method

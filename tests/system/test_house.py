@@ -13,8 +13,8 @@ FACE = {"diffrect", "diffrect.__main__"}  # they may import anything
 # line do not import each other. The ground is the modules at the top of the package, which import
 # each other only.
 GROUND = (
-    *("atomic", "checks", "config", "console", "errors"),
-    *("json_files", "labels", "processes", "text_files", "version"),
+    *("atomic", "checks", "config", "console", "earlier_formats", "errors"),
+    *("json_files", "processes", "text_files", "version"),
 )
 ORDER = (
     ("cli",),

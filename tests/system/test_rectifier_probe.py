@@ -33,8 +33,8 @@ def test_a_training_of_each_kind_is_probed(
     assert re.match(rf".*rectifier={rectifier}; 2 unlabelled patients, 12 slices; ", printed)
     names = {
         "slice": "rectified",
-        "volume": "rectified, guidance 0.7, decoded 0.25, largest parts",
-        "components": "pseudo-label, largest parts",
+        "volume": "rectified, guidance 0.7, decoded 0.25, parts removed",
+        "components": "pseudo-label, parts removed",
     }
     number = r"[+-][\d.]+ \[[+-][\d.]+, [+-][\d.]+\]"
     changed = rf"D {number}   changed: [\d,]+ right, [\d,]+ wrong"

@@ -10,8 +10,6 @@ import pytest
 
 from diffrect.config import (
     CONFIG_FORMAT,
-    DIFFRECT_OF_FORMAT_2,
-    DIFFRECT_OF_FORMAT_3,
     Role,
     TrainConfig,
     config_from_dict,
@@ -21,6 +19,7 @@ from diffrect.config import (
     read_config,
     write_config,
 )
+from diffrect.earlier_formats import DIFFRECT_OF_FORMAT_2, DIFFRECT_OF_FORMAT_3
 from diffrect.errors import InputError
 from diffrect.methods.diffrect.options import REFERENCE, DiffRectOptions
 from diffrect.methods.registry import METHODS, complete, find_method, remembered, resolve

@@ -13,7 +13,6 @@ from diffrect.config import (
     Role,
     config_from_dict,
     config_to_dict,
-    earlier_options,
     names_with,
     read_config,
 )
@@ -21,6 +20,7 @@ from diffrect.data.choose_split import split_of
 from diffrect.data.fields import Fields
 from diffrect.data.store import Store
 from diffrect.distributed.locks import LOCK_FILE, LockedError, refuse_taken
+from diffrect.earlier_formats import earlier_options
 from diffrect.errors import InputError
 from diffrect.evaluation.evaluate import evaluate
 from diffrect.evaluation.scores_file import read_scores

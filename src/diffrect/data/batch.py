@@ -7,7 +7,7 @@ from torch import Tensor
 
 from diffrect.console import summary
 from diffrect.data.record import SliceIndex
-from diffrect.labels import IGNORED
+from diffrect.imaging.labels import IGNORED
 
 
 @dataclass(frozen=True)

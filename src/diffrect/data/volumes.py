@@ -14,8 +14,8 @@ from diffrect.data.packed import Packed, pack, stacked
 from diffrect.data.record import SliceIndex
 from diffrect.data.split import Split
 from diffrect.data.store import Store
+from diffrect.imaging.labels import IGNORED
 from diffrect.imaging.resample import Interpolation, to_network
-from diffrect.labels import IGNORED
 
 IMAGE_BYTES = 2**30  # of images that stay in memory, of those that were read last
 

@@ -27,8 +27,8 @@ from diffrect.evaluation.metrics import (
 from diffrect.evaluation.result import CaseScores, Evaluation, PackedLabels
 from diffrect.evaluation.scores_file import write_scores
 from diffrect.evaluation.summary import summarise
+from diffrect.imaging.labels import IGNORED
 from diffrect.inference.model import Model
-from diffrect.labels import IGNORED
 from diffrect.runs.folder import read_split
 from diffrect.runs.folds import SCORES_FILE, is_cross_validation
 from diffrect.runs.names import (

@@ -7,8 +7,9 @@ from inspect import isabstract
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from diffrect.checks import update_dataclass
-from diffrect.config import TrainConfig, earlier_options
+from diffrect.config import TrainConfig
 from diffrect.data.view_options import VIEW_PRESETS, ViewOptions
+from diffrect.earlier_formats import earlier_options
 from diffrect.errors import InputError
 from diffrect.networks.spec import NetworkSpec
 from diffrect.plugins.names import find_object

@@ -12,10 +12,10 @@ from diffrect.atomic import write_atomic
 from diffrect.console import summary
 from diffrect.errors import InputError
 from diffrect.imaging.geometry import turn_onto
+from diffrect.imaging.labels import IGNORED
 from diffrect.imaging.slicing import choose_slicing
 from diffrect.imaging.volume import Volume
 from diffrect.inference.arrays import Source
-from diffrect.labels import IGNORED
 from diffrect.reporting.charts import colour_class
 from diffrect.reporting.page import style_of_slices
 from diffrect.reporting.panels import Panel, PictureRow

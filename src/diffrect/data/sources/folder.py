@@ -23,8 +23,8 @@ from diffrect.data.sources.table import read_table
 from diffrect.data.split import Split
 from diffrect.errors import InputError
 from diffrect.imaging.label_codes import list_codes
+from diffrect.imaging.labels import IGNORED
 from diffrect.imaging.read import read_image, read_label
-from diffrect.labels import IGNORED
 
 
 class Folder:

@@ -18,6 +18,7 @@ from diffrect.console import summary
 from diffrect.data.splits.chosen import part_of
 from diffrect.data.store import Store
 from diffrect.errors import InputError
+from diffrect.imaging.labels import IGNORED
 from diffrect.imaging.resample import labels_from_logits, probabilities_from_logits
 from diffrect.imaging.slicing import Zoom
 from diffrect.inference.load import LoadedMethod, segmenter_of
@@ -25,7 +26,6 @@ from diffrect.inference.measures import entropy
 from diffrect.inference.rectifying.label_context import LabelContext
 from diffrect.inference.rectifying.label_rectifier import LabelRectifier, has_rectifier
 from diffrect.inference.segmenter import Segmenter, Slices
-from diffrect.labels import IGNORED
 from diffrect.networks.calibration import calibration_guidance
 from diffrect.networks.latent_rectifier import LatentRectifier
 from diffrect.networks.rectifier import Rectifier

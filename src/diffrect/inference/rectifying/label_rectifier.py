@@ -17,12 +17,12 @@ from torch import Tensor
 from diffrect.data.store import Store
 from diffrect.data.volumes import training_volumes
 from diffrect.errors import InputError
+from diffrect.imaging.labels import IGNORED
 from diffrect.imaging.resample import probabilities_from_logits, to_network
 from diffrect.imaging.slicing import Zoom
 from diffrect.inference.load import LoadedMethod, load_method, segmenter_of
 from diffrect.inference.rectifying.label_context import LabelContext, difference, one_hot
 from diffrect.inference.segmenter import Slices
-from diffrect.labels import IGNORED
 from diffrect.methods.base import Method
 from diffrect.methods.diffrect.largest_parts import LargestParts
 from diffrect.methods.diffrect.method import DiffRect

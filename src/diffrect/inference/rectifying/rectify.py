@@ -16,6 +16,7 @@ from diffrect.distributed.devices import find_device
 from diffrect.distributed.locks import sole_command
 from diffrect.distributed.ranks import together
 from diffrect.errors import InputError
+from diffrect.imaging.labels import IGNORED
 from diffrect.imaging.read import read_label
 from diffrect.imaging.slicing import choose_slicing
 from diffrect.imaging.volume import Volume
@@ -26,7 +27,6 @@ from diffrect.inference.outputs import Format, check_format, label_suffix
 from diffrect.inference.rectifying.label_rectifier import Guidance, LabelRectifier
 from diffrect.inference.rectifying.pairs import Pair, list_pairs
 from diffrect.inference.rectifying.rectified import RectifiedLabel, rectify_volume
-from diffrect.labels import IGNORED
 from diffrect.runs.names import Checkpoint
 
 

@@ -60,7 +60,7 @@ class DiffRectOptions:
     least_part: float = 0.5
     """Parts of a class that are at least this share of its largest one in a volume stay; 1 = only
     the largest. Of two large parts, the larger one is often the wrong one."""
-    joined_foreground: LargestPart = False
+    joined_foreground: LargestPart = "auto"
     """Whether `rectifier` = volume or components keeps only one connected 3-D part of all classes
     together, the one that holds most of them: always, never, or, with auto, if that part holds at
     least 95 % of the foreground of every labelled volume, as in a heart. It removes large errors
