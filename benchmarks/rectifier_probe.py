@@ -30,7 +30,7 @@ from diffrect.data.split import Split
 from diffrect.data.store import Store
 from diffrect.data.volumes import TrainingVolumes, training_volumes
 from diffrect.errors import InputError
-from diffrect.imaging.labels import IGNORED
+from diffrect.imaging.label_codes import IGNORED
 from diffrect.imaging.resample import to_network
 from diffrect.inference.load import load_method
 from diffrect.methods.diffrect.method import DiffRect

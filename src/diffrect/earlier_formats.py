@@ -62,9 +62,8 @@ def earlier_options(method: str, preset: str, version: int = 1) -> Mapping[str, 
     options: dict[str, Any] = {}
     if preset == "default":
         options.update(VIEWS_OF_FORMAT_4)
-    if method == "diffrect":
-        of_default = _DIFFRECT.get(version, DIFFRECT_OF_FORMAT_4)
-        options.update(of_default if preset == "default" else DIFFRECT_OF_FORMAT_4)
+        if method == "diffrect":
+            options.update(_DIFFRECT.get(version, DIFFRECT_OF_FORMAT_4))
     if version < 4 and preset == "reference":
         if method in _RIVALS_OF_FORMAT_3:
             options.update(_RIVALS_REFERENCE_OF_FORMAT_3)

@@ -17,7 +17,7 @@ from diffrect.data.sources import SOURCES, detect
 from diffrect.data.sources.base import SourceListing
 from diffrect.data.split import Split
 from diffrect.errors import InputError
-from diffrect.imaging.labels import IGNORED
+from diffrect.imaging.label_codes import IGNORED
 from support.tiny import scan, write_dataset_json, write_nifti
 
 DECATHLON = SOURCES["decathlon"]

@@ -16,7 +16,7 @@ from diffrect.data.sources import SOURCES, detect, find_source, list_cases
 from diffrect.data.sources.files import SCAN_SUFFIXES, image_stem
 from diffrect.data.store import Store
 from diffrect.errors import InputError
-from diffrect.imaging.labels import IGNORED
+from diffrect.imaging.label_codes import IGNORED
 from support.scans import write_series
 from support.tiny import scan, write_nifti
 

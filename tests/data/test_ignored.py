@@ -15,7 +15,7 @@ from diffrect.data.prepare import prepare
 from diffrect.data.store import Store
 from diffrect.evaluation.evaluate import evaluate
 from diffrect.evaluation.scores_table import scores_table
-from diffrect.imaging.labels import IGNORED
+from diffrect.imaging.label_codes import IGNORED
 from diffrect.methods.registry import resolve
 from diffrect.training.train import train
 from support.stubs import a_problem

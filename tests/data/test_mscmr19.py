@@ -11,7 +11,7 @@ from diffrect.data.source_options import SourceOptions
 from diffrect.data.sources import SOURCES, detect
 from diffrect.data.store import Store
 from diffrect.errors import InputError
-from diffrect.imaging.labels import IGNORED
+from diffrect.imaging.label_codes import IGNORED
 from support.tiny import scan, write_nifti
 
 SPACING = (0.75, 0.75, 5.0)

@@ -18,7 +18,7 @@ from diffrect.data.splits.words import describe_split
 from diffrect.data.store import Store
 from diffrect.data.volumes import training_volumes
 from diffrect.errors import InputError
-from diffrect.imaging.labels import IGNORED
+from diffrect.imaging.label_codes import IGNORED
 from support.tiny import scan, write_nifti
 
 

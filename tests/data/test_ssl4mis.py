@@ -14,7 +14,7 @@ from diffrect.data.sources import SOURCES
 from diffrect.data.sources.ssl4mis import Ssl4misCase
 from diffrect.data.split import Split
 from diffrect.errors import InputError
-from diffrect.imaging.labels import IGNORED
+from diffrect.imaging.label_codes import IGNORED
 from support.tiny import write_h5, write_ssl4mis
 
 

@@ -12,7 +12,7 @@ from diffrect.data.store import Store
 from diffrect.data.view_options import ViewOptions
 from diffrect.data.views import make_batch
 from diffrect.data.volumes import SliceImages, TrainingVolumes, training_volumes
-from diffrect.imaging.labels import IGNORED
+from diffrect.imaging.label_codes import IGNORED
 from diffrect.imaging.resample import to_network
 
 

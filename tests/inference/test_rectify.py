@@ -14,7 +14,7 @@ from diffrect.config import TrainConfig
 from diffrect.data.store import Store
 from diffrect.errors import InputError, PartialFailure
 from diffrect.imaging.geometry import check_geometry, turn_onto
-from diffrect.imaging.labels import IGNORED
+from diffrect.imaging.label_codes import IGNORED
 from diffrect.imaging.read import read_image, read_label
 from diffrect.inference.load import LoadedMethod
 from diffrect.inference.model import Model

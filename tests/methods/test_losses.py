@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from diffrect.imaging.labels import IGNORED
+from diffrect.imaging.label_codes import IGNORED
 from diffrect.methods.losses import (
     complementary_loss,
     confidence_weight,

@@ -15,7 +15,7 @@ from diffrect.data.store import Store
 from diffrect.data.view_options import ViewOptions
 from diffrect.data.views import make_batch
 from diffrect.errors import InputError
-from diffrect.imaging.labels import IGNORED
+from diffrect.imaging.label_codes import IGNORED
 from diffrect.inference.load import load_method
 from diffrect.methods.base import Method, Problem
 from diffrect.methods.incl import INCL

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from diffrect.data.batch import Batch
-from diffrect.imaging.labels import IGNORED
+from diffrect.imaging.label_codes import IGNORED
 from diffrect.methods import abd, ad_mt, bcp, beta_fft, crossmatch, unimatch, unimatch_v2
 from diffrect.methods.consistency import with_boxes
 from diffrect.methods.losses import dice_loss

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from diffrect.data.batch import Batch
-from diffrect.imaging.labels import IGNORED
+from diffrect.imaging.label_codes import IGNORED
 from diffrect.methods import bcp, unimatch
 from diffrect.methods.incl import soft_dice_loss, transfer_loss
 from diffrect.methods.losses import confident_labels, dice_loss

@@ -18,7 +18,7 @@ from diffrect.data.view_options import ViewOptions
 from diffrect.data.volumes import TrainingVolumes
 from diffrect.earlier_formats import DIFFRECT_OF_FORMAT_2, DIFFRECT_OF_FORMAT_3
 from diffrect.errors import InputError
-from diffrect.imaging.labels import IGNORED
+from diffrect.imaging.label_codes import IGNORED
 from diffrect.inference.load import load_method
 from diffrect.methods.diffrect import volume_labels
 from diffrect.methods.diffrect.label_errors import ErrorOptions, random_grid, spoil, warp_labels

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from diffrect.errors import InputError
-from diffrect.imaging.labels import IGNORED
+from diffrect.imaging.label_codes import IGNORED
 from diffrect.imaging.volume import Volume
 from diffrect.reporting.show import Picture, show
 from support.tiny import write_nifti

@@ -15,7 +15,7 @@ from diffrect.data.batch import RawBatch
 from diffrect.data.prepare import prepare
 from diffrect.data.store import FORMAT_VERSION as STORE_VERSION
 from diffrect.data.store import Store
-from diffrect.earlier_formats import DIFFRECT_OF_FORMAT_2
+from diffrect.earlier_formats import DIFFRECT_OF_FORMAT_2, VIEWS_OF_FORMAT_4
 from diffrect.errors import InputError
 from diffrect.evaluation.evaluate import evaluate
 from diffrect.inference.load import load_method
@@ -61,9 +61,9 @@ def source(tmp_path: Path) -> Path:
 def test_a_checkpoint_without_an_option_has_the_value_from_before_it() -> None:
     held = TrainConfig(options={"teacher_decay": 0.5, "rectification_ramp": True})
     found = remembered(held).options
-    assert found == {**DIFFRECT_OF_FORMAT_2, **held.options}
+    assert found == {**DIFFRECT_OF_FORMAT_2, **VIEWS_OF_FORMAT_4, **held.options}
     assert DIFFRECT_OF_FORMAT_2.items() <= remembered(TrainConfig()).options.items()
-    assert remembered(TrainConfig(method="supervised")).options == {}
+    assert remembered(TrainConfig(method="supervised")).options == VIEWS_OF_FORMAT_4
 
 
 def test_the_versions_of_today() -> None:

@@ -19,7 +19,12 @@ from diffrect.config import (
     read_config,
     write_config,
 )
-from diffrect.earlier_formats import DIFFRECT_OF_FORMAT_2, DIFFRECT_OF_FORMAT_3
+from diffrect.earlier_formats import (
+    DIFFRECT_OF_FORMAT_2,
+    DIFFRECT_OF_FORMAT_3,
+    DIFFRECT_OF_FORMAT_4,
+    VIEWS_OF_FORMAT_4,
+)
 from diffrect.errors import InputError
 from diffrect.methods.diffrect.options import REFERENCE, DiffRectOptions
 from diffrect.methods.registry import METHODS, complete, find_method, remembered, resolve
@@ -192,11 +197,15 @@ def test_options_out_of_range_are_named(option: str, value: float) -> None:
 
 
 @pytest.mark.parametrize(
-    ("version", "then", "rectifier"),
-    [(2, DIFFRECT_OF_FORMAT_2, "slice"), (3, DIFFRECT_OF_FORMAT_3, "volume")],
+    ("version", "then", "rectifier", "weight"),
+    [
+        (2, DIFFRECT_OF_FORMAT_2, "slice", 1.0),
+        (3, DIFFRECT_OF_FORMAT_3, "volume", 1.0),
+        (4, DIFFRECT_OF_FORMAT_4, "volume", 0.0),
+    ],
 )
 def test_a_default_that_an_earlier_version_wrote_stays_what_it_was(
-    tmp_path: Path, version: int, then: Mapping[str, Any], rectifier: str
+    tmp_path: Path, version: int, then: Mapping[str, Any], rectifier: str, weight: float
 ) -> None:
     file = tmp_path / "config.yaml"
     now, before = f"format: {CONFIG_FORMAT}", f"format: {version}"
@@ -205,16 +214,18 @@ def test_a_default_that_an_earlier_version_wrote_stays_what_it_was(
     assert read_config(file).options == {"rectifier_interval": 3}
     file.write_text(written.replace(now, before))
     earlier = read_config(file)
-    assert earlier.options == {**then, "rectifier_interval": 3}
+    assert earlier.options == {**then, **VIEWS_OF_FORMAT_4, "rectifier_interval": 3}
     found = resolve(earlier).method_options
-    assert (found.rectifier, found.correction_weight) == (rectifier, 1.0)
+    assert (found.rectifier, found.correction_weight) == (rectifier, weight)
+    assert not found.joined_foreground
+    assert resolve(earlier).view_options.scale_range == 0
     assert read_config(file, as_written=True).options == {"rectifier_interval": 3}
     file.write_text("method: diffrect\n")  # by hand
     assert read_config(file).options == {}
     supervised = TrainConfig(method="supervised")
     write_config(supervised, file)
     file.write_text(file.read_text().replace(now, before))
-    assert read_config(file) == supervised
+    assert read_config(file) == replace(supervised, options={"scale_range": 0.0})
 
 
 def test_rivals_that_an_earlier_version_wrote_keep_their_views(tmp_path: Path) -> None:
@@ -224,7 +235,7 @@ def test_rivals_that_an_earlier_version_wrote_keep_their_views(tmp_path: Path) -
         assert resolve(now).view_options.geometry == "single"
         write_config(now, file)
         assert read_config(file) == now
-        file.write_text(file.read_text().replace("format: 4", "format: 3"))
+        file.write_text(file.read_text().replace(f"format: {CONFIG_FORMAT}", "format: 3"))
         views = resolve(read_config(file)).view_options
         assert views.geometry == "authors"
         assert views.eight_bit

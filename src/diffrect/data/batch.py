@@ -7,7 +7,7 @@ from torch import Tensor
 
 from diffrect.console import summary
 from diffrect.data.record import SliceIndex
-from diffrect.imaging.labels import IGNORED
+from diffrect.imaging.label_codes import IGNORED
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from diffrect.console import count
 from diffrect.errors import InputError
 from diffrect.imaging.geometry import check_geometry, turn_onto
 from diffrect.imaging.intensity import Intensity, scale
-from diffrect.imaging.labels import IGNORED
+from diffrect.imaging.label_codes import IGNORED
 from diffrect.imaging.slicing import THIRD_AXIS, Slicing
 from diffrect.imaging.volume import Volume
 

@@ -20,8 +20,7 @@ from diffrect.data.sources.ssl4mis import Ssl4misCase
 from diffrect.data.store import Store
 from diffrect.errors import InputError
 from diffrect.imaging.kinds import kind_of, suffix_of
-from diffrect.imaging.label_codes import list_codes
-from diffrect.imaging.labels import IGNORED
+from diffrect.imaging.label_codes import IGNORED, list_codes
 from diffrect.imaging.read import read_image, read_label
 from diffrect.imaging.volume import Volume
 

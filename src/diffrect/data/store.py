@@ -175,7 +175,7 @@ class Store:
     def label(self, case_id: str, index: int | None = None) -> np.ndarray:
         """Return the labels of one slice (H, W), or of all of them (Z, H, W); uint8 class codes.
 
-        Pixels that nobody has annotated are `diffrect.imaging.labels.IGNORED`.
+        Pixels that nobody has annotated are `diffrect.imaging.label_codes.IGNORED`.
 
         Args:
             case_id: the case.

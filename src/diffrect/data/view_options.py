@@ -35,7 +35,7 @@ class ViewOptions:
     """Largest rotation of the weak view, in degrees either way, if `geometry` is single."""
     rotation_probability: float = 1.0
     """Probability that a slice without a quarter turn is rotated, if `geometry` is single."""
-    scale_range: float = 0.0
+    scale_range: float = 0.25
     """Largest natural logarithm of the factor by which the weak view is enlarged or shrunk about
     its centre, if `geometry` is single: 0.25 is up to 28 %. Each axis differs by up to a fifth of
     it."""
@@ -87,7 +87,8 @@ VIEW_PRESETS: Mapping[str, Mapping[str, Any]] = {
         "interpolation": "nearest",
         "eight_bit": True,
         "geometry": "authors",
-        "turn_probability": 0.5,  # with geometry=single
+        "scale_range": 0.0,  # this and the next are read with geometry=single
+        "turn_probability": 0.5,
         "jitter_low": 1.0,
         "jitter_high": 1.1,
         "jitter_probability": 0.5,

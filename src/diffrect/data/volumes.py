@@ -14,7 +14,7 @@ from diffrect.data.packed import Packed, pack, stacked
 from diffrect.data.record import SliceIndex
 from diffrect.data.split import Split
 from diffrect.data.store import Store
-from diffrect.imaging.labels import IGNORED
+from diffrect.imaging.label_codes import IGNORED
 from diffrect.imaging.resample import Interpolation, to_network
 
 IMAGE_BYTES = 2**30  # of images that stay in memory, of those that were read last

@@ -27,7 +27,7 @@ from diffrect.evaluation.metrics import (
 from diffrect.evaluation.result import CaseScores, Evaluation, PackedLabels
 from diffrect.evaluation.scores_file import write_scores
 from diffrect.evaluation.summary import summarise
-from diffrect.imaging.labels import IGNORED
+from diffrect.imaging.label_codes import IGNORED
 from diffrect.inference.model import Model
 from diffrect.runs.folder import read_split
 from diffrect.runs.folds import SCORES_FILE, is_cross_validation

@@ -24,7 +24,7 @@ from diffrect.evaluation.surfaces import (
     find_surfaces,
     surface_distances,
 )
-from diffrect.imaging.labels import IGNORED
+from diffrect.imaging.label_codes import IGNORED
 
 Labels = npt.NDArray[np.integer]
 """Class codes; 0 is the background, `IGNORED` is not annotated."""

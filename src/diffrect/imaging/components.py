@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterator
 import numpy as np
 from scipy import ndimage
 
-from diffrect.imaging.labels import IGNORED
+from diffrect.imaging.label_codes import IGNORED
 
 
 def keep_largest_components(

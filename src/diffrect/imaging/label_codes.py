@@ -1,4 +1,4 @@
-"""Label codes as files hold them -> whole numbers -> class codes."""
+"""Label codes as files hold them -> whole numbers -> class codes, and the one that is no class."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -9,6 +9,13 @@ import numpy as np
 from diffrect.errors import InputError
 from diffrect.imaging.volume import Volume
 
+IGNORED = 255
+"""Label of pixels that nobody annotated; excluded from every loss and metric.
+
+Class codes are uint8 and stop at 254, so 255 is free.
+"""
+IGNORED_NAMES = ("ignore", "ignored")
+"""Names that a data set's list of classes may give it."""
 _ROUNDING = 0.01  # of codes that passed through fractions; interpolated ones differ by more
 _HIGHEST = 2**53  # float64 holds all whole numbers up to here
 _HIGHEST_IN_TABLE = 65535

@@ -35,7 +35,7 @@ from diffrect.checks import at_least, within
 from diffrect.data.batch import Batch
 from diffrect.data.view_options import OLDER_SSL4MIS_VIEWS, ViewOptions
 from diffrect.data.views import random_boxes
-from diffrect.imaging.labels import IGNORED
+from diffrect.imaging.label_codes import IGNORED
 from diffrect.methods.base import Problem, Update, move_average
 from diffrect.methods.bcp import BCP, BCPOptions, Pasted, random_mask
 from diffrect.methods.losses import dice_loss

@@ -33,7 +33,7 @@ from torch import Tensor, nn
 from diffrect.checks import at_least, within
 from diffrect.data.batch import Batch
 from diffrect.data.view_options import OLDER_SSL4MIS_VIEWS
-from diffrect.imaging.labels import IGNORED
+from diffrect.imaging.label_codes import IGNORED
 from diffrect.methods.base import Method, Problem, Update, make_teacher, move_average
 from diffrect.methods.consistency import TeacherOptions, with_boxes
 from diffrect.methods.losses import cross_entropy_dice, dice_loss

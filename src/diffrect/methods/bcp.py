@@ -32,7 +32,7 @@ from diffrect.checks import within
 from diffrect.data.batch import Batch
 from diffrect.data.view_options import OLDER_SSL4MIS_VIEWS
 from diffrect.imaging.components import keep_largest_components
-from diffrect.imaging.labels import IGNORED
+from diffrect.imaging.label_codes import IGNORED
 from diffrect.methods.base import Method, Problem, Update, make_teacher, move_average
 from diffrect.methods.losses import cross_entropy_dice
 

@@ -28,7 +28,7 @@ from torch.optim import Optimizer
 
 from diffrect.checks import within
 from diffrect.data.batch import Batch
-from diffrect.imaging.labels import IGNORED
+from diffrect.imaging.label_codes import IGNORED
 from diffrect.methods.base import Method, Update
 from diffrect.methods.losses import confident_labels, cross_entropy_dice, dice_loss
 from diffrect.methods.unimatch import REFERENCE_VIEWS, VIEWS, perturb_features

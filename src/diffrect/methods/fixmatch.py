@@ -34,7 +34,7 @@ from torch import Tensor
 
 from diffrect.checks import within
 from diffrect.data.batch import Batch
-from diffrect.imaging.labels import IGNORED
+from diffrect.imaging.label_codes import IGNORED
 from diffrect.methods.base import Problem, Update, make_teacher
 from diffrect.methods.consistency import ConsistencyOptions, MayHaveTeacher
 from diffrect.methods.losses import (

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from diffrect.distributed.sums import shared_mean, shared_sum
-from diffrect.imaging.labels import IGNORED
+from diffrect.imaging.label_codes import IGNORED
 
 
 def dice_loss(probabilities: Tensor, target: Tensor) -> Tensor:

@@ -34,7 +34,7 @@ from torch.nn import functional as F
 from diffrect.checks import within
 from diffrect.data.batch import Batch
 from diffrect.data.view_options import OLDER_SSL4MIS_VIEWS
-from diffrect.imaging.labels import IGNORED
+from diffrect.imaging.label_codes import IGNORED
 from diffrect.methods.base import Method, Update
 from diffrect.methods.losses import (
     confident_labels,

@@ -28,7 +28,7 @@ from torch import Tensor
 
 from diffrect.checks import within
 from diffrect.data.batch import Batch
-from diffrect.imaging.labels import IGNORED
+from diffrect.imaging.label_codes import IGNORED
 from diffrect.methods.base import Method, Problem, Update, make_teacher, move_average
 from diffrect.methods.losses import (
     confident_labels,

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from diffrect.imaging.labels import IGNORED
+from diffrect.imaging.label_codes import IGNORED
 
 MARGIN = 12.0  # mm around everything that is labelled
 

@@ -13,7 +13,7 @@ from diffrect.data.store import Store
 from diffrect.errors import InputError
 from diffrect.evaluation.metrics import METRICS
 from diffrect.evaluation.result import CaseScores, Evaluation
-from diffrect.imaging.labels import IGNORED
+from diffrect.imaging.label_codes import IGNORED
 from diffrect.reporting.agreement_charts import volume_panels
 from diffrect.reporting.cases import (
     case_table,

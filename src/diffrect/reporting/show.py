@@ -12,7 +12,7 @@ from diffrect.atomic import write_atomic
 from diffrect.console import summary
 from diffrect.errors import InputError
 from diffrect.imaging.geometry import turn_onto
-from diffrect.imaging.labels import IGNORED
+from diffrect.imaging.label_codes import IGNORED
 from diffrect.imaging.slicing import choose_slicing
 from diffrect.imaging.volume import Volume
 from diffrect.inference.arrays import Source

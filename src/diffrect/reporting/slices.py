@@ -10,7 +10,7 @@ import numpy as np
 from markupsafe import Markup
 from PIL import Image
 
-from diffrect.imaging.labels import IGNORED
+from diffrect.imaging.label_codes import IGNORED
 from diffrect.reporting.charts import colour_class
 from diffrect.reporting.panels import Box, PictureRow, crop_square, intensity_window
 from diffrect.reporting.svg import element, number

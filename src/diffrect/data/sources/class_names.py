@@ -9,7 +9,7 @@ from typing import Any
 
 from diffrect.checks import regular_file
 from diffrect.errors import InputError
-from diffrect.imaging.labels import IGNORED_NAMES
+from diffrect.imaging.label_codes import IGNORED_NAMES
 from diffrect.text_files import LONGEST_YAML, parse_yaml, read_text
 
 # Code, red, green, blue, opacity, visibility, visibility in 3-D, name.

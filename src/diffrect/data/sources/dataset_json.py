@@ -26,7 +26,7 @@ from diffrect.data.sources.files import (
     path_inside,
 )
 from diffrect.errors import InputError
-from diffrect.imaging.labels import IGNORED, IGNORED_NAMES
+from diffrect.imaging.label_codes import IGNORED, IGNORED_NAMES
 
 Given = TypeVar("Given")
 

@@ -22,8 +22,7 @@ from diffrect.data.sources.found_codes import (
 from diffrect.data.sources.table import read_table
 from diffrect.data.split import Split
 from diffrect.errors import InputError
-from diffrect.imaging.label_codes import list_codes
-from diffrect.imaging.labels import IGNORED
+from diffrect.imaging.label_codes import IGNORED, list_codes
 from diffrect.imaging.read import read_image, read_label
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from diffrect.data.sources.class_names import read_class_names
 from diffrect.errors import InputError
-from diffrect.imaging.labels import IGNORED
+from diffrect.imaging.label_codes import IGNORED
 
 MOST_CODES = 256
 

@@ -19,7 +19,7 @@ from diffrect.data.sources.base import NO_OPTIONS, OnProblem, Source, SourceList
 from diffrect.data.sources.files import FileCase, passed_over, walk_files
 from diffrect.data.split import Split
 from diffrect.errors import InputError
-from diffrect.imaging.labels import IGNORED
+from diffrect.imaging.label_codes import IGNORED
 
 _NAME = re.compile(
     r"(?P<scan>(?P<patient>(?:subject|patient)_?\d+)_(?:DE|LGE))"

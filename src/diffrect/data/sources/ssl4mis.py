@@ -39,8 +39,7 @@ from diffrect.errors import InputError
 from diffrect.imaging.decoders.guard import guarded
 from diffrect.imaging.decoders.hdf5 import EXPECTED, read_arrays
 from diffrect.imaging.kinds import visible
-from diffrect.imaging.label_codes import map_codes, whole_numbers
-from diffrect.imaging.labels import IGNORED
+from diffrect.imaging.label_codes import IGNORED, map_codes, whole_numbers
 from diffrect.imaging.volume import Volume
 
 _FEW_GAPS = 5

@@ -18,7 +18,7 @@ from diffrect.console import summary
 from diffrect.data.splits.chosen import part_of
 from diffrect.data.store import Store
 from diffrect.errors import InputError
-from diffrect.imaging.labels import IGNORED
+from diffrect.imaging.label_codes import IGNORED
 from diffrect.imaging.resample import labels_from_logits, probabilities_from_logits
 from diffrect.imaging.slicing import Zoom
 from diffrect.inference.load import LoadedMethod, segmenter_of

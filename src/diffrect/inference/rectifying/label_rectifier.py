@@ -17,7 +17,7 @@ from torch import Tensor
 from diffrect.data.store import Store
 from diffrect.data.volumes import training_volumes
 from diffrect.errors import InputError
-from diffrect.imaging.labels import IGNORED
+from diffrect.imaging.label_codes import IGNORED
 from diffrect.imaging.resample import probabilities_from_logits, to_network
 from diffrect.imaging.slicing import Zoom
 from diffrect.inference.load import LoadedMethod, load_method, segmenter_of

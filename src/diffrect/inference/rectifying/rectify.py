@@ -16,7 +16,7 @@ from diffrect.distributed.devices import find_device
 from diffrect.distributed.locks import sole_command
 from diffrect.distributed.ranks import together
 from diffrect.errors import InputError
-from diffrect.imaging.labels import IGNORED
+from diffrect.imaging.label_codes import IGNORED
 from diffrect.imaging.read import read_label
 from diffrect.imaging.slicing import choose_slicing
 from diffrect.imaging.volume import Volume

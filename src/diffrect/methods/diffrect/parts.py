@@ -5,7 +5,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from diffrect.imaging.labels import IGNORED
+from diffrect.imaging.label_codes import IGNORED
 from diffrect.methods import losses
 from diffrect.methods.base import Update
 from diffrect.methods.diffrect.options import DiffRectOptions

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from diffrect.data.batch import Batch
 from diffrect.distributed.sums import shared_mean
-from diffrect.imaging.labels import IGNORED
+from diffrect.imaging.label_codes import IGNORED
 from diffrect.methods.base import Update
 from diffrect.methods.diffrect.options import DiffRectOptions
 from diffrect.methods.diffrect.parts import (

@@ -19,7 +19,7 @@ from diffrect.data.batch import Batch
 from diffrect.data.packed import Packed, pack
 from diffrect.data.volumes import TrainingVolumes
 from diffrect.distributed.ranks import joined
-from diffrect.imaging.labels import IGNORED
+from diffrect.imaging.label_codes import IGNORED
 from diffrect.methods.diffrect.label_errors import warp_labels
 from diffrect.methods.diffrect.largest_parts import LargestPart, LargestParts
 

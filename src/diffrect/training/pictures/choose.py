@@ -8,7 +8,7 @@ import numpy as np
 from diffrect.data.record import SliceIndex
 from diffrect.data.splits.blocks import Block
 from diffrect.data.store import Store
-from diffrect.imaging.labels import IGNORED
+from diffrect.imaging.label_codes import IGNORED
 
 Item = TypeVar("Item")
 

@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from diffrect.evaluation.colours import class_colour
-from diffrect.imaging.labels import IGNORED
+from diffrect.imaging.label_codes import IGNORED
 
 SIDE = 128  # pixels of a panel
 GAP = 4
