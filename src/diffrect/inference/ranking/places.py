@@ -91,7 +91,7 @@ def ranked_slices(
 
     Args:
         doubts: what the model makes of the candidates' cases.
-        by: see `rank`; where it is no measure, the mean rank of all measures counts.
+        by: see `rank`; where it is no measure, the mean percentile of all measures counts.
         ranks: the ranks of these patients.
     """
     names = list(doubts[0].doubts)
