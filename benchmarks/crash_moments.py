@@ -12,7 +12,8 @@ from diffrect.comparison import cell
 from diffrect.comparison.report import report
 from diffrect.data.preparation import write_case
 from diffrect.runs import log
-from diffrect.training import saving, trainer, validation
+from diffrect.training import loop, validation
+from diffrect.training.checkpoints import saving
 
 
 def die() -> None:
@@ -63,8 +64,8 @@ MOMENTS: dict[str, Callable[[int], None]] = {
     "before a file gets its name": lambda n: die_at(Path, "replace", n),
     "after a file got its name": lambda n: die_at(Path, "replace", n, after=True),
     "in a line of metrics.jsonl": die_in_a_line,
-    "before a validation": lambda n: die_at(trainer, "validate", n),
-    "after a validation": lambda n: die_at(trainer, "validate", n, after=True),
+    "before a validation": lambda n: die_at(loop, "validate", n),
+    "after a validation": lambda n: die_at(loop, "validate", n, after=True),
     "in a validation": lambda n: die_at(validation, "case_dice", n),
     "before a checkpoint": lambda n: die_at(saving, "save_checkpoint", n),
     "between two checkpoints": lambda n: die_at(saving, "save_checkpoint", n, after=True),

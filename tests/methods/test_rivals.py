@@ -22,6 +22,7 @@ from diffrect.methods.incl import INCL
 from diffrect.methods.registry import METHODS, complete, find_method, resolve
 from diffrect.runs.checkpoint import checkpoint_path, load_checkpoint, save_checkpoint
 from diffrect.runs.resume import TrainingState
+from diffrect.training.checkpoints.state import restore, state_of
 from diffrect.training.train import Trainer, train
 from support.stubs import a_problem
 
@@ -94,9 +95,9 @@ def test_resumed_equals_uninterrupted(name: str, store: Store, tmp_path: Path) -
     for step in range(3):
         whole.iteration(whole.batches[step])
         if step == 1:
-            save_checkpoint(whole.state().to_dict(), path)
+            save_checkpoint(state_of(whole).to_dict(), path)
     halves = trainer()
-    halves.load(TrainingState.from_dict(load_checkpoint(path)))
+    restore(halves, TrainingState.from_dict(load_checkpoint(path)))
     assert halves.step == 2
     predictor = halves.method.predictor.state_dict()
     loaded = load_method(tmp_path).method.predictor.state_dict()

@@ -14,6 +14,7 @@ from diffrect.data.store import Store
 from diffrect.errors import InputError
 from diffrect.runs.checkpoint import checkpoint_path, load_checkpoint
 from diffrect.runs.resume import TrainingState, load_training
+from diffrect.training.checkpoints.state import restore
 from diffrect.training.trainer import Trainer
 
 State = dict[str, Any]
@@ -154,7 +155,7 @@ def test_a_state_of_other_values_is_refused_by_name(
     change(state)
     torch.save(state, path)
     with pytest.raises(InputError) as caught:
-        trainer.load(load_training(path, store))
+        restore(trainer, load_training(path, store))
     assert re.fullmatch(f"{path}: (expected )?{message}", str(caught.value)), caught.value
 
 
@@ -163,7 +164,7 @@ def test_the_state_of_a_training_is_taken_whole(
 ) -> None:
     path = checkpoint_path(tiny_run, "last")
     state = load_training(path, store)
-    trainer.load(state)
+    restore(trainer, state)
     assert trainer.step == state.step == read_config(tiny_run / "config.yaml").iterations
     assert load_checkpoint(path).keys() == {"format", *state.to_dict()}
     assert TrainingState.from_dict(state.to_dict()) == state

@@ -12,21 +12,21 @@ import torch
 
 import diffrect.training.train as module
 from diffrect.config import TrainConfig
-from diffrect.training.monitor import Monitor
-from diffrect.training.stop import StopRequest
 
 
 def main(store: Path, run: Path, folder: Path) -> None:
-    class SavesItself(module.Trainer):  # type: ignore[misc, name-defined]
-        def fit(self, bar: Monitor, stop: StopRequest) -> None:
-            rank = self.fabric.global_rank
-            stop.requested = rank == 1
+    class SavesItself(module.Loop):  # type: ignore[misc, name-defined]
+        def fit(self) -> None:
+            trainer = self.trainer
+            rank = trainer.fabric.global_rank
+            self.stop.requested = rank == 1
             try:
-                super().fit(bar, stop)
+                super().fit()
             finally:
-                torch.save({"step": self.step, **self.method.state_dict()}, folder / f"{rank}.pt")
+                held = {"step": trainer.step, **trainer.method.state_dict()}
+                torch.save(held, folder / f"{rank}.pt")
 
-    module.Trainer = SavesItself
+    module.Loop = SavesItself
     # Every part of a training that sees whole volumes works in the first iteration.
     options = {"rectifier": "volume", "relabel_from": 0.0, "rectify_from": 0}
     options |= {"consistency_target": "rectified"}

@@ -23,6 +23,7 @@ from diffrect.errors import InputError
 from diffrect.methods.registry import resolve
 from diffrect.runs.checkpoint import checkpoint_path
 from diffrect.runs.resume import load_training
+from diffrect.training.checkpoints.state import restore
 from diffrect.training.trainer import Trainer
 from support.fake_cells import write_cell
 from support.nonsense import make_places, option_lines, outcome_of, spoilt, spoilt_state
@@ -149,5 +150,5 @@ def test_nonsense_in_a_checkpoint_is_explained() -> None:
     refused = 0
     for _ in range(TRIES):
         torch.save(spoilt_state(content, draw), path)
-        refused += explained(lambda file: trainer.load(load_training(file, store)), path)
+        refused += explained(lambda file: restore(trainer, load_training(file, store)), path)
     assert TRIES / 2 < refused < TRIES

@@ -17,6 +17,7 @@ from diffrect.data.splits.blocks import Block
 from diffrect.data.store import Store
 from diffrect.evaluation.colours import class_colour
 from diffrect.methods.registry import complete
+from diffrect.training.loop import open_album
 from diffrect.training.pictures.album import PSEUDO_LABELS, VALIDATION, Album
 from diffrect.training.pictures.choose import choose_by_label, choose_middle, spread
 from diffrect.training.pictures.draw import (
@@ -121,23 +122,23 @@ def test_looking_changes_nothing_that_training_knows(
     sizes = {"size": 32, "iterations": 4, "batch_labelled": 2, "batch_unlabelled": 2}
     config = complete(TrainConfig(**sizes, options=options, log_images=3))  # type: ignore[arg-type]
     trainer = Trainer(store, tmp_path, config, split_of(store, config))
-    trainer.open_album()
-    assert trainer.album is not None
+    album = open_album(trainer)
+    assert album is not None
     trainer.iteration(trainer.batches[0])
     trainer.method.train()
     before = {name: value.clone() for name, value in tensors(trainer).items()}
     modes = [module.training for module in trainer.method.modules()]
     random = torch.get_rng_state()
     for block in trainer.scored:
-        trainer.album.look(block, np.ones((3, 26, 22), np.uint8))
-    drawn = trainer.album.pictures(trainer.method, trainer.step)
+        album.look(block, np.ones((3, 26, 22), np.uint8))
+    drawn = album.pictures(trainer.method, trainer.step)
     assert drawn.keys() == {VALIDATION, PSEUDO_LABELS}
-    assert trainer.album.drawing
+    assert album.drawing
     assert same(before, tensors(trainer))
     assert torch.equal(random, torch.get_rng_state())
     assert modes == [module.training for module in trainer.method.modules()]
     # The same state gives the same picture; what was seen is forgotten.
-    again = trainer.album.pictures(trainer.method, trainer.step)
+    again = album.pictures(trainer.method, trainer.step)
     assert again.keys() == {PSEUDO_LABELS}
     assert (again[PSEUDO_LABELS] == drawn[PSEUDO_LABELS]).all()
 
@@ -151,9 +152,9 @@ def test_a_rectifier_shows_nothing_before_it_corrects(store: Store, tmp_path: Pa
     sizes = {"size": 32, "iterations": 4, "batch_labelled": 2, "batch_unlabelled": 2}
     config = complete(TrainConfig(**sizes))  # type: ignore[arg-type]
     trainer = Trainer(store, tmp_path, config, split_of(store, config))
-    trainer.open_album()
-    assert trainer.album is not None
-    assert trainer.album.pictures(trainer.method, 0) == {}
+    album = open_album(trainer)
+    assert album is not None
+    assert album.pictures(trainer.method, 0) == {}
 
 
 def test_a_picture_that_cannot_be_drawn_costs_no_training(

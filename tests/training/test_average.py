@@ -19,6 +19,7 @@ from diffrect.methods.registry import complete
 from diffrect.runs.checkpoint import checkpoint_path, load_checkpoint, save_checkpoint
 from diffrect.runs.resume import TrainingState
 from diffrect.training.average import Candidates
+from diffrect.training.checkpoints.state import restore, state_of
 from diffrect.training.train import Trainer, train
 from support.runs import lines
 
@@ -64,10 +65,10 @@ def test_it_changes_no_training_and_resumes(method: str, store: Store, tmp_path:
         if step == 1:
             assert whole.candidates is not None
             whole.candidates.judge({"student": 0.25, "average": 0.5}, 2)
-            save_checkpoint(whole.state().to_dict(), path)
+            save_checkpoint(state_of(whole).to_dict(), path)
     assert same(plain.method.state_dict(), whole.method.state_dict())
-    assert plain.state().average == {}
-    halves.load(TrainingState.from_dict(load_checkpoint(path)))
+    assert state_of(plain).average == {}
+    restore(halves, TrainingState.from_dict(load_checkpoint(path)))
     halves.iteration(halves.batches[2])
     assert same(average_of(halves), average_of(whole))
     assert halves.candidates is not None

@@ -18,6 +18,7 @@ from diffrect.runs.checkpoint import checkpoint_path, load_checkpoint
 from diffrect.training.loggers.memory import remember_sent, remembered
 from diffrect.training.loggers.names import Wanted, check_packages, parse_loggers
 from diffrect.training.loggers.opening import check_loggers
+from diffrect.training.loop import Loop
 from diffrect.training.train import train
 from diffrect.training.trainer import Trainer
 from support.fake_loggers import FakeMLflow, FakeWandb, OwnLogger
@@ -170,14 +171,14 @@ def test_every_logger_gets_everything_and_changes_nothing(
 def died_after_report(validate: Any, step: int) -> Any:
     """A validation after which the power fails, once it is reported and before it is saved."""
 
-    def once(trainer: Trainer, monitor: Any, stop: Any) -> None:
-        if trainer.step == step:
+    def once(loop: Loop) -> None:
+        if loop.trainer.step == step:
 
             def save(*_: Any) -> None:
                 raise ZeroDivisionError("the power went")
 
-            trainer.saver.save = save  # type: ignore[method-assign]
-        validate(trainer, monitor, stop)
+            loop.trainer.saver.save = save  # type: ignore[method-assign]
+        validate(loop)
 
     return once
 
@@ -194,7 +195,7 @@ def test_a_resumed_training_continues_its_loggers(
     run = tmp_path / "run"
     with monkeypatch.context() as patch:
         # Dice may rise or not; `last` of the first validation is saved, nothing of the second.
-        patch.setattr(Trainer, "validate", died_after_report(Trainer.validate, step=4))
+        patch.setattr(Loop, "validate", died_after_report(Loop.validate, step=4))
         with pytest.raises(ZeroDivisionError):
             train(store.path, run, config, progress=False)
     (there,) = mlflow.runs.values()
@@ -221,7 +222,7 @@ def test_nothing_is_sent_twice_after_two_cuts(
     config = replace(CONFIG, logger="mlflow", log_images=0, validate_every=1)
     run, iteration = tmp_path / "run", Trainer.iteration
     with monkeypatch.context() as patch:
-        patch.setattr(Trainer, "validate", died_after_report(Trainer.validate, step=3))
+        patch.setattr(Loop, "validate", died_after_report(Loop.validate, step=3))
         with pytest.raises(ZeroDivisionError):
             train(store.path, run, config, progress=False)
     with monkeypatch.context() as patch:
@@ -239,7 +240,7 @@ def test_a_logger_that_joins_later_gets_what_was_before(
 ) -> None:
     run, config = tmp_path / "run", replace(CONFIG, logger="none")
     with monkeypatch.context() as patch:
-        patch.setattr(Trainer, "validate", died_after_report(Trainer.validate, step=4))
+        patch.setattr(Loop, "validate", died_after_report(Loop.validate, step=4))
         with pytest.raises(ZeroDivisionError):
             train(store.path, run, config, progress=False)
     later = replace(config, logger="csv,mlflow,tensorboard")

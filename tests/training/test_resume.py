@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-import diffrect.training.saving as saving_module
+import diffrect.training.checkpoints.saving as saving_module
 import diffrect.training.train as train_module
 import diffrect.training.trainer as trainer_module
 from diffrect.atomic import write_atomic

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 
-import diffrect.training.saving as saving_module
+import diffrect.training.checkpoints.saving as saving_module
 from diffrect.atomic import write_atomic
 from diffrect.cli import main as cli
 from diffrect.config import TrainConfig
@@ -22,7 +22,8 @@ from diffrect.inference.load import load_method
 from diffrect.methods.diffrect.method import DiffRect
 from diffrect.methods.registry import complete
 from diffrect.runs.checkpoint import checkpoint_path, load_checkpoint
-from diffrect.training.saving import Saver, copied
+from diffrect.training.checkpoints.saving import Saver, copied
+from diffrect.training.checkpoints.state import model_of, state_of
 from diffrect.training.train import train
 from diffrect.training.trainer import Trainer
 from support.runs import lines, same
@@ -176,7 +177,7 @@ def test_the_room_that_a_diffrect_run_takes(store: Store, tmp_path: Path, preset
             parameter.grad = torch.zeros_like(parameter)
         optimizer.step()
     for _ in range(2):
-        trainer.saver.save(trainer.state(), {"best": trainer.model_state()})
+        trainer.saver.save(state_of(trainer), {"best": model_of(trainer)})
     trainer.saver.wait()
     files = {path.name: path.stat().st_size for path in (tmp_path / "checkpoints").iterdir()}
     assert files.keys() == {"last.pt", "best.pt"}

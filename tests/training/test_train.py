@@ -30,6 +30,7 @@ from diffrect.methods.registry import complete
 from diffrect.methods.supervised import Supervised
 from diffrect.runs.checkpoint import checkpoint_path, load_checkpoint, save_checkpoint
 from diffrect.runs.resume import TrainingState
+from diffrect.training.checkpoints.state import restore, state_of
 from diffrect.training.stop import StopRequest
 from diffrect.training.train import Trainer, train
 from diffrect.training.validation import summarise_dice
@@ -163,8 +164,8 @@ def test_the_loss_scale_is_part_of_the_state(store: Store, tmp_path: Path) -> No
         trainer.fabric.strategy.precision = MixedPrecision("16-mixed", "cpu", scaler)
         trainers.append(trainer)
     path = tmp_path / "last.pt"
-    save_checkpoint(trainers[0].state().to_dict(), path)
-    trainers[1].load(TrainingState.from_dict(load_checkpoint(path)))
+    save_checkpoint(state_of(trainers[0]).to_dict(), path)
+    restore(trainers[1], TrainingState.from_dict(load_checkpoint(path)))
     assert trainers[1].fabric.strategy.precision.scaler.get_scale() == 4.0
 
 

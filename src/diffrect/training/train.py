@@ -31,10 +31,12 @@ from diffrect.runs.names import CONFIG_FILE, PROFILE_FOLDER, SPLIT_FILE
 from diffrect.runs.plugins import check_named_by_run, remember_plugins, warn_of_changes
 from diffrect.runs.resume import check_same_training, has_state, newest_state
 from diffrect.runs.saved import saved_config
+from diffrect.training.checkpoints.state import restore
 from diffrect.training.forecast import Forecast
 from diffrect.training.header import announce
 from diffrect.training.interval import with_interval
 from diffrect.training.loggers.opening import check_loggers
+from diffrect.training.loop import Loop
 from diffrect.training.monitor import Monitor
 from diffrect.training.profiling import StepProfiler
 from diffrect.training.stop import StopRequest
@@ -180,7 +182,7 @@ def _resumed(store: Store, run: Path, config: TrainConfig) -> Trainer:
         every = state.config.validation_interval
     resumed = replace(config, options=options, validate_every=every)
     trainer = Trainer(store, run, resumed, state.split)
-    trainer.load(state)
+    restore(trainer, state)
     return trainer
 
 
@@ -190,7 +192,7 @@ def _fit(trainer: Trainer, progress: bool, profile: bool) -> None:
     forecast = Forecast(config, trainer.step, fabric.device)
     monitor = Monitor(run, config, trainer.step, progress, fabric, forecast)
     with monitor, workers_explained(config.workers), StopRequest() as stop, ExitStack() as extras:
+        profiler = None
         if profile and fabric.is_global_zero:
-            profiler = StepProfiler(run / PROFILE_FOLDER, fabric.device)
-            trainer.profiler = extras.enter_context(profiler)
-        trainer.fit(monitor, stop)
+            profiler = extras.enter_context(StepProfiler(run / PROFILE_FOLDER, fabric.device))
+        Loop(trainer, monitor, stop, profiler).fit()

@@ -24,7 +24,8 @@ from diffrect.imaging.slicing import Zoom
 from diffrect.inference.load import LoadedMethod, segmenter_of
 from diffrect.inference.measures import entropy
 from diffrect.inference.rectifying.label_context import LabelContext
-from diffrect.inference.rectifying.label_rectifier import LabelRectifier, has_rectifier
+from diffrect.inference.rectifying.label_rectifier import LabelRectifier
+from diffrect.inference.rectifying.learnt import has_rectifier
 from diffrect.inference.segmenter import Segmenter, Slices
 from diffrect.networks.calibration import calibration_guidance
 from diffrect.networks.latent_rectifier import LatentRectifier

@@ -16,7 +16,7 @@ from diffrect.data.store import Store
 from diffrect.imaging.slicing import Zoom
 from diffrect.inference.load import LoadedMethod, load_method, segmenter_of
 from diffrect.inference.pseudo_labels.labeller import PseudoLabeller
-from diffrect.inference.rectifying.label_rectifier import has_rectifier
+from diffrect.inference.rectifying.learnt import has_rectifier
 from diffrect.inference.segmenter import Slices
 from diffrect.methods.base import Method
 from diffrect.networks.folding import for_prediction

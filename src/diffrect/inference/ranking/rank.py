@@ -1,6 +1,6 @@
 """A run and a store in, the order in which its unlabelled patients are worth annotating out."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,17 +16,15 @@ from diffrect.errors import InputError
 from diffrect.imaging.resample import probabilities_from_logits
 from diffrect.inference.measures import entropy
 from diffrect.inference.model import Model
-from diffrect.inference.ranking.deepest import distances
-from diffrect.inference.ranking.doubt import CaseDoubt, Doubter, pooled_share
+from diffrect.inference.ranking.doubt import Doubter
 from diffrect.inference.ranking.opinions import opinions_of
-from diffrect.inference.ranking.order import Choice, by_value, cover, k_centre, percentiles
+from diffrect.inference.ranking.places import ranked_patients, ranked_slices
 from diffrect.inference.ranking.result import (
     By,
     RankedPatient,
     RankedSlice,
     RankedSlicePicture,
     Ranking,
-    explain,
 )
 from diffrect.inference.segmenter import Segmenter
 from diffrect.inference.views import angle_of, choose_views
@@ -100,9 +98,9 @@ def rank(
         shared = ranks.share(_cases(data, labelled))
         known = ranks.gather([(r.patient, doubter.features(data, r)) for r in shared])
     whose = None if doubter.opinions is None else doubter.opinions.whose
-    found = _ranked(candidates, doubts, known, by, whose)
+    found = ranked_patients(candidates, doubts, known, by, whose)
     first = found[:top]
-    slices = _ranked_slices(doubts, by, {patient.patient: patient.rank for patient in first})
+    slices = ranked_slices(doubts, by, {patient.patient: patient.rank for patient in first})
     return Ranking(
         by=by,
         patients=_with_pictures(first, slices, data, model.segmenter),
@@ -163,107 +161,6 @@ def _doubter(
         averaging = MeanOfViews(model.segmenter.network, views, angle_of(model.config))
     opinions = opinions_of(run, checkpoint, model.segmenter.device, store)
     return Doubter(model.segmenter, averaging, opinions), views
-
-
-def _ranked(
-    candidates: Sequence[str],
-    doubts: Sequence[CaseDoubt],
-    known: Sequence[tuple[str, np.ndarray]],
-    by: By,
-    opinions: str | None,
-) -> list[RankedPatient]:
-    """Return the candidates in their order, without pictures.
-
-    Args:
-        candidates: their ids.
-        doubts: what the model makes of each of their cases.
-        known: the labelled patients, and the features of each of their cases.
-        by: see `rank`.
-        opinions: who disagrees.
-    """
-    cases: dict[str, list[CaseDoubt]] = {patient: [] for patient in candidates}
-    for case in doubts:
-        cases[case.patient].append(case)
-    names = list(doubts[0].doubts)
-    measures = {n: np.array([pooled_share(cases[p], n) for p in candidates]) for n in names}
-    places = {n: 1 + np.array([(v > x).sum() for x in v]) for n, v in measures.items() for v in [v]}
-    uncertainty = np.mean([percentiles(values) for values in measures.values()], axis=0)
-    features = np.stack([_pooled([c.features for c in cases[p]]) for p in candidates])
-    labelled: dict[str, list[np.ndarray]] = {}
-    for patient, found in known:
-        labelled.setdefault(patient, []).append(found)
-    between, nearest = distances(features, features), None
-    if labelled:
-        others = np.stack([_pooled(found) for found in labelled.values()])
-        nearest = distances(features, others).min(axis=1)
-    ranked = []
-    for place, choice in enumerate(_order(by, measures, uncertainty, between, nearest), start=1):
-        patient = candidates[choice.who]
-        own = {name: float(values[choice.who]) for name, values in measures.items()}
-        where = {name: int(values[choice.who]) for name, values in places.items()}
-        ranked.append(
-            RankedPatient(
-                rank=place,
-                patient=patient,
-                cases=tuple(case.case for case in cases[patient]),
-                slices=sum(len(case.features) for case in cases[patient]),
-                score=choice.score,
-                measures=own,
-                places=where,
-                uncertainty=float(uncertainty[choice.who]),
-                diversity=choice.distance,
-                nearer=choice.nearer,
-                reason=explain(own, where, len(candidates), choice.nearer, opinions),
-            )
-        )
-    return ranked
-
-
-def _pooled(features: Sequence[np.ndarray]) -> np.ndarray:
-    """Return the mean feature (D,) over all slices of a patient's cases."""
-    mean: np.ndarray = np.concatenate(list(features)).mean(axis=0)
-    return mean
-
-
-def _order(
-    by: By,
-    measures: Mapping[str, np.ndarray],
-    uncertainty: np.ndarray,
-    between: np.ndarray,
-    nearest: np.ndarray | None,
-) -> list[Choice]:
-    if by == "diversity":
-        return k_centre(between, nearest)
-    if by == "combined":
-        return cover(uncertainty, between, nearest)
-    return by_value(measures[by], between, nearest)
-
-
-def _ranked_slices(
-    doubts: Sequence[CaseDoubt], by: By, ranks: Mapping[str, int]
-) -> list[RankedSlice]:
-    """Return the slices of the ranked patients, those of the highest score first."""
-    names = list(doubts[0].doubts)
-    values = {n: np.concatenate([case.of_slices(n) for case in doubts]) for n in names}
-    if by in values:
-        scores = values[by]
-    else:
-        scores = np.mean([percentiles(each) for each in values.values()], axis=0)
-    places = [(case, position) for case in doubts for position in range(len(case.features))]
-    order = np.argsort(-scores, kind="stable")
-    chosen = [index for index in order if places[index][0].patient in ranks]
-    return [
-        RankedSlice(
-            rank=number,
-            case=places[index][0].case,
-            patient=places[index][0].patient,
-            patient_rank=ranks[places[index][0].patient],
-            slice=places[index][1] + 1,
-            score=float(scores[index]),
-            measures={name: float(each[index]) for name, each in values.items()},
-        )
-        for number, index in enumerate(chosen, start=1)
-    ]
 
 
 def _with_pictures(

@@ -8,31 +8,24 @@ sure; and the less the label differs from the teacher's, the surer they have to 
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, TypeGuard
+from typing import Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from diffrect.data.store import Store
-from diffrect.data.volumes import training_volumes
-from diffrect.errors import InputError
 from diffrect.imaging.label_codes import IGNORED
 from diffrect.imaging.resample import probabilities_from_logits, to_network
 from diffrect.imaging.slicing import Zoom
 from diffrect.inference.load import LoadedMethod, load_method, segmenter_of
 from diffrect.inference.rectifying.label_context import LabelContext, difference, one_hot
+from diffrect.inference.rectifying.learnt import parts_of, with_rectifier
 from diffrect.inference.segmenter import Slices
-from diffrect.methods.base import Method
-from diffrect.methods.diffrect.largest_parts import LargestParts
-from diffrect.methods.diffrect.method import DiffRect
-from diffrect.methods.registry import resolve
 from diffrect.networks.latent_rectifier import LatentRectifier
 from diffrect.networks.rectifier import Rectifier
-from diffrect.runs.folder import read_split
 from diffrect.runs.log import last_value
 from diffrect.runs.names import LOG_FILE, Checkpoint
-from diffrect.runs.store_of_run import remembered_store
 
 Guidance = float | Literal["auto"]
 
@@ -108,13 +101,13 @@ class LabelRectifier:
         Raises:
             InputError: its method has no rectifier.
         """
-        self.method = _with_rectifier(loaded, run).to(device).eval()
+        self.method = with_rectifier(loaded, run).to(device).eval()
         self.options, self.config, self.task = self.method.options, loaded.config, loaded.task
         self.classes = len(loaded.task.classes)
         best = last_value(run / LOG_FILE, "best_dice")
         self.usual = math.nan if best is None else 1 - best
         self.segmenter = segmenter_of(loaded, device)
-        self.parts = _parts(self.method, loaded, run, store)
+        self.parts = parts_of(self.method, loaded, run, store)
         began = loaded.step >= self.options.diffusion_from * self.config.iterations
         learnt = self.options.learns_rectifier and (began or not self.options.of_volumes)
         self.network = self.method.rectifier if learnt else None
@@ -259,46 +252,3 @@ def _proposed(
     codes = new.numpy().astype(np.uint8)
     open_ = differs.numpy() & seen & (codes != labels) & (labels != IGNORED)
     return codes, np.where(open_, torch.minimum(sure, told).numpy(), 0).astype(np.float32)
-
-
-def has_rectifier(method: Method) -> TypeGuard[DiffRect]:
-    """Return whether a method has something that corrects labels."""
-    options = method.options if isinstance(method, DiffRect) else None
-    return options is not None and (options.learns_rectifier or options.of_volumes)
-
-
-def _with_rectifier(loaded: LoadedMethod, run: Path) -> DiffRect:
-    """Return the method of a training if it has a rectifier.
-
-    Raises:
-        InputError: it has none.
-    """
-    method = loaded.method
-    if not has_rectifier(method):
-        found = f"method {loaded.config.method}"
-        if isinstance(method, DiffRect):
-            found += f" with rectifier {method.options.rectifier}"
-        raise InputError(run, "a training with a rectifier, as diffrect has one", found=found)
-    return method
-
-
-def _parts(method: DiffRect, loaded: LoadedMethod, run: Path, store: Store | None) -> LargestParts:
-    """Return of which classes smaller parts are removed, as in the training.
-
-    With `largest_part` = auto, labels of the training's store decide it; without them, of none.
-    """
-    options, classes = method.options, len(loaded.task.classes)
-    least = options.least_part
-    if not options.of_volumes:
-        return LargestParts(False, classes, ())
-    wanted, joined = options.largest_part, options.joined_foreground
-    if "auto" not in (wanted, joined):
-        return LargestParts(wanted, classes, (), least, joined)
-    try:
-        store = store or Store(remembered_store(run))
-        interpolation = resolve(loaded.config).view_options.interpolation
-        volumes = training_volumes(store, read_split(run), loaded.config, interpolation)
-    except (InputError, OSError):
-        return LargestParts(wanted is True, classes, (), least, joined is True)
-    known = [volumes.labels[rows] for rows in volumes.cases() if volumes.labelled[rows[0]]]
-    return LargestParts(wanted, classes, known, least, joined)

@@ -11,7 +11,8 @@ Segmentation", MICCAI 2024. Each iteration makes up to three updates, in `DiffRe
 With the option `rectification_update` = joint, the third one shares the forward pass and the
 optimiser step of the first. The paper's two modules are Label Context Calibration (LCC, Sec. 2.1,
 `networks/calibration.py`) and Latent Feature Rectification (LFR, Sec. 2.2: the network in
-`networks/rectifier.py`, its training and use in `transports.py` beside this file).
+`networks/rectifier.py`, its training and use in `transports.py` beside this file). The losses of
+the first and the third update are in `segmenter_updates.py`.
 """
 
 from collections.abc import Iterator, Mapping
@@ -40,11 +41,11 @@ from diffrect.methods.diffrect.parts import (
     PseudoLabels,
     joined,
     pseudo_label,
-    pseudo_label_loss,
 )
+from diffrect.methods.diffrect.segmenter_updates import rectification_update, segmenter_update
 from diffrect.methods.diffrect.volume_labels import VolumeLabels
 from diffrect.methods.diffrect.volume_transports import VolumeTransports
-from diffrect.methods.losses import complementary_loss, cross_entropy_dice, poly_rate
+from diffrect.methods.losses import poly_rate
 from diffrect.networks.latent_rectifier import LatentRectifier
 
 
@@ -112,6 +113,7 @@ class DiffRect(MayHaveTeacher):
         """Yield the updates of iteration `step`, see the head of this file."""
         options = self.options
         weight = options.weight(step, self.problem.iterations)
+        rectified_weight = options.rectified_weight(step, self.problem.iterations)
         weak_logits, strong_logits, second_logits = self.forward_views(batch)
         pseudo = PseudoLabels(
             weak=self.weak_pseudo_label(batch, weak_logits),
@@ -126,13 +128,15 @@ class DiffRect(MayHaveTeacher):
         taught = pseudo.weak
         if rectified is not None and options.consistency_target == "rectified":
             taught = PseudoLabel(given=rectified, target=rectified)
-        update = self.segmenter_update(
-            batch, weak_logits, strong_logits, taught, weight, second_logits
+        update = segmenter_update(
+            batch, weak_logits, strong_logits, second_logits, taught, weight, options
         )
         if rectified is not None:
             strong = options.rectification_view == "strong"
             views = (strong_logits, second_logits) if strong else (weak_logits, None)
-            update = joined(update, self.rectification_update(batch, rectified, step, *views))
+            update = joined(
+                update, rectification_update(batch, rectified, *views, rectified_weight, options)
+            )
         if self.volumes is not None:
             update = replace(update, logs={**update.logs, **self.volumes.notes})
         learns = self.learns_rectifier(step)
@@ -151,95 +155,15 @@ class DiffRect(MayHaveTeacher):
         if rectifying and not joins:
             rectified = self.transports.rectify(batch, pseudo)
             view = batch.strong if options.rectification_view == "strong" else batch.weak
-            yield self.rectification_update(batch, rectified, step, self.segmenter(view))
+            yield rectification_update(
+                batch, rectified, self.segmenter(view), None, rectified_weight, options
+            )
 
     def learns_rectifier(self, step: int) -> bool:
         """Return whether iteration `step` has a second update."""
         start = self.transports.start if isinstance(self.transports, VolumeTransports) else 0
         due = step >= start and step % self.options.rectifier_interval == 0
         return self.options.learns_rectifier and due
-
-    def segmenter_update(
-        self,
-        batch: Batch,
-        weak_logits: Tensor,
-        strong_logits: Tensor,
-        weak: PseudoLabel,
-        weight: float,
-        second_logits: Tensor | None = None,
-    ) -> Update:
-        """Return the first update: labels, and weak-to-strong consistency on unlabelled rows.
-
-        Args:
-            batch: the batch.
-            weak_logits: the segmenter's logits (B or L, C, H, W) of the weak view.
-            strong_logits: its logits (B, C, H, W) of the strong view.
-            weak: pseudo-label of the weak view.
-            weight: of the losses on unlabelled rows.
-            second_logits: its logits (U, C, H, W) of the unlabelled rows of the second strong view.
-        """
-        rows = batch.labelled
-        supervised = cross_entropy_dice(weak_logits[:rows], batch.label)
-        if self.options.labelled_views == "both":
-            supervised = (supervised + cross_entropy_dice(strong_logits[:rows], batch.label)) / 2
-        target = batch.with_labels(weak.target)
-        unsupervised = self.strong_loss(batch, target, strong_logits, second_logits)
-        logs: dict[str, Tensor | float] = {"supervised": supervised, "consistency_weight": weight}
-        if self.options.complementary:
-            complementary, confidence = complementary_loss(
-                batch.as_strong(weak_logits), strong_logits
-            )
-            unsupervised = unsupervised + confidence * complementary
-            logs |= {"complementary": complementary, "confidence_weight": confidence}
-        total = supervised + weight * unsupervised
-        logs |= {"unsupervised": unsupervised, "segmenter_total": total}
-        return Update("segmenter", total, logs)
-
-    def rectification_update(
-        self,
-        batch: Batch,
-        rectified: Tensor,
-        step: int,
-        logits: Tensor,
-        second_logits: Tensor | None = None,
-    ) -> Update:
-        """Return the third update: the segmenter learns rectified labels of unlabelled rows.
-
-        Args:
-            batch: the batch.
-            rectified: class maps (B, H, W) as `Transports.rectify` returns them.
-            step: the iteration, on which the weight may depend.
-            logits: the segmenter's, (B, C, H, W), of the view that `rectification_view` names.
-            second_logits: its logits (U, C, H, W) of the unlabelled rows of the second strong view.
-        """
-        rows = batch.labelled
-        if self.options.rectification_view == "strong":
-            loss = self.strong_loss(batch, rectified, logits, second_logits)
-        else:
-            loss = pseudo_label_loss(logits[rows:], rectified[rows:], self.options)
-        total = self.options.rectified_weight(step, self.problem.iterations) * loss
-        if self.options.rectification_labelled:
-            total = total + cross_entropy_dice(logits[:rows], rectified[:rows])
-        return Update("segmenter", total, {"rectification": loss})
-
-    def strong_loss(
-        self, batch: Batch, target: Tensor, logits: Tensor, second_logits: Tensor | None
-    ) -> Tensor:
-        """Return the loss of unlabelled rows, the mean over their strong views.
-
-        Args:
-            batch: the batch.
-            target: class maps (B, H, W) of the weak view.
-            logits: the segmenter's (B, C, H, W) of the strong view.
-            second_logits: its logits (U, C, H, W) of the unlabelled rows of the second strong view;
-                None if there is only one.
-        """
-        rows = batch.labelled
-        first = pseudo_label_loss(logits[rows:], batch.as_strong(target)[rows:], self.options)
-        if second_logits is None or batch.second is None:
-            return first
-        shown = batch.second.as_strong(target)[rows:]
-        return (first + pseudo_label_loss(second_logits, shown, self.options)) / 2
 
     # ---- forward passes of the segmenter ------------------------------------------------------
 
