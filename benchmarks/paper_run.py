@@ -57,7 +57,7 @@ def main() -> int:
         print(f"paper_run: {error.filename or 'output'}: {error.strerror}", file=sys.stderr)
         return 2
     except KeyboardInterrupt as stop:
-        print(f"paper_run: {stop or 'interrupted'}", file=sys.stderr)
+        print(f"paper_run: {str(stop) or 'interrupted'}", file=sys.stderr)
         return 130
     return 0
 

@@ -20,6 +20,7 @@ from diffrect.comparison.cost import machine
 from diffrect.comparison.estimate import CellEstimate
 from diffrect.comparison.matrix import Cell
 from diffrect.config import TrainConfig
+from diffrect.console import count
 from diffrect.distributed.signals import interrupt_on_sigterm, stop_self
 from diffrect.errors import InputError
 from diffrect.evaluation.evaluate import evaluate
@@ -247,4 +248,4 @@ def plan_lines(estimates: Sequence[CellEstimate], minutes: float, reserve: float
         yield f"{name}: {seconds:.4f} s an iteration, validation included"
     total, each = sum(one.minutes for one in estimates), minutes - reserve / 60
     sessions = math.ceil(total / each) if each > 0 else 0
-    yield f"{total:.0f} minutes of training, {sessions} sessions of {minutes:g} minutes"
+    yield f"{total:.0f} minutes of training, {count(sessions, 'session')} of {minutes:g} minutes"
