@@ -1,6 +1,6 @@
 """Run the protocol of the paper on a machine that is lent for some minutes at a time.
 
-    python benchmarks/paper_run.py pack STORE FOLDER [--part-size 60MiB]
+    python benchmarks/paper_run.py pack STORE FOLDER [--labelled 7] [--part-size 60MiB]
     python benchmarks/paper_run.py unpack FOLDER STORE
     python benchmarks/paper_run.py train STORE OUT [--methods default,reference,unimatch,supervised]
         [--labelled 1,3,7] [--seeds 1337] [--minutes 14] [--dry-run]
@@ -77,6 +77,8 @@ def _parser() -> argparse.ArgumentParser:
         one.add_argument(second, type=Path)
         if name in ("pack", "collect"):
             one.add_argument("--part-size", default=PART_SIZE, help="bytes of a file at most")
+        if name == "pack":
+            one.add_argument("--labelled", type=int, default=7, help="patients with their labels")
         if name == "collect":
             one.add_argument("--states", action="store_true", help="what trainings resume from")
         if name == "train":
@@ -98,8 +100,8 @@ def _add_training(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", default="auto")
 
 
-def _pack(store: Path, folder: Path, part_size: str) -> Iterator[str]:
-    made = pack(store, folder, parse_size(part_size))
+def _pack(store: Path, folder: Path, part_size: str, labelled: int) -> Iterator[str]:
+    made = pack(store, folder, parse_size(part_size), labelled)
     whole = [one["image"] for one in made["cases"]]
     exact = sum("steps" in facts for facts in whole)
     pixels = sum(_product(facts["shape"]) for facts in whole)

@@ -7,7 +7,7 @@ each session and cell the date, device, version, and the iterations that it did.
 import math
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -127,12 +127,14 @@ def train_session(cells: Sequence[Cell], job: CellJob, clock: Clock) -> Iterator
     """Train and score the cells that are not finished until the time is over; yield what happened.
 
     Raises:
-        InputError: a cell has scores but nothing to resume from.
+        InputError: a cell has scores but nothing to resume from; or some cells failed, after the
+            others.
         KeyboardInterrupt: somebody else than the clock asked for a stop; what can be scored is.
     """
     for cell in cells:
         if cell_state(Path(job.folder) / cell.folder, job) == "finished":
             yield f"{cell.folder}: is finished"
+    failed = 0
     for cell in cells:
         run = Path(job.folder) / cell.folder
         if cell_state(run, job) == "finished":
@@ -140,13 +142,16 @@ def train_session(cells: Sequence[Cell], job: CellJob, clock: Clock) -> Iterator
         _refuse_without_state(run)
         if clock.left <= 0:
             yield f"{cell.folder}: the time is over"
-            return
-        yield from _train_cell(cell, job, clock)
+            break
+        failed += yield from _train_cell(cell, job, clock)
         if clock.over:
-            return
+            break
+    if failed:
+        raise InputError(job.folder, problem=f"{count(failed, 'cell')} failed, see above")
 
 
-def _train_cell(cell: Cell, job: CellJob, clock: Clock) -> Iterator[str]:
+def _train_cell(cell: Cell, job: CellJob, clock: Clock) -> Generator[str, None, bool]:
+    """Train a cell until it is finished or the time is over, and score it; return if it failed."""
     run, started = Path(job.folder) / cell.folder, time.monotonic()
     entry = _facts_of_session(cell, step_of(run))
     number = _note(Path(job.folder), entry)
@@ -166,6 +171,7 @@ def _train_cell(cell: Cell, job: CellJob, clock: Clock) -> Iterator[str]:
     yield f"{cell.folder}: {_outcome(run, done, cell.config.iterations, reason)}"
     if interrupt is not None and not clock.over:
         raise interrupt
+    return bool(reason)
 
 
 def step_of(run: Path) -> int:

@@ -13,6 +13,7 @@ import pytest
 import torch
 
 import paper_run
+from diffrect.comparison.cell import Outcome
 from diffrect.comparison.report.report import compare_table
 from diffrect.config import TrainConfig
 from diffrect.data.prepare import prepare
@@ -253,6 +254,18 @@ def test_a_stop_before_the_first_validation_and_one_from_outside(
     assert (code, error) == (130, "paper_run: interrupted\n")
     code, printed, _ = run("train", store.path, tmp_path / "out", *cells, "--minutes", "0.1")
     assert (code, "the time is over" in printed) == (0, True)
+
+
+def test_a_cell_that_fails_stops_no_other(
+    store: Store, tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = ("--methods", "supervised,unimatch,bcp", "--iterations", "2", *ONE_CELL)
+    monkeypatch.setattr(paper_run, "estimate_cells", lambda *_: [])
+    outcomes = iter(["taken by another process", "", "its numbers are not finite"])
+    monkeypatch.setattr(sessions, "do_cell", lambda *_: Outcome("failed", next(outcomes)))
+    code, printed, error = run("train", store.path, tmp_path / "out", *asked)
+    assert (code, error) == (2, f"paper_run: {tmp_path / 'out'}: 2 cells failed, see above\n")
+    assert "bcp-labelled1-seed0: its numbers are not finite\n" in printed
 
 
 def stopped_from_outside(do_cell: Callable[..., object], timer: threading.Timer) -> object:
