@@ -163,5 +163,5 @@ def test_kept_scores_give_the_kept_tables(report: Path, tmp_path: Path) -> None:
 
 def test_kept_scores_are_found() -> None:
     names = [report.parent.name for report in RESULTS]
-    kept = ["protocol-a", "protocol-a-gpu", "protocol-a-rectifier", "protocol-h"]
-    assert names == [*kept, "protocol-h-rectifier"]
+    kept = ["protocol-a", "protocol-a-gpu", "protocol-a-mm-rectifier", "protocol-a-rectifier"]
+    assert names == [*kept, "protocol-h", "protocol-h-rectifier"]
