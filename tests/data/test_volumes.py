@@ -78,7 +78,7 @@ def test_a_row_finds_its_slice_and_its_geometry(
     settings = TrainConfig(**config)  # type: ignore[arg-type]
     whole = volumes(store, split, settings)
     raw = training_batches(store, split, settings, True, 0, 1)[0]
-    options = ViewOptions(turn_probability=1.0, cutmix_probability=0.0)
+    options = ViewOptions(turn_probability=1.0, scale_range=0, cutmix_probability=0.0)
     torch.manual_seed(0)
     batch = make_batch(raw, settings.side, options, torch.float32)
     assert [s.case for s in batch.slices] == list(raw.cases)

@@ -24,7 +24,7 @@ from diffrect.imaging.slicing import zoom_of
 from diffrect.inference.model import Model
 from diffrect.training.train import train
 
-STILL = ViewOptions(rotation_degrees=0, jitter_probability=0, blur_sigma=0)
+STILL = ViewOptions(rotation_degrees=0, scale_range=0, jitter_probability=0, blur_sigma=0)
 
 
 def disc(shape: tuple[int, int], pixel: tuple[float, float], radius: float) -> np.ndarray:

@@ -522,7 +522,7 @@ def test_the_rectifier_s_rate_rises_then_decays() -> None:
         ({"relabel_from": -0.1}, "relabel_from: expected a number from 0 to 1"),
         ({"neighbours": -1}, "neighbours: expected at least 0"),
         (
-            {"rectifier": "components", "largest_part": False},
+            {"rectifier": "components", "largest_part": False, "joined_foreground": False},
             "largest_part: expected auto or true with rectifier=components",
         ),
     ],

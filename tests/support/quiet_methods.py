@@ -23,6 +23,7 @@ from diffrect.methods.supervised import Supervised, SupervisedOptions
 OPTIONS = {
     "rectifier": "slice",  # lessons of volumes are drawn
     "rotation_degrees": 0.0,
+    "scale_range": 0.0,
     "jitter_probability": 0.0,
     "blur_sigma": 0.0,
     "cutmix_probability": 0.0,
