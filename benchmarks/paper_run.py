@@ -17,6 +17,7 @@ before its minutes are over with the scores of the best checkpoint so far; repea
 """
 
 import argparse
+import math
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -104,7 +105,7 @@ def _pack(store: Path, folder: Path, part_size: str, labelled: int) -> Iterator[
     made = pack(store, folder, parse_size(part_size), labelled)
     whole = [one["image"] for one in made["cases"]]
     exact = sum("steps" in facts for facts in whole)
-    pixels = sum(_product(facts["shape"]) for facts in whole)
+    pixels = sum(math.prod(facts["shape"]) for facts in whole)
     size = sum(part["bytes"] for part in made["parts"])
     yield f"{len(whole)} cases, {sum('label' in one for one in made['cases'])} with labels"
     yield f"{pixels:,} pixels, {8 * size / pixels:.2f} bits each with labels; all as whole numbers"
@@ -112,13 +113,6 @@ def _pack(store: Path, folder: Path, part_size: str, labelled: int) -> Iterator[
     for part in made["parts"]:
         yield f"{folder / part['name']}: {part['bytes']:,} bytes"
     yield f"{folder / PACK_FILE}: {(folder / PACK_FILE).stat().st_size:,} bytes"
-
-
-def _product(shape: list[int]) -> int:
-    product = 1
-    for side in shape:
-        product *= side
-    return product
 
 
 def _unpack(folder: Path, store: Path) -> Iterator[str]:

@@ -33,6 +33,7 @@ from diffrect.errors import InputError
 from diffrect.imaging.label_codes import IGNORED
 from diffrect.imaging.resample import to_network
 from diffrect.inference.load import load_method
+from diffrect.methods.diffrect.make import make_volume_labels
 from diffrect.methods.diffrect.method import DiffRect
 from diffrect.methods.diffrect.volume_labels import AT_ONCE, VolumeLabels, channels_last
 from diffrect.methods.registry import resolve
@@ -150,27 +151,21 @@ class Subject:
     def corrected(self) -> str:
         """Name of the labels that this training learns from."""
         options = self.method.options
-        removes = bool(options.largest_part or options.joined_foreground)
-        parts = REMOVED if removes else ""
+        parts = REMOVED if options.removes_parts else ""
         names = {"components": PARTS, "slice": "rectified"}
         of_own = how(options.correcting_guidance, options.decoded_share)
         names["volume"] = f"rectified, {of_own}{parts}"
         if self.step < options.diffusion_from * self.config.iterations:
-            names["volume"] = PARTS if removes else TEACHER  # not yet by the diffusion
+            names["volume"] = (
+                PARTS if options.removes_parts else TEACHER
+            )  # not yet by the diffusion
         return names.get(options.rectifier, TEACHER)
 
     def labels(
         self, guidance: Sequence[float], decoded: Sequence[float]
     ) -> Iterator[tuple[str, Tensor]]:
         """Yield names and class maps (N, size, size) of the slices that judge."""
-        options = self.method.options
-        bank = VolumeLabels(
-            len(self.classes),
-            options.neighbours,
-            options.largest_part,
-            options.least_part,
-            options.joined_foreground,
-        )
+        bank = make_volume_labels(len(self.classes), self.method.options)
         bank.attach(self.volumes)
         teacher = self.method.predictor
         bank.label_all(teacher, next(teacher.parameters()))

@@ -23,7 +23,7 @@ from diffrect.checks import folder_to_make
 from diffrect.comparison.cost import training_cost
 from diffrect.comparison.locks import lock_owner
 from diffrect.comparison.names import MATRIX_FILE
-from diffrect.data.integrity import write_sealed
+from diffrect.data.integrity import checksum, write_sealed
 from diffrect.errors import InputError
 from diffrect.json_files import read_json, write_json
 from diffrect.runs.checkpoint import checkpoint_path
@@ -181,7 +181,7 @@ def _state_files(folder: Path, cell: dict[str, Any]) -> dict[str, bytes]:
     for file in cell["files"]:
         found[file["name"]] = content[start : start + file["bytes"]]
         start += file["bytes"]
-        if hashlib.sha256(found[file["name"]]).hexdigest() != file["sha256"]:
+        if checksum(found[file["name"]]) != file["sha256"]:
             raise InputError(folder, f"{file['name']} as it was collected, it has changed")
     return found
 

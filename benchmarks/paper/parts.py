@@ -1,13 +1,12 @@
 """Files below a limit: content is written one part after another, and joined with checksums."""
 
-import hashlib
 import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 from diffrect.atomic import write_atomic
-from diffrect.data.integrity import is_intact
+from diffrect.data.integrity import checksum, is_intact
 from diffrect.errors import InputError
 from diffrect.json_files import read_json
 
@@ -46,7 +45,7 @@ def write_parts(
     def write(content: bytes) -> None:
         name = f"{stem}.{len(parts) + 1:02d}"
         write_atomic(folder / name, content)
-        sha = hashlib.sha256(content).hexdigest()
+        sha = checksum(content)
         parts.append({"name": name, "bytes": len(content), "sha256": sha})
 
     for piece in pieces:
@@ -71,7 +70,7 @@ def _intact(file: Path, part: dict[str, Any]) -> bytes:
     if not file.is_file():
         raise InputError(file, "a part of what was written", found="no such file")
     content = file.read_bytes()
-    if hashlib.sha256(content).hexdigest() != part["sha256"]:
+    if checksum(content) != part["sha256"]:
         raise InputError(file, "the part as it was written, it has changed")
     return content
 

@@ -19,7 +19,7 @@ from diffrect.comparison.cells import make_cells
 from diffrect.comparison.cost import machine
 from diffrect.comparison.estimate import CellEstimate
 from diffrect.comparison.matrix import Cell
-from diffrect.config import TrainConfig
+from diffrect.config import Precision, TrainConfig
 from diffrect.console import count
 from diffrect.distributed.signals import interrupt_on_sigterm, stop_self
 from diffrect.errors import InputError
@@ -43,7 +43,7 @@ def paper_cells(
     size: int = 256,
     iterations: int = ITERATIONS,
     validate_every: int | None = None,
-    precision: str = "32-true",
+    precision: Precision = "32-true",
     device: str = "auto",
 ) -> list[Cell]:
     """Return the cells of protocol P: by seed, then by labelled patients, then by method.
@@ -70,7 +70,7 @@ def paper_cells(
         size=size,
         iterations=iterations,
         validate_every=validate_every or max(1, iterations // VALIDATIONS),
-        precision=precision,  # type: ignore[arg-type]  # checked there
+        precision=precision,
         device=device,
         logger="none",
         log_images=0,

@@ -38,6 +38,22 @@ def make_rectifier(problem: Problem, options: DiffRectOptions) -> Rectifier | La
     )
 
 
+def make_volume_labels(classes: int, options: DiffRectOptions) -> VolumeLabels:
+    """Return what holds the labels of all volumes and removes their smaller parts.
+
+    Args:
+        classes: number of classes, background included.
+        options: settings of DiffRect.
+    """
+    return VolumeLabels(
+        classes,
+        options.neighbours,
+        options.largest_part,
+        options.least_part,
+        options.joined_foreground,
+    )
+
+
 def make_transports(
     rectifier: Rectifier | LatentRectifier,
     teacher: nn.Module | None,

@@ -33,7 +33,12 @@ from diffrect.methods.base import (
     make_teacher,
 )
 from diffrect.methods.consistency import MayHaveTeacher
-from diffrect.methods.diffrect.make import make_optimizer, make_rectifier, make_transports
+from diffrect.methods.diffrect.make import (
+    make_optimizer,
+    make_rectifier,
+    make_transports,
+    make_volume_labels,
+)
 from diffrect.methods.diffrect.options import REFERENCE, DiffRectOptions
 from diffrect.methods.diffrect.parts import (
     Draws,
@@ -62,13 +67,7 @@ class DiffRect(MayHaveTeacher):
         self.teacher = make_teacher(self.segmenter) if options.teacher_decay else None
         self.volumes: VolumeLabels | None = None
         if options.of_volumes:
-            self.volumes = VolumeLabels(
-                problem.classes,
-                options.neighbours,
-                options.largest_part,
-                options.least_part,
-                options.joined_foreground,
-            )
+            self.volumes = make_volume_labels(problem.classes, options)
         self.transports = make_transports(
             self.rectifier, self.teacher, self.volumes, problem, options
         )

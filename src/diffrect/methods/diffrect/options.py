@@ -184,9 +184,14 @@ class DiffRectOptions:
         if not self.teacher_decay:
             expected = f"above 0 with {chosen}, which corrects the moving average's labels"
             raise InputError("teacher_decay", expected, got=0, setting="teacher_decay")
-        if self.rectifier == "components" and not (self.largest_part or self.joined_foreground):
+        if self.rectifier == "components" and not self.removes_parts:
             expected = f"auto or true with {chosen}, which does nothing else"
             raise InputError("largest_part", expected, got="false", setting="largest_part")
+
+    @property
+    def removes_parts(self) -> bool:
+        """Whether labels may lose connected parts, where the labelled volumes allow it."""
+        return bool(self.largest_part or self.joined_foreground)
 
     @property
     def of_volumes(self) -> bool:
